@@ -1,0 +1,44 @@
+# setup  .venv from the hashed lock file, and this checkout in it
+# demo   a whole system with simulated cars; LOG=path PROFILE=name adds a box that replays a recording
+# test   lint, then every test that needs no hardware; installs what the tests need from Debian
+# lint   format, lint, types, import contracts
+# bench  speed and memory as ratios against named peers
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+LOG ?=
+PROFILE ?=
+
+.PHONY: setup demo test lint bench lock clean
+.DEFAULT_GOAL := test
+
+setup: .venv/ready
+
+.venv/ready: requirements.lock pyproject.toml hatch_build.py cloud/packbook/web/package-lock.json
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup
+	$(BIN)/packbook demo $(if $(LOG),--log "$(LOG)") $(if $(PROFILE),--profile "$(PROFILE)")
+
+test: lint
+	bash tests/needs.sh
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m pytest tests/bench -m "" --bench -s
+
+lock:
+	$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-emit-index-url --upgrade -o requirements.lock
+
+clean:
+	rm -rf .venv build dist demo-data cloud/packbook/web/static/vendor

@@ -1,0 +1,53 @@
+"""The `packbook` command. Each subcommand is a module of `packbook.app`; only the one asked for is imported.
+
+Exit codes: 0 done, 1 found a problem (said on stderr), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from packwire import __version__
+
+# A module named here has add_arguments(parser) and main(args) -> exit code.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "serve": ("packbook.app.serve", "collector and web pages in one process"),
+    "collect": ("packbook.app.collect", "take records from the broker into the ledger"),
+    "web": ("packbook.app.web", "serve pages and the API"),
+    "demo": ("packbook.app.demo", "a whole system with simulated cars on this machine"),
+    "migrate": ("packbook.app.migrate", "bring the database to this version's schema"),
+    "rebuild": ("packbook.app.rebuild", "make all histories anew from the ledger"),
+    "doctor": ("packbook.app.doctor", "look for trouble and say what to do"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="packbook", description="A battery usage history anyone can verify: the book."
+    )
+    parser.add_argument("--version", action="version", version=f"packbook {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    asked = next((word for word in arguments if not word.startswith("-")), None)
+    for name, (module_name, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == asked:
+            importlib.import_module(module_name).add_arguments(command)
+    args = parser.parse_args(arguments)
+    module = importlib.import_module(COMMANDS[args.command][0])
+    try:
+        return int(module.main(args))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output left: nothing more to say, and no trace at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

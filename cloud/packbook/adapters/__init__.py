@@ -1,0 +1,1 @@
+"""Everything that waits or breaks: the broker, the database."""

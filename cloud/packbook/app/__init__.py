@@ -1,0 +1,1 @@
+"""One module per command: puts core, adapters and web together."""

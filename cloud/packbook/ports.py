@@ -1,0 +1,63 @@
+"""What the book needs from outside, as protocols: adapters fill them in production, fakes fill them in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
+
+
+class PackbookError(Exception):
+    """Expected trouble. The text names what and where; nothing acknowledged is lost."""
+
+
+class StoreError(PackbookError):
+    """The database cannot be used now (locked, full, wrong schema version). Nothing outside it was acknowledged."""
+
+
+class BrokerError(PackbookError):
+    """The broker cannot be reached or refused us. Boxes keep what it did not take."""
+
+
+class SettingsError(PackbookError):
+    """A setting cannot be used. The text names file, key and reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A message that could not be believed, kept with the reason."""
+
+    id: int
+    received_ms: int
+    topic: str
+    reason: str
+    payload: bytes
+
+
+class Histories(Protocol):
+    """Read side of the store: what views and the API may ask. An unknown battery gives None or an empty list."""
+
+    async def batteries(self) -> Sequence[Battery]: ...
+
+    async def battery(self, battery: str) -> Battery | None: ...
+
+    async def soh_series(self, battery: str) -> Sequence[SohPoint]:
+        """Oldest first."""
+
+    async def sessions(
+        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+    ) -> Sequence[SessionRow]:
+        """Newest first. `kind`: charge, drive, rest or None for all."""
+
+    async def usage(self, battery: str) -> UsageTotals | None:
+        """Newest totals, the stores of all boxes of this battery added up."""
+
+    async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
+        """Newest first."""
+
+    async def boxes(self) -> Sequence[BoxRow]: ...
+
+    async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
+        """Newest first."""

@@ -1,0 +1,1 @@
+"""What people see: pages in Japanese and English, and the JSON API behind them."""

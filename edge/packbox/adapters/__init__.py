@@ -1,0 +1,1 @@
+"""Everything that waits or breaks: buses, files, the journal, the uplink, keys."""

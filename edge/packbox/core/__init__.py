@@ -1,0 +1,1 @@
+"""Pure code: numpy and the standard library, no IO, no waiting, no clock."""

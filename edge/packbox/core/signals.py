@@ -1,0 +1,58 @@
+"""Decoded quantities over time, and what was left out on the way.
+
+In:  nothing; these are the values that travel from `core.decode` to `core.sample`.
+Out: `Decoded`: for each quantity its times and values (valid ones only) and counts of everything refused, by reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from packbox.core.frames import FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signal:
+    """One quantity: `mono_ns` (n,) not falling, `value` (n,) finite, in the unit that ends the quantity's name."""
+
+    mono_ns: IntArray
+    value: FloatArray
+
+    def __post_init__(self) -> None:
+        assert self.mono_ns.shape == self.value.shape
+        assert self.mono_ns.ndim == 1
+
+    def __len__(self) -> int:
+        return int(self.mono_ns.shape[0])
+
+
+def empty_signal() -> Signal:
+    return Signal(np.empty(0, np.int64), np.empty(0, np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What a stretch of frames held that never became a value. Addable; every figure is a count of frames or values."""
+
+    unknown_frames: int = 0
+    error_frames: int = 0
+    bad_checksum: int = 0
+    stuck_counter: int = 0
+    wrong_length: int = 0
+    unknown_mux: int = 0
+    void_values: int = 0  # the car says "not available"
+    implausible_values: int = 0  # outside the quantity's range or the pack's
+    broken_answers: int = 0  # ISO-TP out of order or cut
+    negative_answers: int = 0
+
+    def __add__(self, other: Refused) -> Refused:
+        return Refused(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    signals: Mapping[str, Signal]  # keyed by names of `quantities`
+    refused: Refused = field(default_factory=Refused)

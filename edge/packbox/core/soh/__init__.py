@@ -1,0 +1,1 @@
+"""How much charge the pack still holds: one method per file, weighed in `weigh`."""

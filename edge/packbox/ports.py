@@ -1,0 +1,94 @@
+"""What the box needs from outside, as protocols: adapters fill them in the car, fakes fill them in tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from packbox.core.frames import FrameBatch
+from packbox.core.record import ChainHead, SealedRow
+from packbox.core.stamp import Stamp, Tick
+
+
+class PackboxError(Exception):
+    """Expected trouble. The text names what and where; nothing recorded is lost."""
+
+
+class LinkDownError(PackboxError):
+    """The broker did not take the record. It stays in the outbox; try again later."""
+
+
+class BusDownError(PackboxError):
+    """The interface went away or down. Nothing was missed that was on the bus before; open it again later."""
+
+
+class JournalError(PackboxError):
+    """The journal could not be written (disk full, read-only, broken). What was committed before is safe."""
+
+
+class ProfileError(PackboxError):
+    """A profile folder cannot be used. The text names file, key and reason."""
+
+
+class SettingsError(PackboxError):
+    """A settings file cannot be used. The text names file, key and reason."""
+
+
+class Clock(Protocol):
+    def now(self) -> Stamp: ...
+
+
+class FrameSource(Protocol):
+    """A bus, a recorded log or a simulated car. Ends when the source ends; a live bus never does.
+
+    Raises BusDownError; may be iterated again afterwards.
+    """
+
+    def inputs(self) -> AsyncIterator[FrameBatch | Tick]: ...
+
+
+class Signer(Protocol):
+    """Holds the box's key: a file today, a secure element behind the same port later."""
+
+    @property
+    def public_key(self) -> bytes:
+        """Raw 32-byte Ed25519 public key."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Raw 64-byte Ed25519 signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a restart continues from."""
+
+    state: bytes | None  # snapshot of the fold's state; None in a new store
+    head: ChainHead
+
+
+class Journal(Protocol):
+    """The durable memory of the box. Blocking: call it through one worker thread. Every method raises JournalError."""
+
+    def open(self) -> Checkpoint: ...
+
+    def commit(self, state: bytes, rows: Sequence[SealedRow]) -> None:
+        """State and the records it produced, in one transaction, on disk when this returns."""
+
+    def waiting(self, after_seq: int, limit: int) -> Sequence[SealedRow]:
+        """Records the book does not hold yet, in order."""
+
+    def release(self, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
+        """The book holds these: take them out of the outbox (history keeps them). Returns how many were waiting."""
+
+    def close(self) -> None: ...
+
+
+class Uplink(Protocol):
+    """The way to the broker, as an async context manager around one connection. Raises LinkDownError."""
+
+    async def publish(self, sealed: bytes) -> None:
+        """Hand one record to the broker (QoS 1). Returning means the broker took it, not that the book holds it."""
+
+    def acks(self) -> AsyncIterator[bytes]:
+        """Application acks as they come, the retained one first."""

@@ -1,0 +1,34 @@
+"""What all tests share: the one door to ../shared, and the switch that turns benchmarks on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--bench", action="store_true", help="run tests/bench too (ratios, minutes)")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if collection_path == ROOT / "tests/bench" and not config.getoption("--bench"):
+        return True
+    return None
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Recordings and official files that may not ship. Absent elsewhere: the test is skipped, saying so."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared is not here: real recordings and official files may not ship with the project")
+    return SHARED

@@ -1,0 +1,69 @@
+"""The application ack: what the book holds of one store, as `[store, upto, [[lo, hi], ...]]`.
+
+`upto`: every record 1..upto is committed and its chain verified. `ranges`: committed beyond a hole. Cumulative
+and retained: the newest replaces older ones, so a lost ack costs nothing. A record may leave the box only by this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from packwire.codec import dumps, loads
+from packwire.errors import Malformed
+from packwire.ids import ID_BYTES, StoreId
+from packwire.seal import MAX_SEQ
+
+MAX_RANGES = 64  # holes are rare; a box resends everything past the last range that fits
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    store: StoreId
+    upto: int = 0
+    ranges: tuple[tuple[int, int], ...] = ()  # rising, both ends included, all above upto + 1
+
+    def holds(self, seq: int) -> bool:
+        return seq <= self.upto or any(lo <= seq <= hi for lo, hi in self.ranges)
+
+
+def ack_of(store: StoreId, seqs: Iterable[int]) -> Ack:
+    """The ack for a set of held sequence numbers, in any order."""
+    runs: list[list[int]] = []
+    for seq in sorted(set(seqs)):
+        if runs and seq == runs[-1][1] + 1:
+            runs[-1][1] = seq
+        else:
+            runs.append([seq, seq])
+    upto = runs.pop(0)[1] if runs and runs[0][0] == 1 else 0
+    return Ack(store, upto, tuple((lo, hi) for lo, hi in runs[:MAX_RANGES]))
+
+
+def encode_ack(ack: Ack) -> bytes:
+    return dumps([bytes.fromhex(ack.store), ack.upto, [list(r) for r in ack.ranges]])
+
+
+def decode_ack(data: bytes) -> Ack:
+    """Raises Malformed with the field's name."""
+    raw = loads(data)
+    if not isinstance(raw, list) or len(raw) < 3:
+        raise Malformed("ack: expected [store, upto, ranges]")
+    store, upto, ranges = raw[:3]
+    if not isinstance(store, bytes) or len(store) != ID_BYTES:
+        raise Malformed(f"ack.store: expected {ID_BYTES} bytes")
+    if not _is_seq(upto):
+        raise Malformed("ack.upto: expected a whole number from 0")
+    if not isinstance(ranges, list) or len(ranges) > MAX_RANGES:
+        raise Malformed(f"ack.ranges: expected at most {MAX_RANGES} pairs")
+    last = upto
+    pairs: list[tuple[int, int]] = []
+    for pair in ranges:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_seq, pair)) or not last < pair[0] <= pair[1]:
+            raise Malformed("ack.ranges: expected rising pairs [lo, hi] above upto")
+        pairs.append((pair[0], pair[1]))
+        last = pair[1]
+    return Ack(StoreId(store.hex()), upto, tuple(pairs))
+
+
+def _is_seq(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEQ

@@ -1,0 +1,278 @@
+"""Every message body that box and book exchange, version 1. Fields are only ever added, with defaults.
+
+Units end the names. Current and power are positive into the pack. Percent is 0..100. A field that the box does
+not know is `None` and is not sent. Times: `wall_ms` is UTC since 1970 by the box's clock when that was set,
+`mono_ms` counts from the boot named beside it (clock anchors in `Event` date the rest later).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field
+
+from packwire.codec import Body, Wire
+from packwire.ids import BatteryId, BootId
+
+SCHEMA: Final = 1
+
+Count = Annotated[int, Field(ge=0)]
+Text = Annotated[str, Field(max_length=200)]
+
+
+class Kind(IntEnum):
+    """Message kinds that travel as sealed records. Numbers are never used again."""
+
+    HELLO = 1
+    CHARGE = 2
+    DRIVE = 3
+    REST = 4
+    USAGE = 5
+    SOH = 6
+    CELLS = 7
+    EVENT = 8
+    HEALTH = 9
+
+
+class Message(Body):
+    KIND: ClassVar[Kind]
+
+
+class ChargeKind(StrEnum):
+    AC = "ac"
+    DC = "dc"
+    UNKNOWN = "unknown"
+
+
+class SohState(StrEnum):
+    """facts/soh.md §13. `NONE`: nothing to say yet, `why` tells."""
+
+    NONE = "none"
+    LEARNING = "learning"
+    OK = "ok"
+    STALE = "stale"
+    INCONSISTENT = "inconsistent"
+    REPLACED = "replaced"
+
+
+class EventKind(StrEnum):
+    CLOCK_SET = "clock_set"  # anchor: (boot, mono_ms) of the event is `wall_ms`, +- `extreme` ms
+    TIME_BACK = "time_back"  # the source's time ran back; a new boot begins
+    STORE_BEGUN = "store_begun"  # first record of a store after another was lost or set aside
+    BATTERY_CHANGED = "battery_changed"  # serial changed, counter fell, SoH jumped: history forks here
+    CELL_LOW = "cell_low"
+    CELL_HIGH = "cell_high"
+    PACK_HOT = "pack_hot"
+    COLD_CHARGE = "cold_charge"
+    ISOLATION_FAULT = "isolation_fault"
+    CRASH = "crash"
+    SOC_JUMP = "soc_jump"
+    WRONG_PROFILE = "wrong_profile"
+    DATA_LOST = "data_lost"  # journal trouble, evicted rows; `text` names what
+
+
+class Hello(Message):
+    """Who speaks, for which battery, with which software and profile. First record of a store, and at any change."""
+
+    KIND: ClassVar = Kind.HELLO
+    public_key: Annotated[bytes, Wire(0), Field(min_length=32, max_length=32)]
+    battery: Annotated[BatteryId, Wire(1), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    battery_source: Annotated[Text, Wire(2)] = "provisional"  # read | configured | provisional
+    vehicle: Annotated[Text | None, Wire(3)] = None  # the operator's own name for the car; never a VIN
+    software: Annotated[Text, Wire(4)] = ""
+    profile: Annotated[Text, Wire(5)] = ""
+    profile_digest: Annotated[bytes, Wire(6), Field(max_length=32)] = b""
+    variant: Annotated[Text | None, Wire(7)] = None
+    pack: Annotated[Text | None, Wire(8)] = None  # pack facts id within the profile
+    reference_ah: Annotated[float | None, Wire(9, per=100)] = None
+    reference_source: Annotated[Text | None, Wire(10)] = None
+    cells_in_series: Annotated[Count | None, Wire(11)] = None
+    chemistry: Annotated[Text | None, Wire(12)] = None
+    nominal_kwh: Annotated[float | None, Wire(13, per=100)] = None
+
+
+class Session(Message):
+    """What drive, charge and rest have in common."""
+
+    session: Annotated[Count, Wire(0)]  # number within the store, from 1
+    boot: Annotated[BootId, Wire(1)]
+    start_mono_ms: Annotated[int, Wire(2)]
+    start_wall_ms: Annotated[int | None, Wire(3)] = None
+    duration_s: Annotated[float, Wire(4, per=10), Field(ge=0)] = 0.0
+    observed_s: Annotated[float, Wire(5, per=10), Field(ge=0)] = 0.0  # with pack current known
+    interrupted: Annotated[bool, Wire(6)] = False  # power cut, gap or clock break inside
+    soc_start_pct: Annotated[float | None, Wire(7, per=10)] = None  # BMS SoC
+    soc_end_pct: Annotated[float | None, Wire(8, per=10)] = None
+    soc_shown_start_pct: Annotated[float | None, Wire(9, per=10)] = None
+    soc_shown_end_pct: Annotated[float | None, Wire(10, per=10)] = None
+    charge_in_ah: Annotated[float, Wire(11, per=1000), Field(ge=0)] = 0.0
+    charge_out_ah: Annotated[float, Wire(12, per=1000), Field(ge=0)] = 0.0
+    energy_in_wh: Annotated[float, Wire(13, per=1), Field(ge=0)] = 0.0
+    energy_out_wh: Annotated[float, Wire(14, per=1), Field(ge=0)] = 0.0
+    current_max_a: Annotated[float | None, Wire(15, per=10)] = None  # most positive: hardest charge
+    current_min_a: Annotated[float | None, Wire(16, per=10)] = None  # most negative: hardest discharge
+    pack_voltage_start_v: Annotated[float | None, Wire(17, per=10)] = None
+    pack_voltage_end_v: Annotated[float | None, Wire(18, per=10)] = None
+    cell_voltage_min_v: Annotated[float | None, Wire(19, per=1000)] = None
+    cell_voltage_max_v: Annotated[float | None, Wire(20, per=1000)] = None
+    temp_min_degc: Annotated[float | None, Wire(21, per=10)] = None
+    temp_mean_degc: Annotated[float | None, Wire(22, per=10)] = None
+    temp_max_degc: Annotated[float | None, Wire(23, per=10)] = None
+    ambient_temp_degc: Annotated[float | None, Wire(24, per=10)] = None
+    odometer_start_km: Annotated[float | None, Wire(25, per=10)] = None
+    odometer_end_km: Annotated[float | None, Wire(26, per=10)] = None
+    soh_reported_pct: Annotated[float | None, Wire(27, per=100)] = None
+    capacity_reported_ah: Annotated[float | None, Wire(28, per=100)] = None
+
+
+class Charge(Session):
+    KIND: ClassVar = Kind.CHARGE
+    charge_kind: Annotated[ChargeKind, Wire(40)] = ChargeKind.UNKNOWN
+    segments: Annotated[Count, Wire(41)] = 1  # solar surplus makes dozens in one plug-in
+    power_max_kw: Annotated[float | None, Wire(42, per=10)] = None
+
+
+class Drive(Session):
+    KIND: ClassVar = Kind.DRIVE
+    distance_km: Annotated[float | None, Wire(40, per=10)] = None
+    speed_max_kmh: Annotated[float | None, Wire(41, per=1)] = None
+    energy_regenerated_wh: Annotated[float, Wire(42, per=1), Field(ge=0)] = 0.0
+
+
+class Rest(Session):
+    KIND: ClassVar = Kind.REST
+    unseen_s: Annotated[float, Wire(40, per=1), Field(ge=0)] = 0.0  # asleep: inferred, not observed
+
+
+class Usage(Message):
+    """Life so far of one battery as one store saw it; cumulative, so a lost one costs nothing."""
+
+    KIND: ClassVar = Kind.USAGE
+    observed_s: Annotated[float, Wire(0, per=1), Field(ge=0)] = 0.0
+    inferred_s: Annotated[float, Wire(1, per=1), Field(ge=0)] = 0.0  # parked: last values held
+    unobserved_s: Annotated[float, Wire(2, per=1), Field(ge=0)] = 0.0  # awake, yet no current known
+    charge_in_ah: Annotated[float, Wire(3, per=100), Field(ge=0)] = 0.0
+    charge_out_ah: Annotated[float, Wire(4, per=100), Field(ge=0)] = 0.0
+    energy_in_wh: Annotated[float, Wire(5, per=1), Field(ge=0)] = 0.0
+    energy_out_wh: Annotated[float, Wire(6, per=1), Field(ge=0)] = 0.0
+    energy_ac_in_wh: Annotated[float, Wire(7, per=1), Field(ge=0)] = 0.0
+    energy_dc_in_wh: Annotated[float, Wire(8, per=1), Field(ge=0)] = 0.0
+    equivalent_full_cycles: Annotated[float | None, Wire(9, per=1000)] = None  # (in + out) / (2 x reference)
+    charges_ac: Annotated[Count, Wire(10)] = 0
+    charges_dc: Annotated[Count, Wire(11)] = 0
+    drives: Annotated[Count, Wire(12)] = 0
+    distance_km: Annotated[float, Wire(13, per=10), Field(ge=0)] = 0.0
+    odometer_km: Annotated[float | None, Wire(14, per=10)] = None
+    soc_temp_s: Annotated[tuple[int, ...], Wire(15, counts=True)] = ()  # 10 SoC bands x 9 temperature bands, row = SoC
+    c_rate_temp_s: Annotated[tuple[int, ...], Wire(16, counts=True)] = ()  # 20 C-rate bands x 9 temperature bands
+    depth_counts: Annotated[tuple[int, ...], Wire(17, counts=True)] = ()  # half cycles: 7 depths x 10 mean-SoC bands
+    arrhenius_s: Annotated[float, Wire(18, per=1), Field(ge=0)] = 0.0  # temperature- and SoC-weighted age
+    events: Annotated[tuple[tuple[Text, int], ...], Wire(19)] = ()  # event kind, how often so far
+    charge_count_ac_reported: Annotated[Count | None, Wire(20)] = None  # the car's own counters
+    charge_count_dc_reported: Annotated[Count | None, Wire(21)] = None
+    first_wall_ms: Annotated[int | None, Wire(22)] = None
+
+
+class EstimateItem(Body):
+    """One method's opinion. No capacity: `why` says what is missing."""
+
+    method: Annotated[Text, Wire(0)]  # id/version, for example "bms_value/1"
+    capacity_ah: Annotated[float | None, Wire(1, per=1000)] = None
+    sigma_ah: Annotated[float | None, Wire(2, per=1000)] = None
+    n: Annotated[Count, Wire(3)] = 0  # readings it rests on
+    evidence: Annotated[tuple[Count, ...], Wire(4)] = ()  # newest session numbers, at most 16
+    why: Annotated[Text | None, Wire(5)] = None
+
+
+class Soh(Message):
+    """Capacity SoH with its uncertainty. What the car reports stands beside it and is never mixed into it silently."""
+
+    KIND: ClassVar = Kind.SOH
+    state: Annotated[SohState, Wire(0)] = SohState.NONE
+    why: Annotated[Text | None, Wire(1)] = None
+    soh_pct: Annotated[float | None, Wire(2, per=100)] = None
+    sigma_pct: Annotated[float | None, Wire(3, per=100)] = None
+    lo90_pct: Annotated[float | None, Wire(4, per=100)] = None
+    hi90_pct: Annotated[float | None, Wire(5, per=100)] = None
+    capacity_ah: Annotated[float | None, Wire(6, per=1000)] = None
+    sigma_ah: Annotated[float | None, Wire(7, per=1000)] = None
+    reference_ah: Annotated[float | None, Wire(8, per=100)] = None
+    reference_source: Annotated[Text | None, Wire(9)] = None
+    basis: Annotated[Text | None, Wire(10)] = None  # ocv | bms-soc | bms-value
+    method: Annotated[Text, Wire(11)] = ""  # what weighed the estimates: id/version
+    estimates: Annotated[tuple[EstimateItem, ...], Wire(12)] = ()
+    soh_reported_pct: Annotated[float | None, Wire(13, per=100)] = None
+    capacity_reported_ah: Annotated[float | None, Wire(14, per=1000)] = None
+    observed_s: Annotated[float, Wire(15, per=1)] = 0.0  # coverage: how much of its life we saw
+    inferred_s: Annotated[float, Wire(16, per=1)] = 0.0
+    unobserved_s: Annotated[float, Wire(17, per=1)] = 0.0
+    observed_ah: Annotated[float, Wire(18, per=10)] = 0.0
+    observed_km: Annotated[float, Wire(19, per=10)] = 0.0
+    odometer_km: Annotated[float | None, Wire(20, per=10)] = None
+    soce_pct: Annotated[float | None, Wire(21, per=100)] = None  # estimated SOCE, not type-approval
+    resistance_ohm: Annotated[float | None, Wire(22, per=100_000)] = None  # pack, 25 degC
+
+
+class Cells(Message):
+    """Spread of the cells at one quiet moment."""
+
+    KIND: ClassVar = Kind.CELLS
+    voltages_mv: Annotated[tuple[int | None, ...], Wire(0), Field(max_length=512)] = ()
+    soc_pct: Annotated[float | None, Wire(1, per=10)] = None
+    pack_current_a: Annotated[float | None, Wire(2, per=10)] = None
+    temps_degc: Annotated[tuple[float, ...], Wire(3, per=10), Field(max_length=128)] = ()
+
+
+class Event(Message):
+    KIND: ClassVar = Kind.EVENT
+    event: Annotated[EventKind, Wire(0)]
+    duration_s: Annotated[float | None, Wire(1, per=10)] = None
+    extreme: Annotated[float | None, Wire(2, per=1000)] = None  # in the unit of the event kind (docs/wire.md)
+    text: Annotated[Text | None, Wire(3)] = None
+    wall_ms: Annotated[int | None, Wire(4)] = None
+    mono_ms: Annotated[int | None, Wire(5)] = None
+    boot: Annotated[BootId | None, Wire(6)] = None
+    session: Annotated[Count | None, Wire(7)] = None
+
+
+class Health(Message):
+    """The box itself: sealed once a day, and unsigned as the heartbeat."""
+
+    KIND: ClassVar = Kind.HEALTH
+    uptime_s: Annotated[float, Wire(0, per=1)] = 0.0
+    frames: Annotated[Count, Wire(1)] = 0
+    frames_dropped: Annotated[Count, Wire(2)] = 0  # by the kernel or a full queue
+    frames_bad: Annotated[Count, Wire(3)] = 0  # checksum, length, unreadable line
+    frames_unknown: Annotated[Count, Wire(4)] = 0
+    frames_sent: Annotated[Count, Wire(5)] = 0  # onto the car's bus: 0 unless the owner agreed to polling
+    bus_errors: Annotated[Count, Wire(6)] = 0
+    outbox_waiting: Annotated[Count, Wire(7)] = 0
+    oldest_waiting_s: Annotated[float | None, Wire(8, per=1)] = None
+    journal_bytes: Annotated[Count, Wire(9)] = 0
+    disk_free_bytes: Annotated[Count | None, Wire(10)] = None
+    clock: Annotated[Text, Wire(11)] = "unset"  # unset | set
+    uplink_bytes: Annotated[Count, Wire(12)] = 0
+    uplink_refused: Annotated[Count, Wire(13)] = 0
+    cpu_temp_degc: Annotated[float | None, Wire(14, per=10)] = None
+    software: Annotated[Text, Wire(15)] = ""
+    config_version: Annotated[Count, Wire(16)] = 0
+    text: Annotated[Text | None, Wire(17)] = None
+
+
+MESSAGES: Final[dict[Kind, type[Message]]] = {
+    m.KIND: m for m in (Hello, Charge, Drive, Rest, Usage, Soh, Cells, Event, Health)
+}
+
+# Sealed size of a typical and of the largest honest message, bytes (docs/wire.md; tests/wire hold us to it).
+BYTE_BUDGET: Final[dict[Kind, int]] = {
+    Kind.HELLO: 420,
+    Kind.CHARGE: 300,
+    Kind.DRIVE: 300,
+    Kind.REST: 280,
+    Kind.USAGE: 1200,
+    Kind.SOH: 700,
+    Kind.CELLS: 620,
+    Kind.EVENT: 260,
+    Kind.HEALTH: 260,
+}

@@ -1,0 +1,181 @@
+"""Seal a message into a record for travel, and open it again: COSE_Sign1 with Ed25519 over a hash-chained payload.
+
+COSE_Sign1 (RFC 9052 §4.2) with algorithm EdDSA (-8), a 4-byte key id, and the MQTT topic as external data, so a
+record cannot be replayed under another box's name. The payload names box, store and sequence number, and carries
+the first 16 bytes of SHA-256 over the previous record of the store: one missing, changed or swapped record shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import cbor2
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from packwire.codec import dumps, from_wire, loads, to_wire
+from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion
+from packwire.ids import ID_BYTES, BootId, BoxId, StoreId
+from packwire.messages import MESSAGES, SCHEMA, Kind, Message
+from packwire.topics import Leaf, topic
+
+COSE_SIGN1_TAG: Final = 18
+PROTECTED: Final = dumps({1: -8})  # algorithm: EdDSA
+DIGEST_BYTES: Final = 16
+NO_PREVIOUS: Final = bytes(DIGEST_BYTES)  # what the first record of a store carries
+MAX_SEQ: Final = 2**53
+
+Sign: TypeAlias = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Where a record stands: whose, which store, which place in the chain, when it was made."""
+
+    box: BoxId
+    store: StoreId
+    seq: int  # from 1, without holes
+    previous: bytes  # digest of record seq-1 of the same store, NO_PREVIOUS for seq 1
+    boot: BootId
+    mono_ms: int
+    wall_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An opened record. `sealed` are the bytes as they travelled: keep those, everything else follows from them."""
+
+    envelope: Envelope
+    kind: Kind
+    message: Message
+    sealed: bytes
+
+
+def digest(sealed: bytes) -> bytes:
+    """What the next record of the store carries as `previous`."""
+    return hashlib.sha256(sealed).digest()[:DIGEST_BYTES]
+
+
+def seal(message: Message, envelope: Envelope, sign: Sign, key_id: bytes) -> bytes:
+    """The record's bytes: sign once, store these, send exactly these. `sign` makes a raw Ed25519 signature."""
+    payload = {
+        0: SCHEMA,
+        1: bytes.fromhex(envelope.box),
+        2: bytes.fromhex(envelope.store),
+        3: envelope.seq,
+        4: envelope.previous,
+        5: bytes.fromhex(envelope.boot),
+        6: envelope.mono_ms,
+        8: int(message.KIND),
+        9: to_wire(message),
+    }
+    if envelope.wall_ms is not None:
+        payload[7] = envelope.wall_ms
+    body = dumps(payload)
+    signature = sign(_to_be_signed(body, topic(envelope.box, Leaf.RECORD)))
+    return dumps(cbor2.CBORTag(COSE_SIGN1_TAG, [PROTECTED, {4: key_id}, body, signature]))
+
+
+def _to_be_signed(payload: bytes, external: str) -> bytes:
+    return dumps(["Signature1", PROTECTED, external.encode(), payload])
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A record taken apart but not yet believed."""
+
+    envelope: Envelope
+    kind_number: int
+    body: object
+    key_id: bytes
+    payload: bytes
+    signature: bytes
+    sealed: bytes
+
+
+def peek(sealed: bytes) -> Sealed:
+    """Take a record apart without checking who made it. Raises Malformed or UnknownVersion."""
+    cose = loads(sealed)
+    if not isinstance(cose, cbor2.CBORTag) or cose.tag != COSE_SIGN1_TAG:
+        raise Malformed("record: not a COSE_Sign1 (tag 18)")
+    parts = cose.value
+    if not isinstance(parts, (list, tuple)) or len(parts) != 4:
+        raise Malformed("record: COSE_Sign1 needs four parts")
+    protected, unprotected, payload, signature = parts
+    if protected != PROTECTED:
+        raise Malformed("record: algorithm is not EdDSA (-8)")
+    if not isinstance(unprotected, Mapping) or not isinstance(unprotected.get(4), bytes):
+        raise Malformed("record: no key id")
+    if not isinstance(payload, bytes) or not isinstance(signature, bytes):
+        raise Malformed("record: payload and signature must be byte strings")
+    inner = loads(payload)
+    if not isinstance(inner, Mapping):
+        raise Malformed("record: payload is not a map")
+    if inner.get(0) != SCHEMA:
+        raise UnknownVersion(f"record: schema {inner.get(0)!r}, this side knows {SCHEMA}")
+    return Sealed(
+        envelope=Envelope(
+            box=BoxId(_hex(inner, 1, "box")),
+            store=StoreId(_hex(inner, 2, "store")),
+            seq=_whole(inner, 3, "seq", 1),
+            previous=_bytes(inner, 4, "previous", DIGEST_BYTES),
+            boot=BootId(_hex(inner, 5, "boot")),
+            mono_ms=_whole(inner, 6, "mono_ms", 0),
+            wall_ms=None if inner.get(7) is None else _whole(inner, 7, "wall_ms", 0),
+        ),
+        kind_number=_whole(inner, 8, "kind", 0),
+        body=inner.get(9),
+        key_id=unprotected[4],
+        payload=payload,
+        signature=signature,
+        sealed=sealed,
+    )
+
+
+def check(record: Sealed, public_key: bytes, received_on: str | None = None) -> None:
+    """Raise BadSignature unless this key signed this record for this topic (default: the topic of its own box)."""
+    external = received_on if received_on is not None else topic(record.envelope.box, Leaf.RECORD)
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(record.signature, _to_be_signed(record.payload, external))
+    except (InvalidSignature, ValueError) as problem:
+        raise BadSignature(
+            f"record {record.envelope.box}/{record.envelope.store}/{record.envelope.seq}: "
+            f"signature does not belong to key {record.key_id.hex()} and topic {external}"
+        ) from problem
+
+
+def read(record: Sealed) -> Record:
+    """The message inside. Raises UnknownKind or Malformed with the field's name."""
+    try:
+        kind = Kind(record.kind_number)
+    except ValueError as problem:
+        raise UnknownKind(f"record: kind {record.kind_number}, this side knows 1..{max(Kind)}") from problem
+    return Record(record.envelope, kind, from_wire(MESSAGES[kind], record.body), record.sealed)
+
+
+def open_sealed(sealed: bytes, public_key: bytes, received_on: str | None = None) -> Record:
+    """Peek, check and read in one. Raises a WireError that says what is wrong."""
+    record = peek(sealed)
+    check(record, public_key, received_on)
+    return read(record)
+
+
+def _hex(inner: Mapping[object, object], key: int, name: str) -> str:
+    return _bytes(inner, key, name, ID_BYTES).hex()
+
+
+def _bytes(inner: Mapping[object, object], key: int, name: str, length: int) -> bytes:
+    value = inner.get(key)
+    if not isinstance(value, bytes) or len(value) != length:
+        raise Malformed(f"record.{name}: expected {length} bytes")
+    return value
+
+
+def _whole(inner: Mapping[object, object], key: int, name: str, low: int) -> int:
+    value = inner.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MAX_SEQ:
+        raise Malformed(f"record.{name}: expected a whole number from {low}")
+    return value

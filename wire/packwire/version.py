@@ -1,0 +1,3 @@
+"""The one version number of box, wire and book."""
+
+__version__ = "0.1.0"
