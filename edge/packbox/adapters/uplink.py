@@ -28,7 +28,7 @@ from packbox.core.delivery import WINDOW
 from packbox.core.record import BoxId
 from packbox.ports import LinkDownError, RefusedError
 from packwire import ids, presence
-from packwire.topics import Leaf, topic
+from packwire.topics import MANNERS, Leaf, topic
 
 CONNECT_WAIT_MAX_S: Final = 30.0  # name lookup, TCP, TLS and CONNACK over a slow mobile link
 ANSWER_WAIT_MAX_S: Final = 30.0  # SUBACK or PUBACK: five times the worst round trip of a 2G link
@@ -120,10 +120,10 @@ class MqttUplink:
         await self._leave()
 
     async def publish(self, sealed: bytes) -> None:
-        await self._send(Leaf.RECORD, sealed, qos=1)
+        await self._send(Leaf.RECORD, sealed)
 
     async def beat(self, heartbeat: bytes) -> None:
-        await self._send(Leaf.HEARTBEAT, heartbeat, qos=0, properties=self._expiry(presence.HEARTBEAT_EXPIRY_S))
+        await self._send(Leaf.HEARTBEAT, heartbeat, self._expiry(presence.HEARTBEAT_EXPIRY_S))
 
     async def acks(self) -> AsyncIterator[bytes]:
         ours = topic(self._box, Leaf.ACK)
@@ -175,15 +175,13 @@ class MqttUplink:
             raise LinkDownError(f"{self._where}: the broker refused our acks: {refusals[0]}")
 
     async def _say(self, status: presence.Status) -> None:
-        await self._send(Leaf.STATUS, presence.encode_status(status), qos=1, retain=True)
+        await self._send(Leaf.STATUS, presence.encode_status(status))
 
-    async def _send(
-        self, leaf: Leaf, payload: bytes, *, qos: int, retain: bool = False, properties: Properties | None = None
-    ) -> None:
-        client, where = self._client, topic(self._box, leaf)
+    async def _send(self, leaf: Leaf, payload: bytes, properties: Properties | None = None) -> None:
+        client, where, manner = self._client, topic(self._box, leaf), MANNERS[leaf]
         with self._trouble_named():
             async with asyncio.timeout(ANSWER_WAIT_MAX_S):
-                await client.publish(where, payload, qos=qos, retain=retain, properties=properties)
+                await client.publish(where, payload, qos=manner.qos, retain=manner.retain, properties=properties)
         if client.refusals:  # of several publishes at once any may be the refused one: all of them wait on anyway
             client.refusals -= 1
             raise RefusedError(f"{self._where}: the broker refused a message on {where}: {client.last_refusal}")
