@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from brokers import free_port
-from packbook.adapters.store import open_database
+from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 
 POSTGRES_BINS = "/usr/lib/postgresql"
@@ -92,7 +92,7 @@ def postgres() -> Iterator[Postgres]:
 async def _template(server: Postgres) -> None:
     """A migrated database that each test gets a copy of: cheaper than migrating anew."""
     await _administer(server, "CREATE DATABASE template_book")
-    async with open_database(server.url("template_book"), create=True):
+    async with open_writer(server.url("template_book"), "test"):
         pass
 
 
@@ -109,7 +109,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("sqlite") / "book.db"
 
     async def make() -> None:
-        async with open_database(f"sqlite:///{file}", create=True):
+        async with open_writer(f"sqlite:///{file}", "test"):
             pass
 
     asyncio.run(make())
@@ -140,5 +140,5 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    async with open_database(database_url) as opened:
+    async with open_writer(database_url, "test") as opened:
         yield opened

@@ -15,9 +15,8 @@ from packbook.core.history import Provenance
 from packbook.core.intake import Arrival
 from packbook.ports import Holding
 from packbook.testing.scripted_box import HOUR_MS, RECEIVED_MS, SOME_DAY_MS, ScriptedBox, arrival
-from packwire.cbor import dumps
-from packwire.codec import to_wire
 from packwire.messages import EventKind, Health
+from packwire.presence import encode_heartbeat
 
 Snapshot = dict[str, list[tuple[object, ...]]]
 
@@ -279,7 +278,7 @@ async def test_one_row_the_database_refuses_blocks_nobody(sqlite_url: str) -> No
     assert (taken.accepted, taken.quarantined) == (10, {"refused_by_store": 1})
     (kept,) = await SqlHistories(database).quarantine()
     assert "cannot stand it" in kept.reason
-    await database.close()
+    await database.aclose()
 
 
 @pytest.mark.parametrize("payload", [b"online", b"offline connection lost"])
@@ -287,7 +286,7 @@ async def test_status_and_heartbeat_are_presence_not_evidence(database: Database
     """Unsigned messages change what an operator sees, never the ledger."""
     box = ScriptedBox()
     status = Arrival(f"pb/v1/{box.box}/s", payload, RECEIVED_MS)
-    beat = dumps(to_wire(Health(frames=1000, software="0.1.0")))
+    beat = encode_heartbeat(Health(frames=1000, software="0.1.0"))
     heartbeat = Arrival(f"pb/v1/{box.box}/h", beat, RECEIVED_MS + 1)
     taken = await Ledger(database).take([status, heartbeat])
     (seen,) = await SqlHistories(database).boxes()

@@ -27,18 +27,17 @@ from packbook.core.history import (
     UsageTotals,
 )
 from packwire import topics
-from packwire.cbor import MAX_MESSAGE_BYTES, loads
-from packwire.codec import Body, from_wire
+from packwire.cbor import MAX_MESSAGE_BYTES
+from packwire.codec import Body
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion, WireError
 from packwire.ids import BoxId, box_id_of, key_id_of
-from packwire.messages import Charge, Drive, Event, EventKind, Health, Hello, Kind, Message, Rest, Session, Soh, Usage
+from packwire.messages import Charge, Drive, Event, EventKind, Hello, Kind, Message, Rest, Session, Soh, Usage
+from packwire.presence import decode_heartbeat, decode_status
 from packwire.seal import NO_PREVIOUS, Sealed, check, digest, peek
 from packwire.seal import read as read_message
 from packwire.topics import Leaf
 
 CALENDAR_MS: Final = (1_262_304_000_000, 4_102_444_800_000)  # 2010..2100: outside, a box's clock was never set
-STATUS_BYTES_MAX: Final = 200
-STATUS_WORDS: Final = ("online", "offline")
 
 _TEMP_BANDS: Final = len(TEMP_EDGES_DEGC) + 1
 SOC_TEMP_CELLS: Final = len(SOC_BANDS_PCT) * _TEMP_BANDS
@@ -98,7 +97,7 @@ class Status:
     box: str
     received_ms: int
     online: bool
-    text: str
+    reason: str  # why it is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +190,11 @@ def read(arrival: Arrival, keys: Keys) -> Reading:
             case Leaf.RECORD:
                 return _record(arrival, address.box, keys)
             case Leaf.HEARTBEAT:
-                return Heartbeat(address.box, arrival.received_ms, _health(arrival.payload))
+                health = decode_heartbeat(arrival.payload).model_dump(mode="json", exclude_none=True)
+                return Heartbeat(address.box, arrival.received_ms, health)
             case Leaf.STATUS:
-                return _status(arrival, address.box)
+                status = decode_status(arrival.payload)
+                return Status(address.box, arrival.received_ms, status.online, status.reason)
             case _:
                 return Ignored()
     except UnknownVersion as problem:
@@ -256,18 +257,6 @@ def _entry(sealed: Sealed, received_ms: int, topic: str, new_key: NewKey | None)
         facts=facts,
         unreadable=unreadable,
     )
-
-
-def _health(payload: bytes) -> dict[str, object]:
-    return from_wire(Health, loads(payload, "heartbeat")).model_dump(mode="json", exclude_none=True)
-
-
-def _status(arrival: Arrival, box: BoxId) -> Reading:
-    text = arrival.payload[:STATUS_BYTES_MAX].decode(errors="replace")
-    word = text.partition(" ")[0]
-    if word not in STATUS_WORDS or not text.isprintable():
-        return Quarantine(arrival, Reason.MALFORMED, f"status {text[:40]!r} is neither online nor offline")
-    return Status(box, arrival.received_ms, word == "online", text)
 
 
 # --- the chain -----------------------------------------------------------------------------------------------------

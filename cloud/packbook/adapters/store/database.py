@@ -98,7 +98,7 @@ class Database:
             connect_args={"timeout": CONNECT_WAIT_MAX_S, "server_settings": {"application_name": "packbook"}},
         )
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         await self._engine.dispose()
 
     @asynccontextmanager

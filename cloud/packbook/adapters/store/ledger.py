@@ -213,7 +213,7 @@ class _Batch:
         healths: dict[str, Row] = {}
         for reading in self.readings:
             if isinstance(reading, Status):
-                statuses[reading.box] = {"online": reading.online, "status": reading.text}
+                statuses[reading.box] = {"online": reading.online, "status": _printable(reading.reason)}
             elif isinstance(reading, Heartbeat):
                 healths[reading.box] = {"health": dict(reading.health)}
         for changes in (statuses, healths):
