@@ -34,6 +34,8 @@ def run(args: argparse.Namespace, work: Callable[[Settings], Awaitable[int]]) ->
     try:
         settings = load_settings(args.config)
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+        for chatty in ("alembic", "uvicorn"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         return asyncio.run(_until_asked_to_stop(work(settings)))
     except PackbookError as problem:
         print(f"packbook: {problem}", file=sys.stderr)

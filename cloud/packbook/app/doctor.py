@@ -97,14 +97,12 @@ async def _examine_broker(settings: Settings, findings: Findings) -> None:
 
 
 def _told(findings: Findings) -> str:
-    lines = [
-        f"database  {findings.database}, schema {findings.schema or 'none'} (this version: {findings.schema_needed})"
-    ]
+    schema = f"schema {findings.schema or 'none'} (this version: {findings.schema_needed})"
+    lines = [f"database  {findings.database}, {schema}"]
     if findings.ledger is not None:
         ledger = findings.ledger
-        lines.append(
-            f"ledger    {ledger.records} records in {len(ledger.stores)} stores, {ledger.broken} do not verify"
-        )
+        counts = f"{ledger.records} records in {len(ledger.stores)} stores"
+        lines.append(f"ledger    {counts}, {ledger.broken} do not verify")
         lines.extend(
             f"  box {store.box} store {store.store}: {store.records} records, 1-{store.upto} without a hole, "
             f"battery {store.battery or 'unknown'}"
