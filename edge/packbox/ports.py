@@ -27,6 +27,10 @@ class BusDownError(PackboxError):
     """The interface went away or down. Nothing was missed that was on the bus before; open it again later."""
 
 
+class LogFormatError(PackboxError):
+    """A recorded log cannot be read at all: missing, empty, or of no format we know. The file was not touched."""
+
+
 class JournalError(PackboxError):
     """The journal could not be written (disk full, read-only, broken). What was committed before is safe."""
 
