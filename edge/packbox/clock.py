@@ -33,7 +33,7 @@ class ClockTrust(StrEnum):
 
 
 class SystemClock:
-    """`ports.Clock` of a Linux machine."""
+    """`ports.FrameClock` of a Linux machine."""
 
     def __init__(self, trust: ClockTrust = ClockTrust.AUTO, synchronized: Callable[[], bool] | None = None) -> None:
         self.boot = read_boot_id()
@@ -47,6 +47,9 @@ class SystemClock:
             self._ask_ns = mono_ns + ASK_EVERY_NS
             self._known = self._synchronized()
         return Stamp(self.boot, mono_ns, time.time_ns() // NS_PER_MS if self._known else None)
+
+    def system_ns(self) -> int:
+        return time.time_ns()
 
 
 def read_boot_id(path: Path = BOOT_ID_FILE) -> BootId:

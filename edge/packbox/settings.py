@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -36,9 +37,14 @@ class BrokerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str | None = Field(None, min_length=1, description="Broker's name or address; absent: nothing is sent")
-    port: int = Field(8883, ge=1, le=65535, description="8883 with TLS, usually 1883 without")
+    tls: bool = Field(
+        default_factory=lambda known: not _is_this_machine(known.get("host")),
+        description="Encrypt; on, unless the broker is on this machine",
+    )
+    port: int = Field(
+        default_factory=lambda known: 8883 if known.get("tls") else 1883, ge=1, le=65535, description="MQTT's own ports"
+    )
     protocol: Literal["5", "3.1.1"] = Field("5", description="MQTT version; 3.1.1 for old brokers")
-    tls: bool = Field(default=True, description="Encrypt; off only for a broker on this machine or a private network")
     ca_file: Path | None = Field(None, description="Certificates that the broker's must descend from; absent: system's")
     cert_file: Path | None = Field(None, description="This box's certificate, for a broker that asks for one")
     key_file: Path | None = Field(None, description="The certificate's private key")
@@ -64,8 +70,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("/var/lib/packbox"), description="Journal and key live here")
     source: str = Field("socketcan:can0", min_length=1, description="Where frames come from; see Sources")
-    profile: str | None = Field(None, min_length=1, description="Vehicle profile; `packbox profiles list` names them")
-    variant: str | None = Field(None, min_length=1, description="Variant of the profile; absent: found by behaviour")
+    profile: str | None = Field(None, min_length=1, description="Vehicle profile, `family` or `family:variant`")
     profiles_dir: Path | None = Field(None, description="Folder of profiles; absent: the ones that came along")
     battery: Name | None = Field(None, description="Battery's name when its serial cannot be read")
     vehicle: str | None = Field(None, min_length=1, max_length=63, description="Your name for the car; never a VIN")
@@ -149,6 +154,13 @@ def _laid_over(*layers: Mapping[str, Any]) -> dict[str, Any]:
             old = merged.get(key)
             merged[key] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _is_this_machine(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _table(layer: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -126,6 +126,26 @@ def test_settings_do_not_change() -> None:
         load_settings().profile = "other"  # type: ignore[misc]  # that is the point
 
 
+@pytest.mark.parametrize(
+    ("text", "tls", "port"),
+    [
+        ('host = "book.example"', True, 8883),
+        ('host = "127.0.0.1"', False, 1883),
+        ('host = "localhost"\nport = 1234', False, 1234),
+        ('host = "::1"\ntls = true', True, 8883),
+        ('host = "10.0.0.1"\ntls = false', False, 1883),
+        ('host = "book.example"\nport = 1883', True, 1883),
+    ],
+)
+def test_a_link_that_leaves_the_machine_is_encrypted_unless_said_otherwise(
+    file: Path, text: str, tls: bool, port: int
+) -> None:
+    """A port says nothing about what listens there, so it never turns encryption off."""
+    file.write_text(f"[broker]\n{text}\n")
+    broker = load_settings(file).broker
+    assert (broker.tls, broker.port) == (tls, port)
+
+
 def test_every_setting_is_explained(root: Path) -> None:
     """docs/box.md says what is true today: each setting with its default."""
     text = (root / "docs/box.md").read_text(encoding="utf-8")

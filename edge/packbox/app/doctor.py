@@ -13,7 +13,7 @@ import shutil
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -22,8 +22,10 @@ from typing import Final
 
 from packbox.adapters.identity import read_key
 from packbox.adapters.journal import JOURNAL_FILE, open_copy
+from packbox.adapters.profile_dir import Catalogue
 from packbox.app.options import add_settings_options, settings_from
 from packbox.clock import SystemClock
+from packbox.core.record import SealedRow
 from packbox.ports import PackboxError
 from packbox.settings import Settings
 from packwire.errors import WireError
@@ -37,6 +39,7 @@ BROKER_WAIT_MAX_S: Final = 10.0
 NETWORK_DEVICES: Final = Path("/sys/class/net")
 DEVICE_UP: Final = 0x1  # IFF_UP, linux/if.h
 MS_PER_DAY: Final = 86_400_000
+KEEP_AND_ASK: Final = "keep a copy of the whole data folder and ask; the book will put these records into quarantine"
 
 
 class Verdict(StrEnum):
@@ -85,7 +88,12 @@ def examine(load: Callable[[], Settings]) -> Iterator[Finding]:
 
 
 def _profile(settings: Settings) -> Iterator[Finding]:
-    raise NotImplementedError
+    if settings.profile is None:
+        yield Finding("profile", Verdict.FAIL, "none is set", "set profile; `packbox profiles list` names them")
+        return
+    profile, variant = Catalogue(settings.profiles_dir).find(settings.profile)
+    chosen = f"variant {variant}" if variant else "variant found by what the car shows"
+    yield Finding("profile", Verdict.OK, f"{profile.id}, {chosen}")
 
 
 def _key(settings: Settings) -> Iterator[Finding]:
@@ -145,9 +153,6 @@ def _chain(rows: Iterator[SealedRow], public_key: bytes) -> Finding:
             return Finding("chain", Verdict.FAIL, f"record {row.seq} does not follow record {seq}", KEEP_AND_ASK)
         seq, previous = envelope.seq, digest(row.sealed)
     return Finding("chain", Verdict.OK, f"{seq} records, each signed and following the one before")
-
-
-KEEP_AND_ASK: Final = "keep a copy of the whole data folder and ask; the book will put these records into quarantine"
 
 
 def _outbox(waiting: int, oldest_wall_ms: int | None, now_wall_ms: int | None) -> Finding:
@@ -219,6 +224,49 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("broker", Verdict.OK, f"{where} answers")
+
+
+def _bus(settings: Settings) -> Iterator[Finding]:
+    kind, _, rest = settings.source.partition(":")
+    if kind == "log" and not Path(rest).is_file():
+        yield Finding("bus", Verdict.FAIL, f"{rest}: there is no such log", "look at the setting source")
+    elif kind == "socketcan":
+        yield from (_interface(name) for name in rest.split(","))
+    else:
+        yield Finding("bus", Verdict.OK, f"{settings.source} (not looked into)")
+
+
+def _interface(name: str) -> Finding:
+    device = NETWORK_DEVICES / name
+    try:
+        up = int((device / "flags").read_text(), 16) & DEVICE_UP
+        errors, frames = (int((device / "statistics" / item).read_text()) for item in ("rx_errors", "rx_packets"))
+    except OSError:
+        return Finding(
+            "bus",
+            Verdict.FAIL,
+            f"{name}: there is no such interface",
+            "look at the HAT, its overlay and setting source",
+        )
+    if not up:
+        return Finding(
+            "bus", Verdict.FAIL, f"{name}: is down", f"install systemd/80-can.network, or: ip link set {name} up"
+        )
+    text = f"{name}: up, {frames} frames and {errors} errors since boot"
+    if errors and not frames:
+        return Finding("bus", Verdict.WARN, text, "errors and no frames: wrong bit rate or a swapped pair of wires")
+    return Finding("bus", Verdict.OK, text)
+
+
+CHECKS: Final[Mapping[str, Callable[[Settings], Iterator[Finding]]]] = {
+    "profile": _profile,
+    "key": _key,
+    "journal": _journal,
+    "disk": _disk,
+    "clock": _clock,
+    "broker": _broker,
+    "bus": _bus,
+}
 
 
 def _line(finding: Finding) -> str:
