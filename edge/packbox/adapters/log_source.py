@@ -23,21 +23,24 @@ PACED_BATCH_FRAMES: Final = 512  # a quarter of a second of a busy bus: live eno
 
 
 class LogSource:
-    """`ports.FrameSource`. `speed`: times faster than recorded; None: as fast as taken."""
+    """`ports.FrameSource`. `speed`: times faster than recorded; None: as fast as taken. `boot`: of `log_boot`.
 
-    def __init__(self, path: Path, speed: float | None) -> None:
+    `skip_frames`: how many were folded in an earlier run.
+    """
+
+    def __init__(self, path: Path, boot: BootId, speed: float | None, skip_frames: int = 0) -> None:
         assert speed is None or speed > 0
-        self.boot = log_boot(path)
-        self.skip_frames = 0  # folded before; set it before the first frame is taken
         self._path = path
+        self._boot = boot
         self._speed = speed
+        self._skip_frames = skip_frames
 
     async def inputs(self) -> AsyncIterator[FrameBatch | Tick]:
-        skip = self.skip_frames
+        skip = self._skip_frames
         loop = asyncio.get_running_loop()
         began_s, first_ns = loop.time(), None
         size = BATCH_FRAMES if self._speed is None else PACED_BATCH_FRAMES
-        with read_log(self._path, boot=self.boot, batch_frames=size) as reading:
+        with read_log(self._path, boot=self._boot, batch_frames=size) as reading:
             for batch in reading:
                 if skip >= len(batch):
                     skip -= len(batch)

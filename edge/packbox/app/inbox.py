@@ -16,6 +16,7 @@ from packbox.core.frames import FrameBatch
 from packbox.core.stamp import Tick
 
 ROOM_FRAMES: Final = 200_000  # 25 s of two buses at 4,000 frames/s; about 6 MB
+RECORDING_ROOM_FRAMES: Final = 20_000  # folded in one go: short enough to leave in time when asked to
 ROOM_ITEMS: Final = 2_000  # ticks and small batches cost memory too
 
 
