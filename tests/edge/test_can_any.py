@@ -9,7 +9,7 @@ from contextlib import aclosing
 import can
 import pytest
 
-from edge.can_fakes import BOOT, FakeClock
+from can_fakes import BOOT, FakeClock
 from packbox.adapters import can_any
 from packbox.adapters.can_any import LISTEN_ONLY, PythonCanSource
 from packbox.core.frames import ERROR, EXTENDED, FrameBatch, join
