@@ -250,6 +250,7 @@ class ProfileBuilder:
             counter=written.counter if written.counter in by_name else None,
             void_when=(void_when.signal, void_when.raw) if void_when and void_when.signal in by_name else None,
             mux_known=tuple((n, tuple(sorted(v))) for n, v in sorted(selectors.items()) if n in by_name),
+            file=file_name,
         )
 
     def _signal(
