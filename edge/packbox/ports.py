@@ -19,6 +19,10 @@ class LinkDownError(PackboxError):
     """The broker did not take the record. It stays in the outbox; try again later."""
 
 
+class RefusedError(LinkDownError):
+    """The broker answered that it will not take this record (not authorised, quota). It stays in the outbox."""
+
+
 class BusDownError(PackboxError):
     """The interface went away or down. Nothing was missed that was on the bus before; open it again later."""
 
@@ -88,7 +92,13 @@ class Uplink(Protocol):
     """The way to the broker, as an async context manager around one connection. Raises LinkDownError."""
 
     async def publish(self, sealed: bytes) -> None:
-        """Hand one record to the broker (QoS 1). Returning means the broker took it, not that the book holds it."""
+        """Hand one record to the broker (QoS 1). Returning means the broker took it, not that the book holds it.
+
+        Raises RefusedError when the broker answers no; the link is still up then.
+        """
+
+    async def beat(self, heartbeat: bytes) -> None:
+        """Send one heartbeat (QoS 0). It may be lost."""
 
     def acks(self) -> AsyncIterator[bytes]:
-        """Application acks as they come, the retained one first."""
+        """Application acks as they come, the retained one first. Never ends; raises LinkDownError with the link."""
