@@ -13,6 +13,9 @@ SHARED = ROOT.parent / "shared"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bench", action="store_true", help="run tests/bench too (ratios, minutes)")
+    parser.addoption("--kills", default="9", help="how many processes tests/worlds kills")
+    parser.addoption("--kill-every-s", default="2.5", help="mean time between two of them")
+    parser.addoption("--world-seed", default="", help="repeat a world that failed")
 
 
 def pytest_configure() -> None:
