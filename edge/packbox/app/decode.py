@@ -1,8 +1,7 @@
 """`packbox decode`: single frames and diagnostic answers, JSON lines in, JSON lines out, in order.
 
-In:  lines as in a profile's vectors.json. `{"kind": "frame", "can_id": "0x1DB", "data_hex": "..."}` or
-     `{"kind": "uds-response", "tx": "0x79B", "rx": "0x7BB", "request_hex": "2101", "data_hex": "..."}`; without --profile
-     `vehicle` picks profile and variant.
+In:  a line is `{"kind": "frame", "can_id": "0x1DB", "data_hex": "..."}` or `{"kind": "uds-response", "tx": "0x79B",
+     "rx": "0x7BB", "request_hex": "2101", "data_hex": "..."}`; without --profile its `vehicle` picks the profile.
 Out: `{"signals": {name: {"value": v, "unit": u}}}` per line, or `{"error": "..."}`. A line that cannot be decoded is an
      answer like any other, so the exit code stays 0.
 """

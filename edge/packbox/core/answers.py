@@ -1,7 +1,7 @@
 """Read the fields of one diagnostic answer.
 
 In:  a `Poll` and the bytes of an answer to it, whole or a window of it.
-Out: a list of `Reading`, in the order of the layout. A field that is void, or lies outside the bytes, has value None or is left out.
+Out: a list of `Reading`, in the order of the layout: None where the car says "not available", nothing beyond the bytes.
 Any bytes are read without an exception: what does not fit is absent.
 """
 
@@ -60,7 +60,7 @@ def matching(polls: Sequence[Poll], rx_key: int, answer: bytes) -> Poll | None:
 
 
 def layout_for(poll: Poll, length: int | None) -> AnswerLayout | None:
-    """The layout of an answer of this whole length; with the length unknown, only a poll with a single layout has one."""
+    """The layout of an answer of this whole length. With the length unknown, only a single layout can be the one."""
     if length is None:
         return poll.layouts[0] if len(poll.layouts) == 1 else None
     return next((a for a in poll.layouts if not a.lengths or length in a.lengths), None)

@@ -2,15 +2,16 @@
 
 In:  `DecodeState` and a `FrameBatch` of one boot.
 Out: the next state and `Decoded`: valid values only, in the order of the frames, and counts of everything refused.
-Refuses: frames of wrong length, with a bad checksum or a counter that stands still, values that the car calls void, that are
-outside the quantity's range or impossible for the pack. Nothing is summed over frames, so the result is the same however
-frames are cut into batches.
+Refuses: frames of wrong length, with a bad checksum or a counter that stands still; values that the car calls void, or
+that lie outside the quantity's range or are impossible for the pack.
 
-Several sources of one quantity: each use has a place in an order (`prefer`, then its name, then the bus number). A source speaks only while no better one has spoken within that one's `hold_ms`. So a poll never disturbs a broadcast series,
-and takes over when the broadcast is gone.
+Nothing is added up over frames, so the result is the same however frames are cut into batches.
 
-Variants: evidence is counted until it suffices; from the frame that completes it on, the variant holds. Before that only what
-all variants agree on is decoded.
+Several sources of one quantity stand in an order: `prefer`, then name, then bus number. A source speaks only while no
+better one has spoken within that one's `hold_ms`. So a poll never disturbs a broadcast, and takes over when it is gone.
+
+Evidence of the variant is counted until it suffices; from the frame that completes it on, the variant holds. Before
+that only what all variants agree on is decoded.
 """
 
 from __future__ import annotations

@@ -26,10 +26,10 @@ DEFAULT_CYCLE_MS: Final = 100
 
 def _crc_of_byte_at(distance: int) -> npt.NDArray[np.uint8]:
     """CRC-8 of each byte value followed by `distance` zero bytes. The CRC is linear: a frame's is the XOR of these."""
-    table = np.arange(256, dtype=np.uint16)
+    crc = np.arange(256, dtype=np.int64)
     for _ in range(8 * (distance + 1)):
-        table = np.where(table & 0x80, (table << 1) ^ LEAF_POLYNOMIAL, table << 1) & 0xFF
-    return table.astype(np.uint8)
+        crc = np.where(crc & 0x80, crc << 1 ^ LEAF_POLYNOMIAL, crc << 1) & 0xFF
+    return crc.astype(np.uint8)
 
 
 def _crc_of_pair_at(distance: int) -> npt.NDArray[np.uint8]:

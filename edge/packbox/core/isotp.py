@@ -7,7 +7,6 @@ Never sends: flow control is the tester's business and only read past here.
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass, replace
 from typing import Final
 

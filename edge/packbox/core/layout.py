@@ -75,7 +75,7 @@ class Column:
         return (raw ^ self.sign_bit) - self.sign_bit if self.sign_bit else raw
 
     def values(self, raw: IntArray) -> FloatArray:
-        return raw * float(self.layout.scale) + float(self.layout.offset)
+        return raw.astype(np.float64) * self.layout.scale + self.layout.offset
 
     def present(self, selectors: dict[str, IntArray]) -> BoolArray | None:
         """Frames whose selectors choose this signal; None = all."""

@@ -335,7 +335,7 @@ def answer_head(request: bytes) -> bytes:
 
 
 def common_messages(variants: tuple[Variant, ...]) -> tuple[Message, ...]:
-    """What holds whichever variant it is: messages that every variant having them agrees on, cut to the agreed signals."""
+    """What holds whichever variant it is: each message cut to the signals that all variants sending it agree on."""
     by_key: dict[int, list[Message]] = {}
     for variant in variants:
         for message in variant.messages:

@@ -140,7 +140,7 @@ def _there(ready: Column, selectors: dict[str, IntArray]) -> bool:
 
 
 def _plausible(value: float, uses: Iterable[QuantityUse], pack: PackFacts | None) -> bool:
-    """False when a quantity made of this value is outside its range. A step table says nothing about the value itself."""
+    """False when a quantity made of this value would be outside its range."""
     for use in uses:
         quantity, known = as_quantity(use, np.array([value], np.float64))
         low, high = plausible_range(use.quantity, pack)
