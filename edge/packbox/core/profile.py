@@ -334,7 +334,12 @@ def answer_head(request: bytes) -> bytes:
     return bytes([request[0] + POSITIVE_ANSWER]) + request[1 : 1 + echoed]
 
 
-def common_messages(variants: tuple[Variant, ...]) -> tuple[Message, ...]:
+def sent_by_all(variants: tuple[Variant, ...]) -> frozenset[int]:
+    """Keys of the messages that every variant has."""
+    return frozenset.intersection(*(frozenset(m.key for m in v.messages) for v in variants))
+
+
+def agreed_messages(variants: tuple[Variant, ...]) -> tuple[Message, ...]:
     """What holds whichever variant it is: each message cut to the signals that all variants sending it agree on."""
     by_key: dict[int, list[Message]] = {}
     for variant in variants:
