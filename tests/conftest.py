@@ -23,6 +23,11 @@ def pytest_configure() -> None:
     asyncio.set_event_loop(None)
 
 
+def pytest_configure() -> None:
+    """looptime asks for the event loop before every test; one that nobody set would be made, and closed by nobody."""
+    asyncio.set_event_loop(None)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     if collection_path == ROOT / "tests/bench" and not config.getoption("--bench"):
         return True
