@@ -61,6 +61,7 @@ def database_url(text: str) -> sa.URL:
 class Database:
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         self._url = database_url(url)
+        self._read_only = read_only
         self.name = self._url.render_as_string(hide_password=True)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         self._file = (
@@ -122,6 +123,7 @@ class Database:
 
     async def revision(self) -> str | None:
         """The schema this database has. None for an empty database."""
+        self._try_file()
         async with self.transaction() as connection:
             return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
 
@@ -149,6 +151,12 @@ class Database:
                 f"database {self.name} has schema {found}, which this version (schema {head()}) does not know: "
                 "it was made by a newer packbook; install that one"
             )
+
+    def _try_file(self) -> None:
+        """Open the file once ourselves: when SQLite cannot, the driver's thread dies with a trace of its own."""
+        if self._file is not None and (self._read_only or self._file.exists()):
+            with self._named_trouble():
+                self._file.open("rb" if self._read_only else "r+b").close()
 
     # --- writers ------------------------------------------------------------------------------------------------
 
