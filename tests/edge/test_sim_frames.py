@@ -66,7 +66,7 @@ def _charge_ah(times_ns: IntArray, current_a: FloatArray) -> float:
 def test_the_current_in_the_frames_is_the_charge_the_pack_took(
     model: CarModel,
     rates: Rates,
-    plugged: bool,  # noqa: FBT001 - a parameter of the test
+    plugged: bool,
 ) -> None:
     """An estimator judged by them must be able to reach the truth: sensor error and rounding are all there is."""
     awake = _stretches(model, plugged=plugged)[0]

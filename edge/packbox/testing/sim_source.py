@@ -28,6 +28,7 @@ from packbox.testing.sim_driver import DAY_MS
 from packbox.testing.sim_frames import ECONOMICAL, REAL, Columns, Poll, Rates, Sender, encode
 
 DEFAULT_DAYS: Final = 240
+MAX_DAYS: Final = 20_000  # a car's whole life, twice
 _EPOCH: Final = date(1970, 1, 1)
 _RATES: Final = {"economical": ECONOMICAL, "real": REAL}
 _KEYS: Final = ("seed", "start", "days", "until", "speed", "rate")
@@ -71,7 +72,7 @@ def parse_spec(text: str, now_ms: int) -> SimSpec:
         first_day = _day(text, "start", given["start"])
     else:
         first_day = (today if until_day is None else until_day) - _whole(
-            text, "days", given.get("days", str(DEFAULT_DAYS))
+            text, "days", given.get("days", str(DEFAULT_DAYS)), most=MAX_DAYS
         )
     if first_day >= (today if until_day is None else until_day):
         raise SettingsError(f"sim:{text}: the first day must be before the last")
@@ -121,8 +122,7 @@ class SimSource:
             while at_ms < stretch.end_ms:
                 if pace.is_over(at_ms):
                     return
-                chunk_ms = _LIVE_CHUNK_MS if pace.is_live(at_ms) else int(self.spec.rates.chunk_s * 1000)
-                to_ms = min(at_ms + chunk_ms, stretch.end_ms)
+                to_ms = min(at_ms + pace.chunk_ms(at_ms), stretch.end_ms)
                 await pace.reach(to_ms)
                 columns = self._frames(stretch, at_ms, to_ms)
                 if len(columns):
@@ -169,6 +169,11 @@ class _Pace:
     def is_live(self, at_ms: int) -> bool:
         return self._spec.speed is not None or (self._spec.until_ms is None and at_ms > self._now_ms() - _LIVE_CHUNK_MS)
 
+    def chunk_ms(self, at_ms: int) -> int:
+        """How much life to hand over at once: much while catching up, about a second of the reader's time after."""
+        most_ms = int(self._spec.rates.chunk_s * 1000)
+        return min(most_ms, int(_LIVE_CHUNK_MS * (self._spec.speed or 1.0))) if self.is_live(at_ms) else most_ms
+
     async def reach(self, at_ms: int) -> None:
         """Returns when the simulation may stand at `at_ms`; always lets others run."""
         due_ms = at_ms if self._spec.until_ms is None else self._began_ms
@@ -191,9 +196,11 @@ def _day(spec: str, key: str, value: str) -> int:
         raise SettingsError(f"sim:{spec}: {key}={value}: expected a date such as 2026-01-31") from None
 
 
-def _whole(spec: str, key: str, value: str, least: int = 1) -> int:
-    if not value.isascii() or not value.isdigit() or int(value) < least:
+def _whole(spec: str, key: str, value: str, least: int = 1, most: int = 2**63) -> int:
+    if not value.isascii() or not value.isdigit() or len(value) > 20 or int(value) < least:
         raise SettingsError(f"sim:{spec}: {key}={value}: expected a whole number from {least}")
+    if int(value) > most:
+        raise SettingsError(f"sim:{spec}: {key}={value}: expected at most {most}")
     return int(value)
 
 
