@@ -19,6 +19,10 @@ class LinkDownError(PackboxError):
     """The broker did not take the record. It stays in the outbox; try again later."""
 
 
+class RefusedError(LinkDownError):
+    """The broker answered that it will not take this record (not authorised, quota). It stays in the outbox."""
+
+
 class BusDownError(PackboxError):
     """The interface went away or down. Nothing was missed that was on the bus before; open it again later."""
 
@@ -29,6 +33,10 @@ class LogFormatError(PackboxError):
 
 class JournalError(PackboxError):
     """The journal could not be written (disk full, read-only, broken). What was committed before is safe."""
+
+
+class JournalBrokenError(JournalError):
+    """The journal's file is damaged. Opened again it is set aside, kept, and a new store begins."""
 
 
 class ProfileError(PackboxError):
@@ -69,6 +77,16 @@ class Checkpoint:
 
     state: bytes | None  # snapshot of the fold's state; None in a new store
     head: ChainHead
+    begun_after: str | None = None  # why an older file was set aside, told until this store holds a record
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """How much waits for the book, for health and doctor."""
+
+    waiting: int
+    oldest_wall_ms: int | None  # of the records whose wall time is known
+    journal_bytes: int
 
 
 class Journal(Protocol):
@@ -85,6 +103,8 @@ class Journal(Protocol):
     def release(self, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
         """The book holds these: take them out of the outbox (history keeps them). Returns how many were waiting."""
 
+    def outbox(self) -> Outbox: ...
+
     def close(self) -> None: ...
 
 
@@ -92,7 +112,13 @@ class Uplink(Protocol):
     """The way to the broker, as an async context manager around one connection. Raises LinkDownError."""
 
     async def publish(self, sealed: bytes) -> None:
-        """Hand one record to the broker (QoS 1). Returning means the broker took it, not that the book holds it."""
+        """Hand one record to the broker (QoS 1). Returning means the broker took it, not that the book holds it.
+
+        Raises RefusedError when the broker answers no; the link is still up then.
+        """
+
+    async def beat(self, heartbeat: bytes) -> None:
+        """Send one heartbeat (QoS 0). It may be lost."""
 
     def acks(self) -> AsyncIterator[bytes]:
-        """Application acks as they come, the retained one first."""
+        """Application acks as they come, the retained one first. Never ends; raises LinkDownError with the link."""

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from packwire.codec import dumps, loads
+from packwire.cbor import MAX_WHOLE, dumps, loads
 from packwire.errors import Malformed
 from packwire.ids import ID_BYTES, StoreId
-from packwire.seal import MAX_SEQ
 
 MAX_RANGES = 64  # holes are rare; a box resends everything past the last range that fits
 
@@ -21,7 +20,7 @@ MAX_RANGES = 64  # holes are rare; a box resends everything past the last range 
 class Ack:
     store: StoreId
     upto: int = 0
-    ranges: tuple[tuple[int, int], ...] = ()  # rising, both ends included, all above upto + 1
+    ranges: tuple[tuple[int, int], ...] = ()  # rising, both ends included, all above upto
 
     def holds(self, seq: int) -> bool:
         return seq <= self.upto or any(lo <= seq <= hi for lo, hi in self.ranges)
@@ -45,7 +44,7 @@ def encode_ack(ack: Ack) -> bytes:
 
 def decode_ack(data: bytes) -> Ack:
     """Raises Malformed with the field's name."""
-    raw = loads(data)
+    raw = loads(data, "ack")
     if not isinstance(raw, list) or len(raw) < 3:
         raise Malformed("ack: expected [store, upto, ranges]")
     store, upto, ranges = raw[:3]
@@ -66,4 +65,4 @@ def decode_ack(data: bytes) -> Ack:
 
 
 def _is_seq(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SEQ
+    return type(value) is int and 0 <= value <= MAX_WHOLE

@@ -1,27 +1,29 @@
-"""CBOR with integer keys and fixed-point numbers, driven by the marks on a message's fields.
+"""Messages as integer-keyed maps of fixed-point numbers, driven by the marks on a message's fields.
 
-Each field of a message carries `Wire(key, per=...)`: its key on the wire and how many wire steps one unit has
-(`per=10` on a percent sends tenths). Rules of the contract: fields are only added; an unknown key is ignored;
-an absent key is the field's default; `None` and empty are not sent. Encoding is canonical (RFC 8949 §4.2.1).
+In:  a message, or the plain values that `packwire.cbor` read.
+Out: the other of the two.
+Each field carries `Wire(key, per=...)`: its key on the wire and how many wire steps one unit has (`per=10` on a
+percent sends tenths). Rules of the contract: fields are only added; an unknown key is ignored; an absent key is the
+field's default; a default, `None` and empty are not sent. Refuses wrong types without guessing: "12" is not 12.
 """
 
 from __future__ import annotations
 
-import math
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import cbor2
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from packwire.cbor import MAX_WHOLE
 from packwire.errors import Malformed
 
-MAX_MESSAGE_BYTES: Final = 131_072  # AWS IoT Core's limit for one publish: managed brokers stay possible
+MAX_STEPS: Final = 2**50  # up to here a scaled number comes back as the same number of steps, exactly
 MAX_COUNTS: Final = 4096  # no histogram of the contract comes near; a longer one is an attack on memory
+SHOWN_CHARACTERS: Final = 40  # of a stranger's text, in our error messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,43 +45,63 @@ BodyT = TypeVar("BodyT", bound=Body)
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class FieldPlan:
+    """How one field of a message travels, worked out from its annotation."""
+
     name: str
     wire: Wire
+    default: Any  # as it would travel; such a value is left out
     nested: type[Body] | None
+    choice: type[Enum] | None
 
 
 @cache
-def plan_of(model: type[Body]) -> tuple[_Plan, ...]:
+def plan_of(model: type[Body]) -> tuple[FieldPlan, ...]:
     """The wire plan of a message class, in key order. A field without a mark or a key twice is our own mistake."""
-    plans: list[_Plan] = []
+    plans: list[FieldPlan] = []
     for name, hint in get_type_hints(model, include_extras=True).items():
         if name not in model.model_fields:
             continue
         marks = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Wire)]
         assert len(marks) == 1, f"{model.__name__}.{name} needs exactly one Wire mark"
-        plans.append(_Plan(name, marks[0], _nested(hint)))
+        types_inside = tuple(_types_in(hint))
+        assert (marks[0].per is not None) == (float in types_inside), f"{model.__name__}.{name}: floats need a scale"
+        field = model.model_fields[name]
+        plans.append(
+            FieldPlan(
+                name=name,
+                wire=marks[0],
+                default=None if field.is_required() else _pack(field.default, marks[0]),
+                nested=next((t for t in types_inside if issubclass(t, Body)), None),
+                choice=next((t for t in types_inside if issubclass(t, Enum)), None),
+            )
+        )
     keys = [p.wire.key for p in plans]
     assert len(set(keys)) == len(keys), f"{model.__name__} uses a key twice"
     return tuple(sorted(plans, key=lambda p: p.wire.key))
 
 
-def _nested(hint: Any) -> type[Body] | None:
-    if isinstance(hint, type):
-        return hint if issubclass(hint, Body) else None
-    if get_origin(hint) in (Annotated, tuple, Union, types.UnionType):
-        return next((found for arg in get_args(hint) if (found := _nested(arg))), None)
-    return None
+def _types_in(hint: Any) -> Iterator[type]:
+    """Every plain class an annotation is made of."""
+    if isinstance(hint, NewType):
+        yield from _types_in(hint.__supertype__)
+    elif get_origin(hint) in (Annotated, tuple, Union, types.UnionType):
+        for argument in get_args(hint):
+            yield from _types_in(argument)
+    elif isinstance(hint, type):
+        yield hint
 
 
 def to_wire(message: Body) -> dict[int, Any]:
-    """A message as integer-keyed plain values, defaults and `None` left out."""
+    """A message as integer-keyed plain values, defaults and `None` left out. Raises Malformed on a number too large."""
     out: dict[int, Any] = {}
     for plan in plan_of(type(message)):
-        value = getattr(message, plan.name)
-        if value is None or value == type(message).model_fields[plan.name].default or value == ():
-            continue
-        out[plan.wire.key] = _pack(value, plan.wire)
+        try:
+            packed = _pack(getattr(message, plan.name), plan.wire)
+        except ValueError as problem:
+            raise Malformed(f"{type(message).__name__}.{plan.name}: {problem}") from problem
+        if packed is not None and packed != plan.default:
+            out[plan.wire.key] = packed
     return out
 
 
@@ -92,14 +114,22 @@ def _pack(value: Any, wire: Wire) -> Any:
         return squeeze(value)
     if isinstance(value, tuple):
         return [_pack(item, wire) for item in value]
-    if wire.per is not None:
-        return round(value * wire.per)
+    if wire.per is not None and value is not None:
+        return _within(round(value * wire.per), MAX_STEPS)
+    if isinstance(value, int):
+        return _within(value, MAX_WHOLE)
     return value
+
+
+def _within(whole: int, limit: int) -> int:
+    if not -limit <= whole <= limit:
+        raise ValueError(f"beyond +-{limit} steps")
+    return whole
 
 
 def from_wire(model: type[BodyT], raw: object) -> BodyT:
     """Read integer-keyed plain values. Raises Malformed with class, field and reason."""
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, dict):
         raise Malformed(f"{model.__name__}: expected a map, got {type(raw).__name__}")
     values: dict[str, Any] = {}
     for plan in plan_of(model):
@@ -107,28 +137,37 @@ def from_wire(model: type[BodyT], raw: object) -> BodyT:
             continue
         try:
             values[plan.name] = _unpack(raw[plan.wire.key], plan)
-        except (TypeError, ValueError, OverflowError) as problem:
+        except ValueError as problem:
             raise Malformed(f"{model.__name__}.{plan.name}: {problem}") from problem
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, strict=True)
     except ValidationError as problem:
         first = problem.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         raise Malformed(f"{model.__name__}.{field}: {first['msg']}") from problem
 
 
-def _unpack(raw: Any, plan: _Plan) -> Any:
+def _unpack(raw: Any, plan: FieldPlan) -> Any:
     if plan.wire.counts:
         return unsqueeze(raw)
     if isinstance(raw, list):
         return tuple(_unpack(item, plan) for item in raw)
     if plan.nested is not None:
         return from_wire(plan.nested, raw)
+    if plan.choice is not None:
+        return _chosen(plan.choice, raw)
     if plan.wire.per is not None:
-        if isinstance(raw, bool) or not isinstance(raw, int):
-            raise TypeError(f"expected a whole number of 1/{plan.wire.per}, got {type(raw).__name__}")
-        return raw / plan.wire.per
+        if type(raw) is not int:
+            raise ValueError(f"expected a whole number of 1/{plan.wire.per}, got {type(raw).__name__}")
+        return _within(raw, MAX_STEPS) / plan.wire.per
     return raw
+
+
+def _chosen(choice: type[Enum], raw: object) -> Enum:
+    for member in choice:
+        if type(raw) is type(member.value) and raw == member.value:
+            return member
+    raise ValueError(f"{str(raw)[:SHOWN_CHARACTERS]!r} is not one that this side knows")
 
 
 def squeeze(counts: Sequence[int]) -> list[int]:
@@ -136,8 +175,8 @@ def squeeze(counts: Sequence[int]) -> list[int]:
     out: list[int] = []
     zeros = 0
     for count in counts:
-        if count < 0:
-            raise ValueError(f"a count of {count} is below zero")
+        if not 0 <= count <= MAX_WHOLE:
+            raise ValueError(f"a count of {count} is not within 0..{MAX_WHOLE}")
         if count == 0:
             zeros += 1
             continue
@@ -151,30 +190,14 @@ def squeeze(counts: Sequence[int]) -> list[int]:
 def unsqueeze(raw: object) -> tuple[int, ...]:
     """The inverse of `squeeze`, without the trailing zeros. Bounded: a hostile run length is refused."""
     if not isinstance(raw, list):
-        raise TypeError(f"expected a list of counts, got {type(raw).__name__}")
+        raise ValueError(f"expected a list of counts, got {type(raw).__name__}")
     out: list[int] = []
     for step in raw:
-        if isinstance(step, bool) or not isinstance(step, int):
-            raise TypeError(f"expected whole numbers, got {type(step).__name__}")
+        if type(step) is not int:
+            raise ValueError(f"expected whole numbers, got {type(step).__name__}")
         out.extend([step] if step > 0 else [0] * min(-step, MAX_COUNTS + 1))
-        if step == 0 or len(out) > MAX_COUNTS:
-            raise ValueError(f"a histogram has at most {MAX_COUNTS} cells and no zero steps")
+        if len(out) > MAX_COUNTS:
+            raise ValueError(f"a histogram has at most {MAX_COUNTS} cells")
+    if squeeze(out) != raw:
+        raise ValueError("a histogram has no zero steps, no two runs of zeros together and none at the end")
     return tuple(out)
-
-
-def dumps(value: object) -> bytes:
-    """Canonical CBOR bytes."""
-    return cbor2.dumps(value, canonical=True)
-
-
-def loads(data: bytes) -> Any:
-    """One CBOR value and nothing behind it. Raises Malformed."""
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise Malformed(f"{len(data)} bytes; a message has at most {MAX_MESSAGE_BYTES}")
-    try:
-        value = cbor2.loads(data)
-    except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as problem:
-        raise Malformed(f"not CBOR: {problem}") from problem
-    if isinstance(value, float) and not math.isfinite(value):
-        raise Malformed("not a finite number")
-    return value

@@ -12,13 +12,15 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
+from packwire.cbor import MAX_WHOLE
 from packwire.codec import Body, Wire
-from packwire.ids import BatteryId, BootId
+from packwire.ids import BATTERY_ID, HEX_ID, BatteryId, BootId
 
 SCHEMA: Final = 1
 
-Count = Annotated[int, Field(ge=0)]
-Text = Annotated[str, Field(max_length=200)]
+Count = Annotated[int, Field(ge=0, le=MAX_WHOLE)]
+Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]  # NUL has no place in a database's text
+Boot = Annotated[BootId, Field(pattern=f"^{HEX_ID.pattern}$")]
 
 
 class Kind(IntEnum):
@@ -77,7 +79,7 @@ class Hello(Message):
 
     KIND: ClassVar = Kind.HELLO
     public_key: Annotated[bytes, Wire(0), Field(min_length=32, max_length=32)]
-    battery: Annotated[BatteryId, Wire(1), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    battery: Annotated[BatteryId, Wire(1), Field(pattern=f"^{BATTERY_ID.pattern}$")]
     battery_source: Annotated[Text, Wire(2)] = "provisional"  # read | configured | provisional
     vehicle: Annotated[Text | None, Wire(3)] = None  # the operator's own name for the car; never a VIN
     software: Annotated[Text, Wire(4)] = ""
@@ -96,7 +98,7 @@ class Session(Message):
     """What drive, charge and rest have in common."""
 
     session: Annotated[Count, Wire(0)]  # number within the store, from 1
-    boot: Annotated[BootId, Wire(1)]
+    boot: Annotated[Boot, Wire(1)]
     start_mono_ms: Annotated[int, Wire(2)]
     start_wall_ms: Annotated[int | None, Wire(3)] = None
     duration_s: Annotated[float, Wire(4, per=10), Field(ge=0)] = 0.0
@@ -168,7 +170,9 @@ class Usage(Message):
     c_rate_temp_s: Annotated[tuple[int, ...], Wire(16, counts=True)] = ()  # 20 C-rate bands x 9 temperature bands
     depth_counts: Annotated[tuple[int, ...], Wire(17, counts=True)] = ()  # half cycles: 7 depths x 10 mean-SoC bands
     arrhenius_s: Annotated[float, Wire(18, per=1), Field(ge=0)] = 0.0  # temperature- and SoC-weighted age
-    events: Annotated[tuple[tuple[Text, int], ...], Wire(19)] = ()  # event kind, how often so far
+    events: Annotated[
+        tuple[tuple[Text, Count], ...], Wire(19), Field(max_length=64)
+    ] = ()  # event kind, how often so far
     charge_count_ac_reported: Annotated[Count | None, Wire(20)] = None  # the car's own counters
     charge_count_dc_reported: Annotated[Count | None, Wire(21)] = None
     first_wall_ms: Annotated[int | None, Wire(22)] = None
@@ -181,7 +185,7 @@ class EstimateItem(Body):
     capacity_ah: Annotated[float | None, Wire(1, per=1000)] = None
     sigma_ah: Annotated[float | None, Wire(2, per=1000)] = None
     n: Annotated[Count, Wire(3)] = 0  # readings it rests on
-    evidence: Annotated[tuple[Count, ...], Wire(4)] = ()  # newest session numbers, at most 16
+    evidence: Annotated[tuple[Count, ...], Wire(4), Field(max_length=16)] = ()  # newest session numbers, at most 16
     why: Annotated[Text | None, Wire(5)] = None
 
 
@@ -201,7 +205,7 @@ class Soh(Message):
     reference_source: Annotated[Text | None, Wire(9)] = None
     basis: Annotated[Text | None, Wire(10)] = None  # ocv | bms-soc | bms-value
     method: Annotated[Text, Wire(11)] = ""  # what weighed the estimates: id/version
-    estimates: Annotated[tuple[EstimateItem, ...], Wire(12)] = ()
+    estimates: Annotated[tuple[EstimateItem, ...], Wire(12), Field(max_length=32)] = ()
     soh_reported_pct: Annotated[float | None, Wire(13, per=100)] = None
     capacity_reported_ah: Annotated[float | None, Wire(14, per=1000)] = None
     observed_s: Annotated[float, Wire(15, per=1)] = 0.0  # coverage: how much of its life we saw
@@ -232,7 +236,7 @@ class Event(Message):
     text: Annotated[Text | None, Wire(3)] = None
     wall_ms: Annotated[int | None, Wire(4)] = None
     mono_ms: Annotated[int | None, Wire(5)] = None
-    boot: Annotated[BootId | None, Wire(6)] = None
+    boot: Annotated[Boot | None, Wire(6)] = None
     session: Annotated[Count | None, Wire(7)] = None
 
 

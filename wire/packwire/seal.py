@@ -1,14 +1,19 @@
 """Seal a message into a record for travel, and open it again: COSE_Sign1 with Ed25519 over a hash-chained payload.
 
+In:  a message and its place in the chain; or the bytes of a record and a public key.
+Out: the bytes of a record; or the message, believed.
+
 COSE_Sign1 (RFC 9052 §4.2) with algorithm EdDSA (-8), a 4-byte key id, and the MQTT topic as external data, so a
 record cannot be replayed under another box's name. The payload names box, store and sequence number, and carries
 the first 16 bytes of SHA-256 over the previous record of the store: one missing, changed or swapped record shows.
+The digest covers the whole record, the signature only its payload. So the rest has one form only (strict CBOR, the
+key id as the single unsigned header): nobody without the key can make second bytes for a record and feign a fork.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -16,17 +21,19 @@ import cbor2
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from packwire.codec import dumps, from_wire, loads, to_wire
+from packwire.cbor import MAX_WHOLE, dumps, loads
+from packwire.codec import from_wire, to_wire
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion
-from packwire.ids import ID_BYTES, BootId, BoxId, StoreId
+from packwire.ids import ID_BYTES, KEY_ID_BYTES, BootId, BoxId, StoreId
 from packwire.messages import MESSAGES, SCHEMA, Kind, Message
 from packwire.topics import Leaf, topic
 
 COSE_SIGN1_TAG: Final = 18
 PROTECTED: Final = dumps({1: -8})  # algorithm: EdDSA
+KEY_ID_HEADER: Final = 4  # RFC 9052 §3.1
 DIGEST_BYTES: Final = 16
 NO_PREVIOUS: Final = bytes(DIGEST_BYTES)  # what the first record of a store carries
-MAX_SEQ: Final = 2**53
+SIGNATURE_BYTES: Final = 64
 
 Sign: TypeAlias = Callable[[bytes], bytes]
 
@@ -61,6 +68,11 @@ def digest(sealed: bytes) -> bytes:
 
 def seal(message: Message, envelope: Envelope, sign: Sign, key_id: bytes) -> bytes:
     """The record's bytes: sign once, store these, send exactly these. `sign` makes a raw Ed25519 signature."""
+    assert 1 <= envelope.seq <= MAX_WHOLE
+    assert len(envelope.previous) == DIGEST_BYTES
+    assert len(key_id) == KEY_ID_BYTES
+    assert envelope.mono_ms >= 0
+    assert envelope.wall_ms is None or envelope.wall_ms >= 0
     payload = {
         0: SCHEMA,
         1: bytes.fromhex(envelope.box),
@@ -76,7 +88,7 @@ def seal(message: Message, envelope: Envelope, sign: Sign, key_id: bytes) -> byt
         payload[7] = envelope.wall_ms
     body = dumps(payload)
     signature = sign(_to_be_signed(body, topic(envelope.box, Leaf.RECORD)))
-    return dumps(cbor2.CBORTag(COSE_SIGN1_TAG, [PROTECTED, {4: key_id}, body, signature]))
+    return dumps(cbor2.CBORTag(COSE_SIGN1_TAG, [PROTECTED, {KEY_ID_HEADER: key_id}, body, signature]))
 
 
 def _to_be_signed(payload: bytes, external: str) -> bytes:
@@ -98,24 +110,24 @@ class Sealed:
 
 def peek(sealed: bytes) -> Sealed:
     """Take a record apart without checking who made it. Raises Malformed or UnknownVersion."""
-    cose = loads(sealed)
+    cose = loads(sealed, "record")
     if not isinstance(cose, cbor2.CBORTag) or cose.tag != COSE_SIGN1_TAG:
         raise Malformed("record: not a COSE_Sign1 (tag 18)")
-    parts = cose.value
-    if not isinstance(parts, (list, tuple)) or len(parts) != 4:
+    if not isinstance(cose.value, list) or len(cose.value) != 4:
         raise Malformed("record: COSE_Sign1 needs four parts")
-    protected, unprotected, payload, signature = parts
+    protected, unprotected, payload, signature = cose.value
     if protected != PROTECTED:
-        raise Malformed("record: algorithm is not EdDSA (-8)")
-    if not isinstance(unprotected, Mapping) or not isinstance(unprotected.get(4), bytes):
-        raise Malformed("record: no key id")
-    if not isinstance(payload, bytes) or not isinstance(signature, bytes):
-        raise Malformed("record: payload and signature must be byte strings")
-    inner = loads(payload)
-    if not isinstance(inner, Mapping):
-        raise Malformed("record: payload is not a map")
-    if inner.get(0) != SCHEMA:
-        raise UnknownVersion(f"record: schema {inner.get(0)!r}, this side knows {SCHEMA}")
+        raise Malformed("record.protected: algorithm is not EdDSA (-8)")
+    if not isinstance(unprotected, dict) or set(unprotected) != {KEY_ID_HEADER}:
+        raise Malformed("record.unprotected: expected the key id and nothing else")
+    if not isinstance(payload, bytes):
+        raise Malformed("record.payload: expected a byte string")
+    inner = loads(payload, "record.payload")
+    if not isinstance(inner, dict):
+        raise Malformed("record.payload: expected a map")
+    schema = _whole(inner, 0, "schema", 0)
+    if schema != SCHEMA:
+        raise UnknownVersion(f"record: schema {schema}, this side knows {SCHEMA}")
     return Sealed(
         envelope=Envelope(
             box=BoxId(_hex(inner, 1, "box")),
@@ -124,13 +136,13 @@ def peek(sealed: bytes) -> Sealed:
             previous=_bytes(inner, 4, "previous", DIGEST_BYTES),
             boot=BootId(_hex(inner, 5, "boot")),
             mono_ms=_whole(inner, 6, "mono_ms", 0),
-            wall_ms=None if inner.get(7) is None else _whole(inner, 7, "wall_ms", 0),
+            wall_ms=_whole(inner, 7, "wall_ms", 0) if 7 in inner else None,
         ),
         kind_number=_whole(inner, 8, "kind", 0),
         body=inner.get(9),
-        key_id=unprotected[4],
+        key_id=_bytes(unprotected, KEY_ID_HEADER, "key_id", KEY_ID_BYTES),
         payload=payload,
-        signature=signature,
+        signature=_sized(signature, "signature", SIGNATURE_BYTES),
         sealed=sealed,
     )
 
@@ -163,19 +175,22 @@ def open_sealed(sealed: bytes, public_key: bytes, received_on: str | None = None
     return read(record)
 
 
-def _hex(inner: Mapping[object, object], key: int, name: str) -> str:
+def _hex(inner: dict[int, object], key: int, name: str) -> str:
     return _bytes(inner, key, name, ID_BYTES).hex()
 
 
-def _bytes(inner: Mapping[object, object], key: int, name: str, length: int) -> bytes:
-    value = inner.get(key)
+def _bytes(inner: dict[int, object], key: int, name: str, length: int) -> bytes:
+    return _sized(inner.get(key), name, length)
+
+
+def _sized(value: object, name: str, length: int) -> bytes:
     if not isinstance(value, bytes) or len(value) != length:
         raise Malformed(f"record.{name}: expected {length} bytes")
     return value
 
 
-def _whole(inner: Mapping[object, object], key: int, name: str, low: int) -> int:
+def _whole(inner: dict[int, object], key: int, name: str, low: int) -> int:
     value = inner.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MAX_SEQ:
+    if type(value) is not int or not low <= value <= MAX_WHOLE:
         raise Malformed(f"record.{name}: expected a whole number from {low}")
     return value

@@ -250,6 +250,7 @@ class ProfileBuilder:
             counter=written.counter if written.counter in by_name else None,
             void_when=(void_when.signal, void_when.raw) if void_when and void_when.signal in by_name else None,
             mux_known=tuple((n, tuple(sorted(v))) for n, v in sorted(selectors.items()) if n in by_name),
+            file=file_name,
         )
 
     def _signal(
@@ -386,11 +387,14 @@ class ProfileBuilder:
 
     def _check_evidence(self, profile: core.Profile) -> None:
         """Evidence is weighed before the variant is known, so its signals must mean the same in all of them."""
-        shared = {m.key: {s.name for s in m.signals} for m in core.common_messages(profile.variants)}
+        agreed = {m.key: {s.name for s in m.signals} for m in core.agreed_messages(profile.variants)}
+        everywhere = core.sent_by_all(profile.variants)
         for number, evidence in enumerate(profile.evidence):
             if evidence.value is not None:
                 for name in (evidence.value.signal, evidence.value.over):
-                    if name is not None and name not in shared[evidence.value.key]:
+                    if name is None:
+                        continue
+                    if evidence.value.key not in everywhere or name not in agreed[evidence.value.key]:
                         self._fail(f"evidence.{number}.value", f"signal {name!r} is not the same in all variants")
 
     def _vehicle(self, name: str, variant: str) -> str | None:

@@ -40,7 +40,8 @@ from packbox.core.profile import (
     QuantityUse,
     ValueRange,
     Variant,
-    common_messages,
+    agreed_messages,
+    sent_by_all,
 )
 from packbox.core.quantities import QUANTITIES
 from packbox.core.signals import Decoded, Refused, Signal
@@ -168,11 +169,14 @@ class Decoder:
     def __init__(self, profile: Profile, variant: str | None = None) -> None:
         self.profile: Final = profile
         self._fixed: Final = None if variant is None else profile.variant(variant)
-        self._common: Final[Plans] = {m.key: plan(m) for m in common_messages(profile.variants)}
+        agreed = agreed_messages(profile.variants)
+        # An id that only some variants send may mean something else in the others: it waits for the variant.
+        everywhere = sent_by_all(profile.variants)
+        self._common: Final[Plans] = {m.key: plan(m) for m in agreed if m.key in everywhere}
         self._plans: Final[Mapping[str, Plans]] = {v.id: {m.key: plan(m) for m in v.messages} for v in profile.variants}
         self._requests: Final = {p.tx_key: p.rx_key for p in profile.polls}
         self._answers: Final = {p.rx_key for p in profile.polls}
-        self._keys: Final = (-1, *sorted(self._common.keys() | self._requests.keys() | self._answers))
+        self._keys: Final = (-1, *sorted({m.key for m in agreed} | self._requests.keys() | self._answers))
         self._slots: Final = {key: slot for slot, key in enumerate(self._keys) if slot}
         self._eleven_bit: Final = np.zeros(ELEVEN_BIT_IDS, np.uint16)
         for key, slot in self._slots.items():
@@ -309,7 +313,7 @@ class Decoder:
         if layout is None:
             tally.add("wrong_length", 1)
             return []
-        readings = read(layout, Window(0, data[len(poll.head) :]))
+        readings = read(layout, Window(0, data[len(poll.head) :]), each_row=False)
         return [_Answered(index, bus, poll, tuple(readings), len(data))]
 
     # -- variants ----------------------------------------------------------------------------------------------------

@@ -104,6 +104,7 @@ class Message:
     counter: str | None = None  # signal that counts up by one from frame to frame
     void_when: tuple[str, int] | None = None  # (signal, raw): the whole frame says nothing then
     mux_known: tuple[tuple[str, tuple[int, ...]], ...] = ()  # selector values that are no surprise
+    file: str = field(default="", compare=False)  # the DBC file it stands in
 
     @property
     def key(self) -> int:
@@ -334,7 +335,12 @@ def answer_head(request: bytes) -> bytes:
     return bytes([request[0] + POSITIVE_ANSWER]) + request[1 : 1 + echoed]
 
 
-def common_messages(variants: tuple[Variant, ...]) -> tuple[Message, ...]:
+def sent_by_all(variants: tuple[Variant, ...]) -> frozenset[int]:
+    """Keys of the messages that every variant has."""
+    return frozenset.intersection(*(frozenset(m.key for m in v.messages) for v in variants))
+
+
+def agreed_messages(variants: tuple[Variant, ...]) -> tuple[Message, ...]:
     """What holds whichever variant it is: each message cut to the signals that all variants sending it agree on."""
     by_key: dict[int, list[Message]] = {}
     for variant in variants:

@@ -24,8 +24,8 @@ from packbox.core.profile import (
     Poll,
     Profile,
     QuantityUse,
+    agreed_messages,
     answer_head,
-    common_messages,
     id_text,
     message_key,
     write_reason,
@@ -47,7 +47,7 @@ class Reader:
         self._profile = profile
         chosen = None if variant is None else profile.variant(variant)
         self._pack: PackFacts | None = None if chosen is None else profile.pack(chosen.pack)
-        messages = common_messages(profile.variants) if chosen is None else chosen.messages
+        messages = agreed_messages(profile.variants) if chosen is None else chosen.messages
         self._plans = {m.key: plan(m) for m in messages}
         self._elsewhere = {m.key: v.id for v in profile.variants for m in v.messages}
         self._title = profile.id if variant is None else f"{profile.id}:{variant}"

@@ -1,0 +1,221 @@
+"""The way to the broker over MQTT 5 or 3.1.1: one connection as an async context manager.
+
+In:  sealed records, heartbeats.
+Out: application acks, the retained one first; `online` and `offline <reason>` on the box's status topic.
+Every wait is bounded; every trouble is a LinkDownError that names host, port and reason. The broker's answer to a
+publish is not proof that the book holds the record: `core.delivery` waits for the application ack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self
+
+import aiomqtt
+import paho.mqtt.client as mqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from packbox.core.delivery import WINDOW
+from packbox.core.record import BoxId
+from packbox.ports import LinkDownError, RefusedError
+from packwire import ids, presence
+from packwire.topics import Leaf, topic
+
+CONNECT_WAIT_MAX_S: Final = 30.0  # name lookup, TCP, TLS and CONNACK over a slow mobile link
+ANSWER_WAIT_MAX_S: Final = 30.0  # SUBACK or PUBACK: five times the worst round trip of a 2G link
+LEAVE_WAIT_MAX_S: Final = 5.0  # saying goodbye must not hold up a shutdown
+MAX_QUEUED_ACKS: Final = 1000  # acks are cumulative and handled at once; a flood is cut off here
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files, read again at every connection so that renewed certificates are picked up."""
+
+    ca: Path | None = None  # absent: what the system trusts
+    cert: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkSettings:
+    host: str
+    port: int
+    protocol: Literal["5", "3.1.1"] = "5"
+    tls: TlsFiles | None = None  # absent: unencrypted
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    keepalive_s: int = 900  # a dead link also shows by an unanswered record; a ping costs 204 B
+
+
+class _Client(aiomqtt.Client):
+    """What aiomqtt 2.5 keeps to itself: the answer to a publish, and the socket of a link that never came up."""
+
+    refusals = 0
+    last_refusal = ""
+
+    def _on_publish(
+        self, client: mqtt.Client, userdata: object, mid: int, reason_code: ReasonCode, properties: Properties
+    ) -> None:
+        if reason_code.is_failure:
+            self.refusals += 1
+            self.last_refusal = f"{reason_code} ({reason_code.value:#04x})"
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+
+    def drop(self) -> None:
+        """Close the socket if it is still open. Without this each failed connection would leave one behind."""
+        self._client.disconnect()
+
+
+class MqttUplink:
+    """`ports.Uplink` for one box. Use it once: `async with MqttUplink(settings, box) as uplink`."""
+
+    def __init__(self, settings: UplinkSettings, box: BoxId) -> None:
+        self.strays = 0  # messages on topics that we did not ask for; some brokers echo
+        self._settings = settings
+        self._box = ids.BoxId(box)
+        self._connection: _Client | None = None
+
+    async def __aenter__(self) -> Self:
+        self._connection = await self._make_client()
+        try:
+            with self._trouble_named():
+                async with asyncio.timeout(CONNECT_WAIT_MAX_S):
+                    await self._client.__aenter__()
+            await self._say_online()
+            await self._subscribe()
+        except BaseException:
+            self._client.drop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    async def publish(self, sealed: bytes) -> None:
+        await self._send(Leaf.RECORD, sealed, qos=1)
+
+    async def beat(self, heartbeat: bytes) -> None:
+        await self._send(Leaf.HEARTBEAT, heartbeat, qos=0, properties=self._expiry(presence.HEARTBEAT_EXPIRY_S))
+
+    async def acks(self) -> AsyncIterator[bytes]:
+        ours = topic(self._box, Leaf.ACK)
+        with self._trouble_named():
+            async for message in self._client.messages:
+                if message.topic.value == ours and isinstance(message.payload, bytes):
+                    yield message.payload
+                else:
+                    self.strays += 1
+
+    async def _make_client(self) -> _Client:
+        settings = self._settings
+        # Certificates lie on a disk: reading them must not hold up the loop.
+        context = await asyncio.to_thread(self._tls_context, settings.tls) if settings.tls is not None else None
+        client = _Client(
+            settings.host,
+            settings.port,
+            identifier=self._box,
+            protocol=aiomqtt.ProtocolVersion.V5 if self._v5 else aiomqtt.ProtocolVersion.V311,
+            clean_start=True,  # what the broker forgot or kept does not matter: the ack is retained
+            clean_session=None if self._v5 else True,
+            username=settings.user,
+            password=settings.password,
+            tls_context=context,
+            keepalive=settings.keepalive_s,
+            timeout=ANSWER_WAIT_MAX_S,
+            max_inflight_messages=WINDOW,
+            max_queued_incoming_messages=MAX_QUEUED_ACKS,
+            will=aiomqtt.Will(topic(self._box, Leaf.STATUS), presence.encode_status(presence.LOST), qos=1, retain=True),
+        )
+        client.pending_calls_threshold = WINDOW  # that many publishes at once are our normal case, no warning
+        return client
+
+    def _tls_context(self, files: TlsFiles) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=files.ca)
+            if files.cert is not None:
+                context.load_cert_chain(files.cert, files.key)
+        except OSError as problem:  # ssl.SSLError is one too
+            raise LinkDownError(
+                f"{self._where}: cannot use certificates ca {files.ca}, cert {files.cert}, key {files.key}: {problem}"
+            ) from problem
+        return context
+
+    async def _subscribe(self) -> None:
+        with self._trouble_named():
+            async with asyncio.timeout(ANSWER_WAIT_MAX_S):
+                answers = await self._client.subscribe(topic(self._box, Leaf.ACK), qos=1)
+        refusals = [answer for answer in answers if isinstance(answer, ReasonCode) and answer.is_failure]
+        if refusals:
+            raise LinkDownError(f"{self._where}: the broker refused our acks: {refusals[0]}")
+
+    async def _say_online(self) -> None:
+        try:
+            await self._send(Leaf.STATUS, presence.encode_status(presence.ONLINE), qos=1, retain=True)
+        except RefusedError as problem:  # records may still pass
+            log.warning("the broker refused our status", extra={"REASON": str(problem)})
+
+    async def _send(
+        self, leaf: Leaf, payload: bytes, *, qos: int, retain: bool = False, properties: Properties | None = None
+    ) -> None:
+        client, where = self._client, topic(self._box, leaf)
+        with self._trouble_named():
+            async with asyncio.timeout(ANSWER_WAIT_MAX_S):
+                await client.publish(where, payload, qos=qos, retain=retain, properties=properties)
+        if client.refusals:  # of several publishes at once any may be the refused one: all of them wait on anyway
+            client.refusals -= 1
+            raise RefusedError(f"{self._where}: the broker refused a message on {where}: {client.last_refusal}")
+
+    def _expiry(self, seconds: int) -> Properties | None:
+        if not self._v5:
+            return None
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+        properties.MessageExpiryInterval = seconds
+        return properties
+
+    async def _leave(self) -> None:
+        """Say goodbye if the link still allows it. If not, the broker publishes our will."""
+        client = self._client
+        try:
+            async with asyncio.timeout(LEAVE_WAIT_MAX_S):
+                await self._send(Leaf.STATUS, presence.encode_status(presence.STOPPED), qos=1, retain=True)
+                await client.__aexit__(None, None, None)
+        except (LinkDownError, aiomqtt.MqttError, TimeoutError) as problem:
+            log.debug("left the broker without goodbye", extra={"REASON": str(problem)})
+        finally:
+            client.drop()
+            self._connection = None
+
+    @property
+    def _client(self) -> _Client:
+        assert self._connection is not None, "outside of `async with`"
+        return self._connection
+
+    @property
+    def _v5(self) -> bool:
+        return self._settings.protocol == "5"
+
+    @property
+    def _where(self) -> str:
+        return f"{self._settings.host}:{self._settings.port}"
+
+    @contextmanager
+    def _trouble_named(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as problem:
+            raise LinkDownError(f"{self._where}: no answer in time") from problem
+        except (aiomqtt.MqttError, OSError, ValueError) as problem:
+            raise LinkDownError(f"{self._where}: {problem}") from problem

@@ -1,0 +1,124 @@
+"""The small, strict part of CBOR that this contract uses: one meaning has exactly one encoding.
+
+In:  whole numbers within +-(2**53 - 1), byte strings, text, lists, maps with rising keys from 0, true, false, null,
+     and one tag around a whole message.
+Out: deterministic bytes (RFC 8949 §4.2.1), and back.
+Refuses floats, every other tag, indefinite lengths, numbers longer than needed, keys twice or out of order, deep
+nesting and anything behind the value. A full decoder would follow shared references, dates and bignums that a
+stranger chose, and would let him re-encode a record into other bytes with the same signature.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import cbor2
+
+from packwire.errors import Malformed
+
+MAX_MESSAGE_BYTES: Final = 131_072  # AWS IoT Core's limit for one publish: managed brokers stay possible
+MAX_WHOLE: Final = 2**53 - 1  # exact in JSON (RFC 8259 §6) and inside every database's integer
+MAX_DEPTH: Final = 8  # a record needs five: tag, list, map, list of nested bodies, list
+
+_UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _LIST, _MAP, _TAG, _SIMPLE = range(8)
+_SIMPLE_VALUES: Final = {20: False, 21: True, 22: None}
+_ARGUMENT_BYTES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
+_SMALLEST: Final = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}  # below it a shorter form exists
+
+
+def dumps(value: object) -> bytes:
+    """Deterministic CBOR bytes of a value that `loads` would give back."""
+    return cbor2.dumps(value, canonical=True)
+
+
+def loads(data: bytes, what: str = "message") -> object:
+    """One value and nothing behind it. Raises Malformed that begins with `what` and names the byte."""
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise Malformed(f"{what}: {len(data)} bytes; at most {MAX_MESSAGE_BYTES} are allowed")
+    try:
+        value, end = _item(data, 0, 0)
+    except _Refused as problem:
+        raise Malformed(f"{what}: byte {problem.at}: {problem.reason}") from None
+    if end != len(data):
+        raise Malformed(f"{what}: byte {end}: {len(data) - end} bytes behind the end")
+    return value
+
+
+class _Refused(Exception):
+    def __init__(self, at: int, reason: str) -> None:
+        self.at = at
+        self.reason = reason
+
+
+def _item(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+    """The value that begins at `at`, and where the next one begins."""
+    if at >= len(data):
+        raise _Refused(at, "ends early")
+    first = data[at]
+    if first < 24:  # most of a message is small numbers
+        return first, at + 1
+    if depth > MAX_DEPTH:
+        raise _Refused(at, f"nested deeper than {MAX_DEPTH}")
+    major, info = first >> 5, first & 31
+    if major == _SIMPLE:
+        if info not in _SIMPLE_VALUES:
+            raise _Refused(at, "only true, false and null are allowed here, no floats")
+        return _SIMPLE_VALUES[info], at + 1
+    number, begin = _argument(data, at, info)
+    if major in (_UNSIGNED, _NEGATIVE):
+        if number > MAX_WHOLE - (major == _NEGATIVE):
+            raise _Refused(at, f"a whole number beyond +-{MAX_WHOLE}")
+        return (number if major == _UNSIGNED else -1 - number), begin
+    if major == _TAG:
+        if depth:
+            raise _Refused(at, f"tag {number} inside a message")
+        inside, end = _item(data, begin, depth + 1)
+        return cbor2.CBORTag(number, inside), end
+    if number > len(data) - begin:
+        raise _Refused(at, "ends early")
+    if major == _BYTES:
+        return data[begin : begin + number], begin + number
+    if major == _TEXT:
+        return _text(data, begin, number), begin + number
+    return _list(data, begin, number, depth) if major == _LIST else _map(data, begin, number, depth)
+
+
+def _argument(data: bytes, at: int, info: int) -> tuple[int, int]:
+    if info < 24:
+        return info, at + 1
+    if info not in _ARGUMENT_BYTES:
+        raise _Refused(at, "indefinite or reserved length")
+    end = at + 1 + _ARGUMENT_BYTES[info]
+    if end > len(data):
+        raise _Refused(at, "ends early")
+    number = int.from_bytes(data[at + 1 : end], "big")
+    if number < _SMALLEST[info]:
+        raise _Refused(at, "a number longer than needed")
+    return number, end
+
+
+def _text(data: bytes, begin: int, length: int) -> str:
+    try:
+        return data[begin : begin + length].decode()
+    except UnicodeDecodeError:
+        raise _Refused(begin, "text is not UTF-8") from None
+
+
+def _list(data: bytes, at: int, length: int, depth: int) -> tuple[list[Any], int]:
+    out = []
+    for _ in range(length):
+        value, at = _item(data, at, depth + 1)
+        out.append(value)
+    return out, at
+
+
+def _map(data: bytes, at: int, length: int, depth: int) -> tuple[dict[int, Any], int]:
+    out: dict[int, Any] = {}
+    last = -1
+    for _ in range(length):
+        key, value_at = _item(data, at, depth + 1)
+        if type(key) is not int or key <= last:
+            raise _Refused(at, "map keys must be whole numbers from 0, rising")
+        out[key], at = _item(data, value_at, depth + 1)
+        last = key
+    return out, at
