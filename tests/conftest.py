@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ SHARED = ROOT.parent / "shared"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bench", action="store_true", help="run tests/bench too (ratios, minutes)")
+    parser.addoption("--kills", default="9", help="how many processes tests/worlds kills")
+    parser.addoption("--kill-every-s", default="2.5", help="mean time between two of them")
+    parser.addoption("--world-seed", default="", help="repeat a world that failed")
+
+
+def pytest_configure() -> None:
+    """looptime asks for the event loop before every test; one that nobody set would be made, and closed by nobody."""
+    asyncio.set_event_loop(None)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
+from packbook.core.intake import Arrival
 
 
 class PackbookError(Exception):
@@ -34,6 +35,34 @@ class Quarantined:
     topic: str
     reason: str
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the book holds of one store, committed: 1..`upto`, and `beyond`, rising, past a hole."""
+
+    box: str
+    store: str
+    upto: int
+    beyond: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one batch of messages. All of it is on disk."""
+
+    holdings: tuple[Holding, ...]  # of every store that a believed record named, duplicates included
+    accepted: int
+    duplicates: int
+    unready: int
+    quarantined: Mapping[str, int]  # reason -> how many
+
+
+class Ledger(Protocol):
+    """Write side of the store."""
+
+    async def take(self, arrivals: Sequence[Arrival]) -> Taken:
+        """Everything in one transaction. Raises StoreError: then nothing was kept and nothing may be acknowledged."""
 
 
 class Histories(Protocol):

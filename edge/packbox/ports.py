@@ -27,8 +27,16 @@ class BusDownError(PackboxError):
     """The interface went away or down. Nothing was missed that was on the bus before; open it again later."""
 
 
+class LogFormatError(PackboxError):
+    """A recorded log cannot be read at all: missing, empty, or of no format we know. The file was not touched."""
+
+
 class JournalError(PackboxError):
     """The journal could not be written (disk full, read-only, broken). What was committed before is safe."""
+
+
+class JournalBrokenError(JournalError):
+    """The journal's file is damaged. Opened again it is set aside, kept, and a new store begins."""
 
 
 class ProfileError(PackboxError):
@@ -41,6 +49,13 @@ class SettingsError(PackboxError):
 
 class Clock(Protocol):
     def now(self) -> Stamp: ...
+
+
+class FrameClock(Clock, Protocol):
+    """A clock that can also be read as the kernel stamps frames with it."""
+
+    def system_ns(self) -> int:
+        """CLOCK_REALTIME, whether or not anybody has set it: only good for differences to a frame's kernel time."""
 
 
 class FrameSource(Protocol):
@@ -69,6 +84,16 @@ class Checkpoint:
 
     state: bytes | None  # snapshot of the fold's state; None in a new store
     head: ChainHead
+    begun_after: str | None = None  # why an older file was set aside, told until this store holds a record
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """How much waits for the book, for health and doctor."""
+
+    waiting: int
+    oldest_wall_ms: int | None  # of the records whose wall time is known
+    journal_bytes: int
 
 
 class Journal(Protocol):
@@ -84,6 +109,8 @@ class Journal(Protocol):
 
     def release(self, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
         """The book holds these: take them out of the outbox (history keeps them). Returns how many were waiting."""
+
+    def outbox(self) -> Outbox: ...
 
     def close(self) -> None: ...
 

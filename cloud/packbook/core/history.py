@@ -138,6 +138,26 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Installation:
+    """From when a box watched this battery, and through what. Another battery later is another installation."""
+
+    battery: str
+    battery_source: str  # read configured provisional
+    from_ms: int | None
+    vehicle: str | None
+    profile: str
+    variant: str | None
+    pack: str | None
+    chemistry: str | None
+    cells_in_series: int | None
+    nominal_kwh: float | None
+    reference_ah: float | None
+    reference_source: str | None
+    software: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
 class BoxRow:
     box: str
     last_seen_ms: int | None  # by the book's clock

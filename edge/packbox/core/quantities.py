@@ -44,8 +44,12 @@ QUANTITIES: Final[dict[str, Quantity]] = {
         Quantity("power_charge_limit_kw", "kW", 0, 1000),
         Quantity("charger_power_kw", "kW", 0, 500, None),
         Quantity("charge_kind", "", 0, 2, None, "0 none, 1 AC, 2 DC"),
-        Quantity("plugged", "", 0, 1, f"{_BATTERY}.Charging.IsChargingCableConnected", "0 no, 1 yes"),
-        Quantity("gear", "", -1, 4, "Powertrain.Transmission.CurrentGear", "0 P, 1 R, 2 N, 3 D, 4 B"),
+        Quantity(
+            "plugged", "", 0, 1, f"{_BATTERY}.Charging.ChargingPort.AnyPosition.IsChargingCableConnected", "0 no, 1 yes"
+        ),
+        Quantity(
+            "gear", "", -1, 4, "Powertrain.Transmission.SelectedGear", "0 P, 1 R, 2 N, 3 D, 4 B; VSS numbers them else"
+        ),
         Quantity("contactor_closed", "", 0, 1, f"{_BATTERY}.IsPowerConnected", "0 open, 1 closed"),
         Quantity("car_on", "", 0, 1, None, "0 off, 1 on"),
         Quantity("speed_kmh", "km/h", -10, 300, "Speed"),
@@ -56,7 +60,7 @@ QUANTITIES: Final[dict[str, Quantity]] = {
         Quantity("charge_count_ac", "", 0, 1_000_000, None, "the car's own counter"),
         Quantity("charge_count_dc", "", 0, 1_000_000, None, "the car's own counter"),
         Quantity("lifetime_charge_in_ah", "Ah", 0, 1e9, f"{_BATTERY}.AccumulatedChargedThroughput"),
-        Quantity("lifetime_charge_out_ah", "Ah", 0, 1e9),
+        Quantity("lifetime_charge_out_ah", "Ah", 0, 1e9, f"{_BATTERY}.AccumulatedConsumedThroughput"),
         Quantity("lifetime_energy_in_kwh", "kWh", 0, 1e9, f"{_BATTERY}.AccumulatedChargedEnergy"),
         Quantity("lifetime_energy_out_kwh", "kWh", 0, 1e9, f"{_BATTERY}.AccumulatedConsumedEnergy"),
         Quantity("health_hx_pct", "%", 0, 200, None, "Nissan Hx: behaves as a conductance"),

@@ -1,0 +1,214 @@
+"""The collector: records from the broker into the ledger, acknowledgements back to the boxes.
+
+In:  MQTT messages of all boxes.
+Out: committed batches; then PUBACK; then the application ack (retained), by which alone a box forgets a record.
+The order never changes: receive, verify, one transaction, COMMIT, PUBACK, ack. While the database is away nothing
+is acknowledged and reading stops when the inbox is full; while the broker is away we try again for ever. Whatever
+cannot be believed goes to quarantine in the same transaction and is PUBACKed, so that it stands before nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from packbook.adapters.mqtt import BrokerAddress, Link, Message, uninterrupted
+from packbook.clock import now_ms
+from packbook.core.intake import Arrival, Reason
+from packbook.ports import BrokerError, Holding, Ledger, StoreError, Taken
+from packwire.ack import Ack, ack_of, encode_ack
+from packwire.ids import BoxId, StoreId
+from packwire.topics import Leaf, everything_up, topic
+
+INBOX_MAX: Final = 5000  # messages; reading stops above, the broker keeps the rest
+TELLING_RELAPSES: Final = 4
+STABLE_AFTER_S: Final = 10.0  # what breaks sooner has not been back
+RETRY_FIRST_S: Final = 0.5
+RETRY_MAX_S: Final = 30.0  # a fleet waits for us: not as patient as a box
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    records_max: int = 500  # 100..2000 makes little difference (facts/transport.md §7)
+    wait_max_s: float = 0.05  # after the first message of a batch
+
+
+class Collector:
+    """`run` it for as long as records shall come in. `connected` is set while subscribed."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        address: BrokerAddress,
+        limits: BatchLimits,
+        share: str | None = None,
+        retry_max_s: float = RETRY_MAX_S,
+    ) -> None:
+        self._ledger = ledger
+        self._address = address
+        self._name = address.client_id
+        self._limits = limits
+        self._subscriptions = everything_up(share)
+        self._retry_max_s = retry_max_s
+        self._inbox: deque[tuple[Message, Arrival]] = deque()
+        self._arrived = asyncio.Event()
+        self._full = asyncio.Event()
+        self._link: Link | None = None
+        self._owed: dict[tuple[str, str], Holding] = {}  # acks that the broker has not taken yet
+        self.connected = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled. What is being committed then is committed."""
+        async with asyncio.TaskGroup() as collector:
+            collector.create_task(self._stay_connected(), name="collector link")
+            collector.create_task(self._keep(), name="collector ledger")
+
+    # --- the broker ---------------------------------------------------------------------------------------------
+
+    async def _stay_connected(self) -> None:
+        outage = Outage("broker", self._retry_max_s)
+        while True:
+            if outage.relapses == TELLING_RELAPSES:  # mosquitto 2.0 does not say why it throws us out
+                log.warning("the broker keeps throwing us out: does another client use the name %r?", self._name)
+            link = self._link = Link(self._address, self._take)
+            try:
+                await link.open(self._subscriptions)
+                outage.over()
+                self.connected.set()
+                for holding in list(self._owed.values()):
+                    self._publish(link, holding)
+                raise BrokerError(f"broker {self._address.name}: {await link.lost}")
+            except BrokerError as problem:
+                outage.go_on(problem)
+            finally:
+                self.connected.clear()
+                self._link = None
+                await link.close()
+            await outage.wait()
+
+    def _take(self, message: Message) -> None:
+        """Called by the link for each message."""
+        if len(self._inbox) >= INBOX_MAX:
+            message.link.pause()
+            if message.qos == 0:  # a heartbeat: the next one says the same
+                return
+        self._inbox.append((message, Arrival(message.topic, message.payload, now_ms())))
+        self._arrived.set()
+        if len(self._inbox) >= self._limits.records_max:
+            self._full.set()
+
+    # --- the ledger ---------------------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        while True:
+            batch = await self._batch()
+            taken = await self._commit([arrival for _, arrival in batch])
+            for message, _ in batch:
+                message.acknowledge()
+            for holding in taken.holdings:
+                self._owed[holding.box, holding.store] = holding
+                if self._link is not None and self.connected.is_set():
+                    self._publish(self._link, holding)
+            _report(taken)
+
+    async def _batch(self) -> list[tuple[Message, Arrival]]:
+        """What came, at once when many, after a moment when few."""
+        await self._arrived.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.wait_max_s):
+                await self._full.wait()
+        count = min(len(self._inbox), self._limits.records_max)
+        batch = [self._inbox.popleft() for _ in range(count)]
+        if not self._inbox:
+            self._arrived.clear()
+        if len(self._inbox) < self._limits.records_max:
+            self._full.clear()
+        if self._link is not None and len(self._inbox) < INBOX_MAX:
+            self._link.resume()
+        return batch
+
+    async def _commit(self, arrivals: Sequence[Arrival]) -> Taken:
+        outage = Outage("database", self._retry_max_s)
+        while True:
+            try:
+                taken = await uninterrupted(self._ledger.take(arrivals))
+            except StoreError as problem:
+                outage.go_on(problem)
+                await outage.wait()
+            else:
+                outage.over()
+                return taken
+
+    def _publish(self, link: Link, holding: Holding) -> None:
+        """The application ack. Owed until the broker has taken it; a lost one is repeated with the next duplicate."""
+        key = (holding.box, holding.store)
+
+        def taken() -> None:
+            if self._owed.get(key) is holding:
+                del self._owed[key]
+
+        store = StoreId(holding.store)
+        ack = Ack(store, holding.upto, ack_of(store, holding.beyond).ranges)
+        link.publish(topic(BoxId(holding.box), Leaf.ACK), encode_ack(ack), taken)
+
+
+def _report(taken: Taken) -> None:
+    if taken.quarantined:
+        level = logging.ERROR if Reason.FORK in taken.quarantined else logging.WARNING
+        counts = ", ".join(f"{reason} {count}" for reason, count in sorted(taken.quarantined.items()))
+        log.log(level, "messages in quarantine: %s; 'packbook doctor' shows them", counts)
+    if taken.unready:
+        log.warning("%d records of boxes whose key is not on file: not kept, the boxes keep them", taken.unready)
+    log.debug("kept %d records, %d were here already", taken.accepted, taken.duplicates)
+
+
+class Outage:
+    """Something outside is away: said once when it goes, once when it is back, tried again with growing pauses."""
+
+    def __init__(self, what: str, retry_max_s: float) -> None:
+        self._what = what
+        self._retry_max_s = retry_max_s
+        self._tries = 0
+        self._away_since_s: float | None = None
+        self._back_since_s = 0.0
+        self.relapses = 0  # how often in a row it came back and went away at once
+        self._dice = random.SystemRandom()
+
+    def go_on(self, problem: Exception) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._away_since_s is None:
+            relapse = self._tries > 0 and now_s - self._back_since_s < STABLE_AFTER_S
+            self.relapses = self.relapses + 1 if relapse else 0
+            self._tries = self._tries if relapse else 0
+            self._away_since_s = now_s
+            log.warning("%s; trying again until it answers, nothing is lost meanwhile", problem)
+        self._tries += 1
+
+    async def wait(self) -> None:
+        """Full jitter: workers that lost the same broker do not come back as one."""
+        longest_s = min(self._retry_max_s, RETRY_FIRST_S * 2 ** min(self._tries - 1, 16))
+        await asyncio.sleep(self._dice.uniform(0, longest_s))
+
+    def over(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._away_since_s is not None:
+            log.info("%s is back after %.0f s", self._what, now_s - self._away_since_s)
+        self._away_since_s = None
+        self._back_since_s = now_s
+
+
+async def probe(address: BrokerAddress) -> None:
+    """Connect once and leave. Raises BrokerError with the reason."""
+    link = Link(address, lambda _message: None)
+    try:
+        await link.open(())
+    finally:
+        await link.close()

@@ -1,0 +1,187 @@
+"""The read side of the book: tables become `core.history` values. Implements `ports.Histories`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from packbook.adapters.store import tables
+from packbook.adapters.store.database import Database
+from packbook.core.history import (
+    Battery,
+    BoxRow,
+    Estimate,
+    EventRow,
+    Provenance,
+    SessionRow,
+    SohPoint,
+    UsageTotals,
+)
+from packbook.core.merge import add_usage
+from packbook.ports import Quarantined
+
+_HISTOGRAMS: Final = ("soc_temp_s", "c_rate_temp_s", "depth_counts")
+
+ValueT = TypeVar("ValueT", SessionRow, SohPoint, UsageTotals, EventRow)
+
+
+class SqlHistories:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def batteries(self) -> Sequence[Battery]:
+        async with self._database.transaction() as connection:
+            return await _batteries(connection, None)
+
+    async def battery(self, battery: str) -> Battery | None:
+        async with self._database.transaction() as connection:
+            return next(iter(await _batteries(connection, battery)), None)
+
+    async def soh_series(self, battery: str) -> Sequence[SohPoint]:
+        table = tables.soh_point
+        query = sa.select(table).where(table.c.battery == battery).order_by(*_oldest_first(table))
+        return [_soh(row) for row in await self._rows(query)]
+
+    async def sessions(
+        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+    ) -> Sequence[SessionRow]:
+        table = tables.session
+        query = sa.select(table).where(table.c.battery == battery).order_by(*_newest_first(table))
+        if kind is not None:
+            query = query.where(table.c.kind == kind)
+        return [_value(SessionRow, row) for row in await self._rows(query.limit(limit).offset(offset))]
+
+    async def usage(self, battery: str) -> UsageTotals | None:
+        table = tables.usage
+        query = sa.select(table).where(table.c.battery == battery).order_by(*_oldest_first(table))
+        return add_usage([_usage(row) for row in await self._rows(query)])
+
+    async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
+        table = tables.event
+        query = sa.select(table).where(table.c.battery == battery).order_by(*_newest_first(table)).limit(limit)
+        return [_value(EventRow, row) for row in await self._rows(query)]
+
+    async def boxes(self) -> Sequence[BoxRow]:
+        box, chain = tables.box, tables.chain
+        held = sa.select(chain.c.box, sa.func.sum(chain.c.records).label("records")).group_by(chain.c.box).subquery()
+        query = sa.select(box, held.c.records).outerjoin(held, held.c.box == box.c.box).order_by(box.c.box)
+        return [
+            BoxRow(
+                box=row["box"],
+                last_seen_ms=row["last_seen_ms"],
+                online=row["online"],
+                records=int(row["records"] or 0),
+                health=row["health"] or {},
+            )
+            for row in await self._rows(query)
+        ]
+
+    async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
+        table = tables.quarantine
+        query = sa.select(table).order_by(table.c.last_ms.desc(), table.c.id.desc()).limit(limit)
+        return [
+            Quarantined(
+                row["id"], row["received_ms"], row["topic"], f"{row['reason']}: {row['detail']}", row["payload"]
+            )
+            for row in await self._rows(query)
+        ]
+
+    async def _rows(self, query: sa.Select[tuple[object, ...]]) -> Sequence[sa.RowMapping]:
+        async with self._database.transaction() as connection:
+            return (await connection.execute(query)).mappings().all()
+
+
+async def _batteries(connection: AsyncConnection, only: str | None) -> list[Battery]:
+    """All batteries, or the one named, with their newest installation and SoH."""
+    head, table = tables.battery, tables.installation
+    heads = sa.select(head, *_span_columns(head)).order_by(head.c.battery)
+    installed = sa.select(table).order_by(*_oldest_first(table))
+    if only is not None:
+        heads = heads.where(head.c.battery == only)
+        installed = installed.where(table.c.battery == only)
+    installations: dict[str, list[sa.RowMapping]] = {}
+    for row in (await connection.execute(installed)).mappings():
+        installations.setdefault(row["battery"], []).append(row)
+    newest = await _newest_soh(connection, only)
+    rows = (await connection.execute(heads)).mappings()
+    return [_battery(row, installations[row["battery"]], newest.get(row["battery"])) for row in rows]
+
+
+def _span_columns(head: sa.Table) -> list[sa.Label[object]]:
+    """First and last date of each kind of row, each read from one end of an index."""
+    return [
+        sa.select(function(table.c[column]))
+        .where(table.c.battery == head.c.battery)
+        .scalar_subquery()
+        .label(f"{side}_{table.name}")
+        for table, column in tables.DATED.items()
+        for side, function in (("first", sa.func.min), ("last", sa.func.max))
+    ]
+
+
+def _battery(head: sa.RowMapping, installations: Sequence[sa.RowMapping], soh: SohPoint | None) -> Battery:
+    newest = installations[-1]
+    firsts = [head[f"first_{table.name}"] for table in tables.DATED]
+    lasts = [head[f"last_{table.name}"] for table in tables.DATED]
+    return Battery(
+        battery=head["battery"],
+        battery_source=newest["battery_source"],
+        vehicle=newest["vehicle"],
+        profile=newest["profile"],
+        variant=newest["variant"],
+        pack=newest["pack"],
+        chemistry=newest["chemistry"],
+        cells_in_series=newest["cells_in_series"],
+        nominal_kwh=newest["nominal_kwh"],
+        reference_ah=newest["reference_ah"],
+        reference_source=newest["reference_source"],
+        software=newest["software"],
+        first_ms=min((ms for ms in firsts if ms is not None), default=None),
+        last_ms=max((ms for ms in lasts if ms is not None), default=None),
+        records=head["records"],
+        sessions={"charge": head["charges"], "drive": head["drives"], "rest": head["rests"]},
+        boxes=sorted({row["box"] for row in installations}),
+        soh=soh,
+    )
+
+
+async def _newest_soh(connection: AsyncConnection, only: str | None) -> dict[str, SohPoint]:
+    table = tables.soh_point
+    rank = sa.func.row_number().over(partition_by=table.c.battery, order_by=_newest_first(table))
+    ranked = sa.select(table, rank.label("rank"))
+    if only is not None:
+        ranked = ranked.where(table.c.battery == only)
+    rows = ranked.subquery()
+    found = await connection.execute(sa.select(rows).where(rows.c.rank == 1))
+    return {row["battery"]: _soh(row) for row in found.mappings()}
+
+
+def _oldest_first(table: sa.Table) -> list[sa.ColumnElement[object]]:
+    """By date, undated before dated (nothing says they are newer), then by place in the chain."""
+    date = table.c[tables.DATED[table]]
+    return [date.asc().nulls_first(), table.c.box, table.c.store, table.c.seq]
+
+
+def _newest_first(table: sa.Table) -> list[sa.ColumnElement[object]]:
+    date = table.c[tables.DATED[table]]
+    return [date.desc().nulls_last(), table.c.box.desc(), table.c.store.desc(), table.c.seq.desc()]
+
+
+def _value(target: type[ValueT], row: sa.RowMapping, **given: object) -> ValueT:
+    """A history value from the columns of the same names."""
+    names = {field.name for field in fields(target)} - given.keys() - {"provenance"}
+    values: dict[str, Any] = {name: row[name] for name in names} | given
+    return target(**values, provenance=Provenance(row["box"], row["store"], row["seq"]))
+
+
+def _soh(row: sa.RowMapping) -> SohPoint:
+    estimates = tuple(Estimate(**{**item, "evidence": tuple(item["evidence"])}) for item in row["estimates"])
+    return _value(SohPoint, row, estimates=estimates)
+
+
+def _usage(row: sa.RowMapping) -> UsageTotals:
+    return _value(UsageTotals, row, **{name: tuple(row[name]) for name in _HISTOGRAMS})

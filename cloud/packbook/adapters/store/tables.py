@@ -1,0 +1,276 @@
+"""The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
+
+Three families. Evidence: `ledger`, `box_key`, `quarantine`; never changed, never made anew. Projections: `chain` and
+everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Presence: `box`, latest only.
+Columns carry the names of the `core.history` values they hold.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+metadata: Final = sa.MetaData()
+
+_ID: Final = sa.String(16)  # box, store or boot: 16 hex digits
+_NAME: Final = sa.String(64)  # battery
+_MS: Final = sa.BigInteger
+_ROW_ID: Final = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # only INTEGER counts up by itself there
+
+
+def _place() -> list[sa.Column[object]]:
+    """Provenance: which record this row came from."""
+    return [
+        sa.Column("box", _ID, primary_key=True),
+        sa.Column("store", _ID, primary_key=True),
+        sa.Column("seq", _MS, primary_key=True, autoincrement=False),
+    ]
+
+
+def _moment() -> list[sa.Column[object]]:
+    """When, by the box's clocks: what a later clock anchor needs to date an undated row."""
+    return [
+        sa.Column("boot", _ID, nullable=False),
+        sa.Column("mono_ms", _MS, nullable=False),
+        sa.Column("wall_ms", _MS),
+    ]
+
+
+# --- evidence ---------------------------------------------------------------------------------------------------
+
+ledger: Final = sa.Table(
+    "ledger",
+    metadata,
+    *_place(),
+    sa.Column("previous", sa.LargeBinary(16), nullable=False),
+    sa.Column("digest", sa.LargeBinary(16), nullable=False),
+    sa.Column("kind", sa.Integer, nullable=False),
+    *_moment(),
+    sa.Column("received_ms", _MS, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+)
+
+box_key: Final = sa.Table(
+    "box_key",
+    metadata,
+    sa.Column("box", _ID, primary_key=True),
+    sa.Column("key_id", sa.LargeBinary(4), primary_key=True),
+    sa.Column("public_key", sa.LargeBinary(32), nullable=False),
+    sa.Column("received_ms", _MS, nullable=False),
+)
+
+quarantine: Final = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    sa.Column("received_ms", _MS, nullable=False),  # first time
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("reason", sa.String(32), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),  # SHA-256 over topic and payload
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("times", _MS, nullable=False),  # the same message again is counted, not kept again
+    sa.Column("last_ms", _MS, nullable=False),
+    sa.UniqueConstraint("digest", name="quarantine_digest"),
+)
+
+# --- projections ------------------------------------------------------------------------------------------------
+
+chain: Final = sa.Table(
+    "chain",
+    metadata,
+    sa.Column("box", _ID, primary_key=True),
+    sa.Column("store", _ID, primary_key=True),
+    sa.Column("upto", _MS, nullable=False),  # 1..upto is held and projected
+    sa.Column("top", _MS, nullable=False),  # highest held; above upto there are holes
+    sa.Column("records", _MS, nullable=False),
+    sa.Column("battery", _NAME),  # whose records these are since `installed`
+    sa.Column("installed", _MS),  # seq of the hello that began it
+)
+
+battery: Final = sa.Table(
+    "battery",
+    metadata,
+    sa.Column("battery", _NAME, primary_key=True),
+    sa.Column("records", _MS, nullable=False),
+    sa.Column("charges", _MS, nullable=False),
+    sa.Column("drives", _MS, nullable=False),
+    sa.Column("rests", _MS, nullable=False),
+)
+
+installation: Final = sa.Table(
+    "installation",
+    metadata,
+    *_place(),  # of the hello that began it
+    sa.Column("battery", _NAME, nullable=False),
+    sa.Column("hello_seq", _MS, nullable=False),  # the newest hello of this installation: the facts below are from it
+    *_moment(),
+    sa.Column("from_ms", _MS),
+    sa.Column("battery_source", sa.Text, nullable=False),
+    sa.Column("vehicle", sa.Text),
+    sa.Column("profile", sa.Text, nullable=False),
+    sa.Column("variant", sa.Text),
+    sa.Column("pack", sa.Text),
+    sa.Column("chemistry", sa.Text),
+    sa.Column("cells_in_series", _MS),
+    sa.Column("nominal_kwh", sa.Double),
+    sa.Column("reference_ah", sa.Double),
+    sa.Column("reference_source", sa.Text),
+    sa.Column("software", sa.Text, nullable=False),
+)
+
+session: Final = sa.Table(
+    "session",
+    metadata,
+    *_place(),
+    sa.Column("battery", _NAME, nullable=False),
+    *_moment(),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("session", _MS, nullable=False),
+    sa.Column("start_ms", _MS),
+    sa.Column("duration_s", sa.Double, nullable=False),
+    sa.Column("observed_s", sa.Double, nullable=False),
+    sa.Column("interrupted", sa.Boolean, nullable=False),
+    sa.Column("soc_start_pct", sa.Double),
+    sa.Column("soc_end_pct", sa.Double),
+    sa.Column("soc_shown_start_pct", sa.Double),
+    sa.Column("soc_shown_end_pct", sa.Double),
+    sa.Column("charge_in_ah", sa.Double, nullable=False),
+    sa.Column("charge_out_ah", sa.Double, nullable=False),
+    sa.Column("energy_in_wh", sa.Double, nullable=False),
+    sa.Column("energy_out_wh", sa.Double, nullable=False),
+    sa.Column("current_max_a", sa.Double),
+    sa.Column("current_min_a", sa.Double),
+    sa.Column("cell_voltage_min_v", sa.Double),
+    sa.Column("cell_voltage_max_v", sa.Double),
+    sa.Column("temp_min_degc", sa.Double),
+    sa.Column("temp_mean_degc", sa.Double),
+    sa.Column("temp_max_degc", sa.Double),
+    sa.Column("odometer_end_km", sa.Double),
+    sa.Column("charge_kind", sa.String(8)),
+    sa.Column("segments", _MS),
+    sa.Column("power_max_kw", sa.Double),
+    sa.Column("distance_km", sa.Double),
+    sa.Column("energy_regenerated_wh", sa.Double),
+)
+
+soh_point: Final = sa.Table(
+    "soh_point",
+    metadata,
+    *_place(),
+    sa.Column("battery", _NAME, nullable=False),
+    *_moment(),
+    sa.Column("at_ms", _MS),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("why", sa.Text),
+    sa.Column("soh_pct", sa.Double),
+    sa.Column("sigma_pct", sa.Double),
+    sa.Column("lo90_pct", sa.Double),
+    sa.Column("hi90_pct", sa.Double),
+    sa.Column("capacity_ah", sa.Double),
+    sa.Column("sigma_ah", sa.Double),
+    sa.Column("reference_ah", sa.Double),
+    sa.Column("reference_source", sa.Text),
+    sa.Column("basis", sa.Text),
+    sa.Column("method", sa.Text, nullable=False),
+    sa.Column("estimates", sa.JSON, nullable=False),
+    sa.Column("soh_reported_pct", sa.Double),
+    sa.Column("capacity_reported_ah", sa.Double),
+    sa.Column("observed_s", sa.Double, nullable=False),
+    sa.Column("inferred_s", sa.Double, nullable=False),
+    sa.Column("unobserved_s", sa.Double, nullable=False),
+    sa.Column("observed_ah", sa.Double, nullable=False),
+    sa.Column("observed_km", sa.Double, nullable=False),
+    sa.Column("odometer_km", sa.Double),
+)
+
+usage: Final = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("box", _ID, primary_key=True),
+    sa.Column("store", _ID, primary_key=True),
+    sa.Column("installed", _MS, primary_key=True, autoincrement=False),  # totals count from the installation
+    sa.Column("seq", _MS, nullable=False),  # newest
+    sa.Column("battery", _NAME, nullable=False),
+    *_moment(),
+    sa.Column("at_ms", _MS),
+    sa.Column("observed_s", sa.Double, nullable=False),
+    sa.Column("inferred_s", sa.Double, nullable=False),
+    sa.Column("unobserved_s", sa.Double, nullable=False),
+    sa.Column("charge_in_ah", sa.Double, nullable=False),
+    sa.Column("charge_out_ah", sa.Double, nullable=False),
+    sa.Column("energy_in_wh", sa.Double, nullable=False),
+    sa.Column("energy_out_wh", sa.Double, nullable=False),
+    sa.Column("energy_ac_in_wh", sa.Double, nullable=False),
+    sa.Column("energy_dc_in_wh", sa.Double, nullable=False),
+    sa.Column("equivalent_full_cycles", sa.Double),
+    sa.Column("charges_ac", _MS, nullable=False),
+    sa.Column("charges_dc", _MS, nullable=False),
+    sa.Column("drives", _MS, nullable=False),
+    sa.Column("distance_km", sa.Double, nullable=False),
+    sa.Column("odometer_km", sa.Double),
+    sa.Column("soc_temp_s", sa.JSON, nullable=False),
+    sa.Column("c_rate_temp_s", sa.JSON, nullable=False),
+    sa.Column("depth_counts", sa.JSON, nullable=False),
+    sa.Column("events", sa.JSON, nullable=False),
+    sa.Column("charge_count_ac_reported", _MS),
+    sa.Column("charge_count_dc_reported", _MS),
+    sa.Column("first_ms", _MS),
+)
+
+event: Final = sa.Table(
+    "event",
+    metadata,
+    *_place(),
+    sa.Column("battery", _NAME, nullable=False),
+    *_moment(),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("at_ms", _MS),
+    sa.Column("duration_s", sa.Double),
+    sa.Column("extreme", sa.Double),
+    sa.Column("text", sa.Text),
+)
+
+clock_anchor: Final = sa.Table(
+    "clock_anchor",
+    metadata,
+    *_place(),
+    sa.Column("boot", _ID, nullable=False),
+    sa.Column("mono_ms", _MS, nullable=False),
+    sa.Column("wall_ms", _MS, nullable=False),
+)
+
+# --- presence ---------------------------------------------------------------------------------------------------
+
+box: Final = sa.Table(
+    "box",
+    metadata,
+    sa.Column("box", _ID, primary_key=True),
+    sa.Column("last_seen_ms", _MS, nullable=False),
+    sa.Column("online", sa.Boolean),
+    sa.Column("status", sa.Text),
+    sa.Column("health", sa.JSON),
+    sa.Column("unready", _MS, nullable=False),  # records offered while its key is not on file
+)
+
+# What shows a date, and the column that holds it.
+DATED: Final[dict[sa.Table, str]] = {
+    installation: "from_ms",
+    session: "start_ms",
+    soh_point: "at_ms",
+    usage: "at_ms",
+    event: "at_ms",
+}
+PROJECTIONS: Final = (*DATED, clock_anchor, battery)  # `chain` is set back, not emptied: it also says what is held
+
+for _table, _column in DATED.items():
+    sa.Index(f"{_table.name}_by_battery", _table.c.battery, _table.c[_column])
+    sa.Index(
+        f"{_table.name}_undated",
+        _table.c.box,
+        _table.c.boot,
+        sqlite_where=_table.c.wall_ms.is_(None),
+        postgresql_where=_table.c.wall_ms.is_(None),
+    )
+sa.Index("clock_anchor_by_boot", clock_anchor.c.box, clock_anchor.c.boot, clock_anchor.c.mono_ms)

@@ -1,0 +1,115 @@
+"""`packbook doctor`: look for trouble in database, ledger, quarantine and broker, and say what to do.
+
+Exit code 1 when there is a problem. `--json` prints one object with everything that was looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field, replace
+
+from packbook.adapters.collector import probe
+from packbook.adapters.store import open_reader
+from packbook.adapters.store.audit import Audit, audit
+from packbook.adapters.store.database import Database, head
+from packbook.app.command import DONE, PROBLEM, add_settings, broker_address, run, show_progress
+from packbook.ports import BrokerError, StoreError
+from packbook.settings import Settings
+
+
+@dataclass(slots=True)
+class Findings:
+    database: str
+    schema: str | None = None
+    schema_needed: str = ""
+    broker: str = ""
+    broker_reachable: bool = False
+    ledger: Audit | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def main(args: argparse.Namespace) -> int:
+    return run(args, lambda settings: doctor(settings, as_json=args.json))
+
+
+async def doctor(settings: Settings, *, as_json: bool) -> int:
+    findings = await examine(settings)
+    print(json.dumps(asdict(findings), ensure_ascii=False) if as_json else _told(findings))
+    return PROBLEM if findings.problems else DONE
+
+
+async def examine(settings: Settings) -> Findings:
+    findings = Findings(Database(settings.database_url.get_secret_value()).name, schema_needed=head())
+    await _examine_database(settings, findings)
+    await _examine_broker(settings, findings)
+    return findings
+
+
+async def _examine_database(settings: Settings, findings: Findings) -> None:
+    url = settings.database_url.get_secret_value()
+    try:
+        async with aclosing(Database(url, read_only=True)) as database:
+            findings.schema = await database.revision()
+        async with open_reader(url) as database:
+            findings.ledger = await audit(database, show_progress("doctor"))
+    except StoreError as problem:
+        findings.problems.append(str(problem))
+        return
+    findings.problems.extend(_ledger_problems(findings.ledger))
+
+
+def _ledger_problems(ledger: Audit) -> list[str]:
+    problems = []
+    if ledger.file_damage is not None:
+        problems.append(f"the database file is damaged ({ledger.file_damage}): restore a backup; boxes send the rest")
+    if ledger.broken:
+        problems.append(f"{ledger.broken} records of the ledger do not verify, first: {ledger.troubles[0]}")
+    for store in ledger.stores:
+        if store.holes:
+            missing = ", ".join(f"{lo}" if lo == hi else f"{lo}-{hi}" for lo, hi in store.holes)
+            problems.append(f"box {store.box} store {store.store}: records {missing} have not come; the box has them")
+    problems.extend(f"{count} messages in quarantine: {reason}" for reason, count in ledger.quarantine.items())
+    problems.extend(
+        f"box {box} offered {count} records, but its hello with the key never came"
+        for box, count in ledger.unready.items()
+    )
+    return problems
+
+
+async def _examine_broker(settings: Settings, findings: Findings) -> None:
+    address = broker_address(settings)
+    findings.broker = address.name
+    visitor = replace(address, client_id=f"packbook-doctor-{secrets.token_hex(4)}", session_expiry_s=0)
+    try:
+        await probe(visitor)
+    except BrokerError as problem:
+        findings.problems.append(str(problem))
+    else:
+        findings.broker_reachable = True
+
+
+def _told(findings: Findings) -> str:
+    schema = f"schema {findings.schema or 'none'} (this version: {findings.schema_needed})"
+    lines = [f"database  {findings.database}, {schema}"]
+    if findings.ledger is not None:
+        ledger = findings.ledger
+        counts = f"{ledger.records} records in {len(ledger.stores)} stores"
+        lines.append(f"ledger    {counts}, {ledger.broken} do not verify")
+        lines.extend(
+            f"  box {store.box} store {store.store}: {store.records} records, 1-{store.upto} without a hole, "
+            f"battery {store.battery or 'unknown'}"
+            for store in ledger.stores
+        )
+    lines.append(f"broker    {findings.broker}, {'answers' if findings.broker_reachable else 'does not answer'}")
+    lines.extend(f"PROBLEM   {problem}" for problem in findings.problems)
+    if not findings.problems:
+        lines.append("no problem found")
+    return "\n".join(lines)

@@ -1,0 +1,25 @@
+"""`packbook rebuild`: make all histories anew from the ledger, for example after an update that reads more from it."""
+
+from __future__ import annotations
+
+import argparse
+
+from packbook.adapters.store import open_writer
+from packbook.adapters.store.ledger import Ledger
+from packbook.app.command import DONE, add_settings, run, show_progress
+from packbook.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    return run(args, rebuild)
+
+
+async def rebuild(settings: Settings) -> int:
+    async with open_writer(settings.database_url.get_secret_value(), "rebuild") as database:
+        records = await Ledger(database).rebuild(show_progress("rebuild"))
+        print(f"{database.name}: histories made anew from {records} records")
+    return DONE

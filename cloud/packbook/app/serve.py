@@ -1,0 +1,40 @@
+"""`packbook serve`: collector, pages and API in one process over one database."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Callable
+
+from packbook.adapters.store import open_writer
+from packbook.adapters.store.histories import SqlHistories
+from packbook.app.collect import make_collector
+from packbook.app.command import DONE, add_settings, run
+from packbook.app.web import listening, say_where, serve_pages
+from packbook.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    return run(args, _serve)
+
+
+async def _serve(settings: Settings) -> int:
+    await serve(settings, on_ready=say_where)
+    return DONE
+
+
+async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
+    """Until cancelled. `on_ready` hears the pages' address once they answer; a broker that is away is waited for.
+
+    Raises StoreError, SettingsError or PortTaken before anything was begun.
+    """
+    with listening(settings) as door:
+        async with open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database:
+            collector = make_collector(settings, database)
+            async with asyncio.TaskGroup() as book:
+                book.create_task(collector.run(), name="collect")
+                book.create_task(serve_pages(SqlHistories(database), door, on_ready), name="web")

@@ -1,0 +1,94 @@
+"""`packbook web`: serve pages and the API, reading only."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import uvicorn
+
+from packbook.adapters.store import open_reader
+from packbook.adapters.store.histories import SqlHistories
+from packbook.app.command import DONE, add_settings, run
+from packbook.ports import Histories, PackbookError
+from packbook.settings import Settings
+from packbook.web.app import create_app
+
+OPEN_ANSWERS_WAIT_MAX_S: Final = 2  # for answers under way when we are asked to stop
+
+
+class PortTaken(PackbookError):
+    """Another program listens there. Choose another `web_port`, or 0 for a free one."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    return run(args, web)
+
+
+async def web(settings: Settings) -> int:
+    with listening(settings) as door:
+        async with open_reader(settings.database_url.get_secret_value()) as database:
+            await serve_pages(SqlHistories(database), door, say_where)
+    return DONE
+
+
+def say_where(url: str) -> None:
+    print(f"pages at {url}", flush=True)
+
+
+@contextmanager
+def listening(settings: Settings) -> Iterator[socket.socket]:
+    """The socket that pages will be served on, taken before anything else is begun. Raises PortTaken."""
+    host, port = settings.web_host, settings.web_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        door = socket.create_server((host, port), family=family)
+    except OSError as problem:
+        raise PortTaken(f"web_port {port} on {host}: {problem.strerror}; set another, or 0 for a free one") from problem
+    with door:
+        yield door
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling (ours stops everything together), and with word when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve_pages(histories: Histories, door: socket.socket, on_ready: Callable[[str], None]) -> None:
+    """Until cancelled. `on_ready` hears the address once requests are answered."""
+    config = uvicorn.Config(
+        create_app(histories),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=OPEN_ANSWERS_WAIT_MAX_S,
+    )
+    host, port = door.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    server = _Server(config, lambda: on_ready(f"http://{shown}:{port}/"))
+    serving = asyncio.create_task(server.serve(sockets=[door]), name="pages")
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await serving
+        raise

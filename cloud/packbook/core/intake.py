@@ -1,0 +1,464 @@
+"""The book's door: bytes from outside become records that are believed, or a reason why not.
+
+In:  `Arrival` (topic, bytes, when), the public keys on file, and the neighbours a record has in its chain.
+Out: what it is (`read`), whether it may enter the ledger (`place`), and what it says of a battery (`facts_of`).
+Refuses, always with a reason: topics and records of another box, keys that do not make the box's name, signatures
+that do not hold, a second record in the same place of a chain, a record that does not fit its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, TypeAlias, TypeVar
+
+from packbook.core.history import (
+    C_RATE_EDGES,
+    DEPTH_EDGES_PCT,
+    SOC_BANDS_PCT,
+    TEMP_EDGES_DEGC,
+    Estimate,
+    EventRow,
+    Installation,
+    Provenance,
+    SessionRow,
+    SohPoint,
+    UsageTotals,
+)
+from packwire import topics
+from packwire.cbor import MAX_MESSAGE_BYTES
+from packwire.codec import Body
+from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion, WireError
+from packwire.ids import BoxId, box_id_of, key_id_of
+from packwire.messages import Charge, Drive, Event, EventKind, Hello, Kind, Message, Rest, Session, Soh, Usage
+from packwire.presence import decode_heartbeat, decode_status
+from packwire.seal import NO_PREVIOUS, Sealed, check, digest, peek
+from packwire.seal import read as read_message
+from packwire.topics import Leaf
+
+CALENDAR_MS: Final = (1_262_304_000_000, 4_102_444_800_000)  # 2010..2100: outside, a box's clock was never set
+
+_TEMP_BANDS: Final = len(TEMP_EDGES_DEGC) + 1
+SOC_TEMP_CELLS: Final = len(SOC_BANDS_PCT) * _TEMP_BANDS
+C_RATE_TEMP_CELLS: Final = 2 * (len(C_RATE_EDGES) + 1) * _TEMP_BANDS
+DEPTH_CELLS: Final = (len(DEPTH_EDGES_PCT) - 1) * len(SOC_BANDS_PCT)
+
+
+class Reason(StrEnum):
+    """Why a message stands in quarantine. Short and stable: operators count by it."""
+
+    NOT_OURS = "not_ours"
+    MALFORMED = "malformed"
+    UNKNOWN_VERSION = "unknown_version"
+    WRONG_BOX = "wrong_box"
+    WRONG_KEY = "wrong_key"
+    BAD_SIGNATURE = "bad_signature"
+    NO_HELLO = "no_hello"
+    FORK = "fork"
+    BROKEN_CHAIN = "broken_chain"
+    UNREADABLE = "unreadable"  # believed and kept in the ledger, but what it says cannot be read by this version
+    REFUSED_BY_STORE = "refused_by_store"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One message as the broker handed it over; `received_ms` by the book's clock."""
+
+    topic: str
+    payload: bytes
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    arrival: Arrival
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unready:
+    """Signed by a key that is not on file yet. Not kept, not acknowledged: the box keeps it and offers it again."""
+
+    box: str
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    box: str
+    received_ms: int
+    health: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    box: str
+    received_ms: int
+    online: bool
+    reason: str  # why it is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A downward topic, our own echo perhaps. Nothing to keep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When, by the box's clocks. `wall_ms` is None until the clock was set since boot."""
+
+    boot: str
+    mono_ms: int
+    wall_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockAnchor:
+    """At this monotonic time of this boot the calendar said this."""
+
+    boot: str
+    mono_ms: int
+    wall_ms: int
+
+
+Value: TypeAlias = Installation | SessionRow | SohPoint | UsageTotals | EventRow | ClockAnchor
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing a record says, and when."""
+
+    moment: Moment
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A believed record, as the ledger keeps it, with what it says."""
+
+    place: Provenance
+    previous: bytes
+    digest: bytes
+    kind: int
+    moment: Moment
+    received_ms: int
+    sealed: bytes
+    topic: str
+    new_key: NewKey | None
+    facts: tuple[Fact, ...]
+    unreadable: str | None  # why `facts` is empty although the record is genuine
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    box: str
+    key_id: bytes
+    public_key: bytes
+
+
+Reading: TypeAlias = Entry | Heartbeat | Status | Ignored | Unready | Quarantine
+Keys: TypeAlias = Mapping[tuple[str, bytes], bytes]  # (box, key id) -> raw Ed25519 public key
+
+
+def boxes_named(arrivals: Iterable[Arrival]) -> set[str]:
+    """Whose keys will be needed to read these."""
+    return {address.box for arrival in arrivals if (address := topics.parse(arrival.topic))}
+
+
+def read_all(arrivals: Sequence[Arrival], keys: Keys) -> list[Reading]:
+    """Read many; a key that one of them brings (a hello) is good for all, whatever their order."""
+    readings = [read(arrival, keys) for arrival in arrivals]
+    brought = {(new.box, new.key_id): new.public_key for r in readings if isinstance(r, Entry) and (new := r.new_key)}
+    if not brought:
+        return readings
+    known = {**keys, **brought}
+    return [
+        read(arrival, known) if isinstance(reading, Unready) else reading
+        for arrival, reading in zip(arrivals, readings, strict=True)
+    ]
+
+
+def read(arrival: Arrival, keys: Keys) -> Reading:
+    """What one message is. Never raises: whatever is wrong with it is a value with a reason."""
+    address = topics.parse(arrival.topic)
+    if address is None:
+        return Quarantine(arrival, Reason.NOT_OURS, f"topic {arrival.topic[:120]!r} is not one of ours")
+    try:
+        match address.leaf:
+            case Leaf.RECORD:
+                return _record(arrival, address.box, keys)
+            case Leaf.HEARTBEAT:
+                health = decode_heartbeat(arrival.payload).model_dump(mode="json", exclude_none=True)
+                return Heartbeat(address.box, arrival.received_ms, health)
+            case Leaf.STATUS:
+                status = decode_status(arrival.payload)
+                return Status(address.box, arrival.received_ms, status.online, status.reason)
+            case _:
+                return Ignored()
+    except UnknownVersion as problem:
+        return Quarantine(arrival, Reason.UNKNOWN_VERSION, str(problem))
+    except BadSignature as problem:
+        return Quarantine(arrival, Reason.BAD_SIGNATURE, str(problem))
+    except WireError as problem:
+        return Quarantine(arrival, Reason.MALFORMED, str(problem))
+
+
+def _record(arrival: Arrival, box: BoxId, keys: Keys) -> Reading:
+    sealed = peek(arrival.payload)
+    if sealed.envelope.box != box:
+        return Quarantine(arrival, Reason.WRONG_BOX, f"record of box {sealed.envelope.box} on {arrival.topic}")
+    new_key = None
+    public_key = keys.get((box, sealed.key_id))
+    if public_key is None:
+        if sealed.kind_number != Kind.HELLO:
+            return Unready(box, arrival.received_ms)
+        public_key = _key_in(sealed)
+        if box_id_of(public_key) != box or key_id_of(public_key) != sealed.key_id:
+            return Quarantine(arrival, Reason.WRONG_KEY, f"the key in this hello does not make the name {box}")
+        new_key = NewKey(box, sealed.key_id, public_key)
+    check(sealed, public_key, arrival.topic)
+    return _entry(sealed, arrival.received_ms, arrival.topic, new_key)
+
+
+def _key_in(sealed: Sealed) -> bytes:
+    message = read_message(sealed).message
+    assert isinstance(message, Hello)
+    return message.public_key
+
+
+def reread(sealed: bytes, received_ms: int) -> Entry:
+    """An entry made anew from the bytes in the ledger, which were believed when they came."""
+    taken = peek(sealed)
+    return _entry(taken, received_ms, topics.topic(taken.envelope.box, Leaf.RECORD), None)
+
+
+def _entry(sealed: Sealed, received_ms: int, topic: str, new_key: NewKey | None) -> Entry:
+    envelope = sealed.envelope
+    place = Provenance(envelope.box, envelope.store, envelope.seq)
+    moment = Moment(envelope.boot, envelope.mono_ms, _calendar(envelope.wall_ms))
+    facts: tuple[Fact, ...] = ()
+    unreadable = None
+    try:
+        facts = facts_of(read_message(sealed).message, place, moment)
+    except (UnknownKind, Malformed) as problem:
+        unreadable = str(problem)
+    return Entry(
+        place=place,
+        previous=envelope.previous,
+        digest=digest(sealed.sealed),
+        kind=sealed.kind_number,
+        moment=moment,
+        received_ms=received_ms,
+        sealed=sealed.sealed,
+        topic=topic,
+        new_key=new_key,
+        facts=facts,
+        unreadable=unreadable,
+    )
+
+
+# --- the chain -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a neighbour in the chain shows."""
+
+    digest: bytes
+    previous: bytes
+
+
+Ledgered: TypeAlias = Mapping[Provenance, Link]
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Held already, byte for byte. Acknowledged again, otherwise without consequence."""
+
+    place: Provenance
+
+
+def place(entry: Entry, ledgered: Ledgered) -> Accept | Duplicate | Quarantine:
+    """May this record enter the ledger beside what is there? `ledgered` holds its place and both neighbours, if any."""
+    at = entry.place
+    arrival = Arrival(entry.topic, entry.sealed, entry.received_ms)
+    present = ledgered.get(at)
+    if present is not None:
+        if present.digest == entry.digest:
+            return Duplicate(at)
+        detail = f"{_name(at)} is in the ledger with digest {present.digest.hex()}, this one has {entry.digest.hex()}"
+        return Quarantine(arrival, Reason.FORK, detail)
+    if at.seq == 1 and entry.kind != Kind.HELLO:
+        return Quarantine(arrival, Reason.NO_HELLO, f"{_name(at)} begins a store without a hello")
+    before, after = (ledgered.get(neighbour) for neighbour in neighbours(at))
+    expected = NO_PREVIOUS if at.seq == 1 else before.digest if before else entry.previous
+    if entry.previous != expected:
+        detail = f"{_name(at)} follows digest {entry.previous.hex()}, not {expected.hex()}"
+        return Quarantine(arrival, Reason.BROKEN_CHAIN, detail)
+    if after and after.previous != entry.digest:
+        detail = f"the record after {_name(at)} follows digest {after.previous.hex()}, not {entry.digest.hex()}"
+        return Quarantine(arrival, Reason.BROKEN_CHAIN, detail)
+    return Accept(entry)
+
+
+def neighbours(at: Provenance) -> tuple[Provenance, Provenance]:
+    return Provenance(at.box, at.store, at.seq - 1), Provenance(at.box, at.store, at.seq + 1)
+
+
+def _name(at: Provenance) -> str:
+    return f"record {at.box}/{at.store}/{at.seq}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainLink:
+    """One ledger row, as far as checking the chain needs it. `previous`: digest of the row before, if that is held."""
+
+    at: Provenance
+    digest: bytes
+    sealed: bytes
+    previous: bytes | None
+
+
+def trouble_in(row: ChainLink, keys: Keys) -> str | None:
+    """What is wrong with a row of the ledger: bytes changed, signature or chain broken. None when it is sound."""
+    try:
+        sealed = peek(row.sealed)
+        key = keys.get((row.at.box, sealed.key_id))
+        if key is None:
+            return f"{_name(row.at)}: key {sealed.key_id.hex()} is not on file"
+        check(sealed, key)
+    except WireError as problem:
+        return f"{_name(row.at)}: {problem}"
+    envelope = sealed.envelope
+    if Provenance(envelope.box, envelope.store, envelope.seq) != row.at or digest(row.sealed) != row.digest:
+        return f"{_name(row.at)}: the row is not about the record it holds"
+    expected = NO_PREVIOUS if envelope.seq == 1 else row.previous
+    if expected is not None and envelope.previous != expected:
+        return f"{_name(row.at)}: does not follow the record before it"
+    return None
+
+
+# --- what a record says --------------------------------------------------------------------------------------------
+
+
+def facts_of(message: Message, place: Provenance, moment: Moment) -> tuple[Fact, ...]:
+    """Translate a message into the book's own values. Kinds that no view shows yet say nothing (the ledger has them).
+
+    Raises Malformed when a histogram is longer than this version knows bands for.
+    """
+    match message:
+        case Hello():
+            return (Fact(moment, _installation(message, place, moment)),)
+        case Session():
+            return (_session(message, place),)
+        case Usage():
+            return (Fact(moment, _usage(message, place, moment)),)
+        case Soh():
+            return (Fact(moment, _soh(message, place, moment)),)
+        case Event():
+            return _event(message, place, moment)
+        case _:
+            return ()
+
+
+ValueT = TypeVar("ValueT")
+
+
+def _like(target: type[ValueT], message: Body, **given: object) -> ValueT:
+    """A value of `target`: fields of the same name come from the message, the rest is given."""
+    fields: tuple[str, ...] = target.__dataclass_fields__.keys()  # type: ignore[attr-defined]  # dataclasses have it
+    taken = {name: getattr(message, name) for name in fields if name not in given}
+    return target(**taken, **given)
+
+
+def _installation(hello: Hello, place: Provenance, moment: Moment) -> Installation:
+    return _like(Installation, hello, from_ms=moment.wall_ms, provenance=place)
+
+
+def _session(session: Session, place: Provenance) -> Fact:
+    moment = Moment(session.boot, session.start_mono_ms, _calendar(session.start_wall_ms))
+    charge = session if isinstance(session, Charge) else None
+    drive = session if isinstance(session, Drive) else None
+    row = _like(
+        SessionRow,
+        session,
+        kind=_SESSION_KIND[type(session)],
+        start_ms=moment.wall_ms,
+        charge_kind=charge.charge_kind.value if charge else None,
+        segments=charge.segments if charge else None,
+        power_max_kw=charge.power_max_kw if charge else None,
+        distance_km=drive.distance_km if drive else None,
+        energy_regenerated_wh=drive.energy_regenerated_wh if drive else None,
+        provenance=place,
+    )
+    return Fact(moment, row)
+
+
+_SESSION_KIND: Final[Mapping[type[Session], str]] = {Charge: "charge", Drive: "drive", Rest: "rest"}
+
+
+def _usage(usage: Usage, place: Provenance, moment: Moment) -> UsageTotals:
+    return _like(
+        UsageTotals,
+        usage,
+        at_ms=moment.wall_ms,
+        soc_temp_s=_full(usage.soc_temp_s, SOC_TEMP_CELLS, "soc_temp_s"),
+        c_rate_temp_s=_full(usage.c_rate_temp_s, C_RATE_TEMP_CELLS, "c_rate_temp_s"),
+        depth_counts=_full(usage.depth_counts, DEPTH_CELLS, "depth_counts"),
+        events=dict(usage.events),
+        first_ms=_calendar(usage.first_wall_ms),
+        provenance=place,
+    )
+
+
+def _full(counts: Sequence[int], cells: int, name: str) -> tuple[int, ...]:
+    if len(counts) > cells:
+        raise Malformed(f"Usage.{name}: {len(counts)} cells, this side knows {cells}")
+    return (*counts, *([0] * (cells - len(counts))))
+
+
+def _soh(soh: Soh, place: Provenance, moment: Moment) -> SohPoint:
+    return _like(
+        SohPoint,
+        soh,
+        at_ms=moment.wall_ms,
+        state=soh.state.value,
+        estimates=tuple(_like(Estimate, estimate) for estimate in soh.estimates),
+        provenance=place,
+    )
+
+
+def _event(event: Event, place: Provenance, sealed_at: Moment) -> tuple[Fact, ...]:
+    moment = Moment(
+        event.boot or sealed_at.boot,
+        sealed_at.mono_ms if event.mono_ms is None else event.mono_ms,
+        _calendar(event.wall_ms) if event.wall_ms is not None else _carried(sealed_at, event),
+    )
+    row = EventRow(event.event.value, moment.wall_ms, event.duration_s, event.extreme, event.text, place)
+    if event.event is not EventKind.CLOCK_SET or moment.wall_ms is None:
+        return (Fact(moment, row),)
+    return Fact(moment, row), Fact(moment, ClockAnchor(moment.boot, moment.mono_ms, moment.wall_ms))
+
+
+def _carried(sealed_at: Moment, event: Event) -> int | None:
+    """The calendar at the event, carried over from when its record was made, within one boot."""
+    if sealed_at.wall_ms is None or event.boot not in (None, sealed_at.boot):
+        return None
+    return sealed_at.wall_ms - (sealed_at.mono_ms - (sealed_at.mono_ms if event.mono_ms is None else event.mono_ms))
+
+
+def _calendar(wall_ms: int | None) -> int | None:
+    """A calendar time, or None where the box's clock cannot have been set."""
+    return wall_ms if wall_ms is not None and CALENDAR_MS[0] <= wall_ms < CALENDAR_MS[1] else None
+
+
+def kept(payload: bytes) -> bytes:
+    """As much of a refused message as quarantine keeps."""
+    return payload[:MAX_MESSAGE_BYTES]

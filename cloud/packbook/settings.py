@@ -1,0 +1,178 @@
+"""What an operator can set: one frozen value, read and checked at start.
+
+In:  a TOML file, then `PACKBOOK_` environment variables over it, then secrets from the service manager's folder.
+Out: `Settings`.
+Refuses unknown keys, wrong types and half-given TLS, naming file (or variable), key and reason. Every setting is
+explained in docs/book.md, and a test holds us to it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from packbook.adapters.store.database import database_url
+from packbook.ports import SettingsError, StoreError
+
+DEFAULT_FILE: Final = Path("/etc/packbook/packbook.toml")
+PREFIX: Final = "PACKBOOK_"
+CREDENTIALS: Final = ("broker_password", "database_url")  # may come from the service manager's folder
+SCHEMES: Final = {"mqtt": 1883, "mqtts": 8883}  # with their usual ports
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Units end the names."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    database_url: SecretStr = Field(
+        SecretStr("sqlite:///packbook.db"), description="Where the ledger lives: sqlite:///FILE or postgresql://..."
+    )
+    broker: str = Field("mqtt://127.0.0.1:1883", description="Where records come from: mqtt://HOST:PORT or mqtts://...")
+    broker_protocol: Literal["5", "3.1.1"] = Field("5", description="MQTT version; 3.1.1 for old brokers")
+    broker_ca_file: Path | None = Field(None, description="Certificates the broker's must descend from; absent: system")
+    broker_cert_file: Path | None = Field(None, description="Our certificate, for a broker that asks for one")
+    broker_key_file: Path | None = Field(None, description="The certificate's private key")
+    broker_user: str | None = Field(None, min_length=1, description="User name, for a broker that asks for one")
+    broker_password: SecretStr | None = Field(None, description="Only from the credentials folder, never from here")
+    collector_name: str = Field(
+        "collector-0", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="Fixed; the broker keeps its session"
+    )
+    share: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9._-]{1,63}$", description="Group of collectors that share the work (PostgreSQL only)"
+    )
+    receive_max: int = Field(2000, ge=1, le=65535, description="Messages on their way to us before they are committed")
+    session_expiry_s: int = Field(604_800, ge=60, description="How long the broker keeps messages while we are away")
+    batch_records_max: int = Field(500, ge=1, le=5000, description="Most messages in one transaction")
+    batch_wait_max_s: float = Field(0.05, ge=0, le=10, description="Longest wait for a transaction to fill")
+    web_host: str = Field("127.0.0.1", description="Address of pages and API; loopback until there is access control")
+    web_port: int = Field(8080, ge=0, le=65535, description="Port of pages and API; 0 takes a free one")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database(cls, value: SecretStr) -> SecretStr:
+        try:
+            database_url(value.get_secret_value())
+        except StoreError as problem:
+            raise ValueError(str(problem).removeprefix("database_url: ")) from problem
+        return value
+
+    @field_validator("broker")
+    @classmethod
+    def _is_a_broker(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in SCHEMES or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("expected mqtt://HOST:PORT or mqtts://HOST:PORT")
+        if parts.username or parts.password:
+            raise ValueError("user and password do not belong into the URL: see broker_user")
+        _ = parts.port  # raises ValueError with the reason
+        return value
+
+    @field_validator("web_host")
+    @classmethod
+    def _is_loopback(cls, value: str) -> str:
+        try:
+            loopback = value == "localhost" or ip_address(value).is_loopback
+        except ValueError:
+            loopback = False
+        if not loopback:
+            raise ValueError("only loopback addresses for now: the pages have no access control yet")
+        return value
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Settings:
+        if (self.broker_cert_file is None) != (self.broker_key_file is None):
+            raise ValueError("broker_cert_file and broker_key_file go together: give both or none")
+        if not self.broker_tls and (self.broker_ca_file or self.broker_cert_file):
+            raise ValueError("broker_ca_file, broker_cert_file and broker_key_file need an mqtts:// broker")
+        if self.broker_password is not None and self.broker_user is None:
+            raise ValueError("there is a password but no broker_user")
+        if self.share is not None and self.database_url.get_secret_value().startswith("sqlite"):
+            raise ValueError("share: several collectors need PostgreSQL; a SQLite database has one writer")
+        return self
+
+    @property
+    def broker_tls(self) -> bool:
+        return urlsplit(self.broker).scheme == "mqtts"
+
+    @property
+    def broker_host(self) -> str:
+        return urlsplit(self.broker).hostname or ""
+
+    @property
+    def broker_port(self) -> int:
+        parts = urlsplit(self.broker)
+        return parts.port or SCHEMES[parts.scheme]
+
+
+def load_settings(file: Path | None = None) -> Settings:
+    """`file` None: the default file if there is one. Raises SettingsError with file or variable, key and reason."""
+    where = file if file is not None else DEFAULT_FILE
+    from_file = _read(where, must_exist=file is not None)
+    _refuse_unknown_variables()
+    if "broker_password" in from_file or _variable("broker_password") in os.environ:
+        origin = where if "broker_password" in from_file else f"${_variable('broker_password')}"
+        raise SettingsError(
+            f"{origin}: broker_password: a secret does not belong here; "
+            "put it into a file of that name in $CREDENTIALS_DIRECTORY"
+        )
+    below_environment = {key: value for key, value in from_file.items() if _variable(key) not in os.environ}
+    try:
+        return Settings(**(below_environment | _secrets()))
+    except ValidationError as problem:
+        raise SettingsError("; ".join(_said(where, error) for error in problem.errors(include_url=False))) from problem
+
+
+def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as problem:
+        if must_exist:
+            raise SettingsError(f"{file}: there is no such file") from problem
+        return {}
+    except (OSError, UnicodeDecodeError) as problem:
+        raise SettingsError(f"{file}: cannot be read: {problem}") from problem
+    except tomllib.TOMLDecodeError as problem:
+        raise SettingsError(f"{file}: not TOML: {problem}") from problem
+
+
+def _secrets() -> dict[str, Any]:
+    """systemd's LoadCredential= puts each secret into a file of a folder that only we can read."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    found: dict[str, Any] = {}
+    for name in CREDENTIALS if folder else ():
+        path = Path(folder or "") / name
+        try:
+            found[name] = path.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as problem:
+            raise SettingsError(f"{path}: cannot be read: {problem}") from problem
+    return found
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _refuse_unknown_variables() -> None:
+    known = {_variable(name) for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        raise SettingsError(f"${unknown[0]}: there is no such setting")
+
+
+def _said(file: Path, error: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    origin = f"${_variable(key)}" if _variable(key) in os.environ else str(file)
+    reason = "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
+    return ": ".join(filter(None, (origin, key, reason.removeprefix("Value error, "))))

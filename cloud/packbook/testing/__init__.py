@@ -1,0 +1,1 @@
+"""Honest fakes that ship with the book."""

@@ -1,0 +1,118 @@
+"""The JSON API: the history as programs read it, figures unrounded, each with the record it came from.
+
+In:  GET requests and the `Histories` of `app.state`.
+Out: models of `web.models`, with an ETag so that polling an unchanged history costs nothing.
+An unknown battery is a 404; nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Annotated, Final, Literal
+
+from fastapi import Depends, HTTPException, Path, Query, Request, Response
+
+from packbook.core.history import Battery
+from packbook.ports import Histories
+from packbook.web import models
+
+SESSIONS_MAX: Final = 500  # about 300 kB of JSON; programs page on from there
+OFFSET_MAX: Final = 10_000_000  # beyond any real history, within any database's integers
+
+Kind = Literal["charge", "drive", "rest"]
+
+
+def histories(request: Request) -> Histories:
+    book: Histories = request.app.state.histories
+    return book
+
+
+Book = Annotated[Histories, Depends(histories)]
+BatteryPath = Annotated[str, Path(description="Id of the battery, as /api/v1/batteries lists it")]
+KindFilter = Annotated[Kind | None, Query(description="Only this kind of session; none: all kinds")]
+
+
+async def known_battery(battery: BatteryPath, book: Book) -> Battery:
+    found = await book.battery(battery)
+    if found is None:
+        raise HTTPException(404, f"no battery {battery!r} is in this book")
+    return found
+
+
+Known = Annotated[Battery, Depends(known_battery)]
+
+
+def reply(request: Request, answer: models.Answer) -> Response:
+    """The answer as JSON, or 304 if the asker already has it. Shared caches keep nothing: histories are private."""
+    body = answer.model_dump_json().encode()
+    headers = {"ETag": f'W/"{hashlib.sha256(body).hexdigest()[:24]}"', "Cache-Control": "private, no-cache"}
+    if headers["ETag"] in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+async def batteries(request: Request, book: Book) -> Response:
+    return reply(request, models.BatteriesOut.model_validate({"batteries": await book.batteries()}))
+
+
+async def battery(request: Request, known: Known) -> Response:
+    return reply(request, models.BatteryOut.model_validate(known))
+
+
+async def soh(request: Request, known: Known, book: Book) -> Response:
+    points = await book.soh_series(known.battery)
+    return reply(request, models.SohSeriesOut.model_validate({"battery": known.battery, "points": points}))
+
+
+async def sessions(
+    request: Request,
+    known: Known,
+    book: Book,
+    kind: KindFilter = None,
+    limit: Annotated[int, Query(ge=1, le=SESSIONS_MAX, description="At most this many")] = 100,
+    offset: Annotated[int, Query(ge=0, le=OFFSET_MAX, description="Leave out this many of the newest")] = 0,
+) -> Response:
+    rows = await book.sessions(known.battery, kind, limit + 1, offset)  # one more tells whether others follow
+    answer = {
+        "battery": known.battery,
+        "kind": kind,
+        "limit": limit,
+        "offset": offset,
+        "next_offset": offset + limit if len(rows) > limit else None,
+        "sessions": rows[:limit],
+    }
+    return reply(request, models.SessionsOut.model_validate(answer))
+
+
+async def usage(request: Request, known: Known, book: Book) -> Response:
+    totals = await book.usage(known.battery)
+    if totals is None:
+        raise HTTPException(404, f"no usage of battery {known.battery!r} has arrived yet")
+    return reply(request, models.UsageOut.of(known.battery, totals))
+
+
+async def events(
+    request: Request,
+    known: Known,
+    book: Book,
+    limit: Annotated[int, Query(ge=1, le=SESSIONS_MAX, description="At most this many")] = 100,
+) -> Response:
+    rows = await book.events(known.battery, limit)
+    return reply(request, models.EventsOut.model_validate({"battery": known.battery, "limit": limit, "events": rows}))
+
+
+async def boxes(request: Request, book: Book) -> Response:
+    return reply(request, models.BoxesOut.model_validate({"boxes": await book.boxes()}))
+
+
+async def quarantine(request: Request, book: Book) -> Response:
+    newest = await book.quarantine(SESSIONS_MAX + 1)
+    counted = newest[:SESSIONS_MAX]
+    answer = models.QuarantineOut(
+        counted=len(counted),
+        complete=len(newest) <= SESSIONS_MAX,
+        reasons=dict(Counter(message.reason for message in counted).most_common()),
+        newest_ms=counted[0].received_ms if counted else None,
+    )
+    return reply(request, answer)

@@ -1,0 +1,144 @@
+"""The book's face: pages for people and an API for programs, all routes in one list.
+
+In:  a `Histories` (the store, or `packbook.testing.memory_histories`).
+Out: an ASGI application. It reads and never writes; who may read is decided in front of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+
+from packbook.ports import Histories, PackbookError
+from packbook.web import api, guard, models, pages
+from packbook.web.assets import Assets, static_file
+
+V1: Final = "/api/v1"
+Problems = dict[int | str, dict[str, Any]]
+
+
+class ApiRoute(NamedTuple):
+    path: str
+    endpoint: Callable[..., Any]
+    answer: type[models.Answer]
+    summary: str
+    description: str
+
+
+PAGES: Final[dict[str, Callable[..., Any]]] = {
+    "/": pages.home,
+    "/battery/{battery}": pages.owner,
+    "/battery/{battery}/sessions": pages.sessions,
+    "/battery/{battery}/sessions.csv": pages.sessions_csv,
+    "/battery/{battery}/soh.csv": pages.soh_csv,
+    "/static/{name:path}": static_file,
+}
+
+API: Final = (
+    ApiRoute(
+        "/batteries",
+        api.batteries,
+        models.BatteriesOut,
+        "All batteries",
+        "Every battery of the book with its newest SoH.",
+    ),
+    ApiRoute(
+        "/batteries/{battery}",
+        api.battery,
+        models.BatteryOut,
+        "One battery",
+        "Head of one battery's history: what it is, who watched it, how much is known, its newest SoH.",
+    ),
+    ApiRoute(
+        "/batteries/{battery}/soh",
+        api.soh,
+        models.SohSeriesOut,
+        "SoH over time",
+        "Every SoH record, oldest first: the estimate with its interval and, beside it, what the car reports.",
+    ),
+    ApiRoute(
+        "/batteries/{battery}/sessions",
+        api.sessions,
+        models.SessionsOut,
+        "Charges, drives and rests",
+        "Sessions, newest first. Ask on with `next_offset` until it is null.",
+    ),
+    ApiRoute(
+        "/batteries/{battery}/usage",
+        api.usage,
+        models.UsageOut,
+        "Life so far",
+        "Totals and histograms with the edges of their bands: time at state of charge x temperature, "
+        "at C-rate x temperature, and half cycles by depth.",
+    ),
+    ApiRoute(
+        "/batteries/{battery}/events",
+        api.events,
+        models.EventsOut,
+        "Events",
+        "Harmful events and breaks in the record, newest first.",
+    ),
+    ApiRoute("/boxes", api.boxes, models.BoxesOut, "Boxes", "Every box, when it was last heard, and its health."),
+    ApiRoute(
+        "/quarantine",
+        api.quarantine,
+        models.QuarantineOut,
+        "Refused messages",
+        "How many of the newest messages could not be believed, by reason.",
+    ),
+)
+DESCRIPTION: Final = (
+    "Battery usage histories. Units end the field names; current is positive into the pack, percent is 0..100, times "
+    "are UTC milliseconds since 1970, unknown is null. Answers carry an ETag: poll with If-None-Match."
+)
+
+
+def _problem(description: str) -> dict[str, Any]:
+    schema = models.Problem.model_json_schema()
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+
+
+COMMON_PROBLEMS: Final[Problems] = {503: _problem("The book cannot be read now; ask again")}
+BATTERY_PROBLEMS: Final[Problems] = {
+    404: _problem("Not in this book"),
+    422: _problem("A parameter is out of its range"),
+}
+
+
+def create_app(histories: Histories, *, title: str = "Packbook") -> FastAPI:
+    app = FastAPI(
+        title=title,
+        version="1",
+        description=DESCRIPTION,
+        openapi_url=f"{V1}/openapi.json",
+        docs_url=None,  # their pages load scripts from a CDN
+        redoc_url=None,
+    )
+    app.state.histories = histories
+    app.state.title = title
+    app.state.assets = Assets()
+    for path, endpoint in PAGES.items():
+        app.add_route(path, endpoint, methods=["GET"], include_in_schema=False)
+    for route in API:
+        problems = COMMON_PROBLEMS | (BATTERY_PROBLEMS if "{battery}" in route.path else {})
+        app.add_api_route(
+            V1 + route.path,
+            route.endpoint,
+            response_model=route.answer,
+            summary=route.summary,
+            description=route.description,
+            responses=problems,
+            name=route.endpoint.__name__,
+        )
+    app.add_exception_handler(HTTPException, guard.on_http_error)
+    app.add_exception_handler(RequestValidationError, guard.on_bad_request)
+    app.add_exception_handler(PackbookError, guard.on_trouble)
+    app.add_exception_handler(Exception, guard.on_mistake)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    app.add_middleware(guard.SecureHeaders)
+    return app

@@ -1,0 +1,256 @@
+"""Charts and the tables behind them, from one source each, so that both say the same.
+
+In:  values of `core.history` and the reader's `Words`.
+Out: `Chart`s: a spec that static/charts.js draws (kinds: band, bars, heat) and a table that says it without JavaScript.
+Figures are rounded here once; the script adds no words and no arithmetic of its own.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from packbook.core.history import SOC_BANDS_PCT, SessionRow, SohPoint
+from packbook.web import figures
+from packbook.web.words import ABSENT, Words, utc
+
+POINTS_MAX: Final = 400  # more than a desktop chart has pixels for; the CSV has every one
+WEEKS_MAX: Final = 53
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time in a table: the browser shows it in its own zone."""
+
+    at_ms: int | None
+    style: str = "date"  # or "moment": with the time of day
+
+
+Cell = str | Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    wrapped: frozenset[int] = frozenset()  # columns of running text, by index: they may break into lines
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    id: str
+    title: str
+    unit: str
+    label: str  # what a listener to a screen reader hears instead of the picture
+    spec: Mapping[str, object]
+    table: Table
+    note: str | None = None
+
+
+def thinned(points: Sequence[SohPoint]) -> list[SohPoint]:
+    """At most POINTS_MAX of them, evenly spread; the newest is always one."""
+    step = -(-len(points) // POINTS_MAX) or 1
+    return list(points[::-1][::step])[::-1]
+
+
+def interval_text(t: Words, point: SohPoint) -> str:
+    shown = figures.shown_soh(point)
+    if shown is None:
+        return ABSENT
+    return t(
+        "soh.plus_minus", value=t.number(shown.value_pct, shown.digits), half=t.number(shown.half_pct, shown.digits)
+    )
+
+
+def soh_chart(t: Words, series: Sequence[SohPoint]) -> Chart | None:
+    """The interval over time, and the car's own figure beside it. None before the first figure."""
+    points = [p for p in series if figures.shown_soh(p) is not None or p.soh_reported_pct is not None]
+    if not points:
+        return None
+    points = thinned(points)
+    drawn, rows = [], []
+    for point in points:
+        interval = figures.interval_pct(point) if figures.shown_soh(point) else None
+        text, reported = interval_text(t, point), t.number(figures.rounded_reported(point), 0, "%")
+        rows.append((Moment(point.at_ms), text, reported, t.messages.get(f"state.{point.state}.name", point.state)))
+        if point.at_ms is None:
+            continue
+        drawn.append(
+            {
+                "at": point.at_ms,
+                "value": _tenth(point.soh_pct) if interval else None,
+                "lo": _tenth(interval[0]) if interval else None,
+                "hi": _tenth(interval[1]) if interval else None,
+                "reported": _tenth(point.soh_reported_pct),
+                "text": text,
+                "reported_text": reported,
+            }
+        )
+    undated = len(points) - len(drawn)
+    names = {name: t(f"chart.soh.{name}") for name in ("value", "interval", "reported")}
+    return Chart(
+        id="soh",
+        title=t("chart.soh.title"),
+        unit="%",
+        label=t("chart.soh.label"),
+        spec={"kind": "band", "points": drawn, "names": names, "unit": "%"},
+        table=Table(
+            t("chart.soh.title"),
+            (t("column.date"), names["value"], names["reported"], t("column.state")),
+            tuple(reversed(rows)),
+        ),
+        note=t.count("chart.undated", undated) if undated else None,
+    )
+
+
+def _tenth(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    name: str
+    tone: str  # colour and pattern: static/charts.js
+    values: tuple[float, ...]
+
+
+def _bars(
+    t: Words,
+    chart: str,
+    categories: Sequence[str],
+    series: Sequence[_Series],
+    unit: str,
+    *,
+    digits: int,
+    mirrored: bool = False,
+    note: str | None = None,
+) -> Chart:
+    """Columns side by side or on top of each other; `mirrored`: two series to both sides of one axis."""
+    spec = {
+        "kind": "bars",
+        "mirrored": mirrored,
+        "categories": list(categories),
+        "unit": unit,
+        "series": [{"name": s.name, "tone": s.tone, "values": [round(v, digits) for v in s.values]} for s in series],
+    }
+    columns = (t(f"chart.{chart}.category"), *(f"{s.name} ({unit})" for s in series))
+    rows = tuple((category, *(t.number(s.values[i], digits) for s in series)) for i, category in enumerate(categories))
+    title = t(f"chart.{chart}.title")
+    return Chart(chart, title, unit, t(f"chart.{chart}.label"), spec, Table(title, columns, rows), note)
+
+
+def _weekly(t: Words, rows: Sequence[SessionRow]) -> tuple[list[datetime.date], list[str]]:
+    """Mondays (UTC) from the first dated session to the last, newest WEEKS_MAX, and their labels."""
+    mondays = [_monday(row.start_ms) for row in rows if row.start_ms is not None]
+    if not mondays:
+        return [], []
+    last = max(mondays)
+    first = max(min(mondays), last - datetime.timedelta(weeks=WEEKS_MAX - 1))
+    weeks = [first + datetime.timedelta(weeks=n) for n in range((last - first).days // 7 + 1)]
+    return weeks, [t("time.day_month", month=w.month, month_name=t(f"time.month.{w.month}"), day=w.day) for w in weeks]
+
+
+def _monday(at_ms: int) -> datetime.date:
+    day = utc(at_ms).date()
+    return day - datetime.timedelta(days=day.weekday())
+
+
+def charge_weeks_chart(t: Words, charges: Sequence[SessionRow]) -> Chart | None:
+    weeks, labels = _weekly(t, charges)
+    if not weeks:
+        return None
+    kwh: dict[tuple[str, datetime.date], float] = defaultdict(float)
+    for row in charges:
+        if row.start_ms is not None:
+            kwh[_kind(row), _monday(row.start_ms)] += row.energy_in_wh / 1000.0
+    kinds = [kind for kind in ("ac", "dc", "unknown") if any(found == kind for found, _ in kwh) or kind == "ac"]
+    series = [_Series(t(f"charge_kind.{kind}"), kind, tuple(kwh[kind, week] for week in weeks)) for kind in kinds]
+    undated = sum(row.start_ms is None for row in charges)
+    note = t.count("chart.undated", undated) if undated else None
+    return _bars(t, "charge_weeks", labels, series, "kWh", digits=1, note=note)
+
+
+def _kind(row: SessionRow) -> str:
+    return row.charge_kind if row.charge_kind in ("ac", "dc") else "unknown"
+
+
+def drive_weeks_chart(t: Words, drives: Sequence[SessionRow]) -> Chart | None:
+    measured = [row for row in drives if row.distance_km is not None]
+    weeks, labels = _weekly(t, measured)
+    if not weeks:
+        return None
+    km: dict[datetime.date, float] = defaultdict(float)
+    for row in measured:
+        if row.start_ms is not None:
+            km[_monday(row.start_ms)] += row.distance_km or 0.0
+    series = [_Series(t("chart.drive_weeks.series"), "plain", tuple(km[week] for week in weeks))]
+    return _bars(t, "drive_weeks", labels, series, "km", digits=0)
+
+
+def stress_chart(t: Words, soc_temp: figures.Grid) -> Chart:
+    """Hours at each state of charge and temperature; the fullest row on top."""
+    hours = [[round(seconds / 3600.0, 1) for seconds in row] for row in soc_temp]
+    temps = [band_text(t, band) for band in figures.TEMP_BAND_EDGES]
+    socs = [f"{low:.0f}–{high:.0f}" for low, high in SOC_BANDS_PCT]
+    title = t("chart.stress.title")
+    return Chart(
+        id="stress",
+        title=title,
+        unit=t("unit.hours"),
+        label=t("chart.stress.label"),
+        spec={
+            "kind": "heat",
+            "x": temps,
+            "y": socs,
+            "x_name": t("chart.stress.x"),
+            "y_name": t("chart.stress.y"),
+            "values": hours,
+            "unit": t("unit.hours"),
+        },
+        table=Table(
+            title,
+            (t("chart.stress.corner"), *temps),
+            tuple((soc, *(t.number(h, 1) for h in row)) for soc, row in reversed([*zip(socs, hours, strict=True)])),
+        ),
+    )
+
+
+def temperature_chart(t: Words, soc_temp: figures.Grid) -> Chart:
+    hours = tuple(seconds / 3600.0 for seconds in figures.column_sums(soc_temp))
+    bands = [band_text(t, band) for band in figures.TEMP_BAND_EDGES]
+    return _bars(t, "temperature", bands, [_Series(t("chart.hours"), "plain", hours)], t("unit.hours"), digits=1)
+
+
+def c_rate_chart(t: Words, rates: figures.Grid) -> Chart:
+    """Hours at each C-rate: charging to the right, discharging to the left."""
+    hours = tuple(seconds / 3600.0 for seconds in figures.row_sums(rates))
+    bands = [band_text(t, band) for band in figures.C_RATE_BAND_EDGES]
+    series = [
+        _Series(t("chart.c_rate.discharge"), "out", hours[figures.C_RATE_BANDS :]),
+        _Series(t("chart.c_rate.charge"), "ac", hours[: figures.C_RATE_BANDS]),
+    ]
+    return _bars(t, "c_rate", bands, series, t("unit.hours"), digits=1, mirrored=True)
+
+
+def depth_chart(t: Words, depths: figures.Grid) -> Chart:
+    counts = tuple(float(count) for count in figures.row_sums(depths))
+    bands = [f"{low:.0f}–{high:.0f} %" for low, high in figures.DEPTH_BAND_EDGES]
+    return _bars(t, "depth", bands, [_Series(t("chart.depth.series"), "plain", counts)], t("unit.times"), digits=0)
+
+
+def band_text(t: Words, band: figures.Band) -> str:
+    low, high = band
+    if low is None or (low == 0.0 and high is not None and high < 1.0):
+        return t("band.below", edge=_edge(t, high))
+    if high is None:
+        return t("band.above", edge=_edge(t, low))
+    return t("band.between", low=_edge(t, low), high=_edge(t, high))
+
+
+def _edge(t: Words, value: float | None) -> str:
+    assert value is not None  # a band is open on one side at most
+    return t.number(value, 0 if value == int(value) else 1)

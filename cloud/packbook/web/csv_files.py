@@ -1,0 +1,50 @@
+"""Sessions and SoH as CSV (RFC 4180), for spreadsheets: one row per record, unrounded, columns named with units.
+
+Text that a spreadsheet could take for a formula is defused; figures stay figures.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable
+from typing import Final
+
+from packbook.core.history import SessionRow, SohPoint
+from packbook.web.words import iso
+
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+TIMES: Final = {"at_ms": "at", "start_ms": "start"}
+LEFT_OUT: Final = frozenset(
+    {"estimates", "provenance"}
+)  # nested; the API has them, the record id columns name the source
+
+
+def soh_csv(points: Iterable[SohPoint]) -> str:
+    return _csv(SohPoint, points)
+
+
+def sessions_csv(rows: Iterable[SessionRow]) -> str:
+    return _csv(SessionRow, rows)
+
+
+def _csv(kind: type[SohPoint] | type[SessionRow], rows: Iterable[SohPoint | SessionRow]) -> str:
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in LEFT_OUT]
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow([TIMES.get(name, name) for name in names] + ["box", "store", "seq"])
+    for row in rows:
+        source = row.provenance
+        values = [getattr(row, name) for name in names]
+        times = [iso(v) if name in TIMES and v is not None else v for name, v in zip(names, values, strict=True)]
+        writer.writerow([_cell(value) for value in (*times, source.box, source.store, source.seq)])
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return f"'{value}"
+    return "" if value is None else value

@@ -1,0 +1,288 @@
+"""What the JSON API answers, with units. Names and meaning follow `core.history`; fields are only ever added."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from packbook.core.history import SOC_BANDS_PCT, UsageTotals
+from packbook.web import figures
+
+AtMs = Annotated[
+    int | None, Field(description="UTC milliseconds since 1970; null where the box's clock was never known")
+]
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class ProvenanceOut(Answer):
+    """The signed record that a value came from."""
+
+    box: str = Field(description="The box that saw it")
+    store: str = Field(description="One life of one box database; a replaced SD card begins a new store")
+    seq: int = Field(description="Number of the record within the store, from 1")
+
+
+class EstimateOut(Answer):
+    """One method's opinion."""
+
+    method: str = Field(description="Method id and version, for example ocv_bands/1")
+    capacity_ah: float | None = Field(description="Ah; null: `why` says what is missing")
+    sigma_ah: float | None = Field(description="One standard deviation, Ah")
+    n: int = Field(description="Readings it rests on")
+    evidence: tuple[int, ...] = Field(description="Numbers of the sessions it rests on, within the store")
+    why: str | None = Field(description="Why there is no value, in the box's words")
+
+
+class SohOut(Answer):
+    """State of health by capacity, with its uncertainty, and beside it what the car reports about itself."""
+
+    at_ms: AtMs
+    state: str = Field(description="none, learning, ok, stale, inconsistent or replaced")
+    why: str | None = Field(description="Reason for the state, in the box's words")
+    soh_pct: float | None = Field(description="Capacity now as percent of the reference capacity, unrounded")
+    sigma_pct: float | None = Field(description="One standard deviation, percent points")
+    lo90_pct: float | None = Field(description="Lower end of the 90 % interval, percent")
+    hi90_pct: float | None = Field(description="Upper end of the 90 % interval, percent")
+    capacity_ah: float | None = Field(description="Estimated capacity, Ah")
+    sigma_ah: float | None = Field(description="One standard deviation of the capacity, Ah")
+    reference_ah: float | None = Field(description="The capacity that counts as 100 %, Ah")
+    reference_source: str | None = Field(description="Where the reference comes from")
+    basis: str | None = Field(description="What anchors it: ocv, bms-soc or bms-value")
+    method: str = Field(description="What weighed the estimates: id and version")
+    estimates: tuple[EstimateOut, ...] = Field(description="The opinions that were weighed")
+    soh_reported_pct: float | None = Field(
+        description="The car's own SoH, percent: a different quantity, never mixed in"
+    )
+    capacity_reported_ah: float | None = Field(description="The car's own capacity figure, Ah")
+    observed_s: float = Field(description="Coverage: seconds with the pack current known")
+    inferred_s: float = Field(description="Coverage: seconds parked, last values held")
+    unobserved_s: float = Field(description="Coverage: seconds awake without known current")
+    observed_ah: float = Field(description="Coverage: charge counted, Ah")
+    observed_km: float = Field(description="Coverage: distance seen, km")
+    odometer_km: float | None = Field(description="The car's own odometer, km")
+    provenance: ProvenanceOut
+
+
+class BatteryOut(Answer):
+    """Head of one battery's history."""
+
+    battery: str = Field(description="Id of the battery: pack serial, configured name or provisional id")
+    battery_source: str = Field(description="read, configured or provisional")
+    vehicle: str | None = Field(description="The operator's name for the car; never a VIN")
+    profile: str = Field(description="Vehicle profile that decoded the data")
+    variant: str | None = Field(description="Variant within the profile")
+    pack: str | None = Field(description="Pack type within the profile")
+    chemistry: str | None = Field(description="Cell chemistry, as the profile states it")
+    cells_in_series: int | None = Field(description="Cells or cell groups in series")
+    nominal_kwh: float | None = Field(description="Nominal energy when new, kWh")
+    reference_ah: float | None = Field(description="The capacity that counts as 100 %, Ah")
+    reference_source: str | None = Field(description="Where the reference comes from")
+    software: str = Field(description="Software of the newest record's box")
+    first_ms: AtMs
+    last_ms: AtMs
+    records: int = Field(description="Verified records of this battery in the ledger")
+    sessions: dict[str, int] = Field(description="How many sessions of each kind: charge, drive, rest")
+    boxes: tuple[str, ...] = Field(description="Boxes that watched this battery")
+    soh: SohOut | None = Field(description="Newest SoH; null before the first")
+
+
+class BatteriesOut(Answer):
+    batteries: tuple[BatteryOut, ...]
+
+
+class SohSeriesOut(Answer):
+    battery: str
+    points: tuple[SohOut, ...] = Field(description="Oldest first")
+
+
+class SessionOut(Answer):
+    """A charge, drive or rest. Fields that do not apply to its kind, and unknown ones, are null."""
+
+    kind: str = Field(description="charge, drive or rest")
+    session: int = Field(description="Number within the store, from 1")
+    start_ms: AtMs
+    duration_s: float = Field(description="Seconds")
+    observed_s: float = Field(description="Seconds of it with the pack current known")
+    interrupted: bool = Field(description="A power cut, gap or clock break lies inside")
+    soc_start_pct: float | None = Field(description="Battery system's state of charge at the start, percent")
+    soc_end_pct: float | None = Field(description="The same at the end, percent")
+    soc_shown_start_pct: float | None = Field(description="State of charge the dashboard shows at the start, percent")
+    soc_shown_end_pct: float | None = Field(description="The same at the end, percent")
+    charge_in_ah: float = Field(description="Charge into the pack, Ah")
+    charge_out_ah: float = Field(description="Charge out of the pack, Ah")
+    energy_in_wh: float = Field(description="Energy into the pack, Wh")
+    energy_out_wh: float = Field(description="Energy out of the pack, Wh")
+    current_max_a: float | None = Field(description="Most positive pack current (hardest charge), A; positive is in")
+    current_min_a: float | None = Field(description="Most negative pack current (hardest discharge), A")
+    cell_voltage_min_v: float | None = Field(description="Lowest cell, V")
+    cell_voltage_max_v: float | None = Field(description="Highest cell, V")
+    temp_min_degc: float | None = Field(description="Coldest pack temperature, degC")
+    temp_mean_degc: float | None = Field(description="Mean pack temperature, degC")
+    temp_max_degc: float | None = Field(description="Hottest pack temperature, degC")
+    odometer_end_km: float | None = Field(description="The car's odometer at the end, km")
+    charge_kind: str | None = Field(description="Charges: ac, dc or unknown")
+    segments: int | None = Field(description="Charges: how often current flowed within one plug-in")
+    power_max_kw: float | None = Field(description="Charges: highest power into the pack, kW")
+    distance_km: float | None = Field(description="Drives: km")
+    energy_regenerated_wh: float | None = Field(description="Drives: energy won back by braking, Wh")
+    provenance: ProvenanceOut
+
+
+class SessionsOut(Answer):
+    battery: str
+    kind: str | None = Field(description="The filter asked for; null: all kinds")
+    limit: int
+    offset: int
+    next_offset: int | None = Field(description="Ask with this offset for older ones; null: these were the last")
+    sessions: tuple[SessionOut, ...] = Field(description="Newest first")
+
+
+class BandOut(Answer):
+    """low <= value < high; null means open on that side."""
+
+    low: float | None
+    high: float | None
+
+
+class HistogramOut(Answer):
+    """`values[row][column]`, with the bands of both axes."""
+
+    unit: str = Field(description="Unit of the values")
+    row_quantity: str
+    rows: tuple[BandOut, ...]
+    column_quantity: str
+    columns: tuple[BandOut, ...]
+    values: tuple[tuple[int, ...], ...]
+
+
+class UsageOut(Answer):
+    """Life of the battery so far, the stores of all its boxes added up."""
+
+    battery: str
+    at_ms: AtMs
+    first_ms: AtMs
+    observed_s: float = Field(description="Seconds with the pack current known")
+    inferred_s: float = Field(description="Seconds parked, last values held")
+    unobserved_s: float = Field(description="Seconds awake without known current")
+    charge_in_ah: float = Field(description="Ah")
+    charge_out_ah: float = Field(description="Ah")
+    energy_in_wh: float = Field(description="Wh")
+    energy_out_wh: float = Field(description="Wh")
+    energy_ac_in_wh: float = Field(description="Of energy in: AC charging, Wh")
+    energy_dc_in_wh: float = Field(description="Of energy in: DC fast charging, Wh")
+    equivalent_full_cycles: float | None = Field(description="(Ah in + Ah out) / (2 x reference Ah)")
+    charges_ac: int
+    charges_dc: int
+    drives: int
+    distance_km: float = Field(description="km seen")
+    odometer_km: float | None = Field(description="The car's own odometer, km")
+    charge_count_ac_reported: int | None = Field(description="The car's own count of AC charges")
+    charge_count_dc_reported: int | None = Field(description="The car's own count of DC charges")
+    events: dict[str, int] = Field(description="How often each kind of event happened")
+    soc_temperature: HistogramOut = Field(description="Time at state of charge x pack temperature")
+    charge_rate_temperature: HistogramOut = Field(description="Time at C-rate x pack temperature while charging")
+    discharge_rate_temperature: HistogramOut = Field(description="Time at C-rate x pack temperature while discharging")
+    cycle_depth: HistogramOut = Field(description="Rainflow half cycles by depth x mean state of charge")
+    provenance: ProvenanceOut
+
+    @classmethod
+    def of(cls, battery: str, usage: UsageTotals) -> UsageOut:
+        rates = figures.grid(usage.c_rate_temp_s, figures.TEMP_BANDS)
+        plain = {name: getattr(usage, name) for name in cls.model_fields if hasattr(usage, name)}
+        return cls.model_validate(
+            plain
+            | {
+                "battery": battery,
+                "soc_temperature": _histogram(
+                    "s",
+                    ("soc_pct", SOC_BANDS_PCT),
+                    ("temp_degc", figures.TEMP_BAND_EDGES),
+                    figures.grid(usage.soc_temp_s, figures.TEMP_BANDS),
+                ),
+                "charge_rate_temperature": _histogram(
+                    "s",
+                    ("c_rate", figures.C_RATE_BAND_EDGES),
+                    ("temp_degc", figures.TEMP_BAND_EDGES),
+                    rates[: figures.C_RATE_BANDS],
+                ),
+                "discharge_rate_temperature": _histogram(
+                    "s",
+                    ("c_rate", figures.C_RATE_BAND_EDGES),
+                    ("temp_degc", figures.TEMP_BAND_EDGES),
+                    rates[figures.C_RATE_BANDS :],
+                ),
+                "cycle_depth": _histogram(
+                    "half cycles",
+                    ("depth_pct", figures.DEPTH_BAND_EDGES),
+                    ("soc_mean_pct", SOC_BANDS_PCT),
+                    figures.grid(usage.depth_counts, figures.SOC_BANDS),
+                ),
+            }
+        )
+
+
+def _histogram(
+    unit: str,
+    rows: tuple[str, tuple[figures.Band, ...]],
+    columns: tuple[str, tuple[figures.Band, ...]],
+    values: figures.Grid,
+) -> HistogramOut:
+    return HistogramOut(
+        unit=unit,
+        row_quantity=rows[0],
+        rows=tuple(BandOut(low=low, high=high) for low, high in rows[1]),
+        column_quantity=columns[0],
+        columns=tuple(BandOut(low=low, high=high) for low, high in columns[1]),
+        values=values,
+    )
+
+
+class EventOut(Answer):
+    event: str = Field(description="Kind of event (docs/wire.md)")
+    at_ms: AtMs
+    duration_s: float | None = Field(description="Seconds")
+    extreme: float | None = Field(description="Worst value, in the unit of the kind (docs/wire.md)")
+    text: str | None = Field(description="The box's words")
+    provenance: ProvenanceOut
+
+
+class EventsOut(Answer):
+    battery: str
+    limit: int
+    events: tuple[EventOut, ...] = Field(description="Newest first")
+
+
+class BoxOut(Answer):
+    box: str
+    last_seen_ms: int | None = Field(description="UTC milliseconds since 1970, by the book's clock")
+    online: bool | None = Field(description="null: not known")
+    records: int = Field(description="Verified records of this box in the ledger")
+    health: dict[str, object] = Field(description="Newest heartbeat (docs/wire.md, health); empty before the first")
+
+
+class BoxesOut(Answer):
+    boxes: tuple[BoxOut, ...]
+
+
+class QuarantineOut(Answer):
+    """Messages that could not be believed. Their bytes stay in the book; `packbook doctor` shows them."""
+
+    counted: int = Field(description="Newest messages looked at, at most 500")
+    complete: bool = Field(description="false: older ones exist that are not counted here")
+    reasons: dict[str, int] = Field(description="How many for each reason")
+    newest_ms: int | None = Field(description="UTC milliseconds since 1970, by the book's clock")
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="The path asked for")
+    errors: list[dict[str, object]] | None = Field(default=None, description="422: which parameter, and why")

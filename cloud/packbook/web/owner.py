@@ -1,0 +1,462 @@
+"""What the owner's page says about one battery: figures chosen, rounded and worded, ready for the template.
+
+In:  head, SoH series, usage, sessions and events of a battery, and the reader's `Words`.
+Out: an `OwnerPage`. Where a figure is missing, it holds the reason instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from packbook.core.history import Battery, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
+from packbook.web import charts, figures
+from packbook.web.charts import Chart, Moment, Table
+from packbook.web.words import ABSENT, Words
+
+CHARGES_SHOWN: Final = 8
+EVENTS_SHOWN: Final = 20
+STORE_DIGITS: Final = 8  # of 16: enough to tell a battery's few stores apart
+STATES: Final = ("none", "learning", "ok", "stale", "inconsistent", "replaced")
+EXTREME_UNITS: Final = {
+    "cell_low": "V",
+    "cell_high": "V",
+    "pack_hot": "°C",
+    "cold_charge": "°C",
+    "soc_jump": "%",
+    "clock_set": "ms",
+    "time_back": "ms",
+}
+EXTREME_DIGITS: Final = {"V": 2, "°C": 1, "%": 1, "ms": 0}
+TEXT_COLUMNS: Final = frozenset({7})  # remarks of a session table
+RULER_LOW_PCT: Final = 50.0  # few packs on the road are below; the ruler then starts at 0
+RULER_UNITS: Final = 360.0  # width of the drawing: pixels on a phone
+
+
+@dataclass(frozen=True, slots=True)
+class Ruler:
+    """Places on the SoH scale, in drawing units from its left end."""
+
+    lo: float
+    hi: float
+    value: float
+    reported: float | None
+    ticks: tuple[tuple[float, str | None], ...]  # place, and the label of a long tick
+    units: float = RULER_UNITS
+
+    @property
+    def width(self) -> float:
+        return max(self.hi - self.lo, 4.0)  # a line too thin to see would look like no interval
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """SoH in one look. `shown` is None where there is no figure; then `state` and `why` carry the reason."""
+
+    state: str
+    shown: figures.ShownSoh | None
+    reported_pct: float | None
+    ruler: Ruler | None
+    why: str | None
+    at_ms: int | None
+    unsure: bool  # a figure came, but without its uncertainty
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    battery: Battery
+    headline: Headline
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One labelled figure; `explain` names its plain-words explanation in the catalogue."""
+
+    label: str
+    value: str
+    detail: str | None = None
+    explain: str | None = None
+    swatch: str | None = None  # the part of the coverage bar it stands for
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerPage:
+    headline: Headline
+    identity: tuple[Figure, ...]
+    coverage: figures.Coverage | None
+    coverage_figures: tuple[Figure, ...]
+    capacity: tuple[Figure, ...]
+    estimates: Table | None
+    soh: Chart | None
+    charging: tuple[Figure, ...]
+    charge_weeks: Chart | None
+    charges: Table | None
+    driving: tuple[Figure, ...]
+    drive_weeks: Chart | None
+    stress_figures: tuple[Figure, ...]
+    stress: tuple[Chart, ...]
+    harmful: tuple[Figure, ...]
+    harmful_seen: int
+    events: Table | None
+    notes: Table | None
+    sources: tuple[tuple[str, Provenance], ...]
+
+
+def card(battery: Battery) -> Card:
+    return Card(battery, headline(battery.soh))
+
+
+def headline(point: SohPoint | None) -> Headline:
+    """The words must fit the figure: without one there is nothing that could be settled or young."""
+    if point is None:
+        return Headline("none", None, None, None, None, None, unsure=False)
+    shown = figures.shown_soh(point)
+    reported = figures.rounded_reported(point)
+    state = point.state if point.state in STATES else "learning"
+    if shown is None and state != "replaced":
+        state = "none"
+    elif shown is not None and state == "none":
+        state = "learning"
+    return Headline(
+        state,
+        shown,
+        reported,
+        ruler(shown, reported) if shown else None,
+        point.why,
+        point.at_ms,
+        unsure=shown is None and point.soh_pct is not None,
+    )
+
+
+def ruler(shown: figures.ShownSoh, reported_pct: float | None) -> Ruler:
+    lowest = min(shown.lo_pct, shown.value_pct if reported_pct is None else reported_pct)
+    start = RULER_LOW_PCT if lowest >= RULER_LOW_PCT else 0.0
+    long_every = 10 if start else 20
+
+    def place(pct: float) -> float:
+        return round((min(max(pct, start), 100.0) - start) / (100.0 - start) * RULER_UNITS, 1)
+
+    step = 1 if start else 2
+    ticks = tuple((place(pct), f"{pct}" if pct % long_every == 0 else None) for pct in range(int(start), 101, step))
+    return Ruler(
+        place(shown.lo_pct),
+        place(shown.hi_pct),
+        place(shown.value_pct),
+        None if reported_pct is None else place(reported_pct),
+        ticks,
+    )
+
+
+def build(
+    t: Words,
+    battery: Battery,
+    *,
+    series: Sequence[SohPoint],
+    usage: UsageTotals | None,
+    charges: Sequence[SessionRow],
+    drives: Sequence[SessionRow],
+    events: Sequence[EventRow],
+) -> OwnerPage:
+    newest = battery.soh or (series[-1] if series else None)
+    seen = figures.coverage(usage, newest)
+    counts = usage.events if usage else {}
+    harmful = [row for row in events if row.event in figures.HARMFUL_EVENTS]
+    notes = [row for row in events if row.event not in figures.HARMFUL_EVENTS]
+    return OwnerPage(
+        headline=headline(newest),
+        identity=_identity(t, battery),
+        coverage=seen,
+        coverage_figures=_coverage(t, seen) if seen else (),
+        capacity=_capacity(t, newest) if newest else (),
+        estimates=_estimates(t, newest) if newest and newest.estimates else None,
+        soh=charts.soh_chart(t, series),
+        charging=_charging(t, usage) if usage else (),
+        charge_weeks=charts.charge_weeks_chart(t, charges),
+        charges=charge_table(t, charges[:CHARGES_SHOWN]) if charges else None,
+        driving=_driving(t, usage, drives) if usage else (),
+        drive_weeks=charts.drive_weeks_chart(t, drives),
+        stress_figures=_stress_figures(t, usage) if usage else (),
+        stress=_stress(t, usage) if usage else (),
+        harmful=tuple(
+            Figure(t(f"event.{kind}"), t.number(counts.get(kind, 0) if usage else None), t(f"event_meaning.{kind}"))
+            for kind in figures.HARMFUL_EVENTS
+        ),
+        harmful_seen=sum(counts.get(kind, 0) for kind in figures.HARMFUL_EVENTS),
+        events=event_table(t, t("events.table"), harmful[:EVENTS_SHOWN]) if harmful else None,
+        notes=event_table(t, t("events.notes"), notes[:EVENTS_SHOWN]) if notes else None,
+        sources=_sources(t, newest, usage, charges),
+    )
+
+
+def _identity(t: Words, battery: Battery) -> tuple[Figure, ...]:
+    kwh = t.number(battery.nominal_kwh, 0, "kWh") if battery.nominal_kwh else ABSENT
+    cells = t("identity.in_series", n=battery.cells_in_series) if battery.cells_in_series else ABSENT
+    source = t.or_raw("battery_source", battery.battery_source)
+    return (
+        Figure(t("identity.battery"), battery.battery, source),
+        Figure(
+            t("identity.pack"), battery.pack or ABSENT, " · ".join(filter(None, (battery.profile, battery.variant)))
+        ),
+        Figure(t("identity.energy"), kwh, t("identity.energy_note")),
+        Figure(t("identity.cells"), cells, battery.chemistry),
+    )
+
+
+def _percent(t: Words, share: float | None) -> str:
+    """A share as whole percent; a small one is not called nothing."""
+    if share is None:
+        return ABSENT
+    return t("share.under_one") if 0.0 < share < 0.01 else t.number(share * 100.0, 0, "%")
+
+
+def _coverage(t: Words, seen: figures.Coverage) -> tuple[Figure, ...]:
+    odometer = t("coverage.of_odometer", km=t.number(seen.odometer_km)) if seen.odometer_km else None
+    return (
+        Figure(t("coverage.share"), _percent(t, seen.share), t("coverage.share_note"), "coverage"),
+        Figure(
+            t("coverage.observed"),
+            t.number(seen.observed_s / 3600.0, 0, t("unit.hours")),
+            t("coverage.observed_note"),
+            swatch="observed",
+        ),
+        Figure(
+            t("coverage.inferred"),
+            t.number(seen.inferred_s / 3600.0, 0, t("unit.hours")),
+            t("coverage.inferred_note"),
+            swatch="inferred",
+        ),
+        Figure(
+            t("coverage.unobserved"),
+            t.number(seen.unobserved_s / 3600.0, 0, t("unit.hours")),
+            t("coverage.unobserved_note"),
+            swatch="unobserved",
+        ),
+        Figure(t("coverage.km"), t.number(seen.observed_km, 0, "km"), odometer),
+        Figure(t("coverage.ah"), t.number(seen.observed_ah, 0, "Ah"), t("coverage.ah_note")),
+    )
+
+
+def _capacity(t: Words, point: SohPoint) -> tuple[Figure, ...]:
+    shown = figures.shown_soh(point) is not None and point.capacity_ah is not None
+    half = None if point.sigma_ah is None else figures.SIGMAS_90 * point.sigma_ah
+    value = ABSENT
+    if shown and half is not None:
+        value = t("capacity.plus_minus", value=t.number(point.capacity_ah, 1), half=t.number(half, 1))
+    reported = []
+    if point.capacity_reported_ah is not None:
+        reported = [
+            Figure(t("capacity.reported"), t.number(point.capacity_reported_ah, 1, "Ah"), t("capacity.reported_note"))
+        ]
+    basis = t.or_raw("basis", point.basis) if point.basis else ABSENT
+    return (
+        Figure(t("capacity.now"), value, t("capacity.now_note"), "capacity"),
+        Figure(t("capacity.reference"), t.number(point.reference_ah, 1, "Ah"), point.reference_source, "reference"),
+        *reported,
+        Figure(
+            t("capacity.basis"), basis, t("capacity.method", method=point.method) if point.method else None, "basis"
+        ),
+    )
+
+
+def _estimates(t: Words, point: SohPoint) -> Table:
+    rows = tuple(
+        (
+            estimate.method,
+            t.number(estimate.capacity_ah, 1, "Ah"),
+            t.number(None if estimate.sigma_ah is None else figures.SIGMAS_90 * estimate.sigma_ah, 1, "Ah"),
+            t.number(estimate.n),
+            ", ".join(f"#{session}" for session in estimate.evidence) or ABSENT,
+            estimate.why or ABSENT,
+        )
+        for estimate in point.estimates
+    )
+    names = ("method", "capacity", "half_interval", "readings", "evidence", "why_none")
+    return Table(t("estimates.caption"), tuple(t(f"column.{name}") for name in names), rows, frozenset({4, 5}))
+
+
+def _charging(t: Words, usage: UsageTotals) -> tuple[Figure, ...]:
+    charged = usage.energy_ac_in_wh + usage.energy_dc_in_wh
+    car = None
+    if usage.charge_count_ac_reported is not None and usage.charge_count_dc_reported is not None:
+        car = t(
+            "charging.car_count",
+            ac=t.number(usage.charge_count_ac_reported),
+            dc=t.number(usage.charge_count_dc_reported),
+        )
+    cycles = t.number(usage.equivalent_full_cycles, 1)
+    return (
+        Figure(
+            t("charging.count"),
+            t.number(usage.charges_ac + usage.charges_dc),
+            t.count("charging.of_dc", usage.charges_dc),
+        ),
+        Figure(t("charging.energy"), t.number(charged / 1000.0, 0, "kWh"), t("charging.energy_note")),
+        Figure(
+            t("charging.dc_share"), _percent(t, usage.energy_dc_in_wh / charged if charged else None), car, "dc_share"
+        ),
+        Figure(t("charging.cycles"), cycles, t("charging.cycles_note"), "cycles"),
+    )
+
+
+def _driving(t: Words, usage: UsageTotals, drives: Sequence[SessionRow]) -> tuple[Figure, ...]:
+    back, out = sum(d.energy_in_wh for d in drives), sum(d.energy_out_wh for d in drives)
+    return (
+        Figure(t("driving.count"), t.number(usage.drives)),
+        Figure(t("driving.distance"), t.number(usage.distance_km, 0, "km")),
+        Figure(
+            t("driving.consumption"),
+            t.number(figures.consumption_kwh_100km(drives), 1, "kWh/100 km"),
+            t("driving.consumption_note"),
+            "consumption",
+        ),
+        Figure(t("driving.regained"), _percent(t, back / out if out else None), t("driving.regained_note")),
+    )
+
+
+def _stress_figures(t: Words, usage: UsageTotals) -> tuple[Figure, ...]:
+    soc_temp = figures.grid(usage.soc_temp_s, figures.TEMP_BANDS)
+    rates = figures.grid(usage.c_rate_temp_s, figures.TEMP_BANDS)
+    charging = figures.row_sums(rates)[: figures.C_RATE_BANDS]
+    return (
+        Figure(
+            t("stress.full_hot"), _percent(t, figures.stressed_share(soc_temp)), t("stress.full_hot_note"), "full_hot"
+        ),
+        Figure(t("stress.gentle"), _percent(t, figures.gentle_share(charging)), t("stress.gentle_note"), "c_rate"),
+    )
+
+
+def _stress(t: Words, usage: UsageTotals) -> tuple[Chart, ...]:
+    soc_temp = figures.grid(usage.soc_temp_s, figures.TEMP_BANDS)
+    return (
+        charts.stress_chart(t, soc_temp),
+        charts.temperature_chart(t, soc_temp),
+        charts.c_rate_chart(t, figures.grid(usage.c_rate_temp_s, figures.TEMP_BANDS)),
+        charts.depth_chart(t, figures.grid(usage.depth_counts, figures.SOC_BANDS)),
+    )
+
+
+def _sources(
+    t: Words, point: SohPoint | None, usage: UsageTotals | None, charges: Sequence[SessionRow]
+) -> tuple[tuple[str, Provenance], ...]:
+    found = (
+        (t("check.soh"), point.provenance if point else None),
+        (t("check.usage"), usage.provenance if usage else None),
+        (t("check.charge"), charges[0].provenance if charges else None),
+    )
+    return tuple((label, provenance) for label, provenance in found if provenance is not None)
+
+
+def _record(provenance: Provenance) -> str:
+    """Store and number, the store cut short: CSV and API name it whole, with its box."""
+    return f"{provenance.store[:STORE_DIGITS]} / {provenance.seq}"
+
+
+def charge_table(t: Words, rows: Sequence[SessionRow]) -> Table:
+    names = ("start", "duration", "charge_kind", "soc", "energy", "power", "temperature", "remarks", "record")
+    return Table(
+        t("charges.caption"),
+        tuple(t(f"column.{name}") for name in names),
+        tuple(
+            (
+                Moment(row.start_ms, "moment"),
+                t.span(row.duration_s),
+                t.or_raw("charge_kind", row.charge_kind or "unknown"),
+                _soc(t, row),
+                t.number(row.energy_in_wh / 1000.0, 1, "kWh"),
+                t.number(row.power_max_kw, 1, "kW"),
+                t.number(row.temp_mean_degc, 0, "°C"),
+                _remarks(t, row),
+                _record(row.provenance),
+            )
+            for row in rows
+        ),
+        wrapped=TEXT_COLUMNS,
+    )
+
+
+def drive_table(t: Words, rows: Sequence[SessionRow]) -> Table:
+    names = ("start", "duration", "distance", "soc", "energy_out", "energy_back", "temperature", "remarks", "record")
+    return Table(
+        t("drives.caption"),
+        tuple(t(f"column.{name}") for name in names),
+        tuple(
+            (
+                Moment(row.start_ms, "moment"),
+                t.span(row.duration_s),
+                t.number(row.distance_km, 1, "km"),
+                _soc(t, row),
+                t.number(row.energy_out_wh / 1000.0, 1, "kWh"),
+                t.number(row.energy_in_wh / 1000.0, 1, "kWh"),
+                t.number(row.temp_mean_degc, 0, "°C"),
+                _remarks(t, row),
+                _record(row.provenance),
+            )
+            for row in rows
+        ),
+        wrapped=TEXT_COLUMNS,
+    )
+
+
+def session_table(t: Words, rows: Sequence[SessionRow]) -> Table:
+    """Sessions of any kind: what they share."""
+    names = ("start", "session_kind", "duration", "soc", "energy_in", "energy_out", "temperature", "remarks", "record")
+    return Table(
+        t("sessions.caption"),
+        tuple(t(f"column.{name}") for name in names),
+        tuple(
+            (
+                Moment(row.start_ms, "moment"),
+                t.or_raw("session_kind", row.kind),
+                t.span(row.duration_s),
+                _soc(t, row),
+                t.number(row.energy_in_wh / 1000.0, 1, "kWh"),
+                t.number(row.energy_out_wh / 1000.0, 1, "kWh"),
+                t.number(row.temp_mean_degc, 0, "°C"),
+                _remarks(t, row),
+                _record(row.provenance),
+            )
+            for row in rows
+        ),
+        wrapped=TEXT_COLUMNS,
+    )
+
+
+def _soc(t: Words, row: SessionRow) -> str:
+    if row.soc_start_pct is None and row.soc_end_pct is None:
+        return ABSENT
+    return f"{t.number(row.soc_start_pct)} → {t.number(row.soc_end_pct, 0, '%')}"
+
+
+def _remarks(t: Words, row: SessionRow) -> str:
+    remarks = []
+    if row.interrupted:
+        remarks.append(t("remark.interrupted"))
+    if row.segments is not None and row.segments > 1:
+        remarks.append(t.count("remark.segments", row.segments))
+    return ", ".join(remarks) or ABSENT
+
+
+def event_table(t: Words, caption: str, rows: Sequence[EventRow]) -> Table:
+    names = ("start", "event", "extreme", "duration", "text", "record")
+    return Table(
+        caption,
+        tuple(t(f"column.{name}") for name in names),
+        tuple(
+            (
+                Moment(row.at_ms, "moment"),
+                t.or_raw("event", row.event),
+                _extreme(t, row),
+                t.span(row.duration_s),
+                row.text or ABSENT,
+                _record(row.provenance),
+            )
+            for row in rows
+        ),
+        wrapped=frozenset({4}),
+    )
+
+
+def _extreme(t: Words, row: EventRow) -> str:
+    unit = EXTREME_UNITS.get(row.event)
+    return t.number(row.extreme, EXTREME_DIGITS[unit], unit) if unit else ABSENT

@@ -1,0 +1,104 @@
+// Shows times in the browser's zone and keeps the page current: asks the API whether something changed, and if so takes
+// the changed parts from a fresh copy of the page. What the reader opened, focused or scrolled to stays as it is.
+"use strict";
+
+(() => {
+  const POLL_MS = 4000;
+  const SLOWEST_MS = 32000; // the book may be away for hours: no hammering
+  const page = document.documentElement.lang;
+  const language = navigator.languages.find((tag) => tag.startsWith(page)) ?? page;
+  const styles = {
+    date: new Intl.DateTimeFormat(language, { dateStyle: "medium" }),
+    moment: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }),
+  };
+
+  function localise(root) {
+    for (const element of root.querySelectorAll("time[data-style]")) {
+      const at = new Date(element.dateTime);
+      element.textContent = styles[element.dataset.style].format(at);
+      element.title = element.dateTime;
+    }
+  }
+
+  localise(document);
+  const addresses = (document.body.dataset.poll ?? "").split(" ").filter(Boolean);
+  const panel = document.getElementById("live");
+  if (!addresses.length || !panel) return;
+
+  const tags = new Map(); // address -> ETag last seen
+  const text = panel.querySelector(".live-text");
+  const button = panel.querySelector(".live-button");
+  let paused = false;
+  let timer = 0;
+  let wait = POLL_MS;
+
+  function say(state) {
+    panel.classList.toggle("paused", state === "paused");
+    panel.classList.toggle("offline", state === "offline");
+    const words = text.dataset[`${state}Text`];
+    if (text.textContent !== words) text.textContent = words;
+  }
+
+  async function changed(address) {
+    const before = tags.get(address);
+    const answer = await fetch(address, { cache: "no-store", headers: before ? { "If-None-Match": before } : {} });
+    if (answer.status === 304) return false;
+    if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+    tags.set(address, answer.headers.get("ETag"));
+    return true; // also the first time: who knows what changed since the page was made
+  }
+
+  const nameOf = (details) =>
+    [details.closest("[id]").id, details.closest(".figure")?.querySelector("dt").textContent, details.querySelector("summary").textContent].join();
+  const parts = (root) => new Map([...root.querySelectorAll("[data-live]")].map((part) => [part.dataset.live, part]));
+
+  async function refresh() {
+    const answer = await fetch(location.href, { cache: "no-store" });
+    if (!answer.ok) throw new Error(`page: ${answer.status}`);
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    localise(fresh);
+    const [now, then] = [parts(fresh), parts(document)];
+    if (now.size !== then.size || [...now.keys()].some((name) => !then.has(name))) {
+      // Something appeared for the first time (the first chart, the first battery): take the whole content.
+      const [content, live] = [document.getElementById("content"), fresh.getElementById("live")];
+      const open = new Set([...content.querySelectorAll("details[open]")].map(nameOf));
+      for (const details of fresh.querySelectorAll("details")) details.open = open.has(nameOf(details));
+      live.replaceWith(panel);
+      content.replaceChildren(...fresh.getElementById("content").childNodes);
+    } else {
+      for (const [name, part] of now) {
+        const old = then.get(name);
+        if (old.outerHTML === part.outerHTML || old.contains(document.activeElement)) continue;
+        for (const attribute of part.attributes) old.setAttribute(attribute.name, attribute.value);
+        old.replaceChildren(...part.childNodes);
+      }
+    }
+    document.dispatchEvent(new Event("packbook:changed"));
+  }
+
+  async function poll() {
+    clearTimeout(timer);
+    if (paused || document.hidden) return;
+    try {
+      const answers = await Promise.all(addresses.map(changed));
+      if (answers.includes(true)) await refresh();
+      wait = POLL_MS;
+      say("live");
+    } catch {
+      wait = Math.min(wait * 2, SLOWEST_MS);
+      tags.clear(); // what was missed meanwhile is not known
+      say("offline");
+    }
+    if (!paused) timer = setTimeout(poll, wait);
+  }
+
+  button.addEventListener("click", () => {
+    paused = !paused;
+    button.textContent = paused ? button.dataset.resumeText : button.dataset.pauseText;
+    say(paused ? "paused" : "live");
+    poll();
+  });
+  document.addEventListener("visibilitychange", poll);
+  panel.hidden = false;
+  timer = setTimeout(poll, POLL_MS);
+})();

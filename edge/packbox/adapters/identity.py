@@ -1,0 +1,91 @@
+"""The box's Ed25519 key in a file: made at first start, never made again.
+
+In:  a path inside a folder that only this user may enter.
+Out: `FileKey`, which signs.
+Refuses a file that others may read and a file that is not such a key. A broken key is never replaced: with another
+key this would be another box, and its history would not be believed.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from packbox.adapters.durable import sync_folder, write_atomically
+from packbox.ports import PackboxError
+
+FOLDER_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+OTHERS: Final = 0o077  # group and world: nobody but the owner may see a key
+KEY_FILE_BYTES_MAX: Final = 4096  # an Ed25519 key is 119 bytes of PEM
+
+
+class KeyFileError(PackboxError):
+    """The key file cannot be used as it is. It was not touched: repair it or bring back a copy."""
+
+
+class FileKey:
+    """A `ports.Signer` whose key lies in a file."""
+
+    def __init__(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self._public = private.public_key().public_bytes_raw()
+
+    @property
+    def public_key(self) -> bytes:
+        return self._public
+
+    def sign(self, data: bytes) -> bytes:
+        return self._private.sign(data)
+
+
+def read_key(path: Path) -> FileKey:
+    """Raises KeyFileError, also when there is no file."""
+    try:
+        _only_ours(path.parent)
+        _only_ours(path)
+        with path.open("rb") as file:
+            pem = file.read(KEY_FILE_BYTES_MAX)
+    except FileNotFoundError as problem:
+        raise KeyFileError(f"{path}: there is no key here") from problem
+    except OSError as problem:
+        raise KeyFileError(f"{path}: cannot be read ({problem.strerror})") from problem
+    try:
+        private = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as problem:
+        raise KeyFileError(
+            f"{path}: not a readable private key; bring back a copy. It is not replaced: a new key would be a new box"
+        ) from problem
+    if not isinstance(private, Ed25519PrivateKey):
+        raise KeyFileError(f"{path}: holds a {type(private).__name__}, expected an Ed25519 key")
+    return FileKey(private)
+
+
+def make_key(path: Path) -> FileKey:
+    """First start. Raises KeyFileError when a file is there already or the disk refuses."""
+    if path.exists():
+        raise KeyFileError(f"{path}: there is a key already; it is never written over")
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    try:
+        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        sync_folder(path.parent.parent)
+        write_atomically(path, pem, FILE_MODE)
+    except OSError as problem:
+        raise KeyFileError(f"{path}: the key cannot be written ({problem.strerror})") from problem
+    return FileKey(private)
+
+
+def _only_ours(path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & OTHERS:
+        wanted = FOLDER_MODE if path.is_dir() else FILE_MODE
+        raise KeyFileError(
+            f"{path}: mode {mode:04o} lets others at the key; set it right with: chmod {wanted:o} {path}"
+        )

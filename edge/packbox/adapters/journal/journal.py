@@ -1,0 +1,200 @@
+"""The journal on SQLite: one writer, one connection, every commit on disk when it returns.
+
+In:  the fold's snapshot and the sealed records it produced; what the book holds.
+Out: the checkpoint at open, records that wait for the book.
+Refuses a second process on the same file, a file of another box, a file of newer software. A damaged file is renamed
+and never deleted; a new store begins and says so until its first record is on disk.
+
+Why WAL and FULL: in 400 simulated power cuts it alone lost nothing (facts/transport.md §6). Why one connection: SQLite
+before 3.51.3 can lose a WAL reset between two. Readers of other processes take a copy (`copy.py`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from packbox.adapters.durable import sync_folder
+from packbox.adapters.journal.files import outbox_of, set_aside
+from packbox.adapters.journal.migrate import NEWEST, migrate
+from packbox.adapters.journal.trouble import damage, is_damage, told
+from packbox.core.record import BoxId, ChainHead, SealedRow, StoreId
+from packbox.ports import Checkpoint, Clock, JournalError, Outbox
+
+log = logging.getLogger(__name__)
+
+PAGE_BYTES: Final = 4096
+WAL_BYTES_MAX: Final = 4 * 2**20  # the WAL file shrinks to this after a checkpoint
+BUSY_MS: Final = 5000  # a reader that takes its copy holds us up for a moment only
+STORE_ID_BYTES: Final = 8
+
+Digest: TypeAlias = Callable[[bytes], bytes]
+
+
+class SqliteJournal:
+    """`ports.Journal`. `digest`: what the next record of the chain carries of the one before it."""
+
+    def __init__(self, path: Path, box: BoxId, digest: Digest, clock: Clock) -> None:
+        self.path = path
+        self._box = box
+        self._digest = digest
+        self._clock = clock
+        self._lock: int | None = None
+        self._db: sqlite3.Connection | None = None
+        self._next_seq = 0
+
+    def open(self) -> Checkpoint:
+        assert self._db is None
+        self._take_lock()
+        try:
+            with told(self.path, "opened"):
+                db, begun_after = self._open_sound()
+                self._db = db
+                return self._checkpoint(db, begun_after)
+        except BaseException:
+            self.close()
+            raise
+
+    def commit(self, state: bytes, rows: Sequence[SealedRow]) -> None:
+        seqs = [row.seq for row in rows]
+        assert seqs == list(range(self._next_seq, self._next_seq + len(rows))), f"{seqs} do not follow {self._next_seq}"
+        with told(self.path, "written"), _transaction(self._opened()) as db:
+            db.execute(
+                "INSERT INTO state VALUES (1, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot", (state,)
+            )
+            db.executemany(
+                "INSERT INTO record (seq, kind, session, mono_ms, wall_ms, sealed) VALUES (?, ?, ?, ?, ?, ?)",
+                [(row.seq, row.kind, row.session, row.mono_ms, row.wall_ms, row.sealed) for row in rows],
+            )
+        self._next_seq += len(rows)
+
+    def waiting(self, after_seq: int, limit: int) -> list[SealedRow]:
+        with told(self.path, "read"):
+            found = self._opened().execute(
+                "SELECT seq, kind, session, mono_ms, wall_ms, sealed FROM record"
+                " WHERE held = 0 AND seq > ? ORDER BY seq LIMIT ?",
+                (after_seq, limit),
+            )
+            return [SealedRow(*row) for row in found]
+
+    def release(self, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
+        with told(self.path, "written"), _transaction(self._opened()) as db:
+            return sum(
+                db.execute("UPDATE record SET held = 1 WHERE held = 0 AND seq BETWEEN ? AND ?", span).rowcount
+                for span in [(1, upto), *ranges]
+            )
+
+    def outbox(self) -> Outbox:
+        with told(self.path, "read"):
+            return outbox_of(self._opened(), self.path)
+
+    def close(self) -> None:
+        try:
+            if self._db is not None:
+                with told(self.path, "closed"):
+                    self._db.close()
+        finally:
+            self._db = None
+            self._drop_lock()
+
+    def _opened(self) -> sqlite3.Connection:
+        assert self._db is not None, "open() comes first"
+        return self._db
+
+    def _open_sound(self) -> tuple[sqlite3.Connection, str | None]:
+        """A connection to a sound file, and why an older one had to go, if one had to."""
+        try:
+            return _connect(self.path), None
+        except sqlite3.DatabaseError as problem:
+            if not is_damage(problem):
+                raise
+            moved = set_aside(self.path)
+            reason = f"{self.path.name} was damaged ({problem}); kept as {moved.name}"
+            log.error("journal damaged, a new store begins: %s", reason, extra={"FILE": str(self.path)})
+            return _connect(self.path), reason
+
+    def _checkpoint(self, db: sqlite3.Connection, begun_after: str | None) -> Checkpoint:
+        if db.execute("SELECT count(*) FROM store").fetchone() == (0,):
+            store = secrets.token_hex(STORE_ID_BYTES)
+            with _transaction(db):
+                created_ms = self._clock.now().wall_ms
+                db.execute("INSERT INTO store VALUES (?, ?, ?, ?)", (store, self._box, created_ms, begun_after))
+            sync_folder(self.path.parent)
+        store, box, begun_after = db.execute("SELECT id, box, begun_after FROM store").fetchone()
+        if box != self._box:
+            raise JournalError(
+                f"{self.path}: belongs to box {box}, but the key here makes box {self._box}; "
+                "bring back that box's key or use another data folder"
+            )
+        newest = db.execute("SELECT seq, sealed FROM record ORDER BY seq DESC LIMIT 1").fetchone()
+        seq, previous = (0, bytes(len(self._digest(b"")))) if newest is None else (newest[0], self._digest(newest[1]))
+        self._next_seq = seq + 1
+        snapshot = db.execute("SELECT snapshot FROM state").fetchone()
+        return Checkpoint(
+            state=None if snapshot is None else snapshot[0],
+            head=ChainHead(self._box, StoreId(store), self._next_seq, previous),
+            begun_after=begun_after if newest is None else None,
+        )
+
+    def _take_lock(self) -> None:
+        """One process per journal, held by the kernel: it is free again the moment that process is gone."""
+        path = self.path.with_suffix(".lock")
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as problem:
+                owner = os.read(self._lock, 20).decode(errors="replace").strip() or "?"
+                self._drop_lock()
+                raise JournalError(f"{self.path}: in use by another packbox (process {owner})") from problem
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError as problem:
+            self._drop_lock()
+            raise JournalError(f"{path}: cannot be written ({problem.strerror})") from problem
+
+    def _drop_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open, check, migrate. Raises sqlite3.Error; the connection is closed then."""
+    db = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_MAX}")
+        verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise damage(verdict)
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > NEWEST:
+            raise JournalError(f"{path}: written by newer software (layout {version}, this one knows {NEWEST})")
+        migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # on a full disk SQLite may have rolled back by itself
+            db.execute("ROLLBACK")
+        raise

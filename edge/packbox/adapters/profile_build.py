@@ -1,0 +1,430 @@
+"""Put one `Profile` together from a folder's `profile.toml` and the DBC files that it names.
+
+In:  a profile folder.
+Out: `core.profile.Profile`, complete: every id, name, bit place and reference fits.
+Refuses with `ProfileError`, naming file, key and reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Never
+
+import cantools
+from cantools.database.can import Database
+from cantools.database.can import Message as DbcMessage
+from cantools.database.can import Signal as DbcSignal
+from pydantic import ValidationError
+
+from packbox.adapters.profile_file import (
+    ChoiceTable,
+    EvidenceTable,
+    LayoutTable,
+    MessageTable,
+    PackTable,
+    PollTable,
+    ProfileTable,
+    SignalTable,
+    UsedTable,
+    UseTable,
+    VariantTable,
+    map_key,
+    nearest,
+)
+from packbox.core import profile as core
+from packbox.core.layout import MAX_SIGNAL_BITS, last_byte, place
+from packbox.core.packs import PackFacts
+from packbox.ports import ProfileError
+
+PROFILE_FILE: Final = "profile.toml"
+
+BROADCAST_PREFER: Final = 10
+POLLED_PREFER: Final = 20
+# A broadcast comes many times a second; ten seconds without one mean that it is gone, not late.
+BROADCAST_HOLD_MS: Final = 10_000
+POLL_HOLD_ROUNDS: Final = 2.5  # a poll is gone after it was missed twice
+ONCE_HOLD_S: Final = 86_400.0
+
+# In fields no wider than this, all ones is an ordinary value (facts/vehicles.md 2, missing values, rule 1).
+ALL_ONES_ABOVE_BITS: Final = 6
+CHECKED_LENGTHS: Final = (8,)
+
+
+class ProfileBuilder:
+    """Puts one profile together and knows which file and key to name when something does not fit."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / PROFILE_FILE
+        self._text = read_bytes(self._path)
+        self._file = self._parse()
+        self._dbc_bytes: dict[str, bytes] = {}
+        self._dbc: dict[str, dict[str, DbcMessage]] = {}
+        self._evidence = {e.name for e in self._file.evidence}
+
+    def build(self) -> core.Profile:
+        file = self._file
+        if file.id != self._folder.name:
+            self._fail("id", f"{file.id!r}, but the folder is {self._folder.name!r}")
+        for name in dict.fromkeys(n for v in file.variants for n in v.dbc):
+            self._dbc[name] = self._read_dbc(name)
+        self._refuse_strays()
+        for kind, names in (
+            ("packs", [p.id for p in file.packs]),
+            ("variants", [v.id for v in file.variants]),
+            ("polls", [p.id for p in file.polls]),
+            ("evidence", [e.name for e in file.evidence]),
+        ):
+            if twice := sorted({n for n in names if names.count(n) > 1}):
+                self._fail(kind, f"{twice[0]!r} stands there twice")
+        profile = core.Profile(
+            id=file.id,
+            name=file.name,
+            digest=self._digest(),
+            experimental=file.experimental,
+            licence=file.licence,
+            native_current_positive=file.native_current_positive,
+            buses=tuple(core.Bus(n, b.bitrate, b.where) for n, b in file.buses.items()),
+            detect=tuple(_key(i) for i in file.detect),
+            variants=tuple(self._variant(v) for v in file.variants),
+            choices=tuple(self._choice(k, c) for k, c in enumerate(file.choose)),
+            packs=tuple(_pack(p) for p in file.packs),
+            polls=tuple(self._poll(k, p) for k, p in enumerate(file.polls)),
+            evidence=tuple(self._evidence_of(k, e) for k, e in enumerate(file.evidence)),
+            vehicles={n.lower(): self._vehicle(n, v) for n, v in file.vehicles.items()},
+            rules=core.Rules(tuple(file.rules.charging), tuple(file.rules.driving)),
+            care=core.Care(**{**file.care.model_dump(), "never": tuple(file.care.never)}),
+        )
+        self._check_evidence(profile)
+        return profile
+
+    def _fail(self, key: str, reason: str) -> Never:
+        raise ProfileError(f"{self._path}: {key}: {reason}")
+
+    def _parse(self) -> ProfileTable:
+        try:
+            return ProfileTable.model_validate(tomllib.loads(self._text.decode("utf-8")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+            raise ProfileError(f"{self._path}: not TOML: {cause}") from cause
+        except ValidationError as cause:
+            first, *others = cause.errors()
+            key = ".".join(str(part) for part in first["loc"])
+            reason = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+            more = f" (and {len(others)} more)" if others else ""
+            raise ProfileError(f"{self._path}: {key}: {reason}{more}") from cause
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256(self._text)
+        for name, content in sorted(self._dbc_bytes.items()):
+            digest.update(name.encode() + b"\0" + content)
+        return digest.hexdigest()
+
+    def _read_dbc(self, name: str) -> dict[str, DbcMessage]:
+        """Messages of a DBC file by id as text."""
+        path = self._folder / name
+        self._dbc_bytes[name] = read_bytes(path)
+        database = Database(strict=True)
+        try:
+            database.add_dbc_string(self._dbc_bytes[name].decode("utf-8"))
+        except (cantools.Error, ValueError) as cause:
+            raise ProfileError(f"{path}: not a DBC file that can be used: {cause}") from cause
+        return {core.id_text(m.frame_id, m.is_extended_frame): m for m in database.messages}
+
+    def _refuse_strays(self) -> None:
+        """Every message and signal of the TOML file is in a DBC file, and the other way round."""
+        for name, messages in self._dbc.items():
+            for can_id in messages:
+                if can_id not in self._file.messages:
+                    self._fail(f"messages.{can_id}", f"missing, but {name} has this message")
+        for can_id, message in self._file.messages.items():
+            found = [messages[can_id] for messages in self._dbc.values() if can_id in messages]
+            if not found:
+                self._fail(f"messages.{can_id}", "no DBC file has this message")
+            names = {s.name for m in found for s in m.signals}
+            wanted = {n for n, s in message.signals.items() if s.like is None}
+            wanted |= {s.like for s in message.signals.values() if s.like is not None}
+            wanted |= {message.counter} if message.counter else set()
+            wanted |= {message.void_when.signal} if message.void_when else set()
+            wanted |= set(message.mux_ignored)
+            for name in sorted(wanted - names):
+                self._fail(
+                    f"messages.{can_id}.signals.{name}", f"no DBC file has this signal; near: {nearest(name, names)}"
+                )
+            if message.bus not in self._file.buses:
+                self._fail(f"messages.{can_id}.bus", f"{message.bus!r} is not one of {sorted(self._file.buses)}")
+            self._source(f"messages.{can_id}.source", message.source)
+
+    def _source(self, key: str, source: str) -> str:
+        """Source texts of the keys named, separated by blanks."""
+        unknown = [word for word in source.split() if word not in self._file.sources]
+        if unknown:
+            self._fail(key, f"{unknown[0]!r} is not in [sources]")
+        return source
+
+    def _variant(self, written: VariantTable) -> core.Variant:
+        where = f"variants.{written.id}"
+        if written.pack not in {p.id for p in self._file.packs}:
+            self._fail(f"{where}.pack", f"{written.pack!r} is not in [[packs]]")
+        messages: dict[str, core.Message] = {}
+        for name in written.dbc:
+            for can_id, dbc in self._dbc[name].items():
+                if can_id in messages:
+                    self._fail(f"{where}.dbc", f"{can_id} is in two of the variant's files, {name} is the second")
+                messages[can_id] = self._message(can_id, dbc, name)
+        return core.Variant(written.id, written.name, written.pack, tuple(messages.values()))
+
+    def _choice(self, number: int, written: ChoiceTable) -> core.Choice:
+        where = f"choose.{number}"
+        self._known_variant(f"{where}.variant", written.variant)
+        for name in written.when:
+            self._known_evidence(f"{where}.when", name)
+        return core.Choice(written.variant, tuple(written.when))
+
+    def _known_variant(self, where: str, name: str) -> None:
+        known = [v.id for v in self._file.variants]
+        if name not in known:
+            self._fail(where, f"{name!r} is not in [[variants]]; near: {nearest(name, known)}")
+
+    def _known_evidence(self, where: str, name: str) -> None:
+        if name not in self._evidence:
+            self._fail(where, f"{name!r} is not in [[evidence]]; near: {nearest(name, self._evidence)}")
+
+    def _message(self, can_id: str, dbc: DbcMessage, file_name: str) -> core.Message:
+        written = self._file.messages[can_id]
+        where = f"messages.{can_id}"
+        lengths = tuple(sorted(set(written.lengths) or {dbc.length}))
+        selectors: dict[str, set[int]] = {n: set(v) for n, v in written.mux_ignored.items()}
+        arms = {s.name: _arms(s, dbc) for s in dbc.signals}
+        for chain in arms.values():
+            for arm in chain:
+                selectors.setdefault(arm.selector, set()).update(arm.values)
+        control = selectors.keys() | {written.counter}
+        signals = [self._signal(can_id, written, s, arms[s.name], s.name in control) for s in dbc.signals]
+        by_name = {s.name: s for s in signals}
+        for name, restated in written.signals.items():
+            if restated.like in by_name:
+                assert restated.scale is not None
+                assert restated.offset is not None
+                assert restated.unit is not None
+                uses = self._uses(
+                    f"{where}.signals.{name}",
+                    f"{can_id}.{name}",
+                    restated.all_uses(),
+                    BROADCAST_PREFER,
+                    BROADCAST_HOLD_MS,
+                )
+                signals.append(
+                    replace(
+                        by_name[restated.like],
+                        name=name,
+                        scale=restated.scale,
+                        offset=restated.offset,
+                        unit=restated.unit,
+                        uses=uses,
+                    )
+                )
+        for signal in signals:
+            if place(signal.start, signal.bits, signal.motorola) < 0 or last_byte(signal) >= lengths[0]:
+                self._fail(f"{where}.signals.{signal.name}", f"does not fit into {lengths[0]} bytes ({file_name})")
+            if signal.bits > MAX_SIGNAL_BITS:
+                self._fail(
+                    f"{where}.signals.{signal.name}",
+                    f"{signal.bits} bits are more than {MAX_SIGNAL_BITS} ({file_name})",
+                )
+        if written.checksum is not None and lengths != CHECKED_LENGTHS:
+            self._fail(f"{where}.checksum", "checked frames have eight bytes")
+        void_when = written.void_when
+        return core.Message(
+            can_id=dbc.frame_id,
+            extended=dbc.is_extended_frame,
+            name=dbc.name,
+            bus=written.bus,
+            lengths=lengths,
+            signals=tuple(signals),
+            cycle_ms=dbc.cycle_time or None,
+            checksum=written.checksum,
+            counter=written.counter if written.counter in by_name else None,
+            void_when=(void_when.signal, void_when.raw) if void_when and void_when.signal in by_name else None,
+            mux_known=tuple((n, tuple(sorted(v))) for n, v in sorted(selectors.items()) if n in by_name),
+            file=file_name,
+        )
+
+    def _signal(
+        self, can_id: str, message: MessageTable, dbc: DbcSignal, arms: tuple[core.MuxArm, ...], control: bool
+    ) -> core.SignalLayout:
+        written = message.signals.get(dbc.name, SignalTable())
+        where = f"messages.{can_id}.signals.{dbc.name}"
+        if dbc.is_float:
+            self._fail(where, "float signals are not supported")
+        void = set(written.void)
+        if (
+            self._file.all_ones_are_void
+            and not written.all_ones_valid
+            and not control
+            and dbc.length > ALL_ONES_ABOVE_BITS
+        ):
+            void.add((1 << (dbc.length - 1 if dbc.is_signed else dbc.length)) - 1)
+        return core.SignalLayout(
+            name=dbc.name,
+            unit=dbc.unit or "",
+            start=dbc.start,
+            bits=dbc.length,
+            motorola=dbc.byte_order == "big_endian",
+            signed=dbc.is_signed,
+            scale=float(dbc.scale),
+            offset=float(dbc.offset),
+            arms=arms,
+            void=tuple(sorted(void)),
+            uses=self._uses(where, f"{can_id}.{dbc.name}", written.all_uses(), BROADCAST_PREFER, BROADCAST_HOLD_MS),
+            grade=written.grade or message.grade,
+            source=self._source(f"{where}.source", written.source or message.source),
+        )
+
+    def _uses(
+        self, where: str, source: str, written: Sequence[UseTable], prefer: int, hold_ms: int
+    ) -> tuple[core.QuantityUse, ...]:
+        uses = []
+        for number, use in enumerate(written):
+            if use.needs is not None:
+                self._known_evidence(f"{where}.needs", use.needs)
+            steps = [(map_key(v), map_key(v), out) for v, out in use.map.items()] + use.steps
+            # One signal may feed several quantities, or one quantity on several conditions: number the later ones.
+            name = source if number == 0 else f"{source}/{number + 1}"
+            best = prefer if use.prefer is None else use.prefer
+            uses.append(
+                core.QuantityUse(use.quantity, name, best, hold_ms, use.factor, use.offset, tuple(steps), use.needs)
+            )
+        return tuple(uses)
+
+    def _poll(self, number: int, written: PollTable) -> core.Poll:
+        where = f"polls.{number}"
+        self._source(f"{where}.source", written.source)
+        longest_s = ONCE_HOLD_S if written.once or not written.every_s else max(written.every_s.values())
+        hold_ms = int(POLL_HOLD_ROUNDS * longest_s * 1000)
+        return core.Poll(
+            id=written.id,
+            tx=int(written.tx, 16),
+            rx=int(written.rx, 16),
+            extended=len(written.tx) > 3,
+            request=bytes.fromhex(written.request),
+            layouts=tuple(
+                self._layout(f"{where}.layouts.{k}", written, a, hold_ms) for k, a in enumerate(written.layouts)
+            ),
+            ignored_lengths=tuple(written.ignored_lengths),
+            every_s=written.every_s,
+            once=written.once,
+            alone=written.alone,
+        )
+
+    def _layout(self, where: str, poll: PollTable, written: LayoutTable, hold_ms: int) -> core.AnswerLayout:
+        def uses(key: str, used: UsedTable, name: str) -> tuple[core.QuantityUse, ...]:
+            return self._uses(f"{where}.{key}", f"{poll.id}.{name}", used.all_uses(), POLLED_PREFER, hold_ms)
+
+        fields = [
+            core.AnswerField(
+                name=f.name,
+                unit=f.unit,
+                kind=f.kind,
+                at=f.at,
+                factor=f.factor,
+                offset=f.offset,
+                length=f.length,
+                void=tuple(f.void),
+                uses=uses(f"fields.{k}", f, f.name),
+                grade=f.grade or poll.grade,
+                source=self._source(f"{where}.fields.{k}.source", f.source or poll.source),
+            )
+            for k, f in enumerate(written.fields)
+        ]
+        rows = [
+            core.AnswerRows(
+                name=r.name,
+                unit=r.unit,
+                kind=r.kind,
+                at=r.at,
+                step=r.step,
+                count=r.count,
+                factor=r.factor,
+                offset=r.offset,
+                void=tuple(r.void),
+                void_from=r.void_from,
+                guard=None if r.guard is None else (r.guard.at, r.guard.kind, r.guard.raw),
+                digests=tuple(
+                    core.RowDigest(d.what, d.name, d.unit, uses(f"rows.{k}.digests.{j}", d, d.name))
+                    for j, d in enumerate(r.digests)
+                ),
+                grade=r.grade or poll.grade,
+                source=self._source(f"{where}.rows.{k}.source", r.source or poll.source),
+            )
+            for k, r in enumerate(written.rows)
+        ]
+        return core.AnswerLayout(tuple(written.lengths), tuple(fields), tuple(rows))
+
+    def _evidence_of(self, number: int, written: EvidenceTable) -> core.Evidence:
+        where = f"evidence.{number}"
+        value = written.value
+        answer = written.answer
+        if answer is not None and answer.poll not in {p.id for p in self._file.polls}:
+            self._fail(f"{where}.answer.poll", f"{answer.poll!r} is not in [[polls]]")
+        for can_id in [*written.seen, *([value.message] if value else [])]:
+            if can_id not in self._file.messages:
+                self._fail(where, f"message {can_id} is not in [messages]")
+        return core.Evidence(
+            name=written.name,
+            at_least=written.at_least,
+            seen=tuple(_key(i) for i in written.seen),
+            value=None
+            if value is None
+            else core.ValueRange(_key(value.message), value.signal, value.low, value.high, value.over),
+            answer=None
+            if answer is None
+            else core.AnswerShape(answer.poll, tuple(answer.lengths), answer.field, answer.low, answer.high),
+        )
+
+    def _check_evidence(self, profile: core.Profile) -> None:
+        """Evidence is weighed before the variant is known, so its signals must mean the same in all of them."""
+        agreed = {m.key: {s.name for s in m.signals} for m in core.agreed_messages(profile.variants)}
+        everywhere = core.sent_by_all(profile.variants)
+        for number, evidence in enumerate(profile.evidence):
+            if evidence.value is not None:
+                for name in (evidence.value.signal, evidence.value.over):
+                    if name is None:
+                        continue
+                    if evidence.value.key not in everywhere or name not in agreed[evidence.value.key]:
+                        self._fail(f"evidence.{number}.value", f"signal {name!r} is not the same in all variants")
+
+    def _vehicle(self, name: str, variant: str) -> str | None:
+        """An empty variant means that behaviour decides."""
+        if variant:
+            self._known_variant(f"vehicles.{name}", variant)
+        return variant or None
+
+
+def _arms(signal: DbcSignal, message: DbcMessage) -> tuple[core.MuxArm, ...]:
+    """All selectors above a multiplexed signal, the nearest first."""
+    arms = []
+    current = signal
+    while current.multiplexer_signal is not None and current.multiplexer_ids:
+        arms.append(core.MuxArm(current.multiplexer_signal, tuple(sorted(current.multiplexer_ids))))
+        current = message.get_signal_by_name(current.multiplexer_signal)
+    return tuple(arms)
+
+
+def _key(text: str) -> int:
+    return core.message_key(int(text, 16), extended=len(text) > 3)
+
+
+def _pack(written: PackTable) -> PackFacts:
+    return PackFacts(**{**written.model_dump(), "ocv": tuple(written.ocv)})
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's content. Raises ProfileError."""
+    try:
+        return path.read_bytes()
+    except OSError as cause:
+        raise ProfileError(f"{path}: cannot be read: {cause.strerror}") from cause

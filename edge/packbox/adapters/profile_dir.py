@@ -1,0 +1,111 @@
+"""Where profiles lie, and which one a name means.
+
+In:  a folder setting or none; a family, `family:variant` or the name of a vehicle.
+Out: `core.profile.Profile` and the variant that the name fixes, if it fixes one; the vectors that ship with a profile.
+Refuses with `ProfileError`: names that nothing answers to, missing folders, profiles that do not hold together.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from packbox.adapters.profile_build import PROFILE_FILE, ProfileBuilder, read_bytes
+from packbox.core import profile as core
+from packbox.ports import ProfileError
+
+VECTORS_FILE: Final = "vectors.json"
+README_FILE: Final = "README.md"
+
+
+def profiles_folder(setting: Path | None = None) -> Path:
+    """The setting, then the checkout, then what was installed under share/."""
+    if setting is not None:
+        if not setting.is_dir():
+            raise ProfileError(f"{setting}: no such folder of profiles")
+        return setting
+    checkout = Path(__file__).resolve().parents[3] / "can_profiles"
+    installed = Path(sys.prefix) / "share/packbox/can_profiles"
+    for folder in (checkout, installed):
+        if folder.is_dir():
+            return folder
+    raise ProfileError(f"no profiles found: neither {checkout} nor {installed} is there")
+
+
+def profile_ids(folder: Path | None = None) -> tuple[str, ...]:
+    found = profiles_folder(folder)
+    return tuple(sorted(path.parent.name for path in found.glob(f"*/{PROFILE_FILE}")))
+
+
+def load_profile(profile_id: str, folder: Path | None = None) -> core.Profile:
+    known = profile_ids(folder)
+    if profile_id not in known:
+        raise ProfileError(f"no profile {profile_id!r}; known: {', '.join(known) or 'none'}")
+    return ProfileBuilder(profiles_folder(folder) / profile_id).build()
+
+
+class Catalogue:
+    """All profiles of a folder by id, `id:variant` and vehicle name. Each is read when it is first asked for."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = profiles_folder(folder)
+        self._loaded: dict[str, core.Profile] = {}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return profile_ids(self._folder)
+
+    def profile(self, profile_id: str) -> core.Profile:
+        if profile_id not in self._loaded:
+            self._loaded[profile_id] = load_profile(profile_id, self._folder)
+        return self._loaded[profile_id]
+
+    def find(self, name: str) -> tuple[core.Profile, str | None]:
+        """`family`, `family:variant` or the name of a vehicle, in any case."""
+        family, colon, variant = name.partition(":")
+        if family in self.ids:
+            profile = self.profile(family)
+            if colon and variant not in {v.id for v in profile.variants}:
+                known = ", ".join(v.id for v in profile.variants)
+                raise ProfileError(f"profile {family} has no variant {variant!r}; known: {known}")
+            return profile, variant or None
+        return self._find_vehicle(name)
+
+    def _find_vehicle(self, name: str) -> tuple[core.Profile, str | None]:
+        """The exact name, else the longest known name that it begins with: lists add remarks behind the name."""
+        wanted = name.strip().lower()
+        best = ""
+        found: tuple[core.Profile, str | None] | None = None
+        broken: ProfileError | None = None
+        for profile_id in self.ids:
+            try:
+                profile = self.profile(profile_id)
+            except ProfileError as cause:  # somebody's unfinished profile must not stop the others
+                broken = cause
+                continue
+            for vehicle, variant in profile.vehicles.items():
+                if len(vehicle) > len(best) and _begins_with(wanted, vehicle):
+                    best, found = vehicle, (profile, variant)
+        if found is None and broken is not None:
+            raise broken
+        if found is None:
+            raise ProfileError(f"no profile or vehicle {name!r}; profiles: {', '.join(self.ids)}")
+        return found
+
+
+def _begins_with(text: str, word: str) -> bool:
+    return text == word or (text.startswith(word) and not text[len(word)].isalnum())
+
+
+def load_vectors(profile_id: str, folder: Path | None = None) -> list[dict[str, Any]]:
+    """The test vectors that ship with a profile; the form is that of `packbox decode` lines with `expected`."""
+    path = profiles_folder(folder) / profile_id / VECTORS_FILE
+    try:
+        vectors = json.loads(read_bytes(path))
+    except ValueError as cause:
+        raise ProfileError(f"{path}: not JSON: {cause}") from cause
+    if not isinstance(vectors, list) or not all(isinstance(v, dict) for v in vectors):
+        raise ProfileError(f"{path}: must be a list of objects")
+    return vectors

@@ -1,0 +1,274 @@
+"""`packbox doctor`: look at everything a box needs, say what is wrong and what to do about it.
+
+In:  settings, and a copy of the journal: the box may be running.
+Out: one line per check, OK, WARN or FAIL. FAIL means that history is not being kept or will not be believed.
+Changes nothing: makes no key, no journal, and never logs in at the broker under the box's name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from packbox.adapters.identity import read_key
+from packbox.adapters.journal import JOURNAL_FILE, open_copy
+from packbox.adapters.profile_dir import Catalogue
+from packbox.app.options import add_settings_options, settings_from
+from packbox.clock import SystemClock
+from packbox.core.record import SealedRow
+from packbox.ports import PackboxError
+from packbox.settings import Settings
+from packwire.errors import WireError
+from packwire.ids import box_id_of
+from packwire.seal import NO_PREVIOUS, digest, open_sealed
+
+DISK_FREE_WARN_BYTES: Final = 256 * 2**20  # the journal's own budget
+DISK_FREE_FAIL_BYTES: Final = 16 * 2**20  # a few days of driving
+OUTBOX_WARN_DAYS: Final = 7  # a car parked for a week is normal, one that drives should have met a network
+BROKER_WAIT_MAX_S: Final = 10.0
+NETWORK_DEVICES: Final = Path("/sys/class/net")
+DEVICE_UP: Final = 0x1  # IFF_UP, linux/if.h
+MS_PER_DAY: Final = 86_400_000
+KEEP_AND_ASK: Final = "keep a copy of the whole data folder and ask; the book will put these records into quarantine"
+
+
+class Verdict(StrEnum):
+    OK = "OK"
+    WARN = "WARN"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    check: str
+    verdict: Verdict
+    text: str
+    do: str | None = None  # what the person can do about it
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings_options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object per check")
+
+
+def main(args: argparse.Namespace) -> int:
+    worst = Verdict.OK
+    for finding in examine(lambda: settings_from(args)):
+        print(json.dumps(asdict(finding), ensure_ascii=False) if args.json else _line(finding), flush=True)
+        worst = Verdict.FAIL if Verdict.FAIL in (worst, finding.verdict) else worst
+    if worst is Verdict.FAIL:
+        print("packbox doctor: found a problem", file=sys.stderr)
+        return 1
+    return 0
+
+
+def examine(load: Callable[[], Settings]) -> Iterator[Finding]:
+    """All findings, in the order in which a person should mend them. Without settings nothing else can be judged."""
+    try:
+        settings = load()
+    except PackboxError as problem:
+        yield Finding("settings", Verdict.FAIL, str(problem), "mend the setting; docs/box.md explains each")
+        return
+    yield Finding("settings", Verdict.OK, "read and checked")
+    for name, check in CHECKS.items():
+        try:
+            yield from check(settings)
+        except PackboxError as problem:
+            yield Finding(name, Verdict.FAIL, str(problem))
+
+
+def _profile(settings: Settings) -> Iterator[Finding]:
+    if settings.profile is None:
+        yield Finding("profile", Verdict.FAIL, "none is set", "set profile; `packbox profiles list` names them")
+        return
+    profile, variant = Catalogue(settings.profiles_dir).find(settings.profile)
+    chosen = f"variant {variant}" if variant else "variant found by what the car shows"
+    yield Finding("profile", Verdict.OK, f"{profile.id}, {chosen}")
+
+
+def _key(settings: Settings) -> Iterator[Finding]:
+    if not settings.key_file.exists():
+        if (settings.data_dir / JOURNAL_FILE).exists():
+            yield Finding(
+                "key",
+                Verdict.FAIL,
+                f"{settings.key_file}: the key is gone, but its journal is here",
+                "bring back a copy of the key; with a new one this would be another box",
+            )
+        else:
+            yield Finding("key", Verdict.WARN, f"{settings.key_file}: not made yet", "it is made at the first start")
+        return
+    key = read_key(settings.key_file)
+    yield Finding("key", Verdict.OK, f"this is box {box_id_of(key.public_key)}")
+
+
+def _journal(settings: Settings) -> Iterator[Finding]:
+    path = settings.data_dir / JOURNAL_FILE
+    for damaged in sorted(settings.data_dir.glob("*.damaged-*.db")):
+        yield Finding(
+            "journal",
+            Verdict.WARN,
+            f"{damaged}: set aside because it was damaged",
+            "copy it to a sound disk (records may be rescued from it), then remove it here",
+        )
+    if not path.exists():
+        yield Finding("journal", Verdict.WARN, f"{path}: not begun yet", "it is begun at the first start")
+        return
+    with open_copy(path) as journal:
+        damage = journal.damage()
+        if damage is not None:
+            yield Finding(
+                "journal",
+                Verdict.FAIL,
+                f"{path}: damaged: {damage}",
+                "replace the card; the next start sets the file aside",
+            )
+            return
+        outbox = journal.outbox()
+        yield Finding("journal", Verdict.OK, f"store {journal.store}, {outbox.journal_bytes / 2**20:.1f} MB")
+        public_key = read_key(settings.key_file).public_key
+        yield _chain(journal.chain(), public_key)
+        yield _outbox(outbox.waiting, outbox.oldest_wall_ms, _clock_of(settings).now().wall_ms)
+
+
+def _chain(rows: Iterator[SealedRow], public_key: bytes) -> Finding:
+    """Every record again as the book will see it: signature, number, and the digest of the one before."""
+    seq, previous = 0, NO_PREVIOUS
+    for row in rows:
+        try:
+            envelope = open_sealed(row.sealed, public_key).envelope
+        except WireError as problem:
+            return Finding("chain", Verdict.FAIL, f"record {row.seq}: {problem}", KEEP_AND_ASK)
+        if (envelope.seq, row.seq, envelope.previous) != (seq + 1, seq + 1, previous):
+            return Finding("chain", Verdict.FAIL, f"record {row.seq} does not follow record {seq}", KEEP_AND_ASK)
+        seq, previous = envelope.seq, digest(row.sealed)
+    return Finding("chain", Verdict.OK, f"{seq} records, each signed and following the one before")
+
+
+def _outbox(waiting: int, oldest_wall_ms: int | None, now_wall_ms: int | None) -> Finding:
+    if oldest_wall_ms is None or now_wall_ms is None:
+        age = ""
+    else:
+        days = (now_wall_ms - oldest_wall_ms) / MS_PER_DAY
+        age = f", the oldest for {days:.1f} days"
+        if days > OUTBOX_WARN_DAYS:
+            return Finding(
+                "outbox", Verdict.WARN, f"{waiting} records wait for the book{age}", "look at the broker line below"
+            )
+    return Finding("outbox", Verdict.OK, f"{waiting} records wait for the book{age}" if waiting else "the book has all")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    folder = next(place for place in (settings.data_dir, *settings.data_dir.parents) if place.exists())
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 2**20:.0f} MB free at {folder}"
+    if free < DISK_FREE_FAIL_BYTES:
+        yield Finding("disk", Verdict.FAIL, text, "make room: what happens now is soon no longer recorded")
+    elif free < DISK_FREE_WARN_BYTES:
+        yield Finding("disk", Verdict.WARN, text, "make room for the journal")
+    else:
+        yield Finding("disk", Verdict.OK, text)
+
+
+def _clock(settings: Settings) -> Iterator[Finding]:
+    if _clock_of(settings).now().wall_ms is None:
+        yield Finding(
+            "clock",
+            Verdict.WARN,
+            "not synchronized since boot: records get their date later",
+            "let the box reach a time server, or set clock_trusted if it has a battery-backed clock",
+        )
+    else:
+        yield Finding("clock", Verdict.OK, f"known (clock_trusted = {settings.clock_trusted})")
+
+
+def _clock_of(settings: Settings) -> SystemClock:
+    return SystemClock(settings.clock_trusted)
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    """As far as a handshake: logging in would throw the running box off the broker, as both have one name."""
+    broker = settings.broker
+    if broker.host is None:
+        yield Finding("broker", Verdict.WARN, "none is set: records stay on this box", "set broker.host")
+        return
+    where = f"{broker.host}:{broker.port}"
+    try:
+        with closing(socket.create_connection((broker.host, broker.port), timeout=BROKER_WAIT_MAX_S)) as plain:
+            if broker.tls:
+                context = ssl.create_default_context(cafile=broker.ca_file)
+                if broker.cert_file is not None:
+                    context.load_cert_chain(broker.cert_file, broker.key_file)
+                with closing(context.wrap_socket(plain, server_hostname=broker.host)):
+                    pass
+    except ssl.SSLError as problem:
+        yield Finding(
+            "broker", Verdict.FAIL, f"{where}: no trust: {problem}", "look at ca_file, cert_file and the clock"
+        )
+    except OSError as problem:
+        yield Finding(
+            "broker",
+            Verdict.WARN,
+            f"{where}: cannot be reached: {problem}",
+            "records wait here until it can be; look at the network and at broker.host",
+        )
+    else:
+        yield Finding("broker", Verdict.OK, f"{where} answers")
+
+
+def _bus(settings: Settings) -> Iterator[Finding]:
+    kind, _, rest = settings.source.partition(":")
+    if kind == "log" and not Path(rest).is_file():
+        yield Finding("bus", Verdict.FAIL, f"{rest}: there is no such log", "look at the setting source")
+    elif kind == "socketcan":
+        yield from (_interface(name) for name in rest.split(","))
+    else:
+        yield Finding("bus", Verdict.OK, f"{settings.source} (not looked into)")
+
+
+def _interface(name: str) -> Finding:
+    device = NETWORK_DEVICES / name
+    try:
+        up = int((device / "flags").read_text(), 16) & DEVICE_UP
+        errors, frames = (int((device / "statistics" / item).read_text()) for item in ("rx_errors", "rx_packets"))
+    except OSError:
+        return Finding(
+            "bus",
+            Verdict.FAIL,
+            f"{name}: there is no such interface",
+            "look at the HAT, its overlay and setting source",
+        )
+    if not up:
+        return Finding(
+            "bus", Verdict.FAIL, f"{name}: is down", f"install systemd/80-can.network, or: ip link set {name} up"
+        )
+    text = f"{name}: up, {frames} frames and {errors} errors since boot"
+    if errors and not frames:
+        return Finding("bus", Verdict.WARN, text, "errors and no frames: wrong bit rate or a swapped pair of wires")
+    return Finding("bus", Verdict.OK, text)
+
+
+CHECKS: Final[Mapping[str, Callable[[Settings], Iterator[Finding]]]] = {
+    "profile": _profile,
+    "key": _key,
+    "journal": _journal,
+    "disk": _disk,
+    "clock": _clock,
+    "broker": _broker,
+    "bus": _bus,
+}
+
+
+def _line(finding: Finding) -> str:
+    advice = f"\n      -> {finding.do}" if finding.do and finding.verdict is not Verdict.OK else ""
+    return f"{finding.verdict:<5} {finding.check}: {finding.text}{advice}"

@@ -1,0 +1,82 @@
+"""What the box knows of itself, gathered from where each figure lives.
+
+Called from the loop (heartbeat) and from the journal's thread (daily record): it only reads plain values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from packbox.adapters.machine import cpu_temp_degc, disk_free_bytes
+from packbox.app.carry import LinkReport
+from packbox.app.inbox import Inbox
+from packbox.app.mind import Mind
+from packbox.core.outcome import BoxHealth
+from packbox.core.stamp import NS_PER_S, Stamp
+from packbox.core.summary import message_of
+from packbox.ports import Clock, FrameSource
+from packwire import __version__
+from packwire.messages import Health
+
+
+class Counts(Protocol):
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def error_frames(self) -> int: ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A live source: it knows what it lost before we saw it."""
+
+    @property
+    def counts(self) -> Counts: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """All the places to look at. `link` None: there is no broker to talk to. Counts are since this start."""
+
+    data_dir: Path
+    clock: Clock
+    began: Stamp
+    source: FrameSource
+    inbox: Inbox
+    mind: Mind
+    link: LinkReport | None
+
+    def at(self, stamp: Stamp) -> BoxHealth:
+        """As a record: `stamp` is on the source's timeline, ages are by the box's own clock."""
+        now = self.clock.now()
+        lost = self.source.counts if isinstance(self.source, Counting) else None
+        outbox = self.mind.outbox
+        return BoxHealth(
+            stamp,
+            uptime_s=(now.mono_ns - self.began.mono_ns) / NS_PER_S,
+            frames=self.mind.frames,
+            frames_bad=self.mind.frames_bad,
+            frames_unknown=self.mind.frames_unknown,
+            frames_dropped=self.inbox.dropped_frames + (lost.dropped if lost else 0),
+            bus_errors=lost.error_frames if lost else 0,
+            outbox_waiting=outbox.waiting,
+            oldest_waiting_s=_age_s(outbox.oldest_wall_ms, stamp.wall_ms),
+            journal_bytes=outbox.journal_bytes,
+            disk_free_bytes=disk_free_bytes(self.data_dir),
+            clock="unset" if now.wall_ms is None else "set",
+            uplink_bytes=self.link.sent_bytes if self.link else 0,
+            uplink_refused=self.link.delivery.counts.refused_publishes if self.link else 0,
+            cpu_temp_degc=cpu_temp_degc(),
+            software=__version__,
+        )
+
+    def heartbeat(self) -> Health:
+        message = message_of(self.at(self.clock.now()), b"")
+        assert isinstance(message, Health)
+        return message
+
+
+def _age_s(since_ms: int | None, now_ms: int | None) -> float | None:
+    return None if since_ms is None or now_ms is None else max(0.0, (now_ms - since_ms) / 1000)

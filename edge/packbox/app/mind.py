@@ -1,0 +1,166 @@
+"""The thinking part of the box as plain calls, for one worker thread: fold inputs, seal what comes out, commit.
+
+In:  frame batches and ticks.
+Out: records in the journal, together with the state that a restart continues from.
+Outcomes stay unsealed until their commit succeeds: while the journal cannot be written they wait here, and what must go
+because there are too many leaves no hole in the chain, only a count in a `data_lost` event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from packbox.adapters import snapshot
+from packbox.core import box
+from packbox.core.frames import FrameBatch
+from packbox.core.outcome import BoxHealth, EventName, EventSeen, Introduced, Outcome, SessionClosed, UsageDue
+from packbox.core.record import StoreId
+from packbox.core.signals import Refused
+from packbox.core.stamp import NS_PER_MS, Stamp, Tick
+from packbox.core.summary import seal_outcomes
+from packbox.ports import Journal, Signer
+
+PENDING_MAX: Final = 2000  # about a year of driving without a writable journal, some megabytes
+
+
+class Bookmark(msgspec.Struct, frozen=True, array_like=True):
+    """How far the source was folded, saved with the state: what a log or a simulated car goes on from."""
+
+    source: str = ""
+    frames: int = 0
+    wall_ms: int | None = None
+    finished: bool = False  # it ended, and what was open is closed
+
+
+class Saved(msgspec.Struct, frozen=True, array_like=True):
+    """What lies in the journal as state."""
+
+    bookmark: Bookmark
+    state: bytes
+
+
+class Mind:
+    """First `open`, then `begin`, then the rest in any order."""
+
+    def __init__(self, plan: box.BoxPlan, journal: Journal, signer: Signer) -> None:
+        self.bookmark = Bookmark()
+        self.pending: list[Outcome] = []
+        self.lost = 0  # outcomes that did not fit while the journal could not be written
+        self.frames = 0  # folded since this start
+        self._refused_before = Refused()
+        self._plan = plan
+        self._journal = journal
+        self._signer = signer
+        self._health: Callable[[Stamp], BoxHealth]
+        self._begun_after: str | None = None
+
+    def open(self) -> None:
+        """Go on from the checkpoint. Raises JournalError, or SnapshotError for a state of newer software."""
+        checkpoint = self._journal.open()
+        self._head = checkpoint.head
+        self.outbox = self._journal.outbox()
+        self._begun_after = checkpoint.begun_after
+        if checkpoint.state is None:
+            self._state = box.start(self._plan)
+            return
+        saved = msgspec.msgpack.decode(checkpoint.state, type=Saved)
+        self.bookmark = saved.bookmark
+        self._state = snapshot.load(saved.state, box.BoxState)
+        self._refused_before = self._state.refused
+
+    def begin(self, source: str, health: Callable[[Stamp], BoxHealth]) -> None:
+        """Inputs come from this source; one that is not last time's was not folded yet.
+
+        `health`: what the box knows of itself at a moment of the source's timeline; asked when usage is said.
+        """
+        self._health = health
+        if self.bookmark.source != source:
+            self.bookmark = Bookmark(source)
+
+    @property
+    def frames_bad(self) -> int:
+        """Since this start: checksum or length wrong."""
+        now, before = self._state.refused, self._refused_before
+        return now.bad_checksum + now.wrong_length - before.bad_checksum - before.wrong_length
+
+    @property
+    def frames_unknown(self) -> int:
+        """Since this start: not in the profile."""
+        return self._state.refused.unknown_frames - self._refused_before.unknown_frames
+
+    @property
+    def newest_seq(self) -> int:
+        """Of the records on disk."""
+        return self._head.next_seq - 1
+
+    @property
+    def store(self) -> StoreId:
+        return self._head.store
+
+    def fold(self, items: Sequence[FrameBatch | Tick]) -> None:
+        for item in items:
+            self._state, outcomes = box.advance(self._plan, self._state, item)
+            self.bookmark = _moved(self.bookmark, item)
+            if isinstance(item, FrameBatch):
+                self.frames += len(item)
+            self._keep(outcomes)
+
+    def finish(self) -> None:
+        """The source has ended: close what is open. Once: a log that is replayed again has nothing to add."""
+        if self.bookmark.finished:
+            return
+        self._state, outcomes = box.finish(self._plan, self._state)
+        self.bookmark = msgspec.structs.replace(self.bookmark, finished=True)
+        self._keep(outcomes)
+
+    def commit(self) -> int:
+        """Seal and save; returns how many records that made. Raises JournalError: then everything is still pending."""
+        outcomes = [*self.pending, *self._told_losses()]
+        head, rows = seal_outcomes(outcomes, self._head, self._signer.sign, self._signer.public_key)
+        saved = Saved(self.bookmark, snapshot.dump(self._state))
+        self._journal.commit(msgspec.msgpack.encode(saved), rows)
+        self._head = head
+        self.pending.clear()
+        self.lost = 0
+        self.outbox = self._journal.outbox()
+        return len(rows)
+
+    def _keep(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self.pending.append(outcome)
+            if isinstance(outcome, Introduced) and self._begun_after is not None:
+                # After the hello: the book knows our key only from there on.
+                self.pending.append(EventSeen(outcome.stamp, EventName.STORE_BEGUN, text=self._begun_after))
+                self._begun_after = None
+            if isinstance(outcome, UsageDue):
+                self.pending.append(self._health(outcome.stamp))
+        while len(self.pending) > PENDING_MAX:
+            self.pending.pop(_least_missed(self.pending))
+            self.lost += 1
+
+    def _told_losses(self) -> list[EventSeen]:
+        if not self.lost:
+            return []
+        text = f"{self.lost} summaries did not fit into memory while the journal could not be written"
+        return [EventSeen(self.pending[-1].stamp, EventName.DATA_LOST, text=text)]
+
+
+def _least_missed(outcomes: Sequence[Outcome]) -> int:
+    """The oldest that a later one of its kind makes good; only then a session, and never who we are."""
+    for dear in ((SessionClosed, Introduced), (Introduced,)):
+        found = next((k for k, outcome in enumerate(outcomes) if not isinstance(outcome, dear)), None)
+        if found is not None:
+            return found
+    return 0
+
+
+def _moved(bookmark: Bookmark, item: FrameBatch | Tick) -> Bookmark:
+    if isinstance(item, Tick):
+        return Bookmark(bookmark.source, bookmark.frames, item.stamp.wall_ms)
+    wall_ms = bookmark.wall_ms
+    if len(item) and item.wall_offset_ms is not None:
+        wall_ms = int(item.mono_ns[-1]) // NS_PER_MS + item.wall_offset_ms
+    return Bookmark(bookmark.source, bookmark.frames + len(item), wall_ms)

@@ -1,0 +1,225 @@
+"""`packbox run`: the box. Puts the parts together and keeps three tasks going: listen, think, carry.
+
+Listening never stops for the others: a journal that cannot be written and a broker out of reach are waited for.
+SIGTERM and SIGINT save and leave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Never, TypeVar
+
+from packbox.adapters.herald import Herald, herald_from
+from packbox.adapters.identity import FileKey, KeyFileError, make_key, read_key
+from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
+from packbox.adapters.profile_dir import Catalogue
+from packbox.app.carry import Offload, carry, new_report
+from packbox.app.health import Gauge
+from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
+from packbox.app.listen import Listener
+from packbox.app.logging_setup import set_up_logging
+from packbox.app.mind import Mind
+from packbox.app.options import add_settings_options, settings_from
+from packbox.app.sources import FORMS, open_source
+from packbox.app.think import Thinker
+from packbox.clock import SystemClock
+from packbox.core.box import BoxPlan
+from packbox.core.decode import Decoder
+from packbox.core.profile import Profile
+from packbox.core.record import BatteryId, BoxId
+from packbox.ports import Journal, PackboxError, SettingsError, Uplink
+from packbox.settings import BrokerSettings, Settings
+from packwire import __version__
+from packwire.ids import box_id_of
+from packwire.seal import digest
+
+log = logging.getLogger(__name__)
+
+STUCK_S: Final = 120.0  # --until-sent: a broker that restarts and a back-off that grew are over by then
+LOOK_EVERY_S: Final = 0.2
+GOODBYE_S: Final = 3.0
+
+T = TypeVar("T")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings_options(parser)
+    parser.add_argument("--source", metavar="SOURCE", help=f"where frames come from: {FORMS} (setting source)")
+    parser.add_argument("--profile", metavar="NAME", help="vehicle profile (setting profile)")
+    parser.add_argument(
+        "--speed", type=_speed, default=1.0, metavar="FACTOR", help="pace of a log: times faster than recorded, or max"
+    )
+    parser.add_argument(
+        "--until-sent", action="store_true", help="when the source ends, stay until the book holds every record"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    code = 0
+    try:
+        settings = settings_from(args)
+        set_up_logging(settings.log_level, under_systemd="JOURNAL_STREAM" in os.environ)
+        code = asyncio.run(_run(settings, args.speed, args.until_sent, herald_from(os.environ)))
+    except* SettingsError as problems:
+        code = _said(problems, 2)
+    except* PackboxError as problems:
+        code = _said(problems, 1)
+    return code
+
+
+def _said(problems: BaseExceptionGroup[PackboxError], code: int) -> int:
+    for problem in problems.exceptions:
+        print(f"packbox run: {problem}", file=sys.stderr)
+    return code
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    factor = float(text)
+    if not 0 < factor < float("inf"):
+        raise ValueError
+    return factor
+
+
+async def _run(settings: Settings, speed: float | None, until_sent: bool, herald: Herald) -> int:
+    if until_sent and settings.broker.host is None:
+        raise SettingsError("--until-sent needs somebody to send to: set broker.host")
+    clock = SystemClock(settings.clock_trusted)
+    began = clock.now()
+    key = _key(settings)
+    box = BoxId(box_id_of(key.public_key))
+    profile, variant = _profile(settings)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    journal = SqliteJournal(settings.data_dir / JOURNAL_FILE, box, digest, clock)
+    mind = Mind(_plan(settings, Decoder(profile, variant), box), journal, key)
+    with ThreadPoolExecutor(1, "journal") as thread:
+        offload = _offload_to(thread)
+        await offload(mind.open)
+        try:
+            source = open_source(settings.source, mind.bookmark, clock, profile, speed)
+            inbox = Inbox(may_wait=not source.live, room_frames=ROOM_FRAMES if source.live else RECORDING_ROOM_FRAMES)
+            link = new_report(mind.store) if settings.broker.host is not None else None
+            gauge = Gauge(settings.data_dir, clock, began, source.frames, inbox, mind, link)
+            mind.begin(source.name, gauge.at)
+            committed = asyncio.Event()
+            thinker = Thinker(mind, inbox, offload, committed, herald, settings.commit_every_s)
+            log.info("box %s listens to %s", box, settings.source, extra={"PROFILE": profile.id, "STORE": mind.store})
+            herald.ready()
+            async with asyncio.TaskGroup() as tasks:
+                listening = tasks.create_task(Listener(source.frames, inbox, clock).run(), name="listen")
+                stopping = tasks.create_task(_cancel_on(stop, listening), name="stop")
+                carrying = None
+                if link is not None:
+                    carrying = tasks.create_task(
+                        carry(
+                            journal,
+                            _uplinks(settings.broker, box),
+                            link,
+                            newest_seq=lambda: mind.newest_seq,
+                            health=gauge.heartbeat,
+                            committed=committed,
+                            offload=offload,
+                        ),
+                        name="carry",
+                    )
+                await tasks.create_task(thinker.run(lambda: not stop.is_set()), name="think")
+                sent = not until_sent or stop.is_set() or await _sent(journal, offload, stop)
+                herald.leaving()
+                stopping.cancel()
+                if carrying is not None:
+                    await _leave(carrying)
+        finally:
+            await offload(journal.close)
+    log.info("box %s leaves", box, extra={"FRAMES": mind.frames, "RECORDS": mind.newest_seq})
+    return 0 if sent else 1
+
+
+def _key(settings: Settings) -> FileKey:
+    """Read, or made at the very first start. A key that is gone while its journal is here is not made anew."""
+    if settings.key_file.exists():
+        return read_key(settings.key_file)
+    journal = settings.data_dir / JOURNAL_FILE
+    if journal.exists():
+        raise KeyFileError(
+            f"{settings.key_file}: the key is gone, but its journal is here ({journal}). Bring back a copy of the key; "
+            "to begin as a new box, move the journal away"
+        )
+    key = make_key(settings.key_file)
+    log.info("first start: made the key of box %s", box_id_of(key.public_key))
+    return key
+
+
+def _profile(settings: Settings) -> tuple[Profile, str | None]:
+    if settings.profile is None:
+        raise SettingsError("profile: none is set; `packbox profiles list` names them")
+    return Catalogue(settings.profiles_dir).find(settings.profile)
+
+
+def _plan(settings: Settings, decoder: Decoder, box: BoxId) -> BoxPlan:
+    battery, source = (settings.battery, "configured") if settings.battery else (f"prov-{box}-1", "provisional")
+    return BoxPlan(decoder, box, BatteryId(battery), source, f"packbox {__version__}", settings.vehicle)
+
+
+def _uplinks(broker: BrokerSettings, box: BoxId) -> Callable[[], AbstractAsyncContextManager[Uplink]]:
+    from packbox.adapters.uplink import MqttUplink, TlsFiles, UplinkSettings
+
+    assert broker.host is not None
+    settings = UplinkSettings(
+        broker.host,
+        broker.port,
+        broker.protocol,
+        TlsFiles(broker.ca_file, broker.cert_file, broker.key_file) if broker.tls else None,
+        broker.user,
+        broker.password.get_secret_value() if broker.password is not None else None,
+        broker.keep_alive_s,
+    )
+    return lambda: MqttUplink(settings, box)
+
+
+def _offload_to(thread: ThreadPoolExecutor) -> Offload:
+    def offload(work: Callable[[], T], /) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(thread, work)
+
+    return offload
+
+
+async def _cancel_on(stop: asyncio.Event, listening: asyncio.Task[None]) -> None:
+    await stop.wait()
+    log.info("asked to leave: saving")
+    listening.cancel()
+
+
+async def _sent(journal: Journal, offload: Offload, stop: asyncio.Event) -> bool:
+    """Whether the book holds every record. Gives up when asked to leave, or when nothing moves any more."""
+    loop = asyncio.get_running_loop()
+    waiting = (await offload(journal.outbox)).waiting
+    moved_s = loop.time()
+    while waiting and not stop.is_set():
+        if loop.time() - moved_s > STUCK_S:
+            log.error("%d records still wait: the book has not taken one for %.0f s", waiting, STUCK_S)
+            return False
+        await asyncio.sleep(LOOK_EVERY_S)
+        before, waiting = waiting, (await offload(journal.outbox)).waiting
+        if waiting < before:
+            moved_s = loop.time()
+    return not waiting or stop.is_set()
+
+
+async def _leave(carrying: asyncio.Task[Never]) -> None:
+    """Let it say goodbye to the broker, but not for long: a dead link must not hold up a shutdown."""
+    carrying.cancel()
+    _, still = await asyncio.wait({carrying}, timeout=GOODBYE_S)
+    for task in still:
+        task.cancel()

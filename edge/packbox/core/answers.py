@@ -1,0 +1,162 @@
+"""Read the fields of one diagnostic answer.
+
+In:  a `Poll` and the bytes of an answer to it, whole or a window of it.
+Out: a list of `Reading`, in the order of the layout: None where the car says "not available", nothing beyond the bytes.
+Any bytes are read without an exception: what does not fit is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from packbox.core.profile import AnswerField, AnswerLayout, AnswerRows, Poll, QuantityUse, RowDigest
+
+Value: TypeAlias = float | int | bool | str | list[str] | None
+
+NUMBER_BYTES: Final[Mapping[str, int]] = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "s8": 1, "s16": 2, "s32": 4}
+KINDS: Final = (*NUMBER_BYTES, "ascii", "hex", "dtcs")
+DIGESTS: Final = ("count", "sum", "min", "max", "mean")
+
+DTC_SYSTEMS: Final = "PCBU"  # powertrain, chassis, body, network: top two bits of a code (SAE J2012)
+DTC_BYTES: Final = 4
+PADDING: Final = bytes((0x00, 0x1B, 0xFF, 0x20))  # what Nissan fills text with
+# VINs and chassis numbers, part and serial numbers: short text
+TEXT_MAX_BYTES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One signal as a frame or an answer states it. None = the car says "not available" or nothing believable."""
+
+    name: str
+    unit: str
+    value: Value
+    uses: tuple[QuantityUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The bytes of an answer that are known: `data` begins at `offset`, counted after the echoed request."""
+
+    offset: int
+    data: bytes
+
+    def take(self, at: int, length: int) -> bytes | None:
+        begin = at - self.offset
+        if begin < 0 or begin + length > len(self.data):
+            return None
+        return self.data[begin : begin + length]
+
+    def rest(self, at: int) -> bytes | None:
+        begin = at - self.offset
+        return self.data[begin:] if 0 <= begin < len(self.data) else None
+
+
+def matching(polls: Sequence[Poll], rx_key: int, answer: bytes) -> Poll | None:
+    """The poll that this answer belongs to, by what it echoes."""
+    return next((p for p in polls if p.rx_key == rx_key and answer.startswith(p.head)), None)
+
+
+def layout_for(poll: Poll, length: int | None) -> AnswerLayout | None:
+    """The layout of an answer of this whole length. With the length unknown, only a single layout can be the one."""
+    if length is None:
+        return poll.layouts[0] if len(poll.layouts) == 1 else None
+    return next((a for a in poll.layouts if not a.lengths or length in a.lengths), None)
+
+
+def read(layout: AnswerLayout, window: Window, each_row: bool = True) -> list[Reading]:
+    """All readings of an answer; without `each_row` only the digests of its rows, which is all that a stream needs."""
+    readings: list[Reading] = []
+    for field in layout.fields:
+        readings += _read_field(field, window)
+    for rows in layout.rows:
+        values = _row_values(rows, window)
+        if each_row:
+            readings += [Reading(rows.name.format(n=n), rows.unit, value) for n, value in enumerate(values, 1)]
+        if values:
+            readings += [_digest(digest, rows, values) for digest in rows.digests]
+    return readings
+
+
+def _read_field(field: AnswerField, window: Window) -> list[Reading]:
+    if field.kind == "dtcs":
+        return _trouble_codes(window)
+    if field.kind in ("ascii", "hex"):
+        data = window.rest(field.at) if field.length is None else window.take(field.at, field.length)
+        if data is None:
+            return []
+        return [Reading(field.name, field.unit, text(data) if field.kind == "ascii" else data.hex().upper())]
+    raw = _number(window, field.kind, field.at)
+    if raw is None:
+        return []
+    value = None if raw in field.void else raw * field.factor + field.offset
+    return [Reading(field.name, field.unit, value, field.uses)]
+
+
+def _number(window: Window, kind: str, at: int) -> int | None:
+    data = window.take(at, NUMBER_BYTES[kind])
+    return None if data is None else int.from_bytes(data, "big", signed=kind.startswith("s"))
+
+
+def _row_values(rows: AnswerRows, window: Window) -> list[float | None]:
+    """The rows that the bytes hold, from the first on: a shorter answer has fewer. None where a row is void."""
+    values: list[float | None] = []
+    for n in range(rows.count):
+        raw = _number(window, rows.kind, rows.at + n * rows.step)
+        if raw is None:
+            break
+        values.append(None if _row_is_void(rows, window, n, raw) else raw * rows.factor + rows.offset)
+    return values
+
+
+def _row_is_void(rows: AnswerRows, window: Window, n: int, raw: int) -> bool:
+    if raw in rows.void or (rows.void_from is not None and raw >= rows.void_from):
+        return True
+    if rows.guard is None:
+        return False
+    at, kind, void = rows.guard
+    return _number(window, kind, at + n * rows.step) == void
+
+
+def _digest(digest: RowDigest, rows: AnswerRows, row_values: Sequence[float | None]) -> Reading:
+    values = [value for value in row_values if value is not None]
+    return Reading(digest.name, digest.unit, _figure(digest.what, values, rows.count), digest.uses)
+
+
+def _figure(what: str, values: Sequence[float], rows: int) -> float | None:
+    if what == "count":
+        return len(values)
+    if what == "sum":
+        return sum(values) if len(values) == rows else None  # a sum over some of the cells is not the pack
+    if not values:
+        return None
+    return {"min": min(values), "max": max(values), "mean": sum(values) / len(values)}[what]
+
+
+def _trouble_codes(window: Window) -> list[Reading]:
+    """Answer to 19 02: a status mask, then code (three bytes) and status (one) each."""
+    data = window.rest(0)
+    if data is None or window.offset:
+        return []
+    entries = [data[k : k + DTC_BYTES] for k in range(1, len(data) - DTC_BYTES + 1, DTC_BYTES)]
+    return [
+        Reading("dtc_count", "", len(entries)),
+        Reading("dtcs", "", [trouble_code(e) for e in entries]),
+        Reading("dtc_status", "hex", [f"{e[3]:02X}" for e in entries]),
+    ]
+
+
+def trouble_code(entry: bytes) -> str:
+    """`U1000` of D0 00 00; the third byte (failure type) is shown only where the ECU uses it."""
+    code = f"{DTC_SYSTEMS[entry[0] >> 6]}{entry[0] >> 4 & 0x3:X}{entry[0] & 0xF:X}{entry[1]:02X}"
+    return code if entry[2] == 0 else f"{code}-{entry[2]:02X}"
+
+
+def text(data: bytes) -> str | None:
+    """Printable text without its padding, or None when there is none."""
+    trimmed = data[:TEXT_MAX_BYTES].strip(PADDING)
+    if not trimmed or any(not 0x20 <= byte < 0x7F for byte in trimmed):
+        return None
+    return trimmed.decode("ascii")

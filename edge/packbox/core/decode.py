@@ -1,0 +1,617 @@
+"""Frames in columns to quantities in columns: the hot part of the box.
+
+In:  `DecodeState` and a `FrameBatch` of one boot.
+Out: the next state and `Decoded`: valid values only, in the order of the frames, and counts of everything refused.
+Refuses: frames of wrong length, with a bad checksum or a counter that stands still; values that the car calls void, or
+that lie outside the quantity's range or are impossible for the pack.
+
+Nothing is added up over frames, so the result is the same however frames are cut into batches.
+
+Several sources of one quantity stand in an order: `prefer`, then name, then bus number. A source speaks only while no
+better one has spoken within that one's `hold_ms`. So a poll never disturbs a broadcast, and takes over when it is gone.
+
+Evidence of the variant is counted until it suffices; from the frame that completes it on, the variant holds. Before
+that only what all variants agree on is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from packbox.core.answers import Reading, Window, layout_for, matching, read
+from packbox.core.frames import ERROR, EXTENDED, REMOTE, BoolArray, FloatArray, FrameBatch, IntArray
+from packbox.core.integrity import CHECKS, moving
+from packbox.core.isotp import Line, hear_answer, hear_request
+from packbox.core.layout import Column, Words, column, selector_names, words
+from packbox.core.packs import Chemistry, PackFacts
+from packbox.core.profile import (
+    EXTENDED_BIT,
+    AnswerShape,
+    Evidence,
+    Message,
+    Poll,
+    Profile,
+    QuantityUse,
+    ValueRange,
+    Variant,
+    agreed_messages,
+    sent_by_all,
+)
+from packbox.core.quantities import QUANTITIES
+from packbox.core.signals import Decoded, Refused, Signal
+from packbox.core.stamp import NS_PER_MS, BootId
+
+# A lithium cell outside this is a wrong value, not a cell (facts/vehicles.md 2, rule 4). LTO has other voltages.
+CELL_LOW_V: Final = 2.0
+CELL_HIGH_V: Final = 4.35
+CELL_QUANTITIES: Final = ("cell_voltage_min_v", "cell_voltage_max_v")
+
+ELEVEN_BIT_IDS: Final = 1 << 11
+UNKNOWN_SLOT: Final = 0
+BUS_SHIFT: Final = 32
+NEVER_NS: Final = -(1 << 61)  # far enough back, and differences to it still fit int64
+
+
+Order: TypeAlias = tuple[int, str, int]  # prefer, source, bus: the lowest speaks
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A source of a quantity on one bus, and when it last had a valid value."""
+
+    prefer: int
+    source: str
+    bus: int
+    hold_ms: int
+    mono_ns: int
+
+    @property
+    def order(self) -> Order:
+        return self.prefer, self.source, self.bus
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeState:
+    """All that the decoder remembers. Plain values: it is saved with the sessions and survives a restart."""
+
+    profile_digest: str
+    boot: str = ""
+    evidence: tuple[int, ...] = ()  # how often each piece was seen, not counted past what it needs
+    counters: dict[int, tuple[int, int]] = field(default_factory=dict)  # bus, key -> (counter, mono_ns)
+    lines: dict[int, Line] = field(default_factory=dict)  # bus, answer key -> reassembly
+    heard: dict[str, tuple[Voice, ...]] = field(default_factory=dict)  # quantity -> its sources so far
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A whole answer at the frame that completed it."""
+
+    index: int
+    bus: int
+    poll: Poll
+    readings: tuple[Reading, ...]
+    length: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Series:
+    """One source's valid values within one batch; `index` is the frame's place in the batch."""
+
+    use: QuantityUse
+    bus: int
+    index: IntArray
+    value: FloatArray
+
+    @property
+    def order(self) -> Order:
+        return self.use.prefer, self.use.source, self.bus
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """The frames of one id on one bus: `index` rising, with their words."""
+
+    bus: int
+    slot: int
+    index: IntArray
+    frames: Words
+    length: npt.NDArray[np.uint8]
+
+    def pick(self, which: slice | BoolArray) -> _Group:
+        return _Group(self.bus, self.slot, self.index[which], self.frames.pick(which), self.length[which])
+
+
+class _Tally:
+    """Counts refusals while a batch is worked on; becomes a `Refused` at the end."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def add(self, reason: str, count: int) -> None:
+        if count:
+            self.counts[reason] = self.counts.get(reason, 0) + count
+
+    def refused(self) -> Refused:
+        return Refused(**self.counts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MessagePlan:
+    """A `Message` made ready: its columns by name, and which of them a stream needs."""
+
+    message: Message
+    columns: Mapping[str, Column]
+    used: tuple[Column, ...]  # those that feed a quantity
+    selectors: tuple[str, ...]
+
+    def selector_values(self, frames: Words) -> dict[str, IntArray]:
+        return {name: self.columns[name].raw(frames) for name in self.selectors}
+
+
+def plan(message: Message) -> MessagePlan:
+    columns = {s.name: column(s) for s in message.signals}
+    used = tuple(columns[s.name] for s in message.signals if s.uses)
+    return MessagePlan(message, columns, used, selector_names(message.signals))
+
+
+Plans: TypeAlias = Mapping[int, MessagePlan]  # message key -> plan
+
+
+class Decoder:
+    """Reads one family of cars. Immutable: what it learns is in the state that it returns."""
+
+    def __init__(self, profile: Profile, variant: str | None = None) -> None:
+        self.profile: Final = profile
+        self._fixed: Final = None if variant is None else profile.variant(variant)
+        agreed = agreed_messages(profile.variants)
+        # An id that only some variants send may mean something else in the others: it waits for the variant.
+        everywhere = sent_by_all(profile.variants)
+        self._common: Final[Plans] = {m.key: plan(m) for m in agreed if m.key in everywhere}
+        self._plans: Final[Mapping[str, Plans]] = {v.id: {m.key: plan(m) for m in v.messages} for v in profile.variants}
+        self._requests: Final = {p.tx_key: p.rx_key for p in profile.polls}
+        self._answers: Final = {p.rx_key for p in profile.polls}
+        self._keys: Final = (-1, *sorted({m.key for m in agreed} | self._requests.keys() | self._answers))
+        self._slots: Final = {key: slot for slot, key in enumerate(self._keys) if slot}
+        self._eleven_bit: Final = np.zeros(ELEVEN_BIT_IDS, np.uint16)
+        for key, slot in self._slots.items():
+            if key < ELEVEN_BIT_IDS:
+                self._eleven_bit[key] = slot
+        self._long_keys: Final = np.array([k for k in self._keys if k >= ELEVEN_BIT_IDS], np.int64)
+        self._raw_ids: Final = frozenset(k & ~EXTENDED_BIT for k in self._slots)
+
+    # -- what others ask ---------------------------------------------------------------------------------------------
+
+    def start(self) -> DecodeState:
+        return DecodeState(self.profile.digest, evidence=(0,) * len(self.profile.evidence))
+
+    def knows(self, can_id: int) -> bool:
+        return can_id & ~EXTENDED_BIT in self._raw_ids
+
+    def variant(self, state: DecodeState) -> str | None:
+        chosen = self._chosen(state.evidence)
+        return None if chosen is None else chosen.id
+
+    def pack(self, state: DecodeState) -> PackFacts | None:
+        chosen = self._chosen(state.evidence)
+        return None if chosen is None else self.profile.pack(chosen.pack)
+
+    def decode(self, state: DecodeState, batch: FrameBatch) -> tuple[DecodeState, Decoded]:
+        """Decode the next frames. A state of another profile version or boot is brought up to date first."""
+        state = self._current(state, batch.boot)
+        tally = _Tally()
+        groups = self._groups(batch, tally)
+        lines, answered = self._listen(state, batch, groups, tally)
+        counts, cuts = self._weigh(state, groups, answered)
+        series: list[_Series] = []
+        counters = dict(state.counters)
+        bounds = [0, *sorted(cuts), len(batch)]
+        seen = state.evidence
+        for begin, end in pairwise(bounds):
+            seen = cuts.get(begin, seen)
+            if begin < end:
+                part = [_between(group, begin, end) for group in groups]
+                series += self._broadcast(part, seen, batch.mono_ns, counters, tally)
+                series += self._polled([a for a in answered if begin <= a.index < end], seen, tally)
+        signals, heard = _speak(series, batch.mono_ns, state.heard)
+        done = replace(state, evidence=counts, counters=counters, lines=lines, heard=heard)
+        return done, Decoded(signals, tally.refused())
+
+    # -- sorting frames ----------------------------------------------------------------------------------------------
+
+    def _current(self, state: DecodeState, boot: BootId) -> DecodeState:
+        if state.profile_digest != self.profile.digest:
+            return replace(self.start(), boot=boot)
+        if state.boot != boot:  # monotonic times of two boots are never compared
+            return replace(state, boot=boot, counters={}, lines={}, heard={})
+        return state
+
+    def _groups(self, batch: FrameBatch, tally: _Tally) -> list[_Group]:
+        """Frames of known ids, one group per id and bus. One sort by a small number, no look at single frames."""
+        n = len(batch)
+        if n == 0:
+            return []
+        slots = self._slots_of(batch)
+        spoilt = (batch.flags & (ERROR | REMOTE)) != 0
+        if spoilt.any():
+            slots[spoilt] = UNKNOWN_SLOT
+            tally.add("error_frames", int(spoilt.sum()))
+        keys = slots.astype(np.uint32) + batch.bus.astype(np.uint32) * np.uint32(len(self._keys))
+        if int(keys.max()) < 1 << 16:
+            keys = keys.astype(np.uint16)  # numpy sorts 16-bit integers by radix
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        frames = words(batch.data).pick(order)
+        lengths = batch.length[order]
+        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        groups = []
+        unknown = 0
+        for begin, end in pairwise([*starts.tolist(), n]):
+            bus, slot = divmod(int(ordered[begin]), len(self._keys))
+            if slot == UNKNOWN_SLOT:
+                unknown += end - begin
+                continue
+            part = slice(begin, end)
+            groups.append(_Group(bus, slot, order[part], frames.pick(part), lengths[part]))
+        tally.add("unknown_frames", unknown - int(spoilt.sum()))
+        return groups
+
+    def _slots_of(self, batch: FrameBatch) -> npt.NDArray[np.uint16]:
+        extended = (batch.flags & EXTENDED) != 0
+        short = ~extended & (batch.can_id < ELEVEN_BIT_IDS)
+        slots = self._eleven_bit[np.where(short, batch.can_id, 0)]
+        slots[~short] = UNKNOWN_SLOT
+        if len(self._long_keys) and extended.any():
+            keys = batch.can_id.astype(np.int64) | EXTENDED_BIT
+            place = np.minimum(np.searchsorted(self._long_keys, keys), len(self._long_keys) - 1)
+            hit = extended & (self._long_keys[place] == keys)
+            first = len(self._keys) - len(self._long_keys)
+            slots[hit] = (first + place[hit]).astype(np.uint16)
+        return slots
+
+    # -- diagnostic answers ------------------------------------------------------------------------------------------
+
+    def _listen(
+        self, state: DecodeState, batch: FrameBatch, groups: Sequence[_Group], tally: _Tally
+    ) -> tuple[dict[int, Line], list[_Answered]]:
+        """Follow other people's polls, frame by frame: there are few, and their order matters."""
+        indices = [
+            g.index for g in groups if self._keys[g.slot] in self._requests or self._keys[g.slot] in self._answers
+        ]
+        if not indices:
+            return state.lines, []
+        lines = dict(state.lines)
+        answered: list[_Answered] = []
+        for index in np.sort(np.concatenate(indices)).tolist():
+            key = int(batch.can_id[index]) | (EXTENDED_BIT if batch.flags[index] & EXTENDED else 0)
+            bus = int(batch.bus[index])
+            frame = batch.data[index, : batch.length[index]].tobytes()
+            if key in self._requests:
+                place = bus << BUS_SHIFT | self._requests[key]
+                lines[place] = hear_request(lines.get(place, Line()), frame)
+            if key in self._answers:
+                place = bus << BUS_SHIFT | key
+                heard = hear_answer(lines.get(place, Line()), frame, int(batch.mono_ns[index]))
+                lines[place] = heard.line
+                tally.add("broken_answers", heard.broken)
+                tally.add("negative_answers", heard.negative)
+                if heard.answer is not None:
+                    answered += self._understand(index, bus, key, heard.answer.data, tally)
+        return lines, answered
+
+    def _understand(self, index: int, bus: int, key: int, data: bytes, tally: _Tally) -> list[_Answered]:
+        """The answer names its question itself by what it echoes, so a request we did not see is no loss."""
+        poll = matching(self.profile.polls, key, data)
+        if poll is None or len(data) in poll.ignored_lengths:
+            return []
+        layout = layout_for(poll, len(data))
+        if layout is None:
+            tally.add("wrong_length", 1)
+            return []
+        readings = read(layout, Window(0, data[len(poll.head) :]), each_row=False)
+        return [_Answered(index, bus, poll, tuple(readings), len(data))]
+
+    # -- variants ----------------------------------------------------------------------------------------------------
+
+    def _chosen(self, counts: Sequence[int]) -> Variant | None:
+        if self._fixed is not None:
+            return self._fixed
+        shown = self._shown(counts)
+        choice = next((c for c in self.profile.choices if shown.issuperset(c.when)), None)
+        return None if choice is None else self.profile.variant(choice.variant)
+
+    def _shown(self, counts: Sequence[int]) -> frozenset[str]:
+        return frozenset(e.name for e, n in zip(self.profile.evidence, counts, strict=True) if n >= e.at_least)
+
+    def _weigh(
+        self, state: DecodeState, groups: Sequence[_Group], answered: Sequence[_Answered]
+    ) -> tuple[tuple[int, ...], dict[int, tuple[int, ...]]]:
+        """New evidence counts, and from which frame on which counts hold where that changes what is decoded."""
+        counts = list(state.evidence)
+        completed: list[tuple[int, int]] = []
+        for place, evidence in enumerate(self.profile.evidence):
+            missing = evidence.at_least - counts[place]
+            if missing <= 0:
+                continue
+            hits = self._hits(evidence, groups, answered)
+            counts[place] += min(missing, len(hits))
+            if len(hits) >= missing:
+                completed.append((int(hits[missing - 1]), place))
+        now = list(state.evidence)
+        cuts: dict[int, tuple[int, ...]] = {}
+        for index, place in sorted(completed):
+            now[place] = self.profile.evidence[place].at_least
+            cuts[index] = tuple(now)
+        return tuple(counts), cuts
+
+    def _hits(self, evidence: Evidence, groups: Sequence[_Group], answered: Sequence[_Answered]) -> IntArray:
+        """Places of the frames that show this, rising."""
+        found: list[IntArray] = []
+        if evidence.seen:
+            found += [g.index for g in groups if self._keys[g.slot] in evidence.seen]
+        if evidence.value is not None:
+            found += [self._in_range(g, evidence.value) for g in groups if self._keys[g.slot] == evidence.value.key]
+        if evidence.answer is not None:
+            indices = [a.index for a in answered if _has_shape(a, evidence.answer)]
+            found.append(np.array(indices, np.int64))
+        return np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
+
+    def _in_range(self, group: _Group, wanted: ValueRange) -> IntArray:
+        ready = self._common[wanted.key]
+        good = _intact(group, ready)
+        selectors = ready.selector_values(good.frames)
+        value, valid = _values(ready.columns[wanted.signal], good.frames, selectors)
+        if wanted.over is not None:
+            divisor, also = _values(ready.columns[wanted.over], good.frames, selectors)
+            valid = valid & also & (divisor != 0)
+            value = np.divide(value, divisor, out=np.zeros_like(value), where=valid)
+        return good.index[valid & (value >= wanted.low) & (value <= wanted.high)]
+
+    # -- broadcast frames --------------------------------------------------------------------------------------------
+
+    def _broadcast(
+        self,
+        groups: Sequence[_Group],
+        counts: Sequence[int],
+        mono_ns: IntArray,
+        counters: dict[int, tuple[int, int]],
+        tally: _Tally,
+    ) -> list[_Series]:
+        chosen = self._chosen(counts)
+        plans = self._common if chosen is None else self._plans[chosen.id]
+        pack = None if chosen is None else self.profile.pack(chosen.pack)
+        shown = self._shown(counts)
+        series: list[_Series] = []
+        for group in groups:
+            ready = plans.get(self._keys[group.slot])
+            if ready is None or not len(group.index):
+                continue
+            good = _believed(group, ready, mono_ns, counters, tally)
+            if ready.used and len(good.index):
+                series += _quantities_of(good, ready, shown, pack, tally)
+        return series
+
+    def _polled(self, answered: Sequence[_Answered], counts: Sequence[int], tally: _Tally) -> list[_Series]:
+        if not answered:
+            return []
+        chosen = self._chosen(counts)
+        pack = None if chosen is None else self.profile.pack(chosen.pack)
+        shown = self._shown(counts)
+        series: list[_Series] = []
+        for answer in answered:
+            for reading in answer.readings:
+                if not reading.uses:
+                    continue
+                if not isinstance(reading.value, float | int):
+                    tally.add("void_values", len(reading.uses))
+                    continue
+                index = np.array([answer.index], np.int64)
+                value = np.array([reading.value], np.float64)
+                for use in reading.uses:
+                    if use.needs is None or use.needs in shown:
+                        series += _use(use, answer.bus, index, value, pack, tally)
+        return series
+
+
+def _has_shape(answered: _Answered, shape: AnswerShape) -> bool:
+    if answered.poll.id != shape.poll or answered.length not in shape.lengths:
+        return False
+    if shape.field is None:
+        return True
+    values = [r.value for r in answered.readings if r.name == shape.field]
+    return any(isinstance(v, float | int) and shape.low <= v <= shape.high for v in values)
+
+
+def _between(group: _Group, begin: int, end: int) -> _Group:
+    """The group's frames with places in [begin, end)."""
+    first, last = np.searchsorted(group.index, (begin, end))
+    return group if last - first == len(group.index) else group.pick(slice(int(first), int(last)))
+
+
+def _intact(group: _Group, ready: MessagePlan) -> _Group:
+    """Frames of the right length with a good checksum, silently."""
+    return _believed_length(_right_length(group, ready), ready)
+
+
+def _right_length(group: _Group, ready: MessagePlan) -> _Group:
+    lengths = ready.message.lengths
+    right = group.length == lengths[0] if len(lengths) == 1 else np.isin(group.length, lengths)
+    return group if right.all() else group.pick(right)
+
+
+def _believed_length(group: _Group, ready: MessagePlan) -> _Group:
+    if ready.message.checksum is None:
+        return group
+    good = CHECKS[ready.message.checksum](group.frames, ready.message.can_id)
+    return group if good.all() else group.pick(good)
+
+
+def _believed(
+    group: _Group, ready: MessagePlan, mono_ns: IntArray, counters: dict[int, tuple[int, int]], tally: _Tally
+) -> _Group:
+    """Frames that may be read: right length, good checksum, a counter that moves."""
+    long_enough = _right_length(group, ready)
+    tally.add("wrong_length", len(group.index) - len(long_enough.index))
+    good = _believed_length(long_enough, ready)
+    tally.add("bad_checksum", len(long_enough.index) - len(good.index))
+    if ready.message.counter is None or not len(good.index):
+        return good
+    place = group.bus << BUS_SHIFT | ready.message.key
+    counter = ready.columns[ready.message.counter].raw(good.frames)
+    times = mono_ns[good.index]
+    alive = moving(counter, times, counters.get(place), ready.message)
+    counters[place] = (int(counter[-1]), int(times[-1]))
+    if alive.all():
+        return good
+    tally.add("stuck_counter", int((~alive).sum()))
+    return good.pick(alive)
+
+
+def _values(ready: Column, frames: Words, selectors: dict[str, IntArray]) -> tuple[FloatArray, BoolArray]:
+    """Values, and where they are present and not void."""
+    raw = ready.raw(frames)
+    valid = np.ones(len(frames), np.bool_)
+    present = ready.present(selectors)
+    if present is not None:
+        valid &= present
+    void = ready.says_nothing(raw)
+    if void is not None:
+        valid &= ~void
+    return ready.values(raw), valid
+
+
+def _quantities_of(
+    group: _Group, ready: MessagePlan, shown: frozenset[str], pack: PackFacts | None, tally: _Tally
+) -> list[_Series]:
+    frames, index = group.frames, group.index
+    silent: BoolArray | None = None
+    if ready.message.void_when is not None:
+        name, void = ready.message.void_when
+        silent = ready.columns[name].raw(frames) == void
+    selectors = ready.selector_values(frames)
+    for name, known in ready.message.mux_known:
+        if name in selectors:
+            tally.add("unknown_mux", int((~np.isin(selectors[name], known)).sum()))
+    series: list[_Series] = []
+    for signal in ready.used:
+        raw = signal.raw(frames)
+        present = signal.present(selectors)
+        nothing = signal.says_nothing(raw)
+        if silent is not None:
+            nothing = silent if nothing is None else nothing | silent
+        at, kept = index, raw
+        if present is not None or nothing is not None:
+            keep = np.ones(len(raw), np.bool_) if present is None else present
+            if nothing is not None:
+                tally.add("void_values", int((nothing & keep).sum()))
+                keep = keep & ~nothing
+            if not keep.all():
+                at, kept = index[keep], raw[keep]
+        if not len(at):
+            continue
+        values = signal.values(kept)
+        for use in signal.layout.uses:
+            if use.needs is None or use.needs in shown:
+                series += _use(use, group.bus, at, values, pack, tally)
+    return series
+
+
+def _use(
+    use: QuantityUse, bus: int, index: IntArray, value: FloatArray, pack: PackFacts | None, tally: _Tally
+) -> list[_Series]:
+    """One source's values as the quantity, only believable ones."""
+    quantity, known = as_quantity(use, value)
+    tally.add("void_values", int((~known).sum()))
+    low, high = plausible_range(use.quantity, pack)
+    believable = known & (quantity >= low) & (quantity <= high)
+    tally.add("implausible_values", int((known & ~believable).sum()))
+    if believable.all():
+        return [_Series(use, bus, index, quantity)]
+    return [_Series(use, bus, index[believable], quantity[believable])] if believable.any() else []
+
+
+def as_quantity(use: QuantityUse, value: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """Signal values in the quantity's terms, and where the signal means anything for it."""
+    if not use.steps:
+        if use.factor == 1.0 and use.offset == 0.0:
+            return value, np.ones(value.shape, np.bool_)
+        return value * use.factor + use.offset, np.ones(value.shape, np.bool_)
+    result = np.zeros(value.shape, np.float64)
+    known = np.zeros(value.shape, np.bool_)
+    for low, high, meaning in use.steps:
+        hit = (value >= low) & (value <= high) & ~known
+        result[hit] = meaning
+        known |= hit
+    return result, known
+
+
+def plausible_range(quantity: str, pack: PackFacts | None) -> tuple[float, float]:
+    """What the quantity may be at all, narrowed by what is known of the pack."""
+    limits = QUANTITIES[quantity]
+    if pack is None or pack.chemistry is Chemistry.LTO:
+        return limits.low, limits.high
+    if quantity == "pack_voltage_v" and pack.cells_in_series is not None:
+        return CELL_LOW_V * pack.cells_in_series, CELL_HIGH_V * pack.cells_in_series
+    if quantity in CELL_QUANTITIES:
+        return CELL_LOW_V, CELL_HIGH_V
+    return limits.low, limits.high
+
+
+def _speak(
+    series: Sequence[_Series], mono_ns: IntArray, heard: Mapping[str, tuple[Voice, ...]]
+) -> tuple[dict[str, Signal], dict[str, tuple[Voice, ...]]]:
+    """Of several sources of a quantity let only the best one that is still there speak."""
+    by_quantity: dict[str, dict[Order, list[_Series]]] = {}
+    for one in series:
+        by_quantity.setdefault(one.use.quantity, {}).setdefault(one.order, []).append(one)
+    newest = dict(heard)
+    signals: dict[str, Signal] = {}
+    for quantity, parts in by_quantity.items():
+        voices = {voice.order: voice for voice in heard.get(quantity, ())}
+        sources = {order: _joined(parts[order]) for order in parts}
+        for order, one in sources.items():
+            last = int(mono_ns[one.index[-1]])
+            voices[order] = Voice(one.use.prefer, one.use.source, one.bus, one.use.hold_ms, last)
+        newest[quantity] = tuple(voices[order] for order in sorted(voices))
+        before = {voice.order: voice for voice in heard.get(quantity, ())}
+        speaking = [_unsilenced(one, sources, before, mono_ns) for one in sources.values()]
+        index = np.concatenate([one.index for one in speaking])
+        value = np.concatenate([one.value for one in speaking])
+        if len(speaking) > 1:
+            in_order = np.argsort(index, kind="stable")
+            index, value = index[in_order], value[in_order]
+        if len(index):
+            signals[quantity] = Signal(mono_ns[index], value)
+    return signals, newest
+
+
+def _joined(parts: Sequence[_Series]) -> _Series:
+    if len(parts) == 1:
+        return parts[0]
+    index = np.concatenate([part.index for part in parts])
+    return _Series(parts[0].use, parts[0].bus, index, np.concatenate([part.value for part in parts]))
+
+
+def _unsilenced(
+    one: _Series, sources: Mapping[Order, _Series], before: Mapping[Order, Voice], mono_ns: IntArray
+) -> _Series:
+    """The values of one source for which every better source has been silent long enough."""
+    better = [order for order in sources.keys() | before.keys() if order < one.order]
+    if not better:
+        return one
+    keep = np.ones(len(one.index), np.bool_)
+    for order in better:
+        voice, now = before.get(order), sources.get(order)
+        last = np.full(len(one.index), NEVER_NS if voice is None else voice.mono_ns)
+        hold_ms = 0 if voice is None else voice.hold_ms
+        if now is not None:
+            hold_ms = now.use.hold_ms
+            place = np.searchsorted(now.index, one.index, side="right") - 1
+            last = np.where(place >= 0, mono_ns[now.index[place]], last)
+        keep &= mono_ns[one.index] - last > hold_ms * NS_PER_MS
+    return _Series(one.use, one.bus, one.index[keep], one.value[keep])

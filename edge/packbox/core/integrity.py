@@ -1,0 +1,84 @@
+"""Checks a frame carries about itself: checksums and rolling counters.
+
+In:  columns of frames of one id.
+Out: masks: True where the frame may be believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from packbox.core.frames import BoolArray, IntArray
+from packbox.core.layout import Words
+from packbox.core.profile import Checksum, Message
+
+LEAF_POLYNOMIAL: Final = 0x85  # facts/vehicles.md 3.2
+CHECKED_BYTES: Final = 7
+
+# A counter that repeats after this many lost cycles proves nothing: a two-bit counter is round again after four.
+STUCK_WITHIN_CYCLES: Final = 3
+DEFAULT_CYCLE_MS: Final = 100
+
+
+def _crc_of_byte_at(distance: int) -> npt.NDArray[np.uint8]:
+    """CRC-8 of each byte value followed by `distance` zero bytes. The CRC is linear: a frame's is the XOR of these."""
+    crc = np.arange(256, dtype=np.int64)
+    for _ in range(8 * (distance + 1)):
+        crc = np.where(crc & 0x80, crc << 1 ^ LEAF_POLYNOMIAL, crc << 1) & 0xFF
+    return crc.astype(np.uint8)
+
+
+def _crc_of_pair_at(distance: int) -> npt.NDArray[np.uint8]:
+    """The same for two bytes as one little-endian 16-bit value, first byte `distance` + 1 bytes before the end."""
+    return (_crc_of_byte_at(distance)[:, None] ^ _crc_of_byte_at(distance + 1)[None, :]).reshape(-1)
+
+
+# Bytes 0-1, 2-3, 4-5 in pairs and byte 6 alone: four look-ups a frame instead of seven.
+_PAIRS: Final = tuple(_crc_of_pair_at(distance) for distance in (5, 3, 1))
+_LAST: Final = _crc_of_byte_at(0)
+
+_NIBBLES: Final = np.uint64(0x0F0F0F0F0F0F0F0F)
+_BYTES_ADDED: Final = np.uint64(0x0101010101010101)
+
+
+def leaf_crc8(frames: Words, can_id: int) -> BoolArray:
+    """CRC-8, polynomial 0x85, start 0, over bytes 0-6, in byte 7."""
+    del can_id  # not part of this sum
+    pairs = frames.intel.view("<u2").reshape(-1, 4)
+    crc = _PAIRS[0][pairs[:, 0]] ^ _PAIRS[1][pairs[:, 1]] ^ _PAIRS[2][pairs[:, 2]] ^ _LAST[pairs[:, 3] & 0xFF]
+    good: BoolArray = crc == (pairs[:, 3] >> 8)
+    return good
+
+
+def nibble_sum(frames: Words, can_id: int) -> BoolArray:
+    """Low nibble of byte 7 = all other nibbles and the three of the id, added, modulo 16."""
+    word = frames.motorola
+    pair_sums = (word & _NIBBLES) + ((word >> np.uint64(4)) & _NIBBLES)
+    total = (pair_sums * _BYTES_ADDED) >> np.uint64(56)  # at most 240: no carry is lost
+    claimed = word & np.uint64(0x0F)
+    of_id = np.uint64((can_id >> 8 & 0xF) + (can_id >> 4 & 0xF) + (can_id & 0xF))
+    good: BoolArray = ((total - claimed + of_id) & np.uint64(0x0F)) == claimed
+    return good
+
+
+CHECKS: Final[Mapping[Checksum, Callable[[Words, int], BoolArray]]] = {
+    Checksum.LEAF_CRC8: leaf_crc8,
+    Checksum.NIBBLE_SUM: nibble_sum,
+}
+
+
+def moving(counter: IntArray, mono_ns: IntArray, before: tuple[int, int] | None, message: Message) -> BoolArray:
+    """False where the counter stands still although the frame before it came only just now.
+
+    `before` is (counter, mono_ns) of the frame before these, if there was one.
+    """
+    window_ns = STUCK_WITHIN_CYCLES * (message.cycle_ms or DEFAULT_CYCLE_MS) * 1_000_000
+    alive = np.ones(counter.shape, np.bool_)
+    alive[1:] = (counter[1:] != counter[:-1]) | (mono_ns[1:] - mono_ns[:-1] >= window_ns)
+    if before is not None and len(counter):
+        alive[0] = int(counter[0]) != before[0] or int(mono_ns[0]) - before[1] >= window_ns
+    return alive

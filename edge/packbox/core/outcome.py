@@ -1,0 +1,178 @@
+"""What the fold has to say: plain values, each with the stamp at which it became true.
+
+In:  nothing; `core.box` makes these (`BoxHealth` is made by the app, which knows disk, uplink and uptime).
+Out: read by `core.summary`, which turns them into records, and by anyone who shows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from packbox.core.packs import PackFacts
+from packbox.core.record import BatteryId
+from packbox.core.soh.method import Estimate
+from packbox.core.soh.weigh import SohValue
+from packbox.core.stamp import Stamp
+from packbox.core.usage import Usage
+
+
+class ChargeKind(StrEnum):
+    AC = "ac"
+    DC = "dc"
+    UNKNOWN = "unknown"
+
+
+class EventName(StrEnum):
+    """The names of the wire (`packwire.messages.EventKind`)."""
+
+    CLOCK_SET = "clock_set"
+    TIME_BACK = "time_back"
+    BATTERY_CHANGED = "battery_changed"
+    CELL_LOW = "cell_low"
+    CELL_HIGH = "cell_high"
+    PACK_HOT = "pack_hot"
+    COLD_CHARGE = "cold_charge"
+    SOC_JUMP = "soc_jump"
+    WRONG_PROFILE = "wrong_profile"
+    STORE_BEGUN = "store_begun"
+    DATA_LOST = "data_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which battery is watched, through which car, with what knowledge."""
+
+    battery: BatteryId
+    battery_source: str  # read configured provisional
+    vehicle: str | None
+    software: str
+    profile: str
+    profile_digest: str  # hex
+    variant: str | None
+    pack: PackFacts | None
+
+
+@dataclass(frozen=True, slots=True)
+class Introduced:
+    stamp: Stamp
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A drive, a charge or a rest that ended. Unknown is None; fields of another kind are None."""
+
+    number: int
+    kind: str  # drive charge rest
+    start: Stamp
+    duration_s: float
+    observed_s: float
+    unseen_s: float
+    interrupted: bool
+    charge_in_ah: float
+    charge_out_ah: float
+    energy_in_wh: float
+    energy_out_wh: float
+    soc_start_pct: float | None
+    soc_end_pct: float | None
+    soc_shown_start_pct: float | None
+    soc_shown_end_pct: float | None
+    current_max_a: float | None
+    current_min_a: float | None
+    pack_voltage_start_v: float | None
+    pack_voltage_end_v: float | None
+    cell_voltage_min_v: float | None
+    cell_voltage_max_v: float | None
+    temp_min_degc: float | None
+    temp_mean_degc: float | None
+    temp_max_degc: float | None
+    ambient_temp_degc: float | None
+    odometer_start_km: float | None
+    odometer_end_km: float | None
+    soh_reported_pct: float | None
+    capacity_reported_ah: float | None
+    charge_kind: ChargeKind | None = None
+    segments: int | None = None
+    power_max_kw: float | None = None
+    distance_km: float | None = None
+    speed_max_kmh: float | None = None
+    energy_regenerated_wh: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionClosed:
+    stamp: Stamp
+    session: Session
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UsageDue:
+    """Life so far."""
+
+    stamp: Stamp
+    usage: Usage
+    reference_ah: float | None  # what one full cycle is counted against
+
+
+@dataclass(frozen=True, slots=True)
+class SohComputed:
+    stamp: Stamp
+    soh: SohValue
+    estimates: tuple[Estimate, ...]
+    soh_reported_pct: float | None
+    capacity_reported_ah: float | None
+    observed_s: float
+    inferred_s: float
+    unobserved_s: float
+    observed_ah: float
+    observed_km: float
+    odometer_km: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CellsSeen:
+    stamp: Stamp
+    voltages_v: tuple[float | None, ...]
+    soc_pct: float | None
+    pack_current_a: float | None
+    temps_degc: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EventSeen:
+    """An event that lasts is said when it is over; `began` is None where it began and ended at once."""
+
+    stamp: Stamp
+    event: EventName
+    began: Stamp | None = None
+    duration_s: float | None = None
+    extreme: float | None = None  # in the unit of the event: V, degC, % or ms
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BoxHealth:
+    stamp: Stamp
+    uptime_s: float = 0.0
+    frames: int = 0
+    frames_dropped: int = 0
+    frames_bad: int = 0
+    frames_unknown: int = 0
+    frames_sent: int = 0
+    bus_errors: int = 0
+    outbox_waiting: int = 0
+    oldest_waiting_s: float | None = None
+    journal_bytes: int = 0
+    disk_free_bytes: int | None = None
+    clock: str = "unset"
+    uplink_bytes: int = 0
+    uplink_refused: int = 0
+    cpu_temp_degc: float | None = None
+    software: str = ""
+    config_version: int = 0
+    text: str | None = None
+
+
+Outcome: TypeAlias = Introduced | SessionClosed | UsageDue | SohComputed | CellsSeen | EventSeen | BoxHealth

@@ -1,0 +1,375 @@
+"""What is known of a family of cars: frames, polls, variants, packs. Plain data, frozen.
+
+In:  nothing; `adapters.profile_dir` reads a profile folder and builds these.
+Out: `Profile`, read by `core.decode` (streams), `core.readings` (single frames) and the poll plan.
+Refuses: a request that could change anything in a car. `Poll` cannot be built with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from packbox.core.packs import PackFacts
+
+EXTENDED_BIT: Final = 1 << 31  # as in DBC files: set in a key when the id is a 29-bit one
+
+# Services that only read: OBD 01 and 09, trouble codes by mask (19 02), KWP 21, UDS 22, tester present.
+READ_SERVICES: Final = (0x01, 0x09, 0x19, 0x21, 0x22, 0x3E)
+POSITIVE_ANSWER: Final = 0x40
+NEGATIVE_ANSWER: Final = 0x7F
+
+# Do no harm, for every family (design.md 3; reasons in facts/vehicles.md 2, "passive or polled").
+BUS_ALIVE_S: Final = 2.0  # poll only while traffic was heard this recently: polling keeps ECUs awake
+STOP_AFTER_SILENCE_S: Final = 10.0
+AUX_VOLTAGE_MIN_V: Final = 12.2  # below it the 12 V battery may not start the car again
+OTHER_TESTER_PAUSE_S: Final = 60.0  # two testers on one id break each other's answers
+
+
+class Grade(StrEnum):
+    """How well a signal is known (facts/vehicles.md, first table)."""
+
+    RECOMPUTED = "R"
+    TWO_SOURCES = "S2"
+    ONE_SOURCE = "S1"
+    DISPUTED = "?"
+
+
+class Checksum(StrEnum):
+    LEAF_CRC8 = "leaf_crc8"
+    NIBBLE_SUM = "nibble_sum"
+
+
+class CarState(StrEnum):
+    DRIVING = "driving"
+    CHARGING = "charging"
+    READY = "ready"  # awake, neither driving nor charging
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityUse:
+    """How a signal becomes a quantity. With `steps` the value is looked up, otherwise it is value x factor + offset."""
+
+    quantity: str
+    source: str  # "1DB.pack_current": one per use, stable over variants
+    prefer: int  # of several sources of one quantity the lowest speaks
+    hold_ms: int  # how long it silences the others after it spoke
+    factor: float = 1.0
+    offset: float = 0.0
+    steps: tuple[
+        tuple[float, float, float], ...
+    ] = ()  # (low, high, quantity value), both ends included; others are void
+    needs: str | None = None  # evidence without which the use is off
+
+
+@dataclass(frozen=True, slots=True)
+class MuxArm:
+    """A signal is there only while the selector has one of these raw values."""
+
+    selector: str
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalLayout:
+    """Bits of a frame. `start` as in a DBC file: lowest bit if Intel, highest bit if Motorola."""
+
+    name: str
+    unit: str
+    start: int
+    bits: int
+    motorola: bool
+    signed: bool
+    scale: float
+    offset: float
+    arms: tuple[MuxArm, ...] = ()  # all must hold
+    void: tuple[int, ...] = ()  # raw values that mean "not available"
+    uses: tuple[QuantityUse, ...] = ()
+    grade: Grade = Grade.ONE_SOURCE
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    can_id: int
+    extended: bool
+    name: str
+    bus: str
+    lengths: tuple[int, ...]
+    signals: tuple[SignalLayout, ...]
+    cycle_ms: int | None = None
+    checksum: Checksum | None = None
+    counter: str | None = None  # signal that counts up by one from frame to frame
+    void_when: tuple[str, int] | None = None  # (signal, raw): the whole frame says nothing then
+    mux_known: tuple[tuple[str, tuple[int, ...]], ...] = ()  # selector values that are no surprise
+    file: str = field(default="", compare=False)  # the DBC file it stands in
+
+    @property
+    def key(self) -> int:
+        return message_key(self.can_id, self.extended)
+
+    @property
+    def label(self) -> str:
+        return id_text(self.can_id, self.extended)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerField:
+    """Bytes of an answer, counted from the first after the echoed request; multi-byte values are big-endian."""
+
+    name: str
+    unit: str
+    kind: str  # u8 u16 u24 u32 s8 s16 s32 ascii hex dtcs
+    at: int
+    factor: float = 1.0
+    offset: float = 0.0
+    length: int | None = None  # of text or hex; None = to the end
+    void: tuple[int, ...] = ()
+    uses: tuple[QuantityUse, ...] = ()
+    grade: Grade = Grade.ONE_SOURCE
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RowDigest:
+    """One figure over all rows of one answer."""
+
+    what: str  # count sum min max mean
+    name: str
+    unit: str
+    uses: tuple[QuantityUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRows:
+    """The same field many times: cells, sensors. `name` holds `{n}`, counted from 1."""
+
+    name: str
+    unit: str
+    kind: str
+    at: int
+    step: int
+    count: int
+    factor: float = 1.0
+    offset: float = 0.0
+    void: tuple[int, ...] = ()
+    void_from: int | None = None  # this raw value and above
+    guard: tuple[int, str, int] | None = None  # (at, kind, raw): the row is void where this neighbour has that value
+    digests: tuple[RowDigest, ...] = ()
+    grade: Grade = Grade.ONE_SOURCE
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLayout:
+    lengths: tuple[int, ...]  # of the whole answer, service byte included; () = any
+    fields: tuple[AnswerField, ...] = ()
+    rows: tuple[AnswerRows, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A question that only reads, and how to read the answer."""
+
+    id: str
+    tx: int
+    rx: int
+    extended: bool
+    request: bytes
+    layouts: tuple[AnswerLayout, ...]
+    ignored_lengths: tuple[int, ...] = ()  # answers of these lengths are known and mean nothing
+    every_s: Mapping[CarState, float] = field(default_factory=dict)
+    once: bool = False
+    alone: bool = False  # a continuation frame on `rx` without its beginning belongs to this poll
+
+    def __post_init__(self) -> None:
+        reason = write_reason(self.request)
+        if reason is not None:
+            raise ValueError(reason)
+
+    @property
+    def head(self) -> bytes:
+        """How a positive answer begins."""
+        return answer_head(self.request)
+
+    @property
+    def tx_key(self) -> int:
+        return message_key(self.tx, self.extended)
+
+    @property
+    def rx_key(self) -> int:
+        return message_key(self.rx, self.extended)
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRange:
+    """A signal of a frame, or the ratio of two, lies between low and high."""
+
+    key: int
+    signal: str
+    low: float
+    high: float
+    over: str | None = None  # divide by this signal of the same frame
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerShape:
+    """An answer of one of these lengths (service byte included), perhaps with one of its values in a range."""
+
+    poll: str
+    lengths: tuple[int, ...]
+    field: str | None = None
+    low: float = 0.0
+    high: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Something a car shows that tells it from its sisters. Once seen `at_least` times it stays seen."""
+
+    name: str
+    at_least: int = 1
+    seen: tuple[int, ...] = ()  # keys of frames, any of them
+    value: ValueRange | None = None
+    answer: AnswerShape | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """This variant it is, when all of this evidence has been seen."""
+
+    variant: str
+    when: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    id: str
+    name: str
+    pack: str
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    name: str
+    bitrate: int
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """When polling must keep quiet in this family. The box's own rules are the floor; these may only be stricter."""
+
+    bus_alive_s: float = BUS_ALIVE_S
+    stop_after_silence_s: float = STOP_AFTER_SILENCE_S
+    aux_voltage_min_v: float = AUX_VOLTAGE_MIN_V
+    other_tester_pause_s: float = OTHER_TESTER_PAUSE_S
+    never: tuple[str, ...] = ()  # plain sentences for the owner
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which quantities say what the car does, the most trusted first."""
+
+    charging: tuple[str, ...]
+    driving: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    id: str
+    name: str
+    digest: str  # SHA-256 over the folder's files, hex
+    experimental: bool
+    licence: str
+    native_current_positive: str  # "charge" or "discharge", as the car sends it
+    buses: tuple[Bus, ...]
+    detect: tuple[int, ...]  # keys of frames that together are typical of the family
+    variants: tuple[Variant, ...]
+    choices: tuple[Choice, ...]  # the first complete one holds
+    packs: tuple[PackFacts, ...]
+    polls: tuple[Poll, ...]
+    evidence: tuple[Evidence, ...]
+    vehicles: Mapping[str, str | None]  # vehicle name, lower case -> variant id; None = decided by behaviour
+    rules: Rules
+    care: Care
+
+    def variant(self, variant_id: str) -> Variant:
+        return next(v for v in self.variants if v.id == variant_id)
+
+    def pack(self, pack_id: str) -> PackFacts:
+        return next(p for p in self.packs if p.id == pack_id)
+
+
+def message_key(can_id: int, extended: bool) -> int:
+    return can_id | (EXTENDED_BIT if extended else 0)
+
+
+def id_text(can_id: int, extended: bool) -> str:
+    return f"{can_id:08X}" if extended else f"{can_id:03X}"
+
+
+def write_reason(request: bytes) -> str | None:
+    """Why this request must never be sent, or None if it only reads."""
+    if not request:
+        return "an empty request"
+    service = request[0]
+    if service not in READ_SERVICES:
+        return f"service {service:02X} is not one of those that only read (01 09 19-02 21 22 3E)"
+    lengths = {0x01: (2,), 0x09: (2,), 0x19: (3,), 0x21: (2,), 0x22: (3,), 0x3E: (2,)}[service]
+    if len(request) not in lengths:
+        return f"service {service:02X} reads with {lengths[0]} bytes, not {len(request)}"
+    if service == 0x19 and request[1] != 0x02:
+        return f"of service 19 only 02 (codes by status mask) is allowed, not {request[1]:02X}"
+    if service == 0x3E and request[1] != 0x00:
+        return "of service 3E only 00 is allowed"
+    return None
+
+
+def answer_head(request: bytes) -> bytes:
+    """The bytes with which a positive answer to this request begins: the service + 0x40 and the identifier."""
+    echoed = 2 if request[0] == 0x22 else 1
+    return bytes([request[0] + POSITIVE_ANSWER]) + request[1 : 1 + echoed]
+
+
+def sent_by_all(variants: tuple[Variant, ...]) -> frozenset[int]:
+    """Keys of the messages that every variant has."""
+    return frozenset.intersection(*(frozenset(m.key for m in v.messages) for v in variants))
+
+
+def agreed_messages(variants: tuple[Variant, ...]) -> tuple[Message, ...]:
+    """What holds whichever variant it is: each message cut to the signals that all variants sending it agree on."""
+    by_key: dict[int, list[Message]] = {}
+    for variant in variants:
+        for message in variant.messages:
+            by_key.setdefault(message.key, []).append(message)
+    return tuple(_agreed(messages) for messages in by_key.values())
+
+
+def _agreed(messages: list[Message]) -> Message:
+    first = messages[0]
+    if all(message == first for message in messages[1:]):
+        return first
+    shared = [s for s in first.signals if all(s in m.signals for m in messages[1:])]
+    names = {s.name for s in shared}
+    signals = tuple(s for s in shared if all(arm.selector in names for arm in s.arms))
+    known: dict[str, set[int]] = {}
+    for message in messages:
+        for selector, values in message.mux_known:
+            known.setdefault(selector, set()).update(values)
+    return Message(
+        first.can_id,
+        first.extended,
+        first.name,
+        first.bus,
+        tuple(sorted({n for m in messages for n in m.lengths})),
+        signals,
+        first.cycle_ms,
+        first.checksum if all(m.checksum == first.checksum for m in messages) else None,
+        first.counter if first.counter in names else None,
+        first.void_when if all(m.void_when == first.void_when for m in messages) else None,
+        tuple((s, tuple(sorted(v))) for s, v in sorted(known.items()) if s in names),
+    )

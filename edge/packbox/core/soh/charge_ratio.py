@@ -1,0 +1,262 @@
+"""Capacity as charge moved over the change of state of charge that the car's battery management saw.
+
+In:  samples (charge is counted at the frames' native rate) and the ends of sessions.
+Out: an estimate from a Kalman filter on one number, the capacity, with one reading per unbroken leg.
+A leg runs from one step of the SoC to another in the same direction, because only at a step is the SoC known
+better than its resolution (facts/soh.md §7). Refuses: legs that moved less than `CHARGE_MIN` of the capacity,
+legs with long unknown current, readings that contradict the filter.
+
+The car counts charge with a sensor of its own and divides by a capacity of its own, so the basis is `bms-soc`;
+the floor for sensor gain is added by `weigh`, not here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from packbox.core.frames import FloatArray
+from packbox.core.packs import PackFacts
+from packbox.core.sample import Col, Samples, Sum
+from packbox.core.soh.method import (
+    DRIFT_PER_YEAR,
+    DRIFT_SIGMA_PER_ROOT_YEAR,
+    EVIDENCE_KEPT,
+    YEAR_S,
+    Basis,
+    Estimate,
+    MethodId,
+    SessionEnd,
+)
+
+CHARGE_MIN: Final = 0.20  # of the capacity; chosen on charge, never on the noisy SoC difference (facts/soh.md §7)
+SOC_CHANGE_MIN_PCT: Final = 10.0  # below this the SoC steps alone make the reading worthless
+JUMP_PCT: Final = 2.0  # a step of SoC that no charge explains: the BMS corrected itself (facts/soh.md §7)
+UNKNOWN_CURRENT_MAX_S: Final = 600.0
+SLEEP_MAX_A: Final = 1.5  # below this before a silence the car fell asleep and its charge stays
+ANCHOR_PCT: Final = 0.5  # what a BMS SoC is worth at a step, each end
+STEP_SHARE: Final = 0.06  # of the SoC step, left over after counting edge to edge (facts/soh.md §7)
+CHARGE_SIGMA_ROOT: Final = 0.02  # sigma of counted charge: 0.02 * sqrt(Ah) + 0.02 Ah (facts/soh.md §6)
+REJECT_Z2: Final = 25.0
+DOUBT_Z2: Final = 6.0
+SETTLED_N: Final = 10  # readings before one can be rejected
+RESTART_AFTER: Final = 8  # rejected in a row: the pack is not the one the filter knows (facts/soh.md §13)
+LEGS_KEPT: Final = 8
+_FALLBACK_AH: Final = 50.0  # only scales the jump test while no capacity at all is known
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edge:
+    """A second in which the SoC stepped."""
+
+    soc_pct: float
+    step_pct: float
+    total: FloatArray  # (len(Sum),)
+    lost_ah2: float  # variance of charge lost in silences so far
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Leg:
+    """From the first to the last step in one direction."""
+
+    first: Edge
+    last: Edge
+
+    @property
+    def charge_ah(self) -> float:
+        moved = self.last.total - self.first.total
+        return float(moved[Sum.CHARGE_IN_AH] - moved[Sum.CHARGE_OUT_AH])
+
+    @property
+    def soc_change_pct(self) -> float:
+        return self.last.soc_pct - self.first.soc_pct
+
+    @property
+    def unknown_s(self) -> float:
+        """Awake, yet no current known."""
+        moved = self.last.total - self.first.total
+        return max(0.0, float(moved[Sum.AWAKE_S] - moved[Sum.OBSERVED_S]))
+
+    def charge_sigma_ah(self) -> float:
+        moved = self.last.total - self.first.total
+        charge_ah = abs(self.charge_ah)
+        counted = CHARGE_SIGMA_ROOT * math.sqrt(charge_ah) + CHARGE_SIGMA_ROOT
+        sampled = 0.5 * math.sqrt(float(moved[Sum.SAMPLING_A2S2])) / 3600.0
+        missing = charge_ah * self.unknown_s / max(float(moved[Sum.OBSERVED_S]), 1.0)
+        return math.sqrt(counted**2 + sampled**2 + missing**2 + self.last.lost_ah2 - self.first.lost_ah2)
+
+    def soc_sigma_pct(self) -> float:
+        steps = (STEP_SHARE * self.first.step_pct) ** 2 + (STEP_SHARE * self.last.step_pct) ** 2
+        return math.sqrt(2.0 * ANCHOR_PCT**2 + steps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChargeRatioState:
+    soc_pct: float | None = None  # newest
+    soc_net_ah: float = 0.0  # net charge total at that time
+    current_a: float | None = None  # newest
+    rise: Leg | None = None
+    fall: Leg | None = None
+    lost_ah2: float = 0.0
+    legs: tuple[Leg, ...] = ()  # broken off since the last session ended
+    capacity_ah: float | None = None
+    variance_ah2: float = 0.0
+    at_s: float = 0.0  # of the newest accepted reading
+    n: int = 0
+    rejected_in_a_row: int = 0
+    restarted: bool = False
+    best_ah: float = 0.0  # largest charge of a leg that was still too small
+    evidence: tuple[int, ...] = ()
+
+
+class ChargeRatio:
+    id: Final = MethodId("charge_ratio/1")
+
+    def start(self) -> ChargeRatioState:
+        return ChargeRatioState()
+
+    def watch(self, state: ChargeRatioState, samples: Samples, pack: PackFacts | None) -> ChargeRatioState:
+        soc = samples.column(Col.SOC_PCT)
+        told = np.flatnonzero(~np.isnan(soc))
+        net_ah = samples.total[1:, Sum.CHARGE_IN_AH] - samples.total[1:, Sum.CHARGE_OUT_AH]
+        jump = np.zeros(len(samples), np.bool_)
+        if told.size:
+            before = soc[told[0]] if state.soc_pct is None else state.soc_pct
+            before_ah = net_ah[told[0]] if state.soc_pct is None else state.soc_net_ah
+            moved_pct = np.diff(net_ah[told], prepend=before_ah) * 100.0 / _scale_ah(state, pack)
+            jump[told] = np.abs(np.diff(soc[told], prepend=before) - moved_pct) > JUMP_PCT
+        holes = np.flatnonzero(jump | samples.broken | (samples.gap_s > 0)).tolist()
+        for low, high in zip([0, *holes], [*holes, len(samples)], strict=True):
+            if low in holes[:1] or low > 0:
+                state = _across(state, samples, low, broken=bool(jump[low] or samples.broken[low]))
+            if high > low:
+                state = _along(state, samples.cut(low, high), net_ah[low:high])
+        return state
+
+    def closed(self, state: ChargeRatioState, end: SessionEnd, pack: PackFacts | None) -> ChargeRatioState:
+        legs = [leg for leg in (*state.legs, _longer(state)) if leg is not None]
+        state = replace(state, legs=(), rise=None, fall=None)
+        for leg in legs:
+            need_ah = CHARGE_MIN * _scale_ah(state, pack)
+            if abs(leg.charge_ah) < need_ah or abs(leg.soc_change_pct) < SOC_CHANGE_MIN_PCT:
+                state = replace(state, best_ah=max(state.best_ah, abs(leg.charge_ah)))
+            elif leg.unknown_s <= UNKNOWN_CURRENT_MAX_S and leg.charge_ah * leg.soc_change_pct > 0:
+                state = _read(state, leg, end)
+        return state
+
+    def estimate(self, state: ChargeRatioState, at_s: float, pack: PackFacts | None) -> Estimate:
+        if state.capacity_ah is None:
+            if pack is None or pack.reference_ah is None:
+                need = f"{SOC_CHANGE_MIN_PCT:g} % of the SoC scale"
+            else:
+                need = f"{CHARGE_MIN * pack.reference_ah:.1f} Ah"
+            why = f"no charge or drive has moved {need} in one go yet; the most was {state.best_ah:.1f} Ah"
+            return Estimate(self.id, Basis.BMS_SOC, why=why)
+        capacity_ah, variance_ah2 = _predicted(state, at_s)
+        return Estimate(
+            self.id,
+            Basis.BMS_SOC,
+            capacity_ah,
+            math.sqrt(variance_ah2),
+            state.n,
+            state.evidence,
+            state.at_s,
+            state.restarted and state.n < SETTLED_N,
+        )
+
+
+def _scale_ah(state: ChargeRatioState, pack: PackFacts | None) -> float:
+    if state.capacity_ah is not None:
+        return state.capacity_ah
+    return pack.reference_ah if pack is not None and pack.reference_ah is not None else _FALLBACK_AH
+
+
+def _across(state: ChargeRatioState, samples: Samples, row: int, *, broken: bool) -> ChargeRatioState:
+    """Step over a hole before this row: go on with more doubt, or end the leg."""
+    gap_s = float(samples.gap_s[row])
+    flowing_a = 0.0 if state.current_a is None or abs(state.current_a) <= SLEEP_MAX_A else abs(state.current_a)
+    if broken or (flowing_a and gap_s > UNKNOWN_CURRENT_MAX_S):
+        leg = _longer(state)
+        legs = state.legs if leg is None else (*state.legs, leg)[-LEGS_KEPT:]
+        return replace(state, soc_pct=None, rise=None, fall=None, legs=legs)
+    # A step of the SoC while nobody looked has no time: do not take it for an edge.
+    return replace(state, soc_pct=None, lost_ah2=state.lost_ah2 + (flowing_a * gap_s / 3600.0) ** 2)
+
+
+def _along(state: ChargeRatioState, samples: Samples, net_ah: FloatArray) -> ChargeRatioState:
+    """Find the steps of the SoC in rows without a hole."""
+    current = samples.column(Col.CURRENT_A)
+    flowing = np.flatnonzero(~np.isnan(current))
+    if flowing.size:
+        state = replace(state, current_a=float(current[flowing[-1]]))
+    soc = samples.column(Col.SOC_PCT)
+    told = np.flatnonzero(~np.isnan(soc))
+    if not told.size:
+        return state
+    step = np.diff(soc[told], prepend=soc[told[0]] if state.soc_pct is None else state.soc_pct)
+
+    def edge(k: int) -> Edge:
+        row = int(told[k])
+        total = samples.total[row + 1].copy()
+        return Edge(float(soc[row]), abs(float(step[k])), total, state.lost_ah2)
+
+    def leg(old: Leg | None, steps: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Leg | None:
+        if not steps.size:
+            return old
+        return Leg(edge(int(steps[0])) if old is None else old.first, edge(int(steps[-1])))
+
+    return replace(
+        state,
+        soc_pct=float(soc[told[-1]]),
+        soc_net_ah=float(net_ah[told[-1]]),
+        rise=leg(state.rise, np.flatnonzero(step > 0)),
+        fall=leg(state.fall, np.flatnonzero(step < 0)),
+    )
+
+
+def _longer(state: ChargeRatioState) -> Leg | None:
+    legs = [leg for leg in (state.rise, state.fall) if leg is not None]
+    return max(legs, key=lambda leg: abs(leg.charge_ah), default=None)
+
+
+def _predicted(state: ChargeRatioState, at_s: float) -> tuple[float, float]:
+    """Capacity and variance carried to a later time: packs age."""
+    assert state.capacity_ah is not None
+    years = max(0.0, at_s - state.at_s) / YEAR_S
+    kept = math.exp(-DRIFT_PER_YEAR * years)
+    capacity_ah = state.capacity_ah * kept
+    return capacity_ah, state.variance_ah2 * kept**2 + (DRIFT_SIGMA_PER_ROOT_YEAR * capacity_ah) ** 2 * years
+
+
+def _read(state: ChargeRatioState, leg: Leg, end: SessionEnd) -> ChargeRatioState:
+    """One reading into the filter: charge = capacity x change of SoC."""
+    charge_ah, share = abs(leg.charge_ah), abs(leg.soc_change_pct) / 100.0
+    charge_var, share_var = leg.charge_sigma_ah() ** 2, (leg.soc_sigma_pct() / 100.0) ** 2
+    evidence = (*(e for e in state.evidence if e != end.number), end.number)[-EVIDENCE_KEPT:]
+    if state.capacity_ah is None:
+        capacity_ah = charge_ah / share
+        variance_ah2 = (charge_var + capacity_ah**2 * share_var) / share**2
+        return replace(state, capacity_ah=capacity_ah, variance_ah2=variance_ah2, at_s=end.at_s, n=1, evidence=evidence)
+    capacity_ah, variance_ah2 = _predicted(state, end.at_s)
+    residual_ah = charge_ah - capacity_ah * share
+    noise = charge_var + capacity_ah**2 * share_var
+    z2 = residual_ah**2 / (variance_ah2 * share**2 + noise)
+    if z2 > REJECT_Z2 and state.n >= SETTLED_N:
+        if state.rejected_in_a_row + 1 >= RESTART_AFTER:
+            return _read(ChargeRatioState(restarted=True, lost_ah2=state.lost_ah2), leg, end)
+        return replace(state, rejected_in_a_row=state.rejected_in_a_row + 1)
+    if z2 > DOUBT_Z2:
+        noise *= z2 / DOUBT_Z2
+    gain = variance_ah2 * share / (variance_ah2 * share**2 + noise)
+    return replace(
+        state,
+        capacity_ah=capacity_ah + gain * residual_ah,
+        variance_ah2=variance_ah2 * (1.0 - gain * share),
+        at_s=end.at_s,
+        n=state.n + 1,
+        rejected_in_a_row=0,
+        evidence=evidence,
+    )

@@ -1,0 +1,73 @@
+"""What a method that estimates capacity looks like, and what it says.
+
+In:  every sample, and the end of every session, in order.
+Out: an `Estimate`: a capacity with its sigma, what it rests on, or the reason why there is none.
+A method keeps O(1) state, a frozen dataclass that survives a restart, and knows nothing of its siblings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NewType, Protocol, TypeVar
+
+from packbox.core.packs import PackFacts
+from packbox.core.sample import Samples
+
+MethodId = NewType("MethodId", str)  # name/version
+
+EVIDENCE_KEPT: Final = 16  # session numbers named with an estimate
+YEAR_S: Final = 365.25 * 86_400
+DRIFT_PER_YEAR: Final = 0.022  # packs lose so much (facts/soh.md §6), give or take
+DRIFT_SIGMA_PER_ROOT_YEAR: Final = 0.02
+
+
+class Basis(StrEnum):
+    OCV = "ocv"
+    BMS_SOC = "bms-soc"
+    BMS_VALUE = "bms-value"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One method's opinion. Either a capacity with its sigma, or why there is none."""
+
+    method: MethodId
+    basis: Basis
+    capacity_ah: float | None = None
+    sigma_ah: float | None = None
+    n: int = 0  # readings it rests on
+    evidence: tuple[int, ...] = ()  # newest session numbers, oldest first
+    newest_s: float | None = None  # when on the line the newest reading was taken
+    restarted: bool = False  # the method began anew because readings and its opinion no longer agreed
+    why: str | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.capacity_ah is None) == (self.sigma_ah is None)
+        assert self.capacity_ah is not None or self.why
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd:
+    """A session ended: its number, when on the line, and whether charge moved through the plug."""
+
+    number: int
+    at_s: float
+
+
+State = TypeVar("State")
+
+
+class Method(Protocol[State]):
+    @property
+    def id(self) -> MethodId: ...
+
+    def start(self) -> State: ...
+
+    def watch(self, state: State, samples: Samples, pack: PackFacts | None) -> State:
+        """Take in samples. How they are cut into calls must not matter."""
+
+    def closed(self, state: State, end: SessionEnd, pack: PackFacts | None) -> State:
+        """A session ended after the samples seen so far: the place to take a reading."""
+
+    def estimate(self, state: State, at_s: float, pack: PackFacts | None) -> Estimate: ...

@@ -1,0 +1,122 @@
+"""Weigh the methods' estimates into one capacity SoH with its interval, or say why there is none.
+
+In:  estimates, the pack's facts, what the car reports.
+Out: `SohValue`. States as in facts/soh.md §13; percent of the reference capacity.
+Refuses: a percentage without a reference; an interval made narrow by the car's own opinion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from packbox.core.packs import PackFacts
+from packbox.core.soh.method import Basis, Estimate, MethodId
+
+WEIGHER: Final = MethodId("weigh/1")
+GAIN_FLOOR: Final = 0.015  # of the capacity: gain error of a current sensor nobody calibrated (facts/soh.md §6)
+ASK_BMS_ABOVE: Final = 0.02  # of the capacity: above this sigma of ours the BMS's opinion counts (§6: 0.8 x 2.5 %)
+Z90: Final = 1.645
+Z99: Final = 2.576
+LEARNING_HALF_WIDTH_PCT: Final = 5.0
+LEARNING_N: Final = 10
+STALE_S: Final = 90 * 86_400.0
+
+
+class SohStatus(StrEnum):
+    NONE = "none"
+    LEARNING = "learning"
+    OK = "ok"
+    STALE = "stale"
+    INCONSISTENT = "inconsistent"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class SohValue:
+    """Capacity SoH. Without a reference there is a capacity but no percentage; without readings there is neither."""
+
+    state: SohStatus
+    why: str | None = None
+    soh_pct: float | None = None
+    sigma_pct: float | None = None
+    lo90_pct: float | None = None
+    hi90_pct: float | None = None
+    capacity_ah: float | None = None
+    sigma_ah: float | None = None
+    reference_ah: float | None = None
+    reference_source: str | None = None
+    basis: Basis | None = None
+    method: MethodId = WEIGHER
+
+
+def weigh(estimates: Sequence[Estimate], pack: PackFacts | None, reported_pct: float | None, at_s: float) -> SohValue:
+    reference_ah = pack.reference_ah if pack is not None else None
+    source = pack.reference_source if pack is not None else None
+    measured = _narrowest([e for e in estimates if e.basis is not Basis.BMS_VALUE])
+    reported = _narrowest([e for e in estimates if e.basis is Basis.BMS_VALUE])
+    if measured is None and reported is None:
+        reasons = "; ".join(e.why for e in estimates if e.why) or "no method has looked at this pack yet"
+        return SohValue(SohStatus.NONE, reasons, reference_ah=reference_ah, reference_source=source)
+    capacity_ah, sigma_ah, basis = _combined(measured, reported)
+    sigma_ah = math.hypot(sigma_ah, GAIN_FLOOR * capacity_ah)
+    if reference_ah is None:
+        unnamed = "no reference capacity is known for this pack, so its capacity cannot be a percentage"
+        return SohValue(SohStatus.NONE, unnamed, capacity_ah=capacity_ah, sigma_ah=sigma_ah, basis=basis)
+    soh_pct, sigma_pct = 100.0 * capacity_ah / reference_ah, 100.0 * sigma_ah / reference_ah
+    state, why = _status(measured, soh_pct, sigma_pct, reported_pct, at_s)
+    return SohValue(
+        state,
+        why,
+        soh_pct,
+        sigma_pct,
+        soh_pct - Z90 * sigma_pct,
+        soh_pct + Z90 * sigma_pct,
+        capacity_ah,
+        sigma_ah,
+        reference_ah,
+        source,
+        basis,
+    )
+
+
+def _narrowest(estimates: Sequence[Estimate]) -> Estimate | None:
+    told = [e for e in estimates if e.sigma_ah is not None]
+    return min(told, key=lambda e: e.sigma_ah or 0.0, default=None)
+
+
+def _combined(measured: Estimate | None, reported: Estimate | None) -> tuple[float, float, Basis]:
+    """Capacity, sigma before the gain floor, and what it rests on."""
+    one = measured or reported
+    assert one is not None
+    assert one.capacity_ah is not None
+    assert one.sigma_ah is not None
+    if measured is None or reported is None or one.sigma_ah <= ASK_BMS_ABOVE * one.capacity_ah:
+        return one.capacity_ah, one.sigma_ah, one.basis
+    assert reported.capacity_ah is not None
+    assert reported.sigma_ah is not None
+    weight = reported.sigma_ah**2 / (one.sigma_ah**2 + reported.sigma_ah**2)  # of what we measured
+    capacity_ah = weight * one.capacity_ah + (1.0 - weight) * reported.capacity_ah
+    # Both stem from the same car, so agreeing makes neither surer.
+    return capacity_ah, min(one.sigma_ah, reported.sigma_ah), one.basis if weight >= 0.5 else reported.basis
+
+
+def _status(
+    measured: Estimate | None, soh_pct: float, sigma_pct: float, reported_pct: float | None, at_s: float
+) -> tuple[SohStatus, str | None]:
+    if measured is None:
+        return SohStatus.LEARNING, "only the car's own value so far: nothing measured yet"
+    if measured.restarted:
+        return SohStatus.REPLACED, "readings no longer fitted the old capacity: counting began anew"
+    if measured.newest_s is not None and at_s - measured.newest_s > STALE_S:
+        return SohStatus.STALE, f"no usable charge for {(at_s - measured.newest_s) / 86_400:.0f} days"
+    if measured.n < LEARNING_N:
+        return SohStatus.LEARNING, f"{measured.n} of {LEARNING_N} readings taken"
+    if Z90 * sigma_pct > LEARNING_HALF_WIDTH_PCT:
+        return SohStatus.LEARNING, f"the interval is still wider than {LEARNING_HALF_WIDTH_PCT:g} points either way"
+    if reported_pct is not None and abs(reported_pct - soh_pct) > Z99 * sigma_pct:
+        return SohStatus.INCONSISTENT, f"the car reports {reported_pct:.1f} %, outside our 99 % interval"
+    return SohStatus.OK, None

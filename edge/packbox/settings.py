@@ -1,0 +1,187 @@
+"""What an operator can set: one frozen value, read and checked at start.
+
+In:  a TOML file, then `PACKBOX_` environment variables over it, then secrets from the service manager's folder.
+Out: `Settings`.
+Refuses unknown keys, wrong types and half-given TLS, naming file, key and reason. Every setting is explained in
+docs/box.md, and a test holds us to it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as EnvironmentProblem
+
+from packbox.clock import ClockTrust
+from packbox.ports import SettingsError
+
+DEFAULT_FILE: Final = Path("/etc/packbox/packbox.toml")
+PREFIX: Final = "PACKBOX_"
+BROKER_PASSWORD: Final = "broker_password"  # noqa: S105 - the name of the credential, not the secret
+
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class BrokerSettings(BaseModel):
+    """Where records go. Without `host` the box keeps its records until it has one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str | None = Field(None, min_length=1, description="Broker's name or address; absent: nothing is sent")
+    tls: bool = Field(
+        default_factory=lambda known: not _is_this_machine(known.get("host")),
+        description="Encrypt; on, unless the broker is on this machine",
+    )
+    port: int = Field(
+        default_factory=lambda known: 8883 if known.get("tls") else 1883, ge=1, le=65535, description="MQTT's own ports"
+    )
+    protocol: Literal["5", "3.1.1"] = Field("5", description="MQTT version; 3.1.1 for old brokers")
+    ca_file: Path | None = Field(None, description="Certificates that the broker's must descend from; absent: system's")
+    cert_file: Path | None = Field(None, description="This box's certificate, for a broker that asks for one")
+    key_file: Path | None = Field(None, description="The certificate's private key")
+    user: str | None = Field(None, description="User name, for a broker that asks for one")
+    password: SecretStr | None = Field(None, description="Only from the credentials folder, never from a file here")
+    keep_alive_s: int = Field(600, ge=10, le=1200, description="Silence after which the link is checked")
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> BrokerSettings:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: give both or none")
+        if not self.tls and (self.ca_file or self.cert_file):
+            raise ValueError("ca_file, cert_file and key_file need tls = true")
+        if self.password is not None and self.user is None:
+            raise ValueError("there is a password but no user")
+        return self
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Units end the names."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    data_dir: Path = Field(Path("/var/lib/packbox"), description="Journal and key live here")
+    source: str = Field("socketcan:can0", min_length=1, description="Where frames come from; see Sources")
+    profile: str | None = Field(None, min_length=1, description="Vehicle profile, `family` or `family:variant`")
+    profiles_dir: Path | None = Field(None, description="Folder of profiles; absent: the ones that came along")
+    battery: Name | None = Field(None, description="Battery's name when its serial cannot be read")
+    vehicle: str | None = Field(None, min_length=1, max_length=63, description="Your name for the car; never a VIN")
+    polling: Literal["never"] = Field(
+        "never", description="Consent to ask the car questions; this version only listens"
+    )
+    clock_trusted: ClockTrust = Field(
+        ClockTrust.AUTO, description="`auto`: once synchronized; `always`: from the start"
+    )
+    commit_every_s: float = Field(10.0, ge=0.1, le=600, description="Longest stretch that a power cut can take")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
+    broker: BrokerSettings = Field(default_factory=BrokerSettings, description="Where records go")
+
+    @property
+    def key_file(self) -> Path:
+        return self.data_dir / "key" / "box.pem"
+
+
+def load_settings(file: Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
+    """`file` None: the default file if there is one. `overrides`: the command line, stronger than the rest.
+
+    Raises SettingsError with file or variable, key and reason.
+    """
+    where = file if file is not None else DEFAULT_FILE
+    from_file = _read(where, must_exist=file is not None)
+    _refuse_unknown_variables()
+    try:
+        from_environment = EnvSettingsSource(Settings)()
+    except EnvironmentProblem as problem:
+        raise SettingsError(f"${_variable(['broker'])}: not JSON; give each setting its own variable") from problem
+    for origin, layer in ((str(where), from_file), (f"${_variable(('broker', 'password'))}", from_environment)):
+        if "password" in _table(layer, "broker"):
+            raise SettingsError(
+                f"{origin}: broker.password: a secret does not belong here; "
+                f"put it into a file named {BROKER_PASSWORD} in $CREDENTIALS_DIRECTORY"
+            )
+    from_command_line = {key: value for key, value in (overrides or {}).items() if value is not None}
+    try:
+        # Given as arguments they win over what pydantic-settings finds by itself, which is the same environment again.
+        return Settings(**_laid_over(from_file, from_environment, _secrets(), from_command_line))
+    except ValidationError as problem:
+        raise SettingsError("; ".join(_said(where, error) for error in problem.errors(include_url=False))) from problem
+
+
+def every_setting() -> dict[str, FieldInfo]:
+    """All settings by dotted name, for the documentation's test."""
+    own = {name: field for name, field in Settings.model_fields.items() if name != "broker"}
+    return own | {f"broker.{name}": field for name, field in BrokerSettings.model_fields.items()}
+
+
+def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as problem:
+        if must_exist:
+            raise SettingsError(f"{file}: there is no such file") from problem
+        return {}
+    except (OSError, UnicodeDecodeError) as problem:
+        raise SettingsError(f"{file}: cannot be read: {problem}") from problem
+    except tomllib.TOMLDecodeError as problem:
+        raise SettingsError(f"{file}: not TOML: {problem}") from problem
+
+
+def _secrets() -> dict[str, Any]:
+    """systemd's LoadCredential= puts each secret into a file of a folder that only we can read."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(folder) / BROKER_PASSWORD if folder else None
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return {"broker": {"password": path.read_text(encoding="utf-8").strip()}}
+    except (OSError, UnicodeDecodeError) as problem:
+        raise SettingsError(f"{path}: cannot be read: {problem}") from problem
+
+
+def _laid_over(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later layers win, key by key also inside a table."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = merged.get(key)
+            merged[key] = _laid_over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _is_this_machine(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _table(layer: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = layer.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _variable(location: Sequence[object]) -> str:
+    return PREFIX + "__".join(str(part) for part in location).upper()
+
+
+def _refuse_unknown_variables() -> None:
+    known = {_variable(name.split(".")) for name in every_setting()} | {_variable(["broker"])}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        raise SettingsError(f"${unknown[0]}: there is no such setting")
+
+
+def _said(file: Path, error: ErrorDetails) -> str:
+    location = error["loc"]
+    variable = _variable(location)
+    origin = f"${variable}" if variable in os.environ else str(file)
+    reason = "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
+    return f"{origin}: {'.'.join(str(part) for part in location)}: {reason.removeprefix('Value error, ')}"

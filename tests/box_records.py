@@ -1,0 +1,36 @@
+"""Sealed records for tests that need a journal with something in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from packbox.adapters.identity import make_key
+from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
+from packbox.core.record import BoxId, SealedRow
+from packbox.testing.sim_clock import SimClock
+from packwire.ids import BootId, box_id_of, key_id_of
+from packwire.messages import Message, Session
+from packwire.seal import Envelope, digest, seal
+
+BOOT = BootId("b007" * 4)
+MINUTE_MS = 60_000
+BEGIN_WALL_MS = 1_760_000_000_000  # 2025-10-09 08:53:20 UTC
+
+
+def fill(data_dir: Path, messages: Iterable[Message], *, wall: bool = True) -> SqliteJournal:
+    """A box's data folder with these messages as records, a minute apart. The journal is left open."""
+    key = make_key(data_dir / "key" / "box.pem")
+    box = box_id_of(key.public_key)
+    journal = SqliteJournal(data_dir / JOURNAL_FILE, BoxId(box), digest, SimClock())
+    head = journal.open().head
+    previous = head.previous
+    for seq, message in enumerate(messages, head.next_seq):
+        mono_ms = seq * MINUTE_MS
+        wall_ms = BEGIN_WALL_MS + mono_ms if wall else None
+        envelope = Envelope(box, head.store, seq, previous, BOOT, mono_ms, wall_ms)
+        sealed = seal(message, envelope, key.sign, key_id_of(key.public_key))
+        session = message.session if isinstance(message, Session) else None
+        journal.commit(b"state", [SealedRow(seq, message.KIND, session, mono_ms, wall_ms, sealed)])
+        previous = digest(sealed)
+    return journal
