@@ -51,6 +51,13 @@ class Clock(Protocol):
     def now(self) -> Stamp: ...
 
 
+class FrameClock(Clock, Protocol):
+    """A clock that can also be read as the kernel stamps frames with it."""
+
+    def system_ns(self) -> int:
+        """CLOCK_REALTIME, whether or not anybody has set it: only good for differences to a frame's kernel time."""
+
+
 class FrameSource(Protocol):
     """A bus, a recorded log or a simulated car. Ends when the source ends; a live bus never does.
 

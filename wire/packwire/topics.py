@@ -12,19 +12,37 @@ ROOT: Final = "pb/v1"
 
 
 class Leaf(StrEnum):
-    """What a topic carries. QoS and retain are part of the contract (docs/wire.md)."""
+    """What a topic carries."""
 
-    RECORD = "r"  # up, QoS 1: one sealed record
-    HEARTBEAT = "h"  # up, QoS 0: unsigned health snapshot, may be lost
-    STATUS = "s"  # up, QoS 1, retained, also the will: "online" or "offline <reason>"
-    ACK = "ack"  # down, QoS 1, retained: what the book holds
-    CONFIG = "c"  # down, QoS 1, retained: configuration version and body
-    COMMAND = "x"  # down, QoS 1: one command of the bounded list
+    RECORD = "r"
+    HEARTBEAT = "h"
+    STATUS = "s"
+    ACK = "ack"
+    CONFIG = "c"
+    COMMAND = "x"
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a topic is used: part of the contract."""
+
+    up: bool  # from the box; else to it
+    qos: int
+    retain: bool
+    carries: str
+
+
+MANNERS: Final[dict[Leaf, Manner]] = {
+    Leaf.RECORD: Manner(up=True, qos=1, retain=False, carries="one sealed record"),
+    Leaf.HEARTBEAT: Manner(up=True, qos=0, retain=False, carries="unsigned health snapshot, may be lost"),
+    Leaf.STATUS: Manner(up=True, qos=1, retain=True, carries="`online` or `offline <reason>`, also the will"),
+    Leaf.ACK: Manner(up=False, qos=1, retain=True, carries="what the book holds of a store"),
+    Leaf.CONFIG: Manner(up=False, qos=1, retain=True, carries="reserved: configuration version and body"),
+    Leaf.COMMAND: Manner(up=False, qos=1, retain=False, carries="reserved: one command of a bounded list"),
+}
+UP: Final = tuple(leaf for leaf, manner in MANNERS.items() if manner.up)
+DOWN: Final = tuple(leaf for leaf, manner in MANNERS.items() if not manner.up)
 _LEAVES: Final = frozenset(leaf.value for leaf in Leaf)
-UP: Final = (Leaf.RECORD, Leaf.HEARTBEAT, Leaf.STATUS)
-DOWN: Final = (Leaf.ACK, Leaf.CONFIG, Leaf.COMMAND)
 
 
 @dataclass(frozen=True, slots=True)

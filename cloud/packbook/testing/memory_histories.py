@@ -36,7 +36,10 @@ FIRST_DAY: Final = datetime.datetime(2026, 3, 1, tzinfo=datetime.UTC)
 DAYS: Final = 275
 REFERENCE_AH: Final = 65.4  # what a 24 kWh Leaf's battery system calls 100 % (facts/soh.md §3)
 PACK_V: Final = 365.0
-USABLE_KWH: Final = 21.3
+BOX: Final = "7f3a90c2d1e85b46"
+YOUNG_BOX: Final = "21c95d0e77ab3f18"
+SILENT_BOX: Final = "0b55e6a14c9d2780"
+STORE: Final = "c04e1f77a9b23d65"
 
 
 @dataclass(slots=True)
@@ -118,7 +121,7 @@ def battery_head(battery: str = "leaf-24-0001", **changes: object) -> Battery:
         last_ms=first_ms,
         records=1,
         sessions={},
-        boxes=("box-7f3a",),
+        boxes=(BOX,),
         soh=None,
     )
     return replace(head, **changes)  # type: ignore[arg-type]  # callers name real fields; dataclass checks them
@@ -149,7 +152,7 @@ def soh_point(seq: int = 1, **changes: object) -> SohPoint:
         observed_ah=0.0,
         observed_km=0.0,
         odometer_km=None,
-        provenance=Provenance("box-7f3a", "store-1", seq),
+        provenance=Provenance(BOX, STORE, seq),
     )
     return replace(point, **changes)  # type: ignore[arg-type]  # as above
 
@@ -184,7 +187,7 @@ def session_row(kind: str = "charge", session: int = 1, **changes: object) -> Se
         power_max_kw=None,
         distance_km=None,
         energy_regenerated_wh=None,
-        provenance=Provenance("box-7f3a", "store-1", session),
+        provenance=Provenance(BOX, STORE, session),
     )
     return replace(row, **changes)  # type: ignore[arg-type]  # as above
 
@@ -197,14 +200,14 @@ def lived_in() -> MemoryHistories:
         leaf.live(day)
     last_ms = leaf.sessions[-1].start_ms
     book.add(battery_head(last_ms=last_ms), leaf.points, leaf.sessions, leaf.usage(), leaf.events)
-    young = _Life(box="box-21c9")
+    young = _Life(box=YOUNG_BOX)
     for day in range(DAYS - 9, DAYS):
         young.live(day)
     points = [replace(p, state="learning", why="4 of 10 charge segments seen") for p in young.points]
     points = [
         replace(p, sigma_pct=4.4, lo90_pct=(p.soh_pct or 0) - 7.2, hi90_pct=(p.soh_pct or 0) + 7.2) for p in points
     ]
-    head = battery_head("env200-24-0102", vehicle="e-NV200 delivery van", variant="env200", boxes=("box-21c9",))
+    head = battery_head("env200-24-0102", vehicle="e-NV200 delivery van", variant="env200", boxes=(YOUNG_BOX,))
     book.add(replace(head, last_ms=last_ms), points, young.sessions, young.usage())
     silent = soh_point(
         state="none",
@@ -216,7 +219,9 @@ def lived_in() -> MemoryHistories:
         capacity_ah=None,
         sigma_ah=None,
         basis=None,
-        provenance=Provenance("box-0b55", "store-1", 2),
+        reference_ah=50.0,
+        reference_source="rated capacity, facts/soh.md section 3",
+        provenance=Provenance(SILENT_BOX, STORE, 2),
     )
     head = battery_head(
         "imiev-16-0007",
@@ -224,18 +229,18 @@ def lived_in() -> MemoryHistories:
         profile="mitsubishi-imiev",
         variant=None,
         pack="imiev-16",
-        boxes=("box-0b55",),
+        boxes=(SILENT_BOX,),
     )
     facts = {"cells_in_series": 88, "nominal_kwh": 16.0, "reference_ah": 50.0, "battery_source": "provisional"}
     book.add(replace(head, **facts), [silent])  # type: ignore[arg-type]  # as above
     last_seen_ms = _ms(FIRST_DAY + datetime.timedelta(days=DAYS))
-    for box, online in (("box-7f3a", True), ("box-21c9", True), ("box-0b55", False)):
+    for box, online in ((BOX, True), (YOUNG_BOX, True), (SILENT_BOX, False)):
         health: dict[str, object] = {"frames": 48_211_340, "frames_dropped": 0, "frames_sent": 0, "clock": "set"}
         book.box_rows.append(
             BoxRow(box, last_seen_ms, online, sum(box in h.boxes for h in book.heads.values()), health)
         )
     book.refused.append(
-        Quarantined(1, last_seen_ms, "pb/v1/box-21c9/soh", "the signature does not fit the box's key", b"\x00")
+        Quarantined(1, last_seen_ms, f"pb/v1/{YOUNG_BOX}/soh", "the signature does not fit the box's key", b"\x00")
     )
     return book
 
@@ -243,7 +248,7 @@ def lived_in() -> MemoryHistories:
 class _Life:
     """A Leaf's days: a commute, an AC charge most evenings, a fast charge on some weekends."""
 
-    def __init__(self, box: str = "box-7f3a") -> None:
+    def __init__(self, box: str = BOX) -> None:
         self.box = box
         self.points: list[SohPoint] = []
         self.sessions: list[SessionRow] = []
@@ -265,11 +270,11 @@ class _Life:
         outdoor_degc = 15.0 + 12.5 * math.sin((day - 55) / 365.0 * 2 * math.pi) + 3.0 * _wobble(day)
         capacity_ah = self._capacity_ah(day)
         morning = FIRST_DAY + datetime.timedelta(days=day, hours=7 + 0.3 * _wobble(day + 11))
-        for leg, hours in enumerate((0.0, 10.5)):
-            km = (21.0 if weekend else 13.5) + 6.0 * _wobble(3 * day + leg)
-            self._drive(morning + datetime.timedelta(hours=hours), km, capacity_ah, outdoor_degc + 4.0)
+        km = (21.0 if weekend else 13.5) + 6.0 * _wobble(3 * day)
+        self._drive(morning, km, capacity_ah, outdoor_degc + 4.0)
         if weekend and day % 3 == 0:
             self._charge(morning + datetime.timedelta(hours=4), "dc", 80.0, capacity_ah, outdoor_degc + 9.0)
+        self._drive(morning + datetime.timedelta(hours=10.5), km + 2.0, capacity_ah, outdoor_degc + 4.0)
         if self.soc_pct < 62.0 or day % 5 == 4:
             self._charge(
                 morning + datetime.timedelta(hours=12),
@@ -319,7 +324,7 @@ class _Life:
             self._tally(self.c_rate_temp_s, 10 + band, temp_degc, duration_s * share)
 
     def _charge(self, start: datetime.datetime, kind: str, to_pct: float, capacity_ah: float, temp_degc: float) -> None:
-        if to_pct - self.soc_pct < 4.0:
+        if to_pct - self.soc_pct < (18.0 if kind == "dc" else 4.0):
             return
         self._rest_until(start, temp_degc - 5.0)
         in_ah = (to_pct - self.soc_pct) / 100.0 * capacity_ah
@@ -436,7 +441,7 @@ class _Life:
         )
 
     def _provenance(self) -> Provenance:
-        return Provenance(self.box, "store-1", self.seq)
+        return Provenance(self.box, STORE, self.seq)
 
     def usage(self) -> UsageTotals:
         charges = [row for row in self.sessions if row.kind == "charge"]
@@ -478,5 +483,5 @@ def _ms(at: datetime.datetime) -> int:
 
 
 def _wobble(n: int) -> float:
-    """Evenly spread values in -1..1 that look irregular: multiples of the golden ratio."""
-    return 2.0 * ((n * 0.618033988749895) % 1.0) - 1.0
+    """Values in -1..1 that look irregular: three waves whose periods have nothing in common."""
+    return (math.sin(n * 0.7301) + math.sin(n * 2.2357) + math.sin(n * 0.1931)) / 3.0

@@ -37,12 +37,14 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    wrapped: frozenset[int] = frozenset()  # columns of running text, by index: they may break into lines
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
     id: str
     title: str
+    unit: str
     label: str  # what a listener to a screen reader hears instead of the picture
     spec: Mapping[str, object]
     table: Table
@@ -74,7 +76,7 @@ def soh_chart(t: Words, series: Sequence[SohPoint]) -> Chart | None:
     for point in points:
         interval = figures.interval_pct(point) if figures.shown_soh(point) else None
         text, reported = interval_text(t, point), t.number(figures.rounded_reported(point), 0, "%")
-        rows.append((Moment(point.at_ms), text, reported, t.or_raw("state", f"{point.state}.name")))
+        rows.append((Moment(point.at_ms), text, reported, t.messages.get(f"state.{point.state}.name", point.state)))
         if point.at_ms is None:
             continue
         drawn.append(
@@ -93,6 +95,7 @@ def soh_chart(t: Words, series: Sequence[SohPoint]) -> Chart | None:
     return Chart(
         id="soh",
         title=t("chart.soh.title"),
+        unit="%",
         label=t("chart.soh.label"),
         spec={"kind": "band", "points": drawn, "names": names, "unit": "%"},
         table=Table(
@@ -137,7 +140,7 @@ def _bars(
     columns = (t(f"chart.{chart}.category"), *(f"{s.name} ({unit})" for s in series))
     rows = tuple((category, *(t.number(s.values[i], digits) for s in series)) for i, category in enumerate(categories))
     title = t(f"chart.{chart}.title")
-    return Chart(chart, title, t(f"chart.{chart}.label"), spec, Table(title, columns, rows), note)
+    return Chart(chart, title, unit, t(f"chart.{chart}.label"), spec, Table(title, columns, rows), note)
 
 
 def _weekly(t: Words, rows: Sequence[SessionRow]) -> tuple[list[datetime.date], list[str]]:
@@ -197,6 +200,7 @@ def stress_chart(t: Words, soc_temp: figures.Grid) -> Chart:
     return Chart(
         id="stress",
         title=title,
+        unit=t("unit.hours"),
         label=t("chart.stress.label"),
         spec={
             "kind": "heat",
@@ -205,7 +209,7 @@ def stress_chart(t: Words, soc_temp: figures.Grid) -> Chart:
             "x_name": t("chart.stress.x"),
             "y_name": t("chart.stress.y"),
             "values": hours,
-            "unit": "h",
+            "unit": t("unit.hours"),
         },
         table=Table(
             title,
@@ -218,7 +222,7 @@ def stress_chart(t: Words, soc_temp: figures.Grid) -> Chart:
 def temperature_chart(t: Words, soc_temp: figures.Grid) -> Chart:
     hours = tuple(seconds / 3600.0 for seconds in figures.column_sums(soc_temp))
     bands = [band_text(t, band) for band in figures.TEMP_BAND_EDGES]
-    return _bars(t, "temperature", bands, [_Series(t("chart.hours"), "plain", hours)], "h", digits=1)
+    return _bars(t, "temperature", bands, [_Series(t("chart.hours"), "plain", hours)], t("unit.hours"), digits=1)
 
 
 def c_rate_chart(t: Words, rates: figures.Grid) -> Chart:
@@ -226,10 +230,10 @@ def c_rate_chart(t: Words, rates: figures.Grid) -> Chart:
     hours = tuple(seconds / 3600.0 for seconds in figures.row_sums(rates))
     bands = [band_text(t, band) for band in figures.C_RATE_BAND_EDGES]
     series = [
-        _Series(t("chart.c_rate.discharge"), "dc", hours[figures.C_RATE_BANDS :]),
+        _Series(t("chart.c_rate.discharge"), "out", hours[figures.C_RATE_BANDS :]),
         _Series(t("chart.c_rate.charge"), "ac", hours[: figures.C_RATE_BANDS]),
     ]
-    return _bars(t, "c_rate", bands, series, "h", digits=1, mirrored=True)
+    return _bars(t, "c_rate", bands, series, t("unit.hours"), digits=1, mirrored=True)
 
 
 def depth_chart(t: Words, depths: figures.Grid) -> Chart:

@@ -36,15 +36,10 @@ def _csv(kind: type[SohPoint] | type[SessionRow], rows: Iterable[SohPoint | Sess
     writer.writerow([TIMES.get(name, name) for name in names] + ["box", "store", "seq"])
     for row in rows:
         source = row.provenance
-        cells = [
-            iso(value) if name in TIMES and isinstance(value, int) else value for name, value in _values(row, names)
-        ]
-        writer.writerow([_cell(value) for value in (*cells, source.box, source.store, source.seq)])
+        values = [getattr(row, name) for name in names]
+        times = [iso(v) if name in TIMES and v is not None else v for name, v in zip(names, values, strict=True)]
+        writer.writerow([_cell(value) for value in (*times, source.box, source.store, source.seq)])
     return out.getvalue()
-
-
-def _values(row: SohPoint | SessionRow, names: list[str]) -> list[tuple[str, object]]:
-    return [(name, getattr(row, name)) for name in names]
 
 
 def _cell(value: object) -> object:

@@ -17,9 +17,19 @@ from packbook.web.words import ABSENT, Words
 
 CHARGES_SHOWN: Final = 8
 EVENTS_SHOWN: Final = 20
+STORE_DIGITS: Final = 8  # of 16: enough to tell a battery's few stores apart
 STATES: Final = ("none", "learning", "ok", "stale", "inconsistent", "replaced")
-EXTREME_UNITS: Final = {"cell_low": "V", "cell_high": "V", "pack_hot": "°C", "cold_charge": "°C", "soc_jump": "%"}
-EXTREME_DIGITS: Final = {"V": 2, "°C": 1, "%": 1}
+EXTREME_UNITS: Final = {
+    "cell_low": "V",
+    "cell_high": "V",
+    "pack_hot": "°C",
+    "cold_charge": "°C",
+    "soc_jump": "%",
+    "clock_set": "ms",
+    "time_back": "ms",
+}
+EXTREME_DIGITS: Final = {"V": 2, "°C": 1, "%": 1, "ms": 0}
+TEXT_COLUMNS: Final = frozenset({7})  # remarks of a session table
 RULER_LOW_PCT: Final = 50.0  # few packs on the road are below; the ruler then starts at 0
 RULER_UNITS: Final = 360.0  # width of the drawing: pixels on a phone
 
@@ -50,6 +60,7 @@ class Headline:
     ruler: Ruler | None
     why: str | None
     at_ms: int | None
+    unsure: bool  # a figure came, but without its uncertainty
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,7 @@ class Figure:
     value: str
     detail: str | None = None
     explain: str | None = None
+    swatch: str | None = None  # the part of the coverage bar it stands for
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +108,25 @@ def card(battery: Battery) -> Card:
 
 
 def headline(point: SohPoint | None) -> Headline:
-    shown = figures.shown_soh(point)
+    """The words must fit the figure: without one there is nothing that could be settled or young."""
     if point is None:
-        return Headline("none", None, None, None, None, None)
-    state = point.state if point.state in STATES else "none"
-    if shown is None and state == "ok":
-        state = "none"  # a figure without its uncertainty is no figure
+        return Headline("none", None, None, None, None, None, unsure=False)
+    shown = figures.shown_soh(point)
     reported = figures.rounded_reported(point)
-    return Headline(state, shown, reported, ruler(shown, reported) if shown else None, point.why, point.at_ms)
+    state = point.state if point.state in STATES else "learning"
+    if shown is None and state != "replaced":
+        state = "none"
+    elif shown is not None and state == "none":
+        state = "learning"
+    return Headline(
+        state,
+        shown,
+        reported,
+        ruler(shown, reported) if shown else None,
+        point.why,
+        point.at_ms,
+        unsure=shown is None and point.soh_pct is not None,
+    )
 
 
 def ruler(shown: figures.ShownSoh, reported_pct: float | None) -> Ruler:
@@ -156,7 +179,7 @@ def build(
         stress_figures=_stress_figures(t, usage) if usage else (),
         stress=_stress(t, usage) if usage else (),
         harmful=tuple(
-            Figure(t(f"event.{kind}"), t.number(counts.get(kind, 0)), t(f"event_meaning.{kind}"))
+            Figure(t(f"event.{kind}"), t.number(counts.get(kind, 0) if usage else None), t(f"event_meaning.{kind}"))
             for kind in figures.HARMFUL_EVENTS
         ),
         harmful_seen=sum(counts.get(kind, 0) for kind in figures.HARMFUL_EVENTS),
@@ -191,9 +214,24 @@ def _coverage(t: Words, seen: figures.Coverage) -> tuple[Figure, ...]:
     odometer = t("coverage.of_odometer", km=t.number(seen.odometer_km)) if seen.odometer_km else None
     return (
         Figure(t("coverage.share"), _percent(t, seen.share), t("coverage.share_note"), "coverage"),
-        Figure(t("coverage.observed"), t.number(seen.observed_s / 3600.0, 0, "h"), t("coverage.observed_note")),
-        Figure(t("coverage.inferred"), t.number(seen.inferred_s / 3600.0, 0, "h"), t("coverage.inferred_note")),
-        Figure(t("coverage.unobserved"), t.number(seen.unobserved_s / 3600.0, 0, "h"), t("coverage.unobserved_note")),
+        Figure(
+            t("coverage.observed"),
+            t.number(seen.observed_s / 3600.0, 0, t("unit.hours")),
+            t("coverage.observed_note"),
+            swatch="observed",
+        ),
+        Figure(
+            t("coverage.inferred"),
+            t.number(seen.inferred_s / 3600.0, 0, t("unit.hours")),
+            t("coverage.inferred_note"),
+            swatch="inferred",
+        ),
+        Figure(
+            t("coverage.unobserved"),
+            t.number(seen.unobserved_s / 3600.0, 0, t("unit.hours")),
+            t("coverage.unobserved_note"),
+            swatch="unobserved",
+        ),
         Figure(t("coverage.km"), t.number(seen.observed_km, 0, "km"), odometer),
         Figure(t("coverage.ah"), t.number(seen.observed_ah, 0, "Ah"), t("coverage.ah_note")),
     )
@@ -234,7 +272,7 @@ def _estimates(t: Words, point: SohPoint) -> Table:
         for estimate in point.estimates
     )
     names = ("method", "capacity", "half_interval", "readings", "evidence", "why_none")
-    return Table(t("estimates.caption"), tuple(t(f"column.{name}") for name in names), rows)
+    return Table(t("estimates.caption"), tuple(t(f"column.{name}") for name in names), rows, frozenset({4, 5}))
 
 
 def _charging(t: Words, usage: UsageTotals) -> tuple[Figure, ...]:
@@ -309,8 +347,9 @@ def _sources(
     return tuple((label, provenance) for label, provenance in found if provenance is not None)
 
 
-def record_id(provenance: Provenance) -> str:
-    return f"{provenance.box} / {provenance.store} / {provenance.seq}"
+def _record(provenance: Provenance) -> str:
+    """Store and number, the store cut short: CSV and API name it whole, with its box."""
+    return f"{provenance.store[:STORE_DIGITS]} / {provenance.seq}"
 
 
 def charge_table(t: Words, rows: Sequence[SessionRow]) -> Table:
@@ -328,10 +367,11 @@ def charge_table(t: Words, rows: Sequence[SessionRow]) -> Table:
                 t.number(row.power_max_kw, 1, "kW"),
                 t.number(row.temp_mean_degc, 0, "°C"),
                 _remarks(t, row),
-                record_id(row.provenance),
+                _record(row.provenance),
             )
             for row in rows
         ),
+        wrapped=TEXT_COLUMNS,
     )
 
 
@@ -350,10 +390,11 @@ def drive_table(t: Words, rows: Sequence[SessionRow]) -> Table:
                 t.number(row.energy_in_wh / 1000.0, 1, "kWh"),
                 t.number(row.temp_mean_degc, 0, "°C"),
                 _remarks(t, row),
-                record_id(row.provenance),
+                _record(row.provenance),
             )
             for row in rows
         ),
+        wrapped=TEXT_COLUMNS,
     )
 
 
@@ -373,10 +414,11 @@ def session_table(t: Words, rows: Sequence[SessionRow]) -> Table:
                 t.number(row.energy_out_wh / 1000.0, 1, "kWh"),
                 t.number(row.temp_mean_degc, 0, "°C"),
                 _remarks(t, row),
-                record_id(row.provenance),
+                _record(row.provenance),
             )
             for row in rows
         ),
+        wrapped=TEXT_COLUMNS,
     )
 
 
@@ -407,10 +449,11 @@ def event_table(t: Words, caption: str, rows: Sequence[EventRow]) -> Table:
                 _extreme(t, row),
                 t.span(row.duration_s),
                 row.text or ABSENT,
-                record_id(row.provenance),
+                _record(row.provenance),
             )
             for row in rows
         ),
+        wrapped=frozenset({4}),
     )
 
 

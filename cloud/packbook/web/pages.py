@@ -19,12 +19,12 @@ from packbook.web.render import render, words_for
 KINDS: Final = ("charge", "drive", "rest")
 ROWS_PER_PAGE: Final = 50
 CHUNK: Final = 500  # sessions asked of the store at once
-SESSIONS_ON_PAGE: Final = 3000  # the newest, about three years of daily charging: what weekly charts look at
+SESSIONS_ON_PAGE: Final = 2000  # of a kind, the newest: the weekly charts look back a year
 
 
 async def home(request: Request) -> Response:
     book = histories(request)
-    batteries = sorted(await book.batteries(), key=lambda battery: -(battery.last_ms or 0))
+    batteries = sorted(await book.batteries(), key=lambda battery: (battery.vehicle or battery.battery).casefold())
     cards = [owner_page.card(battery) for battery in batteries]
     refused = len(await book.quarantine(CHUNK))
     return render(request, "home.html", cards=cards, boxes=await book.boxes(), refused=refused, refused_max=CHUNK)

@@ -69,9 +69,6 @@ class Words:
         message = self.messages[key]
         return message.format(**values) if values else message
 
-    def has(self, key: str) -> bool:
-        return key in self.messages
-
     def or_raw(self, prefix: str, name: str) -> str:
         """The word for a name that came over the wire, or the name itself: newer boxes know names we do not."""
         return self.messages.get(f"{prefix}.{name}", name)

@@ -28,7 +28,7 @@ from packbox.core.delivery import WINDOW
 from packbox.core.record import BoxId
 from packbox.ports import LinkDownError, RefusedError
 from packwire import ids, presence
-from packwire.topics import Leaf, topic
+from packwire.topics import MANNERS, Leaf, topic
 
 CONNECT_WAIT_MAX_S: Final = 30.0  # name lookup, TCP, TLS and CONNACK over a slow mobile link
 ANSWER_WAIT_MAX_S: Final = 30.0  # SUBACK or PUBACK: five times the worst round trip of a 2G link
@@ -72,9 +72,24 @@ class _Client(aiomqtt.Client):
             self.last_refusal = f"{reason_code} ({reason_code.value:#04x})"
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
+    def _on_disconnect(
+        self,
+        client: mqtt.Client,
+        userdata: object,
+        flags: mqtt.DisconnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if not self._connected.done():  # the socket went before CONNACK: say so now, not after the whole wait
+            self._connected.set_exception(aiomqtt.MqttError(f"closed before the broker answered: {reason_code}"))
+        elif not self._connected.cancelled():  # else we gave up waiting, nobody is left to tell
+            super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
     def drop(self) -> None:
         """Close the socket if it is still open. Without this each failed connection would leave one behind."""
         self._client.disconnect()
+        if self._disconnected.done() and not self._disconnected.cancelled():
+            self._disconnected.exception()  # seen: asyncio need not report it
 
 
 class MqttUplink:
@@ -92,7 +107,7 @@ class MqttUplink:
             with self._trouble_named():
                 async with asyncio.timeout(CONNECT_WAIT_MAX_S):
                     await self._client.__aenter__()
-            await self._say_online()
+            await self._say(presence.ONLINE)
             await self._subscribe()
         except BaseException:
             self._client.drop()
@@ -105,10 +120,10 @@ class MqttUplink:
         await self._leave()
 
     async def publish(self, sealed: bytes) -> None:
-        await self._send(Leaf.RECORD, sealed, qos=1)
+        await self._send(Leaf.RECORD, sealed)
 
     async def beat(self, heartbeat: bytes) -> None:
-        await self._send(Leaf.HEARTBEAT, heartbeat, qos=0, properties=self._expiry(presence.HEARTBEAT_EXPIRY_S))
+        await self._send(Leaf.HEARTBEAT, heartbeat, self._expiry(presence.HEARTBEAT_EXPIRY_S))
 
     async def acks(self) -> AsyncIterator[bytes]:
         ours = topic(self._box, Leaf.ACK)
@@ -123,13 +138,11 @@ class MqttUplink:
         settings = self._settings
         # Certificates lie on a disk: reading them must not hold up the loop.
         context = await asyncio.to_thread(self._tls_context, settings.tls) if settings.tls is not None else None
-        client = _Client(
+        client = _Client(  # begins a clean session: what the broker kept does not matter, the ack is retained
             settings.host,
             settings.port,
             identifier=self._box,
             protocol=aiomqtt.ProtocolVersion.V5 if self._v5 else aiomqtt.ProtocolVersion.V311,
-            clean_start=True,  # what the broker forgot or kept does not matter: the ack is retained
-            clean_session=None if self._v5 else True,
             username=settings.user,
             password=settings.password,
             tls_context=context,
@@ -139,7 +152,7 @@ class MqttUplink:
             max_queued_incoming_messages=MAX_QUEUED_ACKS,
             will=aiomqtt.Will(topic(self._box, Leaf.STATUS), presence.encode_status(presence.LOST), qos=1, retain=True),
         )
-        client.pending_calls_threshold = WINDOW  # that many publishes at once are our normal case, no warning
+        client.pending_calls_threshold = WINDOW + 1  # a window and a heartbeat at once are normal: no warning
         return client
 
     def _tls_context(self, files: TlsFiles) -> ssl.SSLContext:
@@ -161,19 +174,14 @@ class MqttUplink:
         if refusals:
             raise LinkDownError(f"{self._where}: the broker refused our acks: {refusals[0]}")
 
-    async def _say_online(self) -> None:
-        try:
-            await self._send(Leaf.STATUS, presence.encode_status(presence.ONLINE), qos=1, retain=True)
-        except RefusedError as problem:  # records may still pass
-            log.warning("the broker refused our status", extra={"REASON": str(problem)})
+    async def _say(self, status: presence.Status) -> None:
+        await self._send(Leaf.STATUS, presence.encode_status(status))
 
-    async def _send(
-        self, leaf: Leaf, payload: bytes, *, qos: int, retain: bool = False, properties: Properties | None = None
-    ) -> None:
-        client, where = self._client, topic(self._box, leaf)
+    async def _send(self, leaf: Leaf, payload: bytes, properties: Properties | None = None) -> None:
+        client, where, manner = self._client, topic(self._box, leaf), MANNERS[leaf]
         with self._trouble_named():
             async with asyncio.timeout(ANSWER_WAIT_MAX_S):
-                await client.publish(where, payload, qos=qos, retain=retain, properties=properties)
+                await client.publish(where, payload, qos=manner.qos, retain=manner.retain, properties=properties)
         if client.refusals:  # of several publishes at once any may be the refused one: all of them wait on anyway
             client.refusals -= 1
             raise RefusedError(f"{self._where}: the broker refused a message on {where}: {client.last_refusal}")
@@ -190,7 +198,7 @@ class MqttUplink:
         client = self._client
         try:
             async with asyncio.timeout(LEAVE_WAIT_MAX_S):
-                await self._send(Leaf.STATUS, presence.encode_status(presence.STOPPED), qos=1, retain=True)
+                await self._say(presence.STOPPED)
                 await client.__aexit__(None, None, None)
         except (LinkDownError, aiomqtt.MqttError, TimeoutError) as problem:
             log.debug("left the broker without goodbye", extra={"REASON": str(problem)})
@@ -217,5 +225,5 @@ class MqttUplink:
             yield
         except TimeoutError as problem:
             raise LinkDownError(f"{self._where}: no answer in time") from problem
-        except (aiomqtt.MqttError, OSError, ValueError) as problem:
+        except (aiomqtt.MqttError, OSError, UnicodeError) as problem:
             raise LinkDownError(f"{self._where}: {problem}") from problem

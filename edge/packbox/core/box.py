@@ -157,8 +157,6 @@ class _Work:
         stamp = tick.stamp
         offset_ms = None if stamp.wall_ms is None else stamp.wall_ms - stamp.mono_ns // NS_PER_MS
         self._enter(stamp, offset_ms)
-        if self.state.introduced is None:
-            self._introduce(stamp)
         # A frame that is on its way may still be late by the jitter: leave its second open.
         now_s = (stamp.mono_ns + self._line.now.shift_ns - timeline.JITTER_NS) // NS_PER_S
         if now_s * NS_PER_S <= self._line.high_ns:
@@ -198,8 +196,7 @@ class _Work:
         line, stepped = timeline.set_wall(self._line, wall_offset_ms)
         self.state = replace(self.state, line=line)
         if stepped:
-            self._introduce(line.stamp(line.high_ns))
-            self.outcomes.append(EventSeen(line.stamp(line.high_ns), EventName.CLOCK_SET, text="wall clock set"))
+            self._say(EventSeen(line.stamp(line.high_ns), EventName.CLOCK_SET, text="wall clock set"))
 
     def _reboot(self, first: Stamp, wall_offset_ms: int | None) -> None:
         self._flush()
@@ -284,7 +281,9 @@ class _Work:
             self.state = replace(self.state, first_s=int(second[0]))
         after, samples = sampling.sample(before.sample, second, decoded)
         self.state = replace(self.state, sample=after)
-        self._introduce(self._line.stamp(int(second[0]) * NS_PER_S))
+        # Cars tell what they are within seconds: wait for that, so that a store begins with one introduction.
+        if self.state.introduced is not None or self.state.judged or self._pack is not None:
+            self._introduce(self._line.stamp(int(second[0]) * NS_PER_S))
         pack = self._pack
         reference_ah = None if pack is None else pack.reference_ah
         cut_state, cuts = segment.segment(before.segment, samples)
@@ -334,6 +333,12 @@ class _Work:
             self.state = replace(self.state, introduced=identity)
             self.outcomes.append(Introduced(stamp, identity))
 
+    def _say(self, outcome: Outcome) -> None:
+        """Nothing is said before it is said about whom."""
+        if self.state.introduced is None:
+            self._introduce(outcome.stamp)
+        self.outcomes.append(outcome)
+
     def _closed(self, after: SegmentState, cuts: Sequence[Cut]) -> None:
         """Sessions that ended between samples."""
         self.state = replace(self.state, segment=after)
@@ -343,7 +348,7 @@ class _Work:
     def _cut(self, cut: Cut) -> None:
         stamp = self._line.stamp(cut.at_s * NS_PER_S)
         session = session_of(cut, self._line.stamp(cut.stretch.start_s * NS_PER_S))
-        self.outcomes.append(SessionClosed(stamp, session))
+        self._say(SessionClosed(stamp, session))
         used = self.state.usage
         if cut.phase is Phase.CHARGING:
             used = usage.add_charge(used, session.energy_in_wh, dc=session.charge_kind == "dc")
@@ -362,9 +367,7 @@ class _Work:
         first_s = self.state.first_s
         first_ms = None if first_s is None else self._line.stamp(first_s * NS_PER_S).wall_ms
         used = usage.usage_of(self.state.usage, first_ms)
-        self.outcomes.append(
-            UsageDue(self._line.stamp(at_s * NS_PER_S), used, None if pack is None else pack.reference_ah)
-        )
+        self._say(UsageDue(self._line.stamp(at_s * NS_PER_S), used, None if pack is None else pack.reference_ah))
         self.state = replace(self.state, usage_said_s=float(at_s))
 
     def _say_soh(self, at_s: int) -> None:
@@ -372,7 +375,7 @@ class _Work:
         estimates = panel.estimates(self.state.soh, float(at_s), self._pack)
         newest = self.state.usage.newest
         reported_pct = sampling.known(newest[Col.SOH_REPORTED_PCT])
-        self.outcomes.append(
+        self._say(
             SohComputed(
                 self._line.stamp(at_s * NS_PER_S),
                 weigh(estimates, self._pack, reported_pct, float(at_s)),
@@ -394,7 +397,7 @@ class _Work:
         self._event(EventSeen(stamp, EventName(one.name), began, one.duration_s, one.extreme, one.text))
 
     def _event(self, event: EventSeen) -> None:
-        self.outcomes.append(event)
+        self._say(event)
         self.state = replace(self.state, usage=usage.add_event(self.state.usage, event.event.value))
 
     def _judge(self) -> None:
@@ -404,7 +407,9 @@ class _Work:
         self.state = replace(self.state, judged=True)
         text = misfit(self.state.frames, self.state.refused, self.state.seen)
         if text is not None:
-            self._event(EventSeen(self._line.stamp(self._line.high_ns), EventName.WRONG_PROFILE, text=text))
+            at_s = self.state.segment.end_s
+            assert at_s is not None  # there were frames, so there were samples
+            self._event(EventSeen(self._line.stamp(at_s * NS_PER_S), EventName.WRONG_PROFILE, text=text))
 
 
 def misfit(frames: int, refused: Refused, seen: SeenState) -> str | None:

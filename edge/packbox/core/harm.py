@@ -18,6 +18,7 @@ from packbox.core.frames import FloatArray
 from packbox.core.packs import Chemistry
 from packbox.core.sample import Col, Samples
 
+LASTS_MIN_S: Final = 3  # while a car wakes up, cells are told volts apart for a second or two
 LULL_S: Final = 60  # a cell that dips at every push of the pedal is low once
 # facts/soh.md §10
 CELL_LOW_V: Final[Mapping[Chemistry, float]] = {
@@ -94,7 +95,7 @@ def watch(
         open_now.append(after)
         found += over
     state, jumps = _jumps(replace(state, open=tuple(open_now)), samples, reference_ah)
-    return state, sorted(found + jumps, key=lambda harm: (harm.row, harm.at_s, harm.name))
+    return state, sorted(_lasting(found) + jumps, key=lambda harm: (harm.row, harm.at_s, harm.name))
 
 
 def silence(state: HarmState, until_s: int) -> tuple[HarmState, list[Harm]]:
@@ -102,13 +103,15 @@ def silence(state: HarmState, until_s: int) -> tuple[HarmState, list[Harm]]:
     over = [h is not None and h.end_s + LULL_S <= until_s for h in state.open]
     found = [_over(kind, h, h.end_s + LULL_S, 0) for kind, h in zip(_KINDS, state.open, strict=True) if h is not None]
     still = tuple(None if gone else h for gone, h in zip(over, state.open, strict=True))
-    return replace(state, open=still), sorted((h for h in found if h.at_s <= until_s), key=lambda h: (h.at_s, h.name))
+    return replace(state, open=still), sorted(
+        (h for h in _lasting(found) if h.at_s <= until_s), key=lambda h: (h.at_s, h.name)
+    )
 
 
 def finish(state: HarmState) -> tuple[HarmState, list[Harm]]:
     """The source ended: what is open ended where it was last seen."""
     found = [_over(kind, h, h.end_s, 0) for kind, h in zip(_KINDS, state.open, strict=True) if h is not None]
-    return replace(state, open=(None,) * len(_KINDS)), found
+    return replace(state, open=(None,) * len(_KINDS)), _lasting(found)
 
 
 def _bad(kind: str, samples: Samples, chemistry: Chemistry) -> tuple[np.ndarray, FloatArray]:
@@ -163,6 +166,10 @@ def _ended(kind: str, spell: OpenHarm, samples: Samples) -> Harm:
     row = int(np.searchsorted(samples.second + 1, at_s))
     in_silence = samples.second[row] + 1 - samples.span_s[row] >= at_s
     return _over(kind, spell, at_s, row if in_silence else row + 1)
+
+
+def _lasting(found: list[Harm]) -> list[Harm]:
+    return [h for h in found if h.duration_s is None or h.duration_s >= LASTS_MIN_S]
 
 
 def _over(kind: str, spell: OpenHarm, at_s: int, row: int) -> Harm:

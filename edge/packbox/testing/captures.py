@@ -11,24 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-_DLC: Final = {
-    0: 0,
-    1: 1,
-    2: 2,
-    3: 3,
-    4: 4,
-    5: 5,
-    6: 6,
-    7: 7,
-    8: 8,
-    12: 9,
-    16: 10,
-    20: 11,
-    24: 12,
-    32: 13,
-    48: 14,
-    64: 15,
-}
+_DLC: Final = {n: dlc for dlc, n in enumerate((0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ class Sender:
     often: bool = False
     burst: int = 1  # frames that belong together (modules of a pack), sent at native cycle even at economical rates
     when: Callable[[Awake], bool] = lambda _awake: True
+    length: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,9 @@ def _sent(awake: Awake, sender: Sender, rates: Rates, phase_s: float, window_s: 
     t_s = (rounds[:, None] * cycle_s + np.arange(sender.burst) * native_s).ravel() + phase_s
     inside = t_s < awake.seconds
     k, t_s = k[inside], t_s[inside]
-    return _columns(awake, t_s, sender.can_id, sender.fill(Seen(awake, k, t_s)))
+    data = sender.fill(Seen(awake, k, t_s))
+    data[:, sender.length :] = 0
+    return _columns(awake, t_s, sender.can_id, data, sender.length)
 
 
 def _exchange(
@@ -243,10 +246,10 @@ def _exchange(
     return frames
 
 
-def _columns(awake: Awake, t_s: FloatArray, can_id: int, data: ByteArray) -> Columns:
+def _columns(awake: Awake, t_s: FloatArray, can_id: int, data: ByteArray, length: int = 8) -> Columns:
     n = len(t_s)
     wall_ns = awake.start_ms * NS_PER_MS + np.rint(t_s * NS_PER_S).astype(np.int64)
-    return Columns(wall_ns, np.full(n, can_id, np.uint32), np.full(n, 8, np.uint8), data)
+    return Columns(wall_ns, np.full(n, can_id, np.uint32), np.full(n, length, np.uint8), data)
 
 
 def counting(seen: Seen) -> ByteArray:

@@ -32,6 +32,7 @@ _MODULE_TEMP_EARLY: Final = field("8|8@1+", 1, -50, void=0)
 _MODULE_CELL_A: Final = field("39|16@0+", 0.005, 2.1, void=0)
 _MODULE_CELL_B: Final = field("55|16@0+", 0.005, 2.1, void=0)
 _KEY: Final = field("0|8@1+")
+_KEY_STATE: Final = field("0|8@1+")
 _SPEED_SHOWN: Final = field("8|8@1+", void=255)
 _ODOMETER: Final = field("23|24@0+")
 _SPEED: Final = field("7|16@0+", 1 / 128)
@@ -58,10 +59,11 @@ def senders(model: CarModel) -> Sequence[Sender]:
         Sender(0x373, 10, car.voltage_and_current, often=True),
         Sender(0x374, 100, car.soc_and_capacity),
         *(Sender(0x6E1 + place, 40, partial(car.module, place), burst=len(_modules(place))) for place in range(4)),
-        Sender(0x412, 100, car.speed_and_odometer, often=True),
+        Sender(0x412, 100, car.speed_and_odometer),
         Sender(0x215, 20, car.speed, often=True),
-        Sender(0x418, 20, car.gear, often=True),
-        Sender(0x389, 100, car.charger, often=True),
+        Sender(0x418, 20, car.gear, length=7),
+        Sender(0x101, 100, car.key, length=1),
+        Sender(0x389, 100, car.charger),
         Sender(0x697, 100, car.quick_charge),
         Sender(0x286, 100, car.charger_temperature),
         Sender(0x346, 20, car.range_shown),
@@ -126,6 +128,9 @@ class _Imiev:
 
     def gear(self, seen: Seen) -> ByteArray:
         return pack(seen, (_GEAR, np.where(seen.held(seen.awake.gear) == DRIVE, 0x44, 0x50)))
+
+    def key(self, seen: Seen) -> ByteArray:
+        return pack(seen, (_KEY_STATE, 4 if seen.awake.car_on else 0))
 
     def charger(self, seen: Seen) -> ByteArray:
         ac = seen.held(seen.awake.charge_kind) == AC

@@ -54,13 +54,15 @@ _INVERTER_V: Final = field("0|8@1+", 2)
 _WHEEL_RIGHT: Final = field("7|16@0+", 0.005)
 _WHEEL_LEFT: Final = field("23|16@0+", 0.005)
 _SPEED: Final = field("39|16@0+", 0.01)
+_CLUSTER_SPEED: Final = field("7|16@0+", 0.01)
+_IN_MILES: Final = field("53|1@1+")
 _AMBIENT: Final = field("48|8@1+", 0.5, -40, void=0xFF)
 _ODOMETER: Final = field("15|24@0+")
 _GEAR: Final = field("4|4@1+")
 _CAR_STATE: Final = field("14|2@1+")
 
 _CRC_POLYNOMIAL: Final = 0x85
-_ALWAYS_ALIVE: Final = {"ze1": (0x1ED, 0x1C2, 0x5EB, 0x120, 0x108), "aze0": ()}  # ids that tell the generation
+_ONLY_ZE1: Final = ((0x108, 3), (0x120, 4), (0x1C2, 1), (0x1ED, 3))  # ids and lengths that tell a ZE1
 _STRANGERS: Final = (0x1CB, 0x3A7, 0x6F6)  # ids that no profile knows: real buses are full of them
 
 
@@ -71,9 +73,10 @@ def senders(model: CarModel) -> Sequence[Sender]:
         Sender(0x1DB, 10, leaf.current_and_voltage, often=True),
         Sender(0x1DC, 10, leaf.limits),
         Sender(0x1DA, 10, leaf.inverter, when=_on),
-        Sender(0x11A, 10, leaf.gear, often=True),
+        Sender(0x11A, 10, leaf.gear),
         Sender(0x1F2, 10, leaf.charge_request),
         Sender(0x284, 20, leaf.speed, often=True, when=_on),
+        Sender(0x355, 40, leaf.cluster, when=_on),
         Sender(0x55B, 100, leaf.soc),
         Sender(0x5BC, 100, leaf.gids_and_soh),
         Sender(0x5C0, 500, leaf.temperatures_ze1 if large else leaf.temperatures_aze0, burst=3),
@@ -81,7 +84,8 @@ def senders(model: CarModel) -> Sequence[Sender]:
         Sender(0x390, 100, leaf.charger),
         Sender(0x54C, 100, leaf.ambient),
         Sender(0x5C5, 100, leaf.odometer),
-        *(Sender(can_id, 100, counting) for can_id in (*_ALWAYS_ALIVE["ze1" if large else "aze0"], *_STRANGERS)),
+        *(Sender(can_id, 100, counting, length=length) for can_id, length in _ONLY_ZE1 if large),
+        *(Sender(can_id, 100, counting) for can_id in _STRANGERS),
     ]
 
 
@@ -200,6 +204,9 @@ class _Leaf:
     def speed(self, seen: Seen) -> ByteArray:
         speed = seen.smooth(seen.awake.speed_kmh)
         return pack(seen, (_WHEEL_RIGHT, speed), (_WHEEL_LEFT, speed), (_SPEED, speed))
+
+    def cluster(self, seen: Seen) -> ByteArray:
+        return pack(seen, (_CLUSTER_SPEED, seen.smooth(seen.awake.speed_kmh)), (_IN_MILES, 0))
 
     def gear(self, seen: Seen) -> ByteArray:
         on = seen.awake.car_on

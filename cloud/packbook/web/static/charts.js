@@ -3,7 +3,9 @@
 "use strict";
 
 (() => {
-  const language = document.documentElement.lang;
+  // The reader's own English (or Japanese) where the browser names one: day and month in the order they know.
+  const page = document.documentElement.lang;
+  const language = navigator.languages.find((tag) => tag.startsWith(page)) ?? page;
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const number = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
   const day = new Intl.DateTimeFormat(language, { dateStyle: "medium" });
@@ -15,7 +17,7 @@
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
   function palette() {
-    const names = ["ink", "soft", "line", "card", "indigo", "indigo-soft", "amber", "amber-fill", "grey-fill"];
+    const names = ["ink", "soft", "line", "card", "indigo", "indigo-fill", "indigo-soft", "amber", "amber-fill", "grey-fill"];
     const found = Object.fromEntries(names.map((name) => [name, colour(name)]));
     found.heat = [0, 1, 2, 3, 4].map((step) => colour(`heat-${step}`));
     return found;
@@ -79,7 +81,7 @@
           { name: names.reported, icon: "diamond" },
         ],
       },
-      grid: { ...common(c).grid, top: width < 430 ? 64 : 44 },
+      grid: { ...common(c).grid, top: width < 430 ? 72 : 44 },
       xAxis: {
         type: "time",
         ...axisLine(c),
@@ -131,41 +133,44 @@
     };
   }
 
-  // Fast charging and discharging are striped too, unknown is dotted: colour never speaks alone.
+  // Fast charging and discharging are striped, unknown is dotted: colour never speaks alone.
   function tone(name, c) {
     const stripes = { symbol: "rect", dashArrayX: [1, 0], dashArrayY: [2, 4], rotation: -Math.PI / 4, color: c.card };
     const dots = { symbol: "circle", symbolSize: 0.6, dashArrayX: [[4, 4]], dashArrayY: [4, 4], color: c.card };
     if (name === "dc") return { color: c["amber-fill"], decal: stripes };
+    if (name === "out") return { color: c["grey-fill"], decal: stripes };
     if (name === "unknown") return { color: c["grey-fill"], decal: dots };
-    return { color: c.indigo };
+    return { color: c["indigo-fill"] };
   }
 
   function bars(spec, c, width) {
     const { categories, series, unit, mirrored } = spec;
+    const few = categories.length <= 12;
     const categoryAxis = {
       type: "category",
       data: categories,
       ...axisLine(c),
-      axisLabel: { color: c.soft, hideOverlap: true, interval: categories.length > 12 ? "auto" : 0, fontSize: width < 430 ? 10 : 12 },
+      axisLabel: few
+        ? { color: c.soft, interval: 0, rotate: !mirrored && width / categories.length < 56 ? 40 : 0 }
+        : { color: c.soft, hideOverlap: true },
     };
-    const reach = Math.max(1, ...series.flatMap((s) => s.values));
+    const most = Math.max(1, ...series.flatMap((s) => s.values));
+    const step = 10 ** Math.floor(Math.log10(most));
+    const reach = Math.ceil(most / step) * step;
     const valueAxis = {
       type: "value",
       ...splitLine(c),
-      ...(mirrored ? { min: -reach, max: reach, splitNumber: 4 } : {}),
+      ...(mirrored ? { min: -reach, max: reach, interval: reach / 2 } : {}),
       axisLabel: {
         color: c.soft,
         hideOverlap: true,
-        showMinLabel: !mirrored,
-        showMaxLabel: !mirrored,
         formatter: (value) => number.format(Math.abs(value)),
       },
-      name: mirrored ? "" : unit,
-      nameTextStyle: { color: c.soft, align: "right" },
     };
     return {
       ...common(c),
       legend: { ...common(c).legend, show: series.length > 1 },
+      grid: { ...common(c).grid, top: series.length > 1 ? 40 : 16 },
       xAxis: mirrored ? valueAxis : categoryAxis,
       yAxis: mirrored ? categoryAxis : valueAxis,
       tooltip: {
@@ -189,6 +194,15 @@
     };
   }
 
+  // Black or white, whichever reads better on the shade (WCAG relative luminance; one of them is always above 4.5 : 1).
+  function labelOn(shade, shades) {
+    const [r, g, b] = echarts.color.parse(echarts.color.lerp(shade, shades)).map((part) => {
+      const share = part / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff";
+  }
+
   function heat(spec, c, width) {
     const cells = spec.values.flatMap((row, y) => row.map((value, x) => [x, y, value]));
     const most = Math.max(1, ...cells.map((cell) => cell[2]));
@@ -200,7 +214,7 @@
       ...common(c),
       legend: { show: false },
       grid: { left: 40, right: 8, top: 8, bottom: 56, containLabel: false },
-      xAxis: { type: "category", data: spec.x, name: spec.x_name, nameGap: 34, ...name, ...axisLine(c), axisLabel: { color: c.soft, interval: 0, fontSize: roomy ? 12 : 9, rotate: roomy ? 0 : 30 } },
+      xAxis: { type: "category", data: spec.x, name: spec.x_name, nameGap: 34, ...name, ...axisLine(c), axisLabel: { color: c.soft, interval: 0, fontSize: roomy ? 12 : 10, rotate: roomy ? 0 : 30 } },
       yAxis: { type: "category", data: spec.y, name: roomy ? spec.y_name : "", nameGap: 56, ...name, ...axisLine(c), axisLabel: { color: c.soft, fontSize: roomy ? 12 : 10 } },
       visualMap: { show: false, min: 0, max: 1, dimension: 3, inRange: { color: c.heat } },
       tooltip: {
@@ -213,7 +227,7 @@
           type: "heatmap",
           data: cells.map(([x, y, value]) => ({
             value: [x, y, value, shade(value)],
-            label: { color: shade(value) > 0.55 ? c.card : c.ink },
+            label: { color: labelOn(shade(value), c.heat) },
           })),
           label: { show: roomy, formatter: ({ value }) => (value[2] >= 0.05 ? number.format(value[2] < 10 ? value[2] : Math.round(value[2])) : "") },
           itemStyle: { borderColor: c.card, borderWidth: 2, borderRadius: 3 },

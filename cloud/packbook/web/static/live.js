@@ -5,7 +5,8 @@
 (() => {
   const POLL_MS = 4000;
   const SLOWEST_MS = 32000; // the book may be away for hours: no hammering
-  const language = document.documentElement.lang;
+  const page = document.documentElement.lang;
+  const language = navigator.languages.find((tag) => tag.startsWith(page)) ?? page;
   const styles = {
     date: new Intl.DateTimeFormat(language, { dateStyle: "medium" }),
     moment: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }),
@@ -44,9 +45,11 @@
     if (answer.status === 304) return false;
     if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
     tags.set(address, answer.headers.get("ETag"));
-    return before !== undefined;
+    return true; // also the first time: who knows what changed since the page was made
   }
 
+  const nameOf = (details) =>
+    [details.closest("[id]").id, details.closest(".figure")?.querySelector("dt").textContent, details.querySelector("summary").textContent].join();
   const parts = (root) => new Map([...root.querySelectorAll("[data-live]")].map((part) => [part.dataset.live, part]));
 
   async function refresh() {
@@ -58,6 +61,8 @@
     if (now.size !== then.size || [...now.keys()].some((name) => !then.has(name))) {
       // Something appeared for the first time (the first chart, the first battery): take the whole content.
       const [content, live] = [document.getElementById("content"), fresh.getElementById("live")];
+      const open = new Set([...content.querySelectorAll("details[open]")].map(nameOf));
+      for (const details of fresh.querySelectorAll("details")) details.open = open.has(nameOf(details));
       live.replaceWith(panel);
       content.replaceChildren(...fresh.getElementById("content").childNodes);
     } else {

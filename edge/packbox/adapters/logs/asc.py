@@ -24,7 +24,8 @@ _HEADER: Final = re.compile(
     rb"\s*(//|date\b|base\b|(no\s+)?internal\s+events|(begin|end)\s+trigger\s*block)", re.IGNORECASE
 )
 _FRAME_START: Final = re.compile(rb"\s*\d+\.\d+\s+(CANFD\s+)?\d+\s+([0-9A-Fa-f]+x?\s+)?(Rx|Tx)\b")
-_EVENT: Final = re.compile(rb"\s*-?\d+\.\d+\s+\S")
+# A time and then a word no hex digits could be the start of: Statistic, Status, Start of measurement. Not half a frame.
+_EVENT: Final = re.compile(rb"\s*\d+\.\d+\s+(?!CANFD\b)(CAN\s+\d+\s+|\d+\s+)?(J1939|[A-Za-z]*[G-WYZg-wyz][A-Za-z]{2})")
 
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _GERMAN_MONTHS: Final = {"mär": 3, "mrz": 3, "mai": 5, "okt": 10, "dez": 12}
@@ -124,4 +125,4 @@ class Asc:
             return Remark("damaged or cut frame line")
         if _EVENT.match(line):
             return Remark("event without a frame", harmless=True)
-        return Remark("not an ASC line")
+        return Remark("neither frame nor known event")

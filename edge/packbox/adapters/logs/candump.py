@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from packbox.adapters.logs.columns import FD_LENGTHS, Columns, LogTime, Remark, columns, id_in_range
+from packbox.adapters.logs.columns import FD_LENGTHS, WALL_FROM_NS, Columns, LogTime, Remark, columns, id_in_range
 from packbox.adapters.logs.stream import Block
 from packbox.adapters.logs.words import SPACE, Words, clock_ns, days_ns
 from packbox.core.frames import ERROR, EXTENDED, FD, REMOTE, SENT, BoolArray, IntArray
@@ -38,23 +38,25 @@ _LOG_START: Final = re.compile(rb"\s*\(\d+\.\d+\)\s+\S+\s+[0-9A-Fa-f]{1,8}#?")
 def recognise(lines: Sequence[bytes], nominal_rate_hz: float) -> CandumpLog | CandumpPrint | None:
     """A reader fitted to the first lines, or None when no line is candump's."""
     if matches := [m for m in map(_LOG_LINE.match, lines) if m]:
-        return CandumpLog(since_last=_falls([float(m[1]) for m in matches]))
+        return CandumpLog(since_last=_since_last([float(m[1]) for m in matches]))
     if matches := [m for m in map(_PRINT_LINE.match, lines) if m]:
         times = [float(m["time"]) for m in matches if m["time"]]
         return CandumpPrint(
             dated=matches[0]["clock"] is not None,
             timed=matches[0]["time"] is not None,
             detailed=matches[0]["x"] is not None,
-            since_last=_falls(times),
+            since_last=_since_last(times),
             nominal_rate_hz=nominal_rate_hz,
         )
     return None
 
 
-def _falls(times: Sequence[float]) -> bool:
+def _since_last(times_s: Sequence[float]) -> bool:
     """Whether these are times since the last frame: they go down, or are the same all along (a bus of one frame)."""
-    later = times[1:]
-    falls = sum(b < a for a, b in zip(times, later, strict=False))
+    if not times_s or max(times_s) >= WALL_FROM_NS / 1e9:
+        return False
+    later = times_s[1:]
+    falls = sum(b < a for a, b in zip(times_s, later, strict=False))
     return falls > _DELTA_SHARE * len(later) or (len(later) >= 2 and later[0] > 0 and len(set(later)) == 1)
 
 

@@ -1,6 +1,6 @@
 """PEAK TRC text, file versions 1.0, 1.1, 1.3, 2.0 and 2.1.
 
-`     1)      1059.9  Rx  0300  8  00 11 22 33 44 55 66 77` (1.1); from 2.0 `;$COLUMNS=N,O,T,B,I,d,R,L,D` tells the order.
+`     1)      1059.9  Rx  0300  8  00 11 22 33 44 55 66 77` (1.1); from 2.0 `;$COLUMNS=N,O,T,B,I,d,R,L,D` says more.
 Time is in ms since the start, whose date is in `;$STARTTIME` as days since 1899-12-30: local time of an unknown zone.
 """
 

@@ -1,0 +1,320 @@
+"""Listen on SocketCAN: all frames of one or more interfaces, drained in batches from the kernel's queues.
+
+In:  interfaces by name, with the ids that matter; the kernel drops the others before they cost anything.
+Out: `FrameBatch`es, gathered for up to 250 ms, with the kernel's time of each frame; `Tick` once a second of silence.
+     What the kernel had to drop is counted (SO_RXQ_OVFL).
+Refuses to send: nothing here can. One interface lost of several is opened again while the others go on; when the last
+one is lost, BusDownError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from packbox.adapters.listening import (
+    BATCH_FRAMES,
+    GATHER_S,
+    TICK_S,
+    BusCounts,
+    in_time_order,
+    on_box_clock,
+    read_clocks,
+    wall_offset_ms,
+)
+from packbox.core.frames import CLASSIC_BYTES, ERROR, EXTENDED, FD, FD_BYTES, REMOTE, SENT, FrameBatch, IntArray
+from packbox.core.stamp import NS_PER_S, Tick
+from packbox.ports import BusDownError, FrameClock
+
+_log = logging.getLogger(__name__)
+
+RETRY_S: Final = 5.0  # one of several interfaces is gone: how often to try it again
+QUEUE_BYTES: Final = 4 << 20  # about 1 s of the busiest 500 kbit/s bus, through any stall of ours
+FRAME_COST_BYTES: Final = 1024  # what one queued frame takes of SO_RCVBUF, rounded up (sk_buff and its head)
+BUSY_HZ: Final = 5000  # frames a second of the busiest classic bus we expect
+
+# linux/can.h, linux/can/raw.h, linux/can/error.h; asm-generic/socket.h (not all of them are in Python's socket module)
+CAN_ERR_MASK: Final = 0x1FFFFFFF
+_EFF_FLAG: Final = 0x80000000
+_RTR_FLAG: Final = 0x40000000
+_ERR_FLAG: Final = 0x20000000
+_ID_BITS: Final = 0x1FFFFFFF
+_STANDARD_ID_BITS: Final = 0x7FF
+_CAN_RAW_ERR_FILTER: Final = 2
+_FILTER_MAX: Final = 512  # CAN_RAW_FILTER_MAX
+_SO_RCVBUFFORCE: Final = 33
+_SO_TIMESTAMPNS: Final = 35
+_SO_RXQ_OVFL: Final = 40
+_CLASSIC_FRAME_BYTES: Final = 16
+_FD_FRAME_BYTES: Final = 72
+_HEAD_BYTES: Final = 8
+_TIMESPEC: Final = struct.Struct("@ll")
+_U32: Final = struct.Struct("@I")
+_Head: TypeAlias = tuple[int, int, int, int]  # size, bus, sent, kernel time in ns
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_SPACE(_U32.size)
+
+_ADVICE: Final = {
+    errno.ENETDOWN: "the interface is down (bring it up with its bit rate, for example with the shipped network unit)",
+    errno.ENODEV: "there is no such interface (unplugged, or its driver is not loaded)",
+    errno.EAFNOSUPPORT: "this kernel has no CAN sockets, or the service may not use them (module can_raw, AF_CAN)",
+    errno.EPERM: "this user may not open CAN sockets",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class IdFilter:
+    """Frames whose id has `can_id`'s bits under `mask`."""
+
+    can_id: int
+    mask: int
+    extended: bool = False
+
+
+def exactly(can_id: int, *, extended: bool = False) -> IdFilter:
+    return IdFilter(can_id, _ID_BITS if extended else _STANDARD_ID_BITS, extended)
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    name: str
+    ids: tuple[IdFilter, ...] = ()  # none: everything
+
+
+class SocketCanSource:
+    """`ports.FrameSource` of the car's buses: the interfaces are bus 0, 1, ... in the order given."""
+
+    def __init__(
+        self,
+        interfaces: Sequence[Interface],
+        clock: FrameClock,
+        *,
+        batch_frames: int = BATCH_FRAMES,
+        open_socket: Callable[[Interface], socket.socket] | None = None,
+    ) -> None:
+        assert 0 < len(interfaces) <= 256
+        self._lines = [_Line(interface) for interface in interfaces]
+        self._clock = clock
+        self._open_socket = open_socket or open_can_socket
+        self._counts = BusCounts()
+        room = memoryview(bytearray(batch_frames * _FD_FRAME_BYTES))
+        self._rows = [room[k * _FD_FRAME_BYTES : (k + 1) * _FD_FRAME_BYTES] for k in range(batch_frames)]
+        self._raw = np.frombuffer(room, np.uint8).reshape(batch_frames, _FD_FRAME_BYTES)
+        self._emptied = read_clocks(clock)
+
+    @property
+    def counts(self) -> BusCounts:
+        return self._counts
+
+    async def inputs(self) -> AsyncIterator[FrameBatch | Tick]:
+        self._emptied = read_clocks(self._clock)
+        for line in self._lines:
+            line.retry_ns = 0  # whoever iterates again has waited as long as he thinks right
+        try:
+            self._open_lost()
+            while True:
+                batch = self._drain()
+                if batch is not None:
+                    yield batch
+                if not any(line.socket for line in self._lines):
+                    raise BusDownError("; ".join(f"{line.name}: {line.trouble}" for line in self._lines))
+                if batch is None:
+                    if not await self._readable(TICK_S):
+                        yield Tick(self._clock.now())
+                else:
+                    await asyncio.sleep(0 if len(batch) == len(self._rows) else self._gather_s())
+                self._open_lost()
+        finally:
+            for line in self._lines:
+                line.close()
+
+    def _drain(self) -> FrameBatch | None:
+        """Everything that waits, at most a batch. An interface that fails is closed; what it gave before is kept."""
+        heads: list[_Head] = []
+        for bus, line in enumerate(self._lines):
+            if line.socket is not None:
+                self._drain_one(bus, line, line.socket, heads)
+        n = len(heads)
+        empty, now = self._emptied, read_clocks(self._clock)
+        if n < len(self._rows):
+            self._emptied = now
+        if n == 0:
+            return None
+        head = np.array(heads, np.int64)
+        mono_ns, restamped = on_box_clock(head[:, 3], empty, now)
+        can_id, flags, length, data = parse_frames(self._raw[:n], head[:, 0])
+        flags |= np.where(head[:, 2] > 0, SENT, 0).astype(np.uint8)
+        self._counts = replace(
+            self._counts,
+            frames=self._counts.frames + n,
+            error_frames=self._counts.error_frames + int(np.count_nonzero(flags & ERROR)),
+            restamped=self._counts.restamped + restamped,
+        )
+        batch = FrameBatch(
+            now.stamp.boot,
+            wall_offset_ms(now.stamp),
+            mono_ns,
+            head[:, 1].astype(np.uint8),
+            can_id,
+            flags,
+            length,
+            data,
+        )
+        return in_time_order(batch) if len(self._lines) > 1 else batch
+
+    def _drain_one(self, bus: int, line: _Line, source: socket.socket, heads: list[_Head]) -> None:
+        """Fill rows from number len(heads) on, and `heads` with them."""
+        before = len(heads)
+        while len(heads) < len(self._rows):
+            try:
+                size, ancillary, how, _ = source.recvmsg_into([self._rows[len(heads)]], _ANCILLARY_BYTES)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                line.lose(error, self._clock.now().mono_ns)
+                break
+            if size not in (_CLASSIC_FRAME_BYTES, _FD_FRAME_BYTES):
+                continue  # CAN XL, which we never asked for
+            kernel_ns = 0
+            for _, kind, value in ancillary:
+                if kind == _SO_TIMESTAMPNS:
+                    seconds, ns = _TIMESPEC.unpack(value)
+                    kernel_ns = seconds * NS_PER_S + ns
+                elif kind == _SO_RXQ_OVFL:
+                    self._count_dropped(line, _U32.unpack(value)[0])
+            # MSG_DONTROUTE: a program on this machine sent it (linux Documentation/networking/can.rst, 4.1.7).
+            heads.append((size, bus, how & socket.MSG_DONTROUTE, kernel_ns))
+        if len(heads) > before:
+            line.gave_frames(self._clock.now().mono_ns)
+
+    def _count_dropped(self, line: _Line, total: int) -> None:
+        new = (total - line.dropped) % (1 << 32)  # the kernel counts per socket, in 32 bits
+        line.dropped = total
+        if new:
+            self._counts = replace(self._counts, dropped=self._counts.dropped + new)
+
+    def _gather_s(self) -> float:
+        """Long enough to sleep, short enough that the smallest queue is at most half full on the busiest bus."""
+        return min([GATHER_S, *(line.queue_frames / 2 / BUSY_HZ for line in self._lines if line.socket)])
+
+    async def _readable(self, timeout_s: float) -> bool:
+        loop = asyncio.get_running_loop()
+        something = asyncio.Event()
+        sockets = [line.socket for line in self._lines if line.socket is not None]
+        for source in sockets:
+            loop.add_reader(source, something.set)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await something.wait()
+        except TimeoutError:
+            return False
+        finally:
+            for source in sockets:
+                loop.remove_reader(source)
+        return True
+
+    def _open_lost(self) -> None:
+        now_ns = self._clock.now().mono_ns
+        for line in self._lines:
+            if line.socket is None and now_ns >= line.retry_ns:
+                try:
+                    line.opened(self._open_socket(line.interface))
+                except OSError as error:
+                    line.lose(error, now_ns)
+
+
+class _Line:
+    """One interface: its socket while there is one, and since when it has been quiet by fault."""
+
+    def __init__(self, interface: Interface) -> None:
+        self.interface = interface
+        self.name = interface.name
+        self.socket: socket.socket | None = None
+        self.trouble = ""
+        self.retry_ns = 0
+        self.dropped = 0
+        self.queue_frames = 0
+        self._lost_ns: int | None = None
+
+    def opened(self, source: socket.socket) -> None:
+        self.socket = source
+        self.dropped = 0
+        self.queue_frames = source.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // FRAME_COST_BYTES
+
+    def lose(self, error: OSError, now_ns: int) -> None:
+        self.close()
+        self.trouble = _ADVICE.get(error.errno or 0) or error.strerror or str(error)
+        self.retry_ns = now_ns + round(RETRY_S * NS_PER_S)
+        if self._lost_ns is None:
+            self._lost_ns = now_ns
+            _log.warning("%s: %s", self.name, self.trouble)
+
+    def gave_frames(self, now_ns: int) -> None:
+        """Only this ends an outage: a link that is down can be opened too."""
+        if self._lost_ns is not None:
+            _log.info("%s gives frames again after %.0f s", self.name, (now_ns - self._lost_ns) / NS_PER_S)
+            self._lost_ns = None
+
+    def close(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
+def open_can_socket(interface: Interface) -> socket.socket:
+    """A raw socket that receives the interface's frames, CAN FD and error frames among them. OSError when it cannot."""
+    source = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
+    try:
+        source.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FD_FRAMES, 1)
+        source.setsockopt(socket.SOL_CAN_RAW, _CAN_RAW_ERR_FILTER, CAN_ERR_MASK)
+        if 0 < len(interface.ids) <= _FILTER_MAX:  # more than that: take all, decoding skips what it does not know
+            source.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, pack_filters(interface.ids))
+        ask_for_times(source)
+        source.bind((interface.name,))
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def ask_for_times(source: socket.socket) -> None:
+    """Kernel time and drop count with every frame, room for a stall, never wait."""
+    source.settimeout(0)
+    source.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    source.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+    try:
+        source.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, QUEUE_BYTES)
+    except PermissionError:  # without CAP_NET_ADMIN the kernel grants up to net.core.rmem_max
+        source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, QUEUE_BYTES)
+
+
+def pack_filters(ids: Iterable[IdFilter]) -> bytes:
+    """struct can_filter each. With both flags in the mask the kernel finds an exact id by table (net/can/af_can.c)."""
+    return b"".join(
+        _U32.pack(f.can_id | (_EFF_FLAG if f.extended else 0)) + _U32.pack(f.mask | _EFF_FLAG | _RTR_FLAG) for f in ids
+    )
+
+
+def parse_frames(
+    raw: npt.NDArray[np.uint8], size: IntArray
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Ids, flags, lengths and data of n frames: `raw` (n, 72) holds struct can_frame or canfd_frame, as `size` says."""
+    assert raw.shape == (len(size), _FD_FRAME_BYTES)
+    word = np.ascontiguousarray(raw[:, :4]).view(np.uint32)[:, 0]
+    fd = size == _FD_FRAME_BYTES
+    error, remote = word & _ERR_FLAG > 0, word & _RTR_FLAG > 0
+    flags = ((word & _EFF_FLAG > 0) & ~error) * EXTENDED + fd * FD + error * ERROR + remote * REMOTE
+    length = np.minimum(raw[:, 4], np.where(fd, FD_BYTES, CLASSIC_BYTES))
+    length = np.where(remote & ~error, 0, length).astype(np.uint8)
+    width = FD_BYTES if np.any(length > CLASSIC_BYTES) else CLASSIC_BYTES
+    data = raw[:, _HEAD_BYTES : _HEAD_BYTES + width]
+    data = np.where(np.arange(width) < length[:, None], data, 0).astype(np.uint8)
+    return word & np.uint32(_ID_BITS), flags.astype(np.uint8), length, data

@@ -1,0 +1,38 @@
+"""A lived-in book and a client for its pages, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+
+from packbook.ports import Histories
+from packbook.testing.memory_histories import MemoryHistories, lived_in
+from packbook.web.app import create_app
+
+Visit = Callable[[Histories], httpx.AsyncClient]
+
+
+def visit(book: Histories) -> httpx.AsyncClient:
+    """A client of this book's pages. Our own mistakes come back as answers, as they do to people."""
+    transport = httpx.ASGITransport(create_app(book), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://book.test", headers={"Accept-Language": "en"})
+
+
+@pytest.fixture(scope="session")
+def book() -> MemoryHistories:
+    """Nine months of a Leaf, a young battery, a silent one. Tests only read it."""
+    return lived_in()
+
+
+@pytest.fixture
+async def client(book: MemoryHistories) -> AsyncIterator[httpx.AsyncClient]:
+    async with visit(book) as client:
+        yield client
+
+
+@pytest.fixture
+def at() -> Visit:
+    """Opens the pages of a book of the test's own."""
+    return visit

@@ -1,0 +1,249 @@
+"""Honest messages of every kind, typical and as large as a box makes them; and the script that adds goldens.
+
+In:  nothing: fixed key, ids and times.
+Out: `SAMPLES`; run as a program, a golden file for every sample that has none yet. A golden is never edited.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from packwire.ack import Ack, ack_of, encode_ack
+from packwire.codec import Body
+from packwire.ids import BatteryId, BootId, StoreId, box_id_of, key_id_of
+from packwire.messages import (
+    Cells,
+    Charge,
+    ChargeKind,
+    Drive,
+    EstimateItem,
+    Event,
+    EventKind,
+    Health,
+    Hello,
+    Message,
+    Rest,
+    Soh,
+    SohState,
+    Usage,
+)
+from packwire.presence import encode_heartbeat
+from packwire.seal import NO_PREVIOUS, Envelope, digest, open_sealed, seal
+
+RELEASED: Final = Path(__file__).resolve().parents[1] / "wire/packwire/released/v1"
+KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # known to everybody: for goldens only
+PUBLIC_KEY: Final = KEY.public_key().public_bytes_raw()
+BOX: Final = box_id_of(PUBLIC_KEY)
+STORE: Final = StoreId("0123456789abcdef")
+BOOT: Final = BootId("fedcba9876543210")
+WALL_MS: Final = 1_790_000_000_000
+SOFTWARE: Final = "packbox 0.1.0"
+REFERENCE: Final = "Nissan press kit 2013-06, 24 kWh lithium-ion, 96s2p"
+WHY: Final = "fewer than 3 charges with a rest of 2 h before and after; 1 seen"
+
+_SESSION: Final[dict[str, Any]] = {
+    "session": 412, "boot": BOOT, "start_mono_ms": 1_234_567, "start_wall_ms": WALL_MS, "duration_s": 5_432.1,
+    "observed_s": 5_431.0, "soc_start_pct": 34.5, "soc_end_pct": 81.2, "charge_in_ah": 28.417, "charge_out_ah": 0.021,
+    "energy_in_wh": 10_812.0, "energy_out_wh": 8.0, "current_max_a": 16.4, "current_min_a": -0.7,
+    "pack_voltage_start_v": 362.5, "pack_voltage_end_v": 389.0, "cell_voltage_min_v": 3.771,
+    "cell_voltage_max_v": 4.072, "temp_min_degc": 17.0, "temp_mean_degc": 19.4, "temp_max_degc": 21.5,
+}  # fmt: skip
+_SESSION_FULL: Final[dict[str, Any]] = _SESSION | {
+    "session": 123_456, "start_mono_ms": 31_536_000_000, "duration_s": 2_592_000.0, "observed_s": 2_591_999.9,
+    "interrupted": True, "soc_shown_start_pct": 30.0, "soc_shown_end_pct": 100.0, "charge_in_ah": 12_345.678,
+    "charge_out_ah": 12_345.678, "energy_in_wh": 1_234_567.0, "energy_out_wh": 1_234_567.0, "current_max_a": 400.1,
+    "current_min_a": -400.1, "temp_min_degc": -30.5, "ambient_temp_degc": -31.0, "odometer_start_km": 345_678.9,
+    "odometer_end_km": 345_999.9, "soh_reported_pct": 87.65, "capacity_reported_ah": 123.45,
+}  # fmt: skip
+
+_DICE: Final = random.Random(1)
+
+
+def _histogram(rows: int, columns: int, most: int, used_rows: range, used_columns: range) -> tuple[int, ...]:
+    """A car lives in one climate and habit: a patch of the grid is filled, the rest is zero."""
+    used = [row * columns + column for row in used_rows for column in used_columns]
+    counts = [0] * (rows * columns)
+    for cell in used:
+        counts[cell] = _DICE.randint(1, most)
+    return tuple(counts)
+
+
+TYPICAL: Final[tuple[Message, ...]] = (
+    Hello(
+        public_key=PUBLIC_KEY, battery=BatteryId("230A0-3NA0A.4711"), battery_source="configured", vehicle="van 7",
+        software=SOFTWARE, profile="leaf", profile_digest=bytes(range(32)), variant="aze0-24", pack="leaf-24",
+        reference_ah=65.0, reference_source=REFERENCE, cells_in_series=96, chemistry="lmo", nominal_kwh=24.0,
+    ),
+    Charge(**_SESSION, charge_kind=ChargeKind.AC, power_max_kw=6.2),
+    Drive(**_SESSION, odometer_end_km=45_678.9, distance_km=23.4, speed_max_kmh=98.0, energy_regenerated_wh=612.0),
+    Rest(**_SESSION, unseen_s=5_000.0),
+    Usage(
+        observed_s=1_234_567.0, inferred_s=23_456_789.0, unobserved_s=321.0, charge_in_ah=5_432.1,
+        charge_out_ah=5_398.7,
+        energy_in_wh=2_012_345.0, energy_out_wh=1_934_567.0, energy_ac_in_wh=1_700_000.0, energy_dc_in_wh=312_345.0,
+        equivalent_full_cycles=83.321, charges_ac=301, charges_dc=22, drives=812, distance_km=11_234.5,
+        odometer_km=45_678.9, soc_temp_s=_histogram(10, 9, 2_000_000, range(2, 10), range(1, 5)),
+        c_rate_temp_s=_histogram(20, 9, 90_000, range(16), range(1, 4)),
+        depth_counts=_histogram(7, 10, 300, range(5), range(3, 9)), arrhenius_s=21_234_567.0,
+        events=(("cell_low", 3), ("cold_charge", 1)),
+        first_wall_ms=WALL_MS - 31_536_000_000,
+    ),
+    Soh(
+        state=SohState.OK, soh_pct=84.21, sigma_pct=1.43, lo90_pct=81.86, hi90_pct=86.56, capacity_ah=54.737,
+        sigma_ah=0.930, reference_ah=65.0, reference_source=REFERENCE, basis="bms-soc", method="weigh/1",
+        estimates=(
+            EstimateItem(method="bms_value/1", capacity_ah=54.9, sigma_ah=2.745, n=811, evidence=(410, 411, 412)),
+            EstimateItem(method="charge_ratio/1", capacity_ah=54.7, sigma_ah=1.012, n=44, evidence=(399, 405, 412)),
+        ),
+        soh_reported_pct=85.0, observed_s=1_234_567.0, inferred_s=23_456_789.0, unobserved_s=321.0, observed_ah=5_432.1,
+        observed_km=11_234.5, odometer_km=45_678.9,
+    ),
+    Cells(
+        voltages_mv=tuple(4_050 + n % 17 for n in range(96)), soc_pct=93.1, pack_current_a=-0.2,
+        temps_degc=(19.0, 18.5, 18.0, 19.5),
+    ),
+    Event(event=EventKind.CLOCK_SET, extreme=40.0, wall_ms=WALL_MS, mono_ms=1_234_567, boot=BOOT),
+    Health(
+        uptime_s=86_400.0, frames=87_654_321, frames_unknown=1_234_567, outbox_waiting=2, oldest_waiting_s=31.0,
+        journal_bytes=12_345_678, disk_free_bytes=23_456_789_012, clock="set", uplink_bytes=345_678,
+        cpu_temp_degc=51.2, software=SOFTWARE,
+    ),
+)  # fmt: skip
+
+MAXIMAL: Final[tuple[Message, ...]] = (
+    Hello(
+        public_key=PUBLIC_KEY, battery=BatteryId("B" * 63), battery_source="provisional", vehicle="v" * 63,
+        software="packbox 12.34.56+linux-aarch64-3.13", profile="outlander-phev", profile_digest=bytes(range(32)),
+        variant="second generation 20 kWh", pack="outlander-phev-20", reference_ah=123.45, reference_source="s" * 120,
+        cells_in_series=216, chemistry="unknown", nominal_kwh=123.45,
+    ),
+    Charge(**_SESSION_FULL, charge_kind=ChargeKind.UNKNOWN, segments=96, power_max_kw=350.0),
+    Drive(**_SESSION_FULL, distance_km=1_234.5, speed_max_kmh=250.0, energy_regenerated_wh=123_456.0),
+    Rest(**_SESSION_FULL, unseen_s=31_536_000.0),
+    Usage(
+        observed_s=630_720_000.0, inferred_s=630_720_000.0, unobserved_s=630_720_000.0, charge_in_ah=1_234_567.89,
+        charge_out_ah=1_234_567.89, energy_in_wh=1_234_567_890.0, energy_out_wh=1_234_567_890.0,
+        energy_ac_in_wh=1_234_567_890.0, energy_dc_in_wh=1_234_567_890.0, equivalent_full_cycles=12_345.678,
+        charges_ac=99_999, charges_dc=99_999, drives=999_999, distance_km=2_999_999.9, odometer_km=2_999_999.9,
+        soc_temp_s=_histogram(10, 9, 630_720_000, range(10), range(9)),
+        c_rate_temp_s=_histogram(20, 9, 630_720_000, range(20), range(9)),
+        depth_counts=_histogram(7, 10, 99_999, range(7), range(10)), arrhenius_s=9_999_999_999.0,
+        events=tuple((kind.value, 99_999) for kind in EventKind), charge_count_ac_reported=99_999,
+        charge_count_dc_reported=99_999, first_wall_ms=WALL_MS,
+    ),
+    Soh(
+        state=SohState.INCONSISTENT, why=WHY, soh_pct=100.01, sigma_pct=12.34, lo90_pct=81.23, hi90_pct=119.99,
+        capacity_ah=234.567, sigma_ah=12.345, reference_ah=234.56, reference_source="s" * 120, basis="bms-value",
+        method="weigh/12",
+        estimates=tuple(
+            EstimateItem(
+                method=f"long_method_name/{n}", capacity_ah=234.567, sigma_ah=12.345, n=99_999,
+                evidence=tuple(range(99_980, 99_996)), why=WHY,
+            )
+            for n in range(4)
+        ),
+        soh_reported_pct=119.99, capacity_reported_ah=234.567, observed_s=630_720_000.0, inferred_s=630_720_000.0,
+        unobserved_s=630_720_000.0, observed_ah=1_234_567.8, observed_km=2_999_999.9, odometer_km=2_999_999.9,
+        soce_pct=99.99, resistance_ohm=0.12345,
+    ),
+    Cells(
+        voltages_mv=(*(4_050 + n % 17 for n in range(214)), None, None), soc_pct=100.1, pack_current_a=-400.1,
+        temps_degc=tuple(-30.5 for _ in range(32)),
+    ),
+    Event(
+        event=EventKind.BATTERY_CHANGED, duration_s=99_999.9, extreme=-12_345.678, text="t" * 120, wall_ms=WALL_MS,
+        mono_ms=31_536_000_000, boot=BOOT, session=123_456,
+    ),
+    Health(
+        uptime_s=31_536_000.0, frames=99_999_999_999, frames_dropped=99_999_999, frames_bad=99_999_999,
+        frames_unknown=99_999_999_999, frames_sent=99_999_999, bus_errors=99_999_999, outbox_waiting=999_999,
+        oldest_waiting_s=31_536_000.0, journal_bytes=268_435_456, disk_free_bytes=999_999_999_999, clock="unset",
+        uplink_bytes=9_999_999_999, uplink_refused=999_999, cpu_temp_degc=-12.3,
+        software="packbox 12.34.56+linux-aarch64-3.13", config_version=99_999, text="t" * 80,
+    ),
+)  # fmt: skip
+
+ACKS: Final = {
+    "empty": Ack(STORE),
+    "typical": ack_of(STORE, range(1, 4712)),
+    "holes": ack_of(STORE, [*range(1, 100), 105, *range(110, 120)]),
+    "widest": ack_of(STORE, range(2, 10_000_000, 150_000)),
+}
+
+
+PLACES: Final = {"typical": 4_711, "maximal": 9_007_199}
+PREVIOUS: Final = digest(b"previous")
+
+
+def envelope(seq: int, previous: bytes, wall_ms: int | None = WALL_MS) -> Envelope:
+    return Envelope(BOX, STORE, seq, previous, BOOT, 1_000 * seq, wall_ms)
+
+
+def sealed_sample(message: Message, *, largest: bool) -> bytes:
+    """One record where a young (typical) or very old (largest) store would put it."""
+    place = envelope(PLACES["maximal" if largest else "typical"], PREVIOUS)
+    return seal(message, place, KEY.sign, key_id_of(PUBLIC_KEY))
+
+
+def meaning(value: Any) -> Any:
+    """A message as plain JSON, defaults left out: a field added later does not change what an old record means."""
+    if isinstance(value, Body):
+        fields = type(value).model_fields
+        shown = {name: getattr(value, name) for name in fields}
+        return {n: meaning(v) for n, v in shown.items() if fields[n].is_required() or v != fields[n].default}
+    if isinstance(value, tuple):
+        return [meaning(item) for item in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.value if isinstance(value, Enum) else value
+
+
+def goldens() -> dict[str, dict[str, Any]]:
+    """What the golden files would hold if they were written today, by file name."""
+    files = {
+        f"{message.KIND.name.lower()}-{size}.json": _record(sealed_sample(message, largest=size == "maximal"))
+        for size, messages in (("typical", TYPICAL), ("maximal", MAXIMAL))
+        for message in messages
+    }
+    first = seal(TYPICAL[0], envelope(1, NO_PREVIOUS, None), KEY.sign, key_id_of(PUBLIC_KEY))
+    files["hello-first.json"] = _record(first)
+    for name, ack in ACKS.items():
+        ranges = [list(pair) for pair in ack.ranges]
+        files[f"ack-{name}.json"] = {
+            "ack_hex": encode_ack(ack).hex(), "store": ack.store, "upto": ack.upto, "ranges": ranges
+        }  # fmt: skip
+    heartbeat = TYPICAL[-1]
+    assert isinstance(heartbeat, Health)
+    encoded = encode_heartbeat(heartbeat)
+    files["heartbeat-typical.json"] = {"heartbeat_hex": encoded.hex(), "message": meaning(heartbeat)}
+    return files
+
+
+def _record(sealed: bytes) -> dict[str, Any]:
+    record = open_sealed(sealed, PUBLIC_KEY)
+    place = record.envelope
+    return {
+        "sealed_hex": sealed.hex(),
+        "kind": record.kind.name.lower(),
+        "envelope": {"seq": place.seq, "previous_hex": place.previous.hex(), "wall_ms": place.wall_ms},
+        "message": meaning(record.message),
+    }
+
+
+def main() -> None:
+    RELEASED.mkdir(parents=True, exist_ok=True)
+    for name, golden in goldens().items():
+        file = RELEASED / name
+        if not file.exists():
+            file.write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            print("added", file.name)
+
+
+if __name__ == "__main__":
+    main()
