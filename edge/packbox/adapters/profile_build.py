@@ -397,11 +397,12 @@ class ProfileBuilder:
                     if evidence.value.key not in everywhere or name not in agreed[evidence.value.key]:
                         self._fail(f"evidence.{number}.value", f"signal {name!r} is not the same in all variants")
 
-    def _vehicle(self, name: str, variant: str) -> str | None:
-        """An empty variant means that behaviour decides."""
-        if variant:
+    def _vehicle(self, name: str, written: str | list[str]) -> tuple[str, ...]:
+        """The variants that a car of this name can be; an empty list stands for all."""
+        named = [written] if isinstance(written, str) else written
+        for variant in named:
             self._known_variant(f"vehicles.{name}", variant)
-        return variant or None
+        return tuple(named or (v.id for v in self._file.variants))
 
 
 def _arms(signal: DbcSignal, message: DbcMessage) -> tuple[core.MuxArm, ...]:
