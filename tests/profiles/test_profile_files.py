@@ -63,6 +63,8 @@ def spoil(tmp_path: Path) -> Spoil:
         ("[care]", "[care]\naux_voltage_min_v = 11.0", "care.aux_voltage_min_v", "greater than or equal to 12.2"),
         ('dbc = ["ev-can.dbc",', 'dbc = ["nowhere.dbc",', "nowhere.dbc", "No such file"),
         ('signal = "gids_when_full"', 'signal = "temp_gauge"', "evidence.3.value", "not the same in all variants"),
+        ('field = "capacity_ah"', 'field = "capacity"', "evidence.9.answer.field", "near: capacity_ah"),
+        ('id = "leaf-30"', 'id = "leaf-24"', "packs", "'leaf-24' stands there twice"),
         ("[[evidence]]", "[[evidence", "profile.toml", "not TOML"),
     ],
 )
