@@ -19,11 +19,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Python 3.11 makes an event loop when pytest-asyncio asks whether there is one, and nobody would close it."""
-    asyncio.set_event_loop(None)
-
-
-def pytest_configure() -> None:
     """looptime asks for the event loop before every test; one that nobody set would be made, and closed by nobody."""
     asyncio.set_event_loop(None)
 

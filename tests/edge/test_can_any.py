@@ -9,7 +9,7 @@ from contextlib import aclosing
 import can
 import pytest
 
-from edge.can_fakes import BOOT, FakeClock
+from can_fakes import BOOT, FakeClock
 from packbox.adapters import can_any
 from packbox.adapters.can_any import LISTEN_ONLY, PythonCanSource
 from packbox.core.frames import ERROR, EXTENDED, FrameBatch, join
@@ -132,8 +132,25 @@ async def test_an_adapter_that_breaks_gives_what_it_had_and_then_says_so(
     assert not [t for t in threading.enumerate() if t.name == f"listen {bus.name}"]
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_reader_that_dies_of_a_bug_is_not_taken_for_a_silent_bus(
+    car: can.BusABC, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ticking on for ever over a dead thread would look like a sleeping car."""
+
+    def buggy(self: can.BusABC, timeout: float | None = None) -> can.Message | None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(can.BusABC, "recv", buggy)
+    async with aclosing(source(car).inputs()) as inputs:
+        with pytest.raises(RuntimeError, match="the reading thread died"):
+            await next_frames(inputs, 1)
+
+
 def test_adapters_that_can_listen_silently_are_told_to() -> None:
     """An adapter that acknowledges is part of the car's bus; do no harm is the default, not an option."""
     assert set(LISTEN_ONLY) <= set(can.VALID_INTERFACES)
     assert PythonCanSource("slcan", "/dev/ttyACM0", FakeClock()).listen_only
+    assert not PythonCanSource("slcan", "/dev/ttyACM0", FakeClock(), options={"listen_only": False}).listen_only
     assert not PythonCanSource("virtual", "x", FakeClock()).listen_only

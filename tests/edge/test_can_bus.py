@@ -11,7 +11,7 @@ from contextlib import aclosing
 import numpy as np
 import pytest
 
-from edge.can_fakes import BOOT, FakeClock, can_frame, canfd_frame
+from can_fakes import BOOT, FakeClock, can_frame, canfd_frame
 from packbox.adapters import can_bus
 from packbox.adapters.can_bus import Interface, SocketCanSource, exactly, pack_filters, parse_frames
 from packbox.adapters.listening import Reading, on_box_clock

@@ -8,12 +8,12 @@ from packbook.adapters.collector import BatchLimits, Collector
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
-from packbook.app.command import DONE, add_config, broker_address, run
+from packbook.app.command import DONE, add_settings, broker_address, run
 from packbook.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
+    add_settings(parser)
 
 
 def main(args: argparse.Namespace) -> int:

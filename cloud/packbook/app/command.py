@@ -20,9 +20,9 @@ DONE: Final = 0
 PROBLEM: Final = 1
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
+def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config",
+        "--settings",
         type=Path,
         metavar="FILE",
         help="settings (TOML); default /etc/packbook/packbook.toml, if any",
@@ -32,7 +32,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, work: Callable[[Settings], Awaitable[int]]) -> int:
     """Load the settings and do the work, until it is done or SIGTERM comes. Trouble goes to stderr."""
     try:
-        settings = load_settings(args.config)
+        settings = load_settings(args.settings)
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
         for chatty in ("alembic", "uvicorn"):
             logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -15,7 +15,7 @@ from packbook.adapters.collector import probe
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.audit import Audit, audit
 from packbook.adapters.store.database import Database, head
-from packbook.app.command import DONE, PROBLEM, add_config, broker_address, run, show_progress
+from packbook.app.command import DONE, PROBLEM, add_settings, broker_address, run, show_progress
 from packbook.ports import BrokerError, StoreError
 from packbook.settings import Settings
 
@@ -32,7 +32,7 @@ class Findings:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
+    add_settings(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

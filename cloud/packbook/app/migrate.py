@@ -6,12 +6,12 @@ import argparse
 from contextlib import aclosing
 
 from packbook.adapters.store.database import Database, head
-from packbook.app.command import DONE, add_config, run
+from packbook.app.command import DONE, add_settings, run
 from packbook.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
+    add_settings(parser)
 
 
 def main(args: argparse.Namespace) -> int:

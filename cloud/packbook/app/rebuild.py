@@ -6,12 +6,12 @@ import argparse
 
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.ledger import Ledger
-from packbook.app.command import DONE, add_config, run, show_progress
+from packbook.app.command import DONE, add_settings, run, show_progress
 from packbook.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
+    add_settings(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.collect import make_collector
-from packbook.app.command import DONE, add_config, run
+from packbook.app.command import DONE, add_settings, run
 from packbook.app.web import listening, say_where, serve_pages
 from packbook.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
+    add_settings(parser)
 
 
 def main(args: argparse.Namespace) -> int:

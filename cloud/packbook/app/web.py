@@ -13,7 +13,7 @@ import uvicorn
 
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
-from packbook.app.command import DONE, add_config, run
+from packbook.app.command import DONE, add_settings, run
 from packbook.ports import Histories, PackbookError
 from packbook.settings import Settings
 from packbook.web.app import create_app
@@ -26,7 +26,7 @@ class PortTaken(PackbookError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
+    add_settings(parser)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -19,8 +19,16 @@ CHARGES_SHOWN: Final = 8
 EVENTS_SHOWN: Final = 20
 STORE_DIGITS: Final = 8  # of 16: enough to tell a battery's few stores apart
 STATES: Final = ("none", "learning", "ok", "stale", "inconsistent", "replaced")
-EXTREME_UNITS: Final = {"cell_low": "V", "cell_high": "V", "pack_hot": "°C", "cold_charge": "°C", "soc_jump": "%"}
-EXTREME_DIGITS: Final = {"V": 2, "°C": 1, "%": 1}
+EXTREME_UNITS: Final = {
+    "cell_low": "V",
+    "cell_high": "V",
+    "pack_hot": "°C",
+    "cold_charge": "°C",
+    "soc_jump": "%",
+    "clock_set": "ms",
+    "time_back": "ms",
+}
+EXTREME_DIGITS: Final = {"V": 2, "°C": 1, "%": 1, "ms": 0}
 TEXT_COLUMNS: Final = frozenset({7})  # remarks of a session table
 RULER_LOW_PCT: Final = 50.0  # few packs on the road are below; the ruler then starts at 0
 RULER_UNITS: Final = 360.0  # width of the drawing: pixels on a phone
@@ -171,7 +179,7 @@ def build(
         stress_figures=_stress_figures(t, usage) if usage else (),
         stress=_stress(t, usage) if usage else (),
         harmful=tuple(
-            Figure(t(f"event.{kind}"), t.number(counts.get(kind, 0)), t(f"event_meaning.{kind}"))
+            Figure(t(f"event.{kind}"), t.number(counts.get(kind, 0) if usage else None), t(f"event_meaning.{kind}"))
             for kind in figures.HARMFUL_EVENTS
         ),
         harmful_seen=sum(counts.get(kind, 0) for kind in figures.HARMFUL_EVENTS),

@@ -37,6 +37,8 @@ from packbox.ports import BusDownError, FrameClock
 QUEUE_FRAMES: Final = 20_000  # several seconds of a busy bus
 RECEIVE_S: Final = 0.2  # how long the worker waits for a frame before it looks whether to stop
 
+_ADAPTER_TROUBLE: Final = (can.CanError, OSError, ImportError, ValueError, TypeError)  # python-can's drivers mix them
+
 # python-can 4.6: what each interface calls listening without acknowledging. The others are set up outside or cannot.
 LISTEN_ONLY: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
     {
@@ -69,13 +71,9 @@ class PythonCanSource:
         """`options` go to `can.Bus` as they are, for example `{"bitrate": 500_000}`, and win over listen-only."""
         assert 0 <= bus < 256
         self.name = f"{interface}:{channel}"
-        self.listen_only = interface in LISTEN_ONLY
-        self._options: dict[str, Any] = {
-            **LISTEN_ONLY.get(interface, {}),
-            **options,
-            "interface": interface,
-            "channel": channel,
-        }
+        silent = LISTEN_ONLY.get(interface, {})
+        self._options: dict[str, Any] = {**silent, **options, "interface": interface, "channel": channel}
+        self.listen_only = bool(silent) and all(self._options[key] == value for key, value in silent.items())
         self._clock = clock
         self._bus = bus
         self._queue_frames = queue_frames
@@ -100,6 +98,8 @@ class PythonCanSource:
                     await asyncio.sleep(0 if len(items) == self._batch_frames else GATHER_S)
                 elif inbox.trouble is not None:
                     raise BusDownError(f"{self.name}: {inbox.trouble}") from inbox.trouble
+                elif not worker.is_alive():
+                    raise RuntimeError(f"{self.name}: the reading thread died of a fault of its own")
                 elif not await inbox.filled(TICK_S):
                     yield Tick(self._clock.now())
         finally:
@@ -115,13 +115,7 @@ class PythonCanSource:
                     if message is not None:
                         now = read_clocks(self._clock)
                         inbox.put(_Received(message, now.stamp.mono_ns, now.system_ns))
-        except (
-            can.CanError,
-            OSError,
-            ImportError,
-            ValueError,
-            TypeError,
-        ) as error:  # python-can and its drivers mix them
+        except _ADAPTER_TROUBLE as error:
             inbox.fail(error)
 
     def _batch(self, items: list[_Received]) -> FrameBatch:

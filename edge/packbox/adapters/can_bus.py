@@ -16,7 +16,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,7 @@ _FD_FRAME_BYTES: Final = 72
 _HEAD_BYTES: Final = 8
 _TIMESPEC: Final = struct.Struct("@ll")
 _U32: Final = struct.Struct("@I")
+_Head: TypeAlias = tuple[int, int, int, int]  # size, bus, sent, kernel time in ns
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_SPACE(_U32.size)
 
 _ADVICE: Final = {
@@ -107,7 +108,6 @@ class SocketCanSource:
         room = memoryview(bytearray(batch_frames * _FD_FRAME_BYTES))
         self._rows = [room[k * _FD_FRAME_BYTES : (k + 1) * _FD_FRAME_BYTES] for k in range(batch_frames)]
         self._raw = np.frombuffer(room, np.uint8).reshape(batch_frames, _FD_FRAME_BYTES)
-        self._head = np.zeros((batch_frames, 4), np.int64)  # size, bus, sent, kernel time
         self._emptied = read_clocks(clock)
 
     @property
@@ -116,6 +116,8 @@ class SocketCanSource:
 
     async def inputs(self) -> AsyncIterator[FrameBatch | Tick]:
         self._emptied = read_clocks(self._clock)
+        for line in self._lines:
+            line.retry_ns = 0  # whoever iterates again has waited as long as he thinks right
         try:
             self._open_lost()
             while True:
@@ -136,18 +138,17 @@ class SocketCanSource:
 
     def _drain(self) -> FrameBatch | None:
         """Everything that waits, at most a batch. An interface that fails is closed; what it gave before is kept."""
-        n = 0
+        heads: list[_Head] = []
         for bus, line in enumerate(self._lines):
             if line.socket is not None:
-                before, n = n, self._drain_one(bus, line, line.socket, n)
-                if n > before:
-                    line.gave_frames(self._clock.now().mono_ns)
+                self._drain_one(bus, line, line.socket, heads)
+        n = len(heads)
         empty, now = self._emptied, read_clocks(self._clock)
         if n < len(self._rows):
             self._emptied = now
         if n == 0:
             return None
-        head = self._head[:n]
+        head = np.array(heads, np.int64)
         mono_ns, restamped = on_box_clock(head[:, 3], empty, now)
         can_id, flags, length, data = parse_frames(self._raw[:n], head[:, 0])
         flags |= np.where(head[:, 2] > 0, SENT, 0).astype(np.uint8)
@@ -169,10 +170,12 @@ class SocketCanSource:
         )
         return in_time_order(batch) if len(self._lines) > 1 else batch
 
-    def _drain_one(self, bus: int, line: _Line, source: socket.socket, n: int) -> int:
-        while n < len(self._rows):
+    def _drain_one(self, bus: int, line: _Line, source: socket.socket, heads: list[_Head]) -> None:
+        """Fill rows from number len(heads) on, and `heads` with them."""
+        before = len(heads)
+        while len(heads) < len(self._rows):
             try:
-                size, ancillary, how, _ = source.recvmsg_into([self._rows[n]], _ANCILLARY_BYTES)
+                size, ancillary, how, _ = source.recvmsg_into([self._rows[len(heads)]], _ANCILLARY_BYTES)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -188,9 +191,9 @@ class SocketCanSource:
                 elif kind == _SO_RXQ_OVFL:
                     self._count_dropped(line, _U32.unpack(value)[0])
             # MSG_DONTROUTE: a program on this machine sent it (linux Documentation/networking/can.rst, 4.1.7).
-            self._head[n] = size, bus, bool(how & socket.MSG_DONTROUTE), kernel_ns
-            n += 1
-        return n
+            heads.append((size, bus, how & socket.MSG_DONTROUTE, kernel_ns))
+        if len(heads) > before:
+            line.gave_frames(self._clock.now().mono_ns)
 
     def _count_dropped(self, line: _Line, total: int) -> None:
         new = (total - line.dropped) % (1 << 32)  # the kernel counts per socket, in 32 bits
@@ -200,7 +203,7 @@ class SocketCanSource:
 
     def _gather_s(self) -> float:
         """Long enough to sleep, short enough that the smallest queue is at most half full on the busiest bus."""
-        return min(GATHER_S, *(line.queue_frames / 2 / BUSY_HZ for line in self._lines if line.socket))
+        return min([GATHER_S, *(line.queue_frames / 2 / BUSY_HZ for line in self._lines if line.socket)])
 
     async def _readable(self, timeout_s: float) -> bool:
         loop = asyncio.get_running_loop()

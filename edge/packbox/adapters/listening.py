@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from packbox.core.frames import FrameBatch, IntArray
+from packbox.core.frames import BoolArray, FrameBatch, IntArray
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Stamp
 from packbox.ports import FrameClock
 
@@ -60,9 +60,8 @@ def on_box_clock(kernel_ns: IntArray, empty: Reading, now: Reading) -> tuple[Int
     return np.where(sound, mono_ns, now.stamp.mono_ns), int(np.count_nonzero(~sound))
 
 
-def _between(mono_ns: IntArray, empty: Reading, now: Reading) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    early, late = empty.stamp.mono_ns - _EARLY_NS, now.stamp.mono_ns + _LATE_NS
-    return np.asarray((mono_ns >= early) & (mono_ns <= late))
+def _between(mono_ns: IntArray, empty: Reading, now: Reading) -> BoolArray:
+    return (mono_ns >= empty.stamp.mono_ns - _EARLY_NS) & (mono_ns <= now.stamp.mono_ns + _LATE_NS)
 
 
 def wall_offset_ms(stamp: Stamp) -> int | None:

@@ -32,6 +32,7 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True):
     source: str = ""
     frames: int = 0
     wall_ms: int | None = None
+    finished: bool = False  # it ended, and what was open is closed
 
 
 class Saved(msgspec.Struct, frozen=True, array_like=True):
@@ -57,7 +58,7 @@ class Mind:
         self._begun_after: str | None = None
 
     def open(self) -> None:
-        """Read the checkpoint and go on from it. Raises JournalError, or SnapshotError for a state of newer software."""
+        """Go on from the checkpoint. Raises JournalError, or SnapshotError for a state of newer software."""
         checkpoint = self._journal.open()
         self._head = checkpoint.head
         self.outbox = self._journal.outbox()
@@ -73,7 +74,7 @@ class Mind:
     def begin(self, source: str, health: Callable[[Stamp], BoxHealth]) -> None:
         """Inputs come from this source; one that is not last time's was not folded yet.
 
-        `health`: what the box knows of itself, at a moment of the source's timeline. Asked when usage is due, once a day.
+        `health`: what the box knows of itself at a moment of the source's timeline; asked when usage is said.
         """
         self._health = health
         if self.bookmark.source != source:
@@ -108,8 +109,11 @@ class Mind:
             self._keep(outcomes)
 
     def finish(self) -> None:
-        """The source has ended: close what is open."""
+        """The source has ended: close what is open. Once: a log that is replayed again has nothing to add."""
+        if self.bookmark.finished:
+            return
         self._state, outcomes = box.finish(self._plan, self._state)
+        self.bookmark = msgspec.structs.replace(self.bookmark, finished=True)
         self._keep(outcomes)
 
     def commit(self) -> int:

@@ -1,6 +1,6 @@
 """`packbox run`: the box. Puts the parts together and keeps three tasks going: listen, think, carry.
 
-Listening never stops for the others: a journal that cannot be written and a broker that cannot be reached are waited for.
+Listening never stops for the others: a journal that cannot be written and a broker out of reach are waited for.
 SIGTERM and SIGINT save and leave.
 """
 

@@ -2,8 +2,8 @@
 
 In:  `socketcan:can0[,can1]`, `can:INTERFACE:CHANNEL`, `log:PATH`, `sim:SPEC`, and how far an earlier run got.
 Out: `Opened`.
-Refuses anything else with SettingsError, a log that cannot be read with LogFormatError. What each kind needs is imported
-when it is asked for: a box in a car loads no simulator and no python-can.
+Refuses anything else with SettingsError, a log that cannot be read with LogFormatError.
+What each kind needs is imported when it is asked for: a box in a car loads no simulator and no python-can.
 """
 
 from __future__ import annotations

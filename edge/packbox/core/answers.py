@@ -7,7 +7,7 @@ Any bytes are read without an exception: what does not fit is absent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -66,12 +66,17 @@ def layout_for(poll: Poll, length: int | None) -> AnswerLayout | None:
     return next((a for a in poll.layouts if not a.lengths or length in a.lengths), None)
 
 
-def read(layout: AnswerLayout, window: Window) -> list[Reading]:
+def read(layout: AnswerLayout, window: Window, each_row: bool = True) -> list[Reading]:
+    """All readings of an answer; without `each_row` only the digests of its rows, which is all that a stream needs."""
     readings: list[Reading] = []
     for field in layout.fields:
         readings += _read_field(field, window)
     for rows in layout.rows:
-        readings += _read_rows(rows, window)
+        values = _row_values(rows, window)
+        if each_row:
+            readings += [Reading(rows.name.format(n=n), rows.unit, value) for n, value in enumerate(values, 1)]
+        if values:
+            readings += [_digest(digest, rows, values) for digest in rows.digests]
     return readings
 
 
@@ -95,17 +100,15 @@ def _number(window: Window, kind: str, at: int) -> int | None:
     return None if data is None else int.from_bytes(data, "big", signed=kind.startswith("s"))
 
 
-def _read_rows(rows: AnswerRows, window: Window) -> list[Reading]:
-    readings = []
+def _row_values(rows: AnswerRows, window: Window) -> list[float | None]:
+    """The rows that the bytes hold, from the first on: a shorter answer has fewer. None where a row is void."""
+    values: list[float | None] = []
     for n in range(rows.count):
         raw = _number(window, rows.kind, rows.at + n * rows.step)
         if raw is None:
-            break  # a shorter answer has fewer rows
-        value = None if _row_is_void(rows, window, n, raw) else raw * rows.factor + rows.offset
-        readings.append(Reading(rows.name.format(n=n + 1), rows.unit, value))
-    if not readings:
-        return []
-    return readings + [_digest(digest, rows, readings) for digest in rows.digests]
+            break
+        values.append(None if _row_is_void(rows, window, n, raw) else raw * rows.factor + rows.offset)
+    return values
 
 
 def _row_is_void(rows: AnswerRows, window: Window, n: int, raw: int) -> bool:
@@ -117,18 +120,19 @@ def _row_is_void(rows: AnswerRows, window: Window, n: int, raw: int) -> bool:
     return _number(window, kind, at + n * rows.step) == void
 
 
-def _digest(digest: RowDigest, rows: AnswerRows, readings: Sequence[Reading]) -> Reading:
-    values = [float(r.value) for r in readings if isinstance(r.value, float | int)]
-    whole = len(values) == rows.count  # a sum over some of the cells is not the pack
-    results: Mapping[str, Callable[[], Value]] = {
-        "count": lambda: len(values),
-        "sum": lambda: sum(values) if whole else None,
-        "min": lambda: min(values),
-        "max": lambda: max(values),
-        "mean": lambda: sum(values) / len(values),
-    }
-    value = results[digest.what]() if values or digest.what == "count" else None
-    return Reading(digest.name, digest.unit, value, digest.uses)
+def _digest(digest: RowDigest, rows: AnswerRows, row_values: Sequence[float | None]) -> Reading:
+    values = [value for value in row_values if value is not None]
+    return Reading(digest.name, digest.unit, _figure(digest.what, values, rows.count), digest.uses)
+
+
+def _figure(what: str, values: Sequence[float], rows: int) -> float | None:
+    if what == "count":
+        return len(values)
+    if what == "sum":
+        return sum(values) if len(values) == rows else None  # a sum over some of the cells is not the pack
+    if not values:
+        return None
+    return {"min": min(values), "max": max(values), "mean": sum(values) / len(values)}[what]
 
 
 def _trouble_codes(window: Window) -> list[Reading]:

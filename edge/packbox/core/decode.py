@@ -313,7 +313,7 @@ class Decoder:
         if layout is None:
             tally.add("wrong_length", 1)
             return []
-        readings = read(layout, Window(0, data[len(poll.head) :]))
+        readings = read(layout, Window(0, data[len(poll.head) :]), each_row=False)
         return [_Answered(index, bus, poll, tuple(readings), len(data))]
 
     # -- variants ----------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def _continuation(line: Line, frame: bytes, mono_ns: int) -> Heard:
         return Heard(Line(line.request, skipping=True), broken=1)
     data = line.data + frame[1 : 1 + wanted]
     if len(data) < line.expected:
-        return Heard(replace(line, data=data, next_index=(line.next_index + 1) & 0x0F, mono_ns=mono_ns))
+        return Heard(Line(line.request, line.expected, data, (line.next_index + 1) & 0x0F, mono_ns))
     return _complete(Line(line.request), data, 0)
 
 

@@ -104,6 +104,7 @@ class Message:
     counter: str | None = None  # signal that counts up by one from frame to frame
     void_when: tuple[str, int] | None = None  # (signal, raw): the whole frame says nothing then
     mux_known: tuple[tuple[str, tuple[int, ...]], ...] = ()  # selector values that are no surprise
+    file: str = field(default="", compare=False)  # the DBC file it stands in
 
     @property
     def key(self) -> int:

@@ -1,7 +1,7 @@
 """Outcomes become records: the door from the fold to the wire, and back for those who show history.
 
 In:  outcomes, the head of the chain, the box's key behind `sign`.
-Out: `SealedRow`, one per outcome, and the new head; a heartbeat; rows taken apart again.
+Out: `SealedRow`, one per outcome, and the new head; rows taken apart again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from packbox.core.outcome import (
 )
 from packbox.core.record import ChainHead, SealedRow
 from packbox.core.stamp import NS_PER_MS, BootId, Stamp
-from packwire import codec, ids, messages, seal
+from packwire import ids, messages, seal
 
 TEXT_MAX: Final = 200  # of the wire
 MV_PER_V: Final = 1000
@@ -70,11 +70,6 @@ def read_row(row: SealedRow) -> ReadRow:
     said = record.message.model_dump(exclude_unset=True)
     said = {name: value.hex() if isinstance(value, bytes) else value for name, value in said.items()}
     return ReadRow(envelope.seq, record.kind.name.lower(), stamp, said)
-
-
-def heartbeat(health: BoxHealth) -> bytes:
-    """An unsigned health snapshot for the heartbeat topic."""
-    return codec.dumps(codec.to_wire(_health(health)))
 
 
 def message_of(outcome: Outcome, public_key: bytes) -> messages.Message:

@@ -44,6 +44,9 @@ LOOKUP_MAX: Final = 2000  # places asked for in one statement: SQLite takes 32,7
 StoreKey: TypeAlias = tuple[str, str]  # (box, store)
 
 
+NOTHING_KEPT: Final = Taken((), 0, 0, 0, {Reason.REFUSED_BY_STORE.value: 1})
+
+
 class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -64,9 +67,9 @@ class Ledger:
             if len(readings) > 1:
                 half = len(readings) // 2
                 return _both(await self._commit(readings[:half]), await self._commit(readings[half:]))
-            if not isinstance(readings[0], Entry):
-                raise
-            return await self._commit([_refused(readings[0], problem)])
+            if isinstance(readings[0], Entry):
+                return await self._commit([_refused(readings[0], problem)])
+            return NOTHING_KEPT
 
     async def rebuild(self, progress: Callable[[int, int], None]) -> int:
         """Make all projections anew from the ledger, in one transaction. Gives the number of records read."""
@@ -151,8 +154,12 @@ class _Batch:
     async def _insert(self) -> None:
         rows = [
             {
-                **asdict(entry.place),
-                **asdict(entry.moment),
+                "box": entry.place.box,
+                "store": entry.place.store,
+                "seq": entry.place.seq,
+                "boot": entry.moment.boot,
+                "mono_ms": entry.moment.mono_ms,
+                "wall_ms": entry.moment.wall_ms,
                 "previous": entry.previous,
                 "digest": entry.digest,
                 "kind": entry.kind,

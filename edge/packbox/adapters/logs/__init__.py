@@ -26,6 +26,7 @@ __all__ = ["LogReading", "LogReport", "Note", "TimeKind", "read_log"]
 BATCH_FRAMES: Final = 4096
 LOG_BOOT: Final = BootId("0" * 16)  # a log is no boot of this box
 _HEAD_LINES: Final = 5000
+_LINE_SEEN_BYTES: Final = 1024  # of a line that may be anything; twice the longest frame
 _BUSES: Final = 256
 
 
@@ -117,9 +118,10 @@ class LogReading:
         if opened.head.startswith(blf.BLF_MAGIC):
             self._columns = blf.frames(opened, self._notes)
             return
-        self._text = _recognise(opened.head.split(b"\n", _HEAD_LINES)[:_HEAD_LINES], rate_hz)
+        lines = [line[:_LINE_SEEN_BYTES] for line in opened.head.split(b"\n", _HEAD_LINES)[:_HEAD_LINES]]
+        self._text = _recognise(lines, rate_hz)
         if self._text is None:
-            first = next((line for line in opened.head.split(b"\n") if line.strip()), b"")
+            first = next((line for line in lines if line.strip()), b"")
             raise LogFormatError(
                 f"{opened.path}: no CAN log format is known that looks like this. Looked for {', '.join(_LOOKED_FOR)}."
                 f" The first line is: {excerpt(first)}"
@@ -202,7 +204,7 @@ def _explain(block: Block, ok: BoolArray, text: TextFormat, notes: Notes) -> Non
     lines = block.text.split(b"\n")[:-1]
     for k in np.flatnonzero(~ok).tolist():
         if lines[k].strip():
-            remark = text.explain(lines[k])
+            remark = text.explain(lines[k][:_LINE_SEEN_BYTES])
             note = notes.passed_over if remark.harmless else notes.unreadable
             note(remark.reason, block.first_line + k, lines[k])
     if block.cut and ok[-1] and not text.says_length:
