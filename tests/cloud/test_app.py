@@ -75,7 +75,7 @@ def _get(url: str) -> str:
 def test_a_process_leaves_cleanly_on_sigterm_and_refuses_a_second_one(tmp_path: Path, sqlite_url: str) -> None:
     """systemd stops it so; and an operator who starts it twice by hand is told who is there."""
     file = config(tmp_path, database_url=sqlite_url, broker=f"mqtt://127.0.0.1:{free_port()}", web_port=0)
-    command = [sys.executable, "-m", "packbook", "serve", "--config", str(file)]
+    command = [sys.executable, "-m", "packbook", "serve", "--settings", str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         assert re.match(r"pages at http://127\.0\.0\.1:\d+/", first.stdout.readline())
@@ -92,7 +92,7 @@ def test_a_taken_port_is_named(tmp_path: Path, sqlite_url: str, capsys: pytest.C
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         file = config(tmp_path, database_url=sqlite_url, web_port=port)
-        assert main(["serve", "--config", str(file)]) == 1
+        assert main(["serve", "--settings", str(file)]) == 1
     assert f"web_port {port} on 127.0.0.1: Address already in use" in capsys.readouterr().err
 
 
@@ -102,14 +102,14 @@ def test_migrate_rebuild_and_doctor_on_a_healthy_book(
     """The three commands an operator runs around an update."""
     url = f"sqlite:///{tmp_path / 'book.db'}"
     file = str(config(tmp_path, database_url=url, broker=f"mqtt://127.0.0.1:{mosquitto.port}"))
-    assert main(["migrate", "--config", file]) == 0
+    assert main(["migrate", "--settings", file]) == 0
     assert "(was empty)" in capsys.readouterr().out
     box = ScriptedBox()
     box.life()
     asyncio.run(_fill(url, box.arrivals))
-    assert main(["rebuild", "--config", file]) == 0
+    assert main(["rebuild", "--settings", file]) == 0
     assert "made anew from 7 records" in capsys.readouterr().out
-    assert main(["doctor", "--config", file]) == 0
+    assert main(["doctor", "--settings", file]) == 0
     told = capsys.readouterr().out
     assert "no problem found" in told
     assert "7 records, 1-7 without a hole, battery BAT-1" in told
@@ -125,22 +125,22 @@ def test_doctor_says_everything_that_is_wrong_at_once(
     garbage = Arrival(box.arrivals[0].topic, b"garbage", 5)
     asyncio.run(_fill(sqlite_url, [*box.arrivals[:4], box.arrivals[5], garbage, *stranger.arrivals[1:]]))
     file = str(config(tmp_path, database_url=sqlite_url, broker=f"mqtt://127.0.0.1:{free_port()}"))
-    assert main(["doctor", "--config", file, "--json"]) == 1
+    assert main(["doctor", "--settings", file, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["ledger"]["quarantine"] == {"malformed": 1}
     assert found["ledger"]["unready"] == {stranger.box: 6}
     assert found["ledger"]["stores"][0]["holes"] == [[5, 5]]
     assert found["broker_reachable"] is False
     assert len(found["problems"]) == 4
-    assert main(["doctor", "--config", file]) == 1
+    assert main(["doctor", "--settings", file]) == 1
     assert capsys.readouterr().out.count("PROBLEM") == 4
 
 
 def test_doctor_and_web_on_no_database_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong path must not make an empty book."""
     file = str(config(tmp_path, database_url=f"sqlite:///{tmp_path / 'absent.db'}", web_port=0))
-    assert main(["doctor", "--config", file]) == 1
-    assert main(["web", "--config", file]) == 1
+    assert main(["doctor", "--settings", file]) == 1
+    assert main(["web", "--settings", file]) == 1
     assert "absent.db" in capsys.readouterr().err
     assert not (tmp_path / "absent.db").exists()
 
@@ -202,7 +202,7 @@ def test_secrets_come_from_the_service_managers_folder_and_stay_out_of_sight(
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
-    """`--config` with a typing error must not mean the defaults."""
+    """`--settings` with a typing error must not mean the defaults."""
     with pytest.raises(SettingsError, match=r"absent\.toml: there is no such file"):
         load_settings(tmp_path / "absent.toml")
     broken = tmp_path / "broken.toml"

@@ -328,7 +328,7 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-m", "packbook", "collect", "--config", str(self._config)])
+        self._process = subprocess.Popen([sys.executable, "-m", "packbook", "collect", "--settings", str(self._config)])
 
     def kill(self) -> None:
         assert self._process is not None

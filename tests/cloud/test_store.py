@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from packbook.adapters.store import open_writer, tables
+from packbook.adapters.store.audit import audit
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
@@ -160,6 +161,22 @@ async def test_a_record_whose_key_is_unknown_is_neither_kept_nor_acknowledged(da
     assert (seen.box, seen.records) == (box.box, 0)
     together = await ledger.take(list(reversed(box.arrivals)))
     assert together.accepted == 7
+
+
+async def test_the_key_of_a_hello_that_does_not_fit_is_kept_for_the_records_that_do(database: Database) -> None:
+    """Otherwise the ledger would hold records that nobody can verify any more."""
+    box = ScriptedBox()
+    box.hello()
+    twin = replace(box, sealed=list(box.sealed))
+    for _ in range(3):
+        box.charge()
+    twin.drive()
+    twin.hello()
+    odd = [arrival(box.box, twin.sealed[2]), *box.arrivals[1:2], *box.arrivals[3:]]
+    taken = await Ledger(database).take([odd[1], odd[0], odd[2]])
+    assert (taken.accepted, taken.quarantined) == (2, {"broken_chain": 1})
+    found = await audit(database, lambda _done, _total: None)
+    assert (found.records, found.troubles) == (2, [])
 
 
 async def test_two_stores_and_two_boxes_of_one_battery_add_up(database: Database) -> None:

@@ -109,6 +109,7 @@ class _Batch:
     async def write(self) -> Taken:
         entries = [reading for reading in self.readings if isinstance(reading, Entry)]
         self.quarantined = [reading for reading in self.readings if isinstance(reading, Quarantine)]
+        await self._keep_keys(entries)
         await self._lock_chains(entries)
         await self._place(entries)
         await self._insert()
@@ -168,15 +169,17 @@ class _Batch:
             }
             for entry in self.accepted.values()
         ]
-        if not rows:
-            return
-        new_keys = [
+        if rows:
+            await self.connection.execute(sa.insert(tables.ledger), rows)
+
+    async def _keep_keys(self, entries: Sequence[Entry]) -> None:
+        """A key that makes the box's name is good, also when the hello that brought it does not fit the chain."""
+        brought = [
             {**asdict(entry.new_key), "received_ms": entry.received_ms}
-            for entry in self.accepted.values()
+            for entry in entries
             if entry.new_key is not None
         ]
-        await insert_new(self.connection, tables.box_key, new_keys)
-        await self.connection.execute(sa.insert(tables.ledger), rows)
+        await insert_new(self.connection, tables.box_key, brought)
 
     async def _project(self) -> None:
         """Records become history in chain order; what lies beyond a hole waits in the ledger until it is filled."""
@@ -204,7 +207,7 @@ class _Batch:
         return chain
 
     async def _note_boxes(self, entries: Sequence[Entry]) -> None:
-        """Presence, latest only. A message that was not believed does not make a box seen."""
+        """Presence, latest only. What went to quarantine does not make a box seen."""
         seen: dict[str, int] = {}
         for reading in self.readings:
             if isinstance(reading, (Entry, Heartbeat, Status, Unready)):
