@@ -117,6 +117,14 @@ async def test_every_explanation_stands_beside_its_figure(client: httpx.AsyncCli
     assert [k for k, m in messages.items() if k.startswith("explain.") and m not in text] == []
 
 
+async def test_every_column_heading_is_used(client: httpx.AsyncClient) -> None:
+    """Headings are asked for by computed keys, which the search for unused words cannot follow."""
+    paths = (LEAF, *(f"{LEAF}/sessions{kind}" for kind in ("", "?kind=charge", "?kind=drive")))
+    text = html.unescape("".join([await page(client, path) for path in paths]))
+    headings = {key: m for key, m in ALL_WORDS["en"].messages.items() if key.startswith("column.")}
+    assert [key for key, message in headings.items() if f">{message}</th>" not in text] == []
+
+
 async def test_every_chart_has_a_table_with_the_same_figures(client: httpx.AsyncClient) -> None:
     """Who cannot see the picture, or has no script, reads the table."""
     text = await page(client, LEAF)
