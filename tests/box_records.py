@@ -1,14 +1,17 @@
-"""Sealed records for tests that need a journal with something in it."""
+"""Sealed records for tests that need a journal with something in it, and a log for tests that need a car."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
 from packbox.adapters.identity import make_key
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
+from packbox.core.frames import FrameBatch
 from packbox.core.record import BoxId, SealedRow
 from packbox.testing.sim_clock import SimClock
+from packbox.testing.sim_source import open_sim
 from packwire.ids import BootId, box_id_of, key_id_of
 from packwire.messages import Message, Session
 from packwire.seal import Envelope, digest, seal
@@ -34,3 +37,23 @@ def fill(data_dir: Path, messages: Iterable[Message], *, wall: bool = True) -> S
         journal.commit(b"state", [SealedRow(seq, message.KIND, session, mono_ms, wall_ms, sealed)])
         previous = digest(sealed)
     return journal
+
+
+def write_log(path: Path, spec: str) -> Path:
+    """What a simulated car says, as a candump log."""
+
+    async def lines() -> list[str]:
+        said = []
+        async for item in open_sim(spec, None).inputs():
+            if isinstance(item, FrameBatch) and item.wall_offset_ms is not None:
+                at_us = item.mono_ns // 1000 + item.wall_offset_ms * 1000
+                for t, can_id, length, data in zip(
+                    at_us.tolist(), item.can_id.tolist(), item.length.tolist(), item.data, strict=True
+                ):
+                    said.append(
+                        f"({t // 10**6}.{t % 10**6:06}) can0 {can_id:03X}#{data[:length].tobytes().hex().upper()}"
+                    )
+        return said
+
+    path.write_text("\n".join(asyncio.run(lines())) + "\n")
+    return path

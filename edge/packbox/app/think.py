@@ -58,7 +58,8 @@ class Thinker:
             if items:
                 await self._offload(partial(self._mind.fold, items))
                 self._herald.alive(now_s())
-            if now_s() >= self._next_save_s():
+            waited_out = not items and not self._inbox.ended
+            if waited_out or now_s() >= self._next_save_s():
                 await self._try_save()
         if is_over():
             await self._offload(self._mind.finish)
