@@ -44,7 +44,7 @@ STORE: Final = StoreId("0123456789abcdef")
 BOOT: Final = BootId("fedcba9876543210")
 WALL_MS: Final = 1_790_000_000_000
 SOFTWARE: Final = "packbox 0.1.0"
-REFERENCE: Final = "Nissan press kit 2013-06, 24 kWh lithium-ion, 96s2p"
+REFERENCE: Final = "an example of a source: document, date, paragraph"
 WHY: Final = "fewer than 3 charges with a rest of 2 h before and after; 1 seen"
 
 _SESSION: Final[dict[str, Any]] = {

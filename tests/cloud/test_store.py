@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
-from packbook.adapters.store import tables
+from packbook.adapters.store import open_writer, tables
+from packbook.adapters.store.audit import audit
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
@@ -160,6 +163,22 @@ async def test_a_record_whose_key_is_unknown_is_neither_kept_nor_acknowledged(da
     assert together.accepted == 7
 
 
+async def test_the_key_of_a_hello_that_does_not_fit_is_kept_for_the_records_that_do(database: Database) -> None:
+    """Otherwise the ledger would hold records that nobody can verify any more."""
+    box = ScriptedBox()
+    box.hello()
+    twin = replace(box, sealed=list(box.sealed))
+    for _ in range(3):
+        box.charge()
+    twin.drive()
+    twin.hello()
+    odd = [arrival(box.box, twin.sealed[2]), *box.arrivals[1:2], *box.arrivals[3:]]
+    taken = await Ledger(database).take([odd[1], odd[0], odd[2]])
+    assert (taken.accepted, taken.quarantined) == (2, {"broken_chain": 1})
+    found = await audit(database, lambda _done, _total: None)
+    assert (found.records, found.troubles) == (2, [])
+
+
 async def test_two_stores_and_two_boxes_of_one_battery_add_up(database: Database) -> None:
     """A replaced card or a second box starts counting at zero; the battery's life does not."""
     ledger, histories = Ledger(database), SqlHistories(database)
@@ -255,6 +274,40 @@ async def test_a_rebuild_ends_where_taking_records_one_by_one_ended(database: Da
     assert await ledger.rebuild(lambda done, total: steps.append((done, total))) == 3 * 17 + 3
     assert await snapshot(database) == before
     assert steps[-1] == (54, 56)
+
+
+async def test_two_collectors_on_one_database_neither_lose_nor_double(postgres_url: str) -> None:
+    """A shared subscription deals one box's records to several workers, in any order and sometimes twice."""
+    boxes = [ScriptedBox(name=f"box-{n}") for n in range(4)]
+    for box in boxes:
+        box.hello()
+        for _ in range(40):
+            box.charge()
+    dealt = [message for box in boxes for message in box.arrivals]
+    dice = random.Random(7)
+    async with open_writer(postgres_url, "collector-0") as one, open_writer(postgres_url, "collector-1") as other:
+
+        async def work(database: Database) -> int:
+            hand = list(dealt)
+            dice.shuffle(hand)
+            accepted, waiting = 0, True
+            while waiting:
+                waiting = False
+                for begin in range(0, len(hand), 10):
+                    taken = await Ledger(database).take(hand[begin : begin + 10])
+                    accepted += taken.accepted
+                    waiting |= taken.unready > 0
+            return accepted
+
+        accepted = await asyncio.gather(work(one), work(other))
+        before = await snapshot(one)
+        await Ledger(one).rebuild(lambda _done, _total: None)
+        assert await snapshot(one) == before
+        battery = await SqlHistories(other).battery("BAT-1")
+    assert sum(accepted) == len(dealt)
+    assert min(accepted) > 0
+    assert battery is not None
+    assert (battery.records, battery.sessions["charge"]) == (164, 160)
 
 
 async def test_one_row_the_database_refuses_blocks_nobody(sqlite_url: str) -> None:

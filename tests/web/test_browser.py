@@ -9,12 +9,14 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import uvicorn
 
+from packbook.core.history import Battery
 from packbook.testing.memory_histories import MemoryHistories
 from packbook.web.app import create_app
 
@@ -25,8 +27,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (tests/needs.sh installs it)")
 
 
-@pytest.fixture(scope="module")
-def address(book: MemoryHistories) -> Iterator[str]:
+@contextmanager
+def served(book: MemoryHistories) -> Iterator[str]:
     """The pages on a free port of this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -41,6 +43,12 @@ def address(book: MemoryHistories) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join(PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def address(book: MemoryHistories) -> Iterator[str]:
+    with served(book) as address:
+        yield address
 
 
 def browse(tmp_path: Path, *arguments: str) -> tuple[str, list[str]]:
@@ -60,7 +68,7 @@ def browse(tmp_path: Path, *arguments: str) -> tuple[str, list[str]]:
             "--hide-scrollbars",
             *(["--no-sandbox"] if os.geteuid() == 0 else []),
             f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=3000",
+            "--virtual-time-budget=9000",  # two polls of live.js,
             *arguments,
         ],
         capture_output=True,
@@ -88,6 +96,23 @@ def test_times_are_told_in_the_browsers_zone(address: str, tmp_path: Path, monke
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     dom, _ = browse(tmp_path, "--dump-dom", f"{address}/?lang=ja")
     assert re.search(r'<time datetime="2026-12-01T00:00:00Z"[^>]*>2026/12/01 9:00</time>', dom)
+
+
+def test_a_battery_that_arrives_appears_by_itself(book: MemoryHistories, tmp_path: Path) -> None:
+    """The demo shows growth: whoever watches the empty list sees the first battery come."""
+
+    class Arriving(MemoryHistories):
+        asked = 0
+
+        async def batteries(self) -> Sequence[Battery]:
+            self.asked += 1
+            return [] if self.asked < 3 else await book.batteries()
+
+    with served(Arriving()) as address:
+        dom, console = browse(tmp_path, "--dump-dom", f"{address}/")
+    assert console == []
+    assert "Leaf, demo car 1" in dom
+    assert "No battery has reported yet" not in dom
 
 
 @pytest.mark.parametrize("path", ["/", "/battery/imiev-16-0007", "/battery/leaf-24-0001/sessions", "/nowhere"])

@@ -58,7 +58,7 @@ def test_words_stand_out_from_their_ground(root: Path, scheme: str) -> None:
     assert {
         pair: contrast(found[pair[0]], found[pair[1]])
         for pair in DRAWN
-        if contrast(found[pair[0]], found[pair[1]]) < 2.4
+        if contrast(found[pair[0]], found[pair[1]]) < 3.0
     } == {}
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from packwire.ids import box_id_of
 from packwire.messages import Hello, Kind
 from packwire.seal import NO_PREVIOUS, check, digest, peek, read
 
+FIRST_DAY = date(2026, 1, 1)
 DRAIN_LIMIT_S = 120.0  # a shared machine; the box alone needs about ten seconds
 
 
@@ -71,11 +73,12 @@ class System:
 def system(tmp_path: Path, root: Path) -> Iterator[System]:
     (tmp_path / "broker").mkdir()
     broker = Mosquitto(tmp_path / "broker", persistent=True)
-    where = f'[broker]\nhost = "{broker.host}"\nport = {broker.port}\n'
-    (tmp_path / "book.toml").write_text(f'database_url = "sqlite+aiosqlite:///{tmp_path / "book.db"}"\n{where}')
+    where = f"mqtt://{broker.host}:{broker.port}"
+    (tmp_path / "book.toml").write_text(f'database_url = "sqlite:///{tmp_path / "book.db"}"\nbroker = "{where}"\n')
     (tmp_path / "box.toml").write_text(
         f'data_dir = "{tmp_path / "box"}"\nprofile = "nissan-leaf"\nbattery = "chaos-1"\n'
-        f'profiles_dir = "{root / "can_profiles"}"\nclock_trusted = "always"\n{where}'
+        f'profiles_dir = "{root / "can_profiles"}"\nclock_trusted = "always"\n'
+        f'[broker]\nhost = "{broker.host}"\nport = {broker.port}\n'
     )
     collect = [sys.executable, "-m", "packbook", "collect", "--settings", str(tmp_path / "book.toml")]
     run = [sys.executable, "-m", "packbox", "run", "--settings", str(tmp_path / "box.toml"), "--until-sent"]
@@ -112,9 +115,10 @@ def test_every_record_is_in_the_ledger_exactly_once_whatever_is_killed(
     seed = int(pytestconfig.getoption("--world-seed") or random.SystemRandom().randrange(2**32))
     print(f"\nworld seed {seed}: {kills} kills, one every {every_s} s")
     dice = random.Random(seed)
-    # The car lives 40 simulated days longer than the killing lasts, at half a day a second.
-    days = int(kills * every_s / 2) + 40
-    system.box.command += ["--source", f"sim:leaf-24,seed=7,days={days},speed=43200"]
+    # The car lives 12 simulated days longer than the killing lasts, at half a day a second.
+    days = int(kills * every_s / 2) + 12
+    until = FIRST_DAY + timedelta(days=days)
+    system.box.command += ["--source", f"sim:leaf-24,seed=7,start={FIRST_DAY},until={until},speed=43200"]
     system.collector.start()
     system.box.start()
 

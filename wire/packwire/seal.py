@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from packwire.cbor import MAX_WHOLE, dumps, loads
 from packwire.codec import from_wire, to_wire
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion
-from packwire.ids import ID_BYTES, KEY_ID_BYTES, BootId, BoxId, StoreId
+from packwire.ids import ID_BYTES, KEY_ID_BYTES, BootId, BoxId, StoreId, key_id_of
 from packwire.messages import MESSAGES, SCHEMA, Kind, Message
 from packwire.topics import Leaf, topic
 
@@ -151,11 +151,14 @@ def check(record: Sealed, public_key: bytes, received_on: str | None = None) -> 
     """Raise BadSignature unless this key signed this record for this topic (default: the topic of its own box)."""
     external = received_on if received_on is not None else topic(record.envelope.box, Leaf.RECORD)
     try:
+        # The key id is not signed: unless it is compared, another id would make a second form of the record.
+        if record.key_id != key_id_of(public_key):
+            raise InvalidSignature
         Ed25519PublicKey.from_public_bytes(public_key).verify(record.signature, _to_be_signed(record.payload, external))
     except (InvalidSignature, ValueError) as problem:
         raise BadSignature(
-            f"record {record.envelope.box}/{record.envelope.store}/{record.envelope.seq}: "
-            f"signature does not belong to key {record.key_id.hex()} and topic {external}"
+            f"record {record.envelope.box}/{record.envelope.store}/{record.envelope.seq} of key {record.key_id.hex()}: "
+            f"not signed by key {key_id_of(public_key).hex()} for topic {external}"
         ) from problem
 
 

@@ -27,6 +27,8 @@ from packwire.ids import BoxId, StoreId
 from packwire.topics import Leaf, everything_up, topic
 
 INBOX_MAX: Final = 5000  # messages; reading stops above, the broker keeps the rest
+TELLING_RELAPSES: Final = 4
+STABLE_AFTER_S: Final = 10.0  # what breaks sooner has not been back
 RETRY_FIRST_S: Final = 0.5
 RETRY_MAX_S: Final = 30.0  # a fleet waits for us: not as patient as a box
 
@@ -52,6 +54,7 @@ class Collector:
     ) -> None:
         self._ledger = ledger
         self._address = address
+        self._name = address.client_id
         self._limits = limits
         self._subscriptions = everything_up(share)
         self._retry_max_s = retry_max_s
@@ -73,6 +76,8 @@ class Collector:
     async def _stay_connected(self) -> None:
         outage = Outage("broker", self._retry_max_s)
         while True:
+            if outage.relapses == TELLING_RELAPSES:  # mosquitto 2.0 does not say why it throws us out
+                log.warning("the broker keeps throwing us out: does another client use the name %r?", self._name)
             link = self._link = Link(self._address, self._take)
             try:
                 await link.open(self._subscriptions)
@@ -172,12 +177,18 @@ class Outage:
         self._what = what
         self._retry_max_s = retry_max_s
         self._tries = 0
-        self._since_s = 0.0
+        self._away_since_s: float | None = None
+        self._back_since_s = 0.0
+        self.relapses = 0  # how often in a row it came back and went away at once
         self._dice = random.SystemRandom()
 
     def go_on(self, problem: Exception) -> None:
-        if self._tries == 0:
-            self._since_s = asyncio.get_running_loop().time()
+        now_s = asyncio.get_running_loop().time()
+        if self._away_since_s is None:
+            relapse = self._tries > 0 and now_s - self._back_since_s < STABLE_AFTER_S
+            self.relapses = self.relapses + 1 if relapse else 0
+            self._tries = self._tries if relapse else 0
+            self._away_since_s = now_s
             log.warning("%s; trying again until it answers, nothing is lost meanwhile", problem)
         self._tries += 1
 
@@ -187,10 +198,11 @@ class Outage:
         await asyncio.sleep(self._dice.uniform(0, longest_s))
 
     def over(self) -> None:
-        if self._tries:
-            away_s = asyncio.get_running_loop().time() - self._since_s
-            log.info("%s is back after %.0f s and %d tries", self._what, away_s, self._tries)
-        self._tries = 0
+        now_s = asyncio.get_running_loop().time()
+        if self._away_since_s is not None:
+            log.info("%s is back after %.0f s", self._what, now_s - self._away_since_s)
+        self._away_since_s = None
+        self._back_since_s = now_s
 
 
 async def probe(address: BrokerAddress) -> None:

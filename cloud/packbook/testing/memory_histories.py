@@ -219,6 +219,8 @@ def lived_in() -> MemoryHistories:
         capacity_ah=None,
         sigma_ah=None,
         basis=None,
+        reference_ah=50.0,
+        reference_source="rated capacity, facts/soh.md section 3",
         provenance=Provenance(SILENT_BOX, STORE, 2),
     )
     head = battery_head(
@@ -322,7 +324,7 @@ class _Life:
             self._tally(self.c_rate_temp_s, 10 + band, temp_degc, duration_s * share)
 
     def _charge(self, start: datetime.datetime, kind: str, to_pct: float, capacity_ah: float, temp_degc: float) -> None:
-        if to_pct - self.soc_pct < 4.0:
+        if to_pct - self.soc_pct < (18.0 if kind == "dc" else 4.0):
             return
         self._rest_until(start, temp_degc - 5.0)
         in_ah = (to_pct - self.soc_pct) / 100.0 * capacity_ah

@@ -19,9 +19,16 @@ CHARGES_SHOWN: Final = 8
 EVENTS_SHOWN: Final = 20
 STORE_DIGITS: Final = 8  # of 16: enough to tell a battery's few stores apart
 STATES: Final = ("none", "learning", "ok", "stale", "inconsistent", "replaced")
-EXTREME_UNITS: Final = {"cell_low": "V", "cell_high": "V", "pack_hot": "°C", "cold_charge": "°C", "soc_jump": "%"}
-EXTREME_DIGITS: Final = {"V": 2, "°C": 1, "%": 1}
-TEXT_COLUMNS: Final = frozenset({7})  # remarks of a session table
+EXTREME_UNITS: Final = {
+    "cell_low": "V",
+    "cell_high": "V",
+    "pack_hot": "°C",
+    "cold_charge": "°C",
+    "soc_jump": "%",
+    "clock_set": "ms",
+    "time_back": "ms",
+}
+EXTREME_DIGITS: Final = {"V": 2, "°C": 1, "%": 1, "ms": 0}
 RULER_LOW_PCT: Final = 50.0  # few packs on the road are below; the ruler then starts at 0
 RULER_UNITS: Final = 360.0  # width of the drawing: pixels on a phone
 
@@ -81,6 +88,7 @@ class OwnerPage:
     capacity: tuple[Figure, ...]
     estimates: Table | None
     soh: Chart | None
+    totals_at_ms: int | None
     charging: tuple[Figure, ...]
     charge_weeks: Chart | None
     charges: Table | None
@@ -163,15 +171,16 @@ def build(
         capacity=_capacity(t, newest) if newest else (),
         estimates=_estimates(t, newest) if newest and newest.estimates else None,
         soh=charts.soh_chart(t, series),
+        totals_at_ms=usage.at_ms if usage else None,
         charging=_charging(t, usage) if usage else (),
         charge_weeks=charts.charge_weeks_chart(t, charges),
-        charges=charge_table(t, charges[:CHARGES_SHOWN]) if charges else None,
+        charges=session_table(t, charges[:CHARGES_SHOWN], "charge") if charges else None,
         driving=_driving(t, usage, drives) if usage else (),
         drive_weeks=charts.drive_weeks_chart(t, drives),
         stress_figures=_stress_figures(t, usage) if usage else (),
         stress=_stress(t, usage) if usage else (),
         harmful=tuple(
-            Figure(t(f"event.{kind}"), t.number(counts.get(kind, 0)), t(f"event_meaning.{kind}"))
+            Figure(t(f"event.{kind}"), t.number(counts.get(kind, 0) if usage else None), t(f"event_meaning.{kind}"))
             for kind in figures.HARMFUL_EVENTS
         ),
         harmful_seen=sum(counts.get(kind, 0) for kind in figures.HARMFUL_EVENTS),
@@ -191,7 +200,7 @@ def _identity(t: Words, battery: Battery) -> tuple[Figure, ...]:
             t("identity.pack"), battery.pack or ABSENT, " · ".join(filter(None, (battery.profile, battery.variant)))
         ),
         Figure(t("identity.energy"), kwh, t("identity.energy_note")),
-        Figure(t("identity.cells"), cells, battery.chemistry),
+        Figure(t("identity.cells"), cells, (battery.chemistry or "").upper() or None),
     )
 
 
@@ -203,26 +212,20 @@ def _percent(t: Words, share: float | None) -> str:
 
 
 def _coverage(t: Words, seen: figures.Coverage) -> tuple[Figure, ...]:
-    odometer = t("coverage.of_odometer", km=t.number(seen.odometer_km)) if seen.odometer_km else None
+    parts = (("observed", seen.observed_s), ("inferred", seen.inferred_s), ("unobserved", seen.unobserved_s))
+    odometer = None
+    if seen.odometer_km:
+        odometer = t("coverage.of_odometer", share=_percent(t, seen.km_share), km=t.number(seen.odometer_km))
     return (
         Figure(t("coverage.share"), _percent(t, seen.share), t("coverage.share_note"), "coverage"),
-        Figure(
-            t("coverage.observed"),
-            t.number(seen.observed_s / 3600.0, 0, t("unit.hours")),
-            t("coverage.observed_note"),
-            swatch="observed",
-        ),
-        Figure(
-            t("coverage.inferred"),
-            t.number(seen.inferred_s / 3600.0, 0, t("unit.hours")),
-            t("coverage.inferred_note"),
-            swatch="inferred",
-        ),
-        Figure(
-            t("coverage.unobserved"),
-            t.number(seen.unobserved_s / 3600.0, 0, t("unit.hours")),
-            t("coverage.unobserved_note"),
-            swatch="unobserved",
+        *(
+            Figure(
+                t(f"coverage.{part}"),
+                t.number(seconds / 3600.0, 0, t("unit.hours")),
+                t(f"coverage.{part}_note"),
+                swatch=part,
+            )
+            for part, seconds in parts
         ),
         Figure(t("coverage.km"), t.number(seen.observed_km, 0, "km"), odometer),
         Figure(t("coverage.ah"), t.number(seen.observed_ah, 0, "Ah"), t("coverage.ah_note")),
@@ -344,74 +347,47 @@ def _record(provenance: Provenance) -> str:
     return f"{provenance.store[:STORE_DIGITS]} / {provenance.seq}"
 
 
-def charge_table(t: Words, rows: Sequence[SessionRow]) -> Table:
-    names = ("start", "duration", "charge_kind", "soc", "energy", "power", "temperature", "remarks", "record")
+def session_table(t: Words, rows: Sequence[SessionRow], kind: str | None) -> Table:
+    """Sessions of one kind with what matters for it, or of any kind with what they share."""
+    own_columns, own_cells = {
+        "charge": (("charge_kind", "energy", "power"), _charge_cells),
+        "drive": (("distance", "energy_out", "energy_back"), _drive_cells),
+    }.get(kind or "", (("session_kind", "energy_in", "energy_out"), _any_cells))
+    names = ("start", "duration", *own_columns, "soc", "temperature", "remarks", "record")
     return Table(
-        t("charges.caption"),
+        t(f"sessions.caption.{kind if kind in ('charge', 'drive') else 'any'}"),
         tuple(t(f"column.{name}") for name in names),
         tuple(
             (
                 Moment(row.start_ms, "moment"),
                 t.span(row.duration_s),
-                t.or_raw("charge_kind", row.charge_kind or "unknown"),
+                *own_cells(t, row),
                 _soc(t, row),
-                t.number(row.energy_in_wh / 1000.0, 1, "kWh"),
-                t.number(row.power_max_kw, 1, "kW"),
                 t.number(row.temp_mean_degc, 0, "°C"),
                 _remarks(t, row),
                 _record(row.provenance),
             )
             for row in rows
         ),
-        wrapped=TEXT_COLUMNS,
+        wrapped=frozenset({names.index("remarks")}),
     )
 
 
-def drive_table(t: Words, rows: Sequence[SessionRow]) -> Table:
-    names = ("start", "duration", "distance", "soc", "energy_out", "energy_back", "temperature", "remarks", "record")
-    return Table(
-        t("drives.caption"),
-        tuple(t(f"column.{name}") for name in names),
-        tuple(
-            (
-                Moment(row.start_ms, "moment"),
-                t.span(row.duration_s),
-                t.number(row.distance_km, 1, "km"),
-                _soc(t, row),
-                t.number(row.energy_out_wh / 1000.0, 1, "kWh"),
-                t.number(row.energy_in_wh / 1000.0, 1, "kWh"),
-                t.number(row.temp_mean_degc, 0, "°C"),
-                _remarks(t, row),
-                _record(row.provenance),
-            )
-            for row in rows
-        ),
-        wrapped=TEXT_COLUMNS,
-    )
+def _charge_cells(t: Words, row: SessionRow) -> tuple[str, str, str]:
+    kind = t.or_raw("charge_kind", row.charge_kind or "unknown")
+    return kind, _kwh(t, row.energy_in_wh), t.number(row.power_max_kw, 1, "kW")
 
 
-def session_table(t: Words, rows: Sequence[SessionRow]) -> Table:
-    """Sessions of any kind: what they share."""
-    names = ("start", "session_kind", "duration", "soc", "energy_in", "energy_out", "temperature", "remarks", "record")
-    return Table(
-        t("sessions.caption"),
-        tuple(t(f"column.{name}") for name in names),
-        tuple(
-            (
-                Moment(row.start_ms, "moment"),
-                t.or_raw("session_kind", row.kind),
-                t.span(row.duration_s),
-                _soc(t, row),
-                t.number(row.energy_in_wh / 1000.0, 1, "kWh"),
-                t.number(row.energy_out_wh / 1000.0, 1, "kWh"),
-                t.number(row.temp_mean_degc, 0, "°C"),
-                _remarks(t, row),
-                _record(row.provenance),
-            )
-            for row in rows
-        ),
-        wrapped=TEXT_COLUMNS,
-    )
+def _drive_cells(t: Words, row: SessionRow) -> tuple[str, str, str]:
+    return t.number(row.distance_km, 1, "km"), _kwh(t, row.energy_out_wh), _kwh(t, row.energy_in_wh)
+
+
+def _any_cells(t: Words, row: SessionRow) -> tuple[str, str, str]:
+    return t.or_raw("session_kind", row.kind), _kwh(t, row.energy_in_wh), _kwh(t, row.energy_out_wh)
+
+
+def _kwh(t: Words, energy_wh: float) -> str:
+    return t.number(energy_wh / 1000.0, 1, "kWh")
 
 
 def _soc(t: Words, row: SessionRow) -> str:

@@ -52,8 +52,7 @@ async def sessions(request: Request) -> Response:
     number = _page_number(request.query_params.get("page"))
     offset = (number - 1) * ROWS_PER_PAGE
     rows = await book.sessions(battery.battery, kind, ROWS_PER_PAGE + 1, offset)
-    tables = {"charge": owner_page.charge_table, "drive": owner_page.drive_table}
-    table = tables.get(kind or "", owner_page.session_table)(words_for(request), rows[:ROWS_PER_PAGE])
+    table = owner_page.session_table(words_for(request), rows[:ROWS_PER_PAGE], kind)
     return render(
         request,
         "sessions.html",

@@ -127,11 +127,11 @@ class ProfileBuilder:
         """Messages of a DBC file by id as text."""
         path = self._folder / name
         self._dbc_bytes[name] = read_bytes(path)
-        database = Database(strict=True)
         try:
-            database.add_dbc_string(self._dbc_bytes[name].decode("utf-8"))
+            database = cantools.database.load_string(self._dbc_bytes[name].decode("utf-8"), "dbc", strict=True)
         except (cantools.Error, ValueError) as cause:
             raise ProfileError(f"{path}: not a DBC file that can be used: {cause}") from cause
+        assert isinstance(database, Database)  # a DBC file describes CAN, not diagnostics
         return {core.id_text(m.frame_id, m.is_extended_frame): m for m in database.messages}
 
     def _refuse_strays(self) -> None:

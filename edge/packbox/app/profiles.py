@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app.profile_check import Finding, check
-from packbox.core.profile import EXTENDED_BIT, Grade, Message, Poll, Profile, QuantityUse, id_text
+from packbox.core.profile import EXTENDED_BIT, CarState, Grade, Message, Poll, Profile, QuantityUse, id_text
 from packbox.ports import ProfileError
 
 FOUND_PROBLEM: Final = 1
@@ -158,6 +158,7 @@ def _show(catalogue: Catalogue, name: str, as_json: bool) -> int:
         for name, unit, uses, grade, source in _answers(p)
     ]
     _print_table([("FRAME", "BUS", "SIGNAL", "UNIT", "QUANTITY", "GRADE", "SOURCE", "POLLED"), *signals, *polled])
+    _print_table([("VEHICLE", "VARIANT"), *((name, to or "by behaviour") for name, to in profile.vehicles.items())])
     for sentence in profile.care.never:
         print(f"care: {sentence}")
     return 0
@@ -259,7 +260,11 @@ def _quantities(uses: Sequence[QuantityUse]) -> str:
 def _pace(poll: Poll) -> str:
     if poll.once:
         return "once"
-    return " ".join(f"{state} {seconds:g} s" for state, seconds in poll.every_s.items()) or "never by itself"
+    if not poll.every_s:
+        return "only when asked for"
+    if len(poll.every_s) == len(CarState) and len(set(poll.every_s.values())) == 1:
+        return f"every {next(iter(poll.every_s.values())):g} s"
+    return ", ".join(f"{state} {seconds:g} s" for state, seconds in poll.every_s.items())
 
 
 # -- check -------------------------------------------------------------------------------------------------------------

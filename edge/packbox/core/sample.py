@@ -105,7 +105,7 @@ SOURCES: Final = (
     Source(Col.CAR_ON, "car_on", Pick.LAST, 30.0),
     Source(Col.PLUGGED, "plugged", Pick.LAST, 30.0),
     Source(Col.CHARGE_KIND, "charge_kind", Pick.LAST, 30.0),
-    Source(Col.ODOMETER_KM, "odometer_km", Pick.LAST, _DAY_S),
+    Source(Col.ODOMETER_KM, "odometer_km", Pick.LAST, 600.0),  # after a sleep it must be told anew: was it one?
     Source(Col.AMBIENT_DEGC, "ambient_temp_degc", Pick.LAST, 3600.0),
     Source(Col.SOH_REPORTED_PCT, "soh_reported_pct", Pick.LAST, _DAY_S),
     Source(Col.CAPACITY_REPORTED_AH, "capacity_reported_ah", Pick.LAST, _DAY_S),

@@ -34,6 +34,7 @@ AGE_REFERENCE_K: Final = 298.15
 ZERO_DEGC_K: Final = 273.15
 ASLEEP_SOC_PCT: Final = 5.0  # self-discharge and the 12 V side take up to 2 % a month
 ASLEEP_KM: Final = 1.0  # resolution of odometers
+CORRECTED_SOC_PCT: Final = 10.0  # by so much a BMS may correct itself during a rest; the odometer tells it from a drive
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,10 +112,10 @@ class Sleep:
 
     def was_rest(self, soc_pct: float, odometer_km: float | None) -> bool:
         """Whether the pack looks untouched after it."""
-        still = self.soc_pct is None or abs(soc_pct - self.soc_pct) <= ASLEEP_SOC_PCT
-        if self.odometer_km is not None and odometer_km is not None:
-            still = still and abs(odometer_km - self.odometer_km) <= ASLEEP_KM
-        return still
+        step_pct = 0.0 if self.soc_pct is None else abs(soc_pct - self.soc_pct)
+        if self.odometer_km is None or odometer_km is None:
+            return step_pct <= ASLEEP_SOC_PCT
+        return step_pct <= CORRECTED_SOC_PCT and abs(odometer_km - self.odometer_km) <= ASLEEP_KM
 
     def spread(self, soc_temp_s: IntArray, ageing_s: FloatArray, row: int) -> None:
         """Count it as time at the values held."""

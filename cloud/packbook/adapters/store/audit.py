@@ -62,11 +62,17 @@ async def audit(database: Database, progress: Callable[[int, int], None]) -> Aud
             found.file_damage = None if said == "ok" else str(said)
         await _read_chains(connection, found, progress)
         table = tables.quarantine
-        counted = await connection.execute(sa.select(table.c.reason, sa.func.count()).group_by(table.c.reason))
-        found.quarantine = dict(sorted(counted.tuples()))
+        counted = await connection.execute(
+            sa.select(table.c.reason, sa.func.count().label("messages"))
+            .group_by(table.c.reason)
+            .order_by(table.c.reason)
+        )
+        found.quarantine = {row.reason: row.messages for row in counted}
         box = tables.box
-        waiting = await connection.execute(sa.select(box.c.box, box.c.unready).where(box.c.unready > 0))
-        found.unready = dict(sorted(waiting.tuples()))
+        waiting = await connection.execute(
+            sa.select(box.c.box, box.c.unready).where(box.c.unready > 0).order_by(box.c.box)
+        )
+        found.unready = {row.box: row.unready for row in waiting}
     return found
 
 

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import sqlalchemy as sa
@@ -61,17 +62,17 @@ def database_url(text: str) -> sa.URL:
 class Database:
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         self._url = database_url(url)
+        self._read_only = read_only
         self.name = self._url.render_as_string(hide_password=True)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
-        self._file = (
-            Path(self._url.database) if self.is_sqlite and self._url.database not in (None, "", ":memory:") else None
-        )
+        path = self._url.database if self.is_sqlite else None
+        self._file = Path(path) if path and path != ":memory:" else None
         self._engine = self._sqlite_engine(read_only) if self.is_sqlite else self._postgres_engine()
 
     def _sqlite_engine(self, read_only: bool) -> AsyncEngine:
         url = self._url
         if self._file is not None and read_only:
-            url = url.set(database=f"file:{self._file.absolute()}", query={"mode": "ro", "uri": "true"})
+            url = url.set(database=f"file:{quote(str(self._file.absolute()))}", query={"mode": "ro", "uri": "true"})
         engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
 
         @sa.event.listens_for(engine.sync_engine, "connect")
@@ -122,6 +123,7 @@ class Database:
 
     async def revision(self) -> str | None:
         """The schema this database has. None for an empty database."""
+        self._try_file()
         async with self.transaction() as connection:
             return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
 
@@ -149,6 +151,12 @@ class Database:
                 f"database {self.name} has schema {found}, which this version (schema {head()}) does not know: "
                 "it was made by a newer packbook; install that one"
             )
+
+    def _try_file(self) -> None:
+        """Open the file once ourselves: when SQLite cannot, the driver's thread dies with a trace of its own."""
+        if self._file is not None and (self._read_only or self._file.exists()):
+            with self._named_trouble():
+                self._file.open("rb" if self._read_only else "r+b").close()
 
     # --- writers ------------------------------------------------------------------------------------------------
 

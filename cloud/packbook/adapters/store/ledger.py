@@ -44,6 +44,9 @@ LOOKUP_MAX: Final = 2000  # places asked for in one statement: SQLite takes 32,7
 StoreKey: TypeAlias = tuple[str, str]  # (box, store)
 
 
+NOTHING_KEPT: Final = Taken((), 0, 0, 0, {Reason.REFUSED_BY_STORE.value: 1})
+
+
 class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -64,9 +67,9 @@ class Ledger:
             if len(readings) > 1:
                 half = len(readings) // 2
                 return _both(await self._commit(readings[:half]), await self._commit(readings[half:]))
-            if not isinstance(readings[0], Entry):
-                raise
-            return await self._commit([_refused(readings[0], problem)])
+            if isinstance(readings[0], Entry):
+                return await self._commit([_refused(readings[0], problem)])
+            return NOTHING_KEPT
 
     async def rebuild(self, progress: Callable[[int, int], None]) -> int:
         """Make all projections anew from the ledger, in one transaction. Gives the number of records read."""
@@ -106,6 +109,7 @@ class _Batch:
     async def write(self) -> Taken:
         entries = [reading for reading in self.readings if isinstance(reading, Entry)]
         self.quarantined = [reading for reading in self.readings if isinstance(reading, Quarantine)]
+        await self._keep_keys(entries)
         await self._lock_chains(entries)
         await self._place(entries)
         await self._insert()
@@ -151,8 +155,12 @@ class _Batch:
     async def _insert(self) -> None:
         rows = [
             {
-                **asdict(entry.place),
-                **asdict(entry.moment),
+                "box": entry.place.box,
+                "store": entry.place.store,
+                "seq": entry.place.seq,
+                "boot": entry.moment.boot,
+                "mono_ms": entry.moment.mono_ms,
+                "wall_ms": entry.moment.wall_ms,
                 "previous": entry.previous,
                 "digest": entry.digest,
                 "kind": entry.kind,
@@ -161,15 +169,17 @@ class _Batch:
             }
             for entry in self.accepted.values()
         ]
-        if not rows:
-            return
-        new_keys = [
+        if rows:
+            await self.connection.execute(sa.insert(tables.ledger), rows)
+
+    async def _keep_keys(self, entries: Sequence[Entry]) -> None:
+        """A key that makes the box's name is good, also when the hello that brought it does not fit the chain."""
+        brought = [
             {**asdict(entry.new_key), "received_ms": entry.received_ms}
-            for entry in self.accepted.values()
+            for entry in entries
             if entry.new_key is not None
         ]
-        await insert_new(self.connection, tables.box_key, new_keys)
-        await self.connection.execute(sa.insert(tables.ledger), rows)
+        await insert_new(self.connection, tables.box_key, brought)
 
     async def _project(self) -> None:
         """Records become history in chain order; what lies beyond a hole waits in the ledger until it is filled."""
@@ -197,7 +207,7 @@ class _Batch:
         return chain
 
     async def _note_boxes(self, entries: Sequence[Entry]) -> None:
-        """Presence, latest only. A message that was not believed does not make a box seen."""
+        """Presence, latest only. What went to quarantine does not make a box seen."""
         seen: dict[str, int] = {}
         for reading in self.readings:
             if isinstance(reading, (Entry, Heartbeat, Status, Unready)):

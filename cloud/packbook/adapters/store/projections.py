@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final, TypeAlias
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables
-from packbook.core.history import EventRow, Installation, Provenance, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Estimate, EventRow, Installation, Provenance, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, Value
 
 Row: TypeAlias = dict[str, object]
@@ -129,21 +129,15 @@ _TABLE_OF: Final[Mapping[type, sa.Table]] = {
 }
 
 
-def _columns(value: Value) -> Row:
-    """A history value as columns; nested values become JSON."""
-    row: Row = {}
-    for field in fields(value):
-        if field.name != "provenance":
-            row[field.name] = _plain(getattr(value, field.name))
-    return row
+def _columns(value: Value | Estimate) -> Row:
+    """A history value as columns of the same names; tuples become JSON lists."""
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.name != "provenance"}
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    return value
+    if not isinstance(value, tuple):
+        return value
+    return [_columns(item) for item in value] if value and isinstance(value[0], Estimate) else list(value)
 
 
 def _moment(moment: Moment) -> Row:

@@ -67,8 +67,10 @@
     const { points, names } = spec;
     const column = (key) => points.map((p) => [p.at, p[key]]);
     const values = points.flatMap((p) => [p.lo, p.hi, p.reported]).filter((v) => v !== null);
-    const floor = Math.max(0, Math.floor((Math.min(...values) - 2) / 5) * 5);
-    const ceiling = Math.max(floor + 10, Math.ceil((Math.max(...values) + 1) / 5) * 5);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const step = [5, 10, 20].find((size) => high - low <= 5 * size) ?? 20;
+    const floor = Math.max(0, Math.floor((low - 1) / step) * step);
+    const ceiling = Math.max(floor + 2 * step, Math.ceil((high + 1) / step) * step);
     const edge = { type: "line", stack: "interval", stackStrategy: "all", symbol: "none", lineStyle: { opacity: 0 }, silent: true };
     const alone = points.length < 2;
     return {
@@ -88,7 +90,7 @@
         axisLabel: { color: c.soft, formatter: timeLabel(points), hideOverlap: true },
         splitNumber: width < 500 ? 4 : 8,
       },
-      yAxis: { type: "value", min: floor, max: ceiling, ...splitLine(c), axisLabel: { color: c.soft, formatter: `{value} ${spec.unit}` } },
+      yAxis: { type: "value", min: floor, max: ceiling, interval: step, ...splitLine(c), axisLabel: { color: c.soft, formatter: `{value} ${spec.unit}` } },
       tooltip: {
         ...common(c).tooltip,
         trigger: "axis",
@@ -143,6 +145,9 @@
     return { color: c["indigo-fill"] };
   }
 
+  // About how wide labels are: Japanese letters are square, ours half as wide.
+  const longest = (labels) => Math.max(...labels.map((label) => [...label].reduce((sum, letter) => sum + (letter > "\u2e80" ? 12 : 6.5), 4)));
+
   function bars(spec, c, width) {
     const { categories, series, unit, mirrored } = spec;
     const few = categories.length <= 12;
@@ -151,7 +156,7 @@
       data: categories,
       ...axisLine(c),
       axisLabel: few
-        ? { color: c.soft, interval: 0, rotate: !mirrored && width / categories.length < 56 ? 40 : 0 }
+        ? { color: c.soft, interval: 0, rotate: !mirrored && longest(categories) > (width - 60) / categories.length ? 40 : 0 }
         : { color: c.soft, hideOverlap: true },
     };
     const most = Math.max(1, ...series.flatMap((s) => s.values));

@@ -45,7 +45,7 @@
     if (answer.status === 304) return false;
     if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
     tags.set(address, answer.headers.get("ETag"));
-    return before !== undefined;
+    return true; // also the first time: who knows what changed since the page was made
   }
 
   const nameOf = (details) =>
