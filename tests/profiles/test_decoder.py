@@ -312,6 +312,7 @@ def test_a_changed_profile_starts_afresh(leaf: Profile) -> None:
     decoder = Decoder(leaf)
     state, _ = run(decoder, [BUSY])
     old = dataclasses.replace(state, profile_digest="another", evidence=(1,))
+    assert (decoder.variant(old), decoder.pack(old)) == (None, None)
     state, decoded = run(decoder, [batch_of([(0, 0x1DB, battery_state(1, 370, 3))])], old)
     assert decoder.variant(state) is None
     assert state.profile_digest == leaf.digest

@@ -13,6 +13,7 @@ import pytest
 from can_frames import PROFILES
 from packbox.adapters.profile_dir import Catalogue, load_profile, load_vectors, profiles_folder
 from packbox.core.profile import Grade, Profile, agreed_messages
+from packbox.core.readings import Reader
 from packbox.ports import ProfileError
 
 Spoil = Callable[[str, str], Path]
@@ -62,6 +63,8 @@ def spoil(tmp_path: Path) -> Spoil:
         ("[care]", "[care]\naux_voltage_min_v = 11.0", "care.aux_voltage_min_v", "greater than or equal to 12.2"),
         ('dbc = ["ev-can.dbc",', 'dbc = ["nowhere.dbc",', "nowhere.dbc", "No such file"),
         ('signal = "gids_when_full"', 'signal = "temp_gauge"', "evidence.3.value", "not the same in all variants"),
+        ('field = "capacity_ah"', 'field = "capacity"', "evidence.9.answer.field", "near: capacity_ah"),
+        ('id = "leaf-30"', 'id = "leaf-24"', "packs", "'leaf-24' stands there twice"),
         ("[[evidence]]", "[[evidence", "profile.toml", "not TOML"),
     ],
 )
@@ -126,7 +129,17 @@ def test_names_lead_to_profile_and_variant(catalogue: Catalogue) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["", "leaf", "nissan-leaf:ze7", "nissan-leafs", "../nissan-leaf"])
+def test_a_name_that_fits_several_variants_reads_what_they_agree_on(catalogue: Catalogue) -> None:
+    """Every AZE0 has the same capacity frame, whatever its pack; a ZE1's lies elsewhere."""
+    frame = bytes.fromhex("10AF18F188000000")
+    aze0 = Reader(*catalogue.candidates("nissan-leaf-aze0")).frame(0x59E, frame)
+    assert aze0["full_capacity"].value == pytest.approx(39.9)
+    assert "full_capacity" not in Reader(*catalogue.candidates("nissan-leaf")).frame(0x59E, frame)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "leaf", "peugeot-ion:imiev-14", "nissan-leaf:ze7", "nissan-leafs", "../nissan-leaf"]
+)
 def test_a_name_nothing_answers_to_lists_what_is_known(catalogue: Catalogue, name: str) -> None:
     """The next try should succeed."""
     with pytest.raises(ProfileError, match=r"nissan-leaf|ze1-62"):

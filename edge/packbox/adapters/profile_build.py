@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Never
@@ -73,14 +73,7 @@ class ProfileBuilder:
         for name in dict.fromkeys(n for v in file.variants for n in v.dbc):
             self._dbc[name] = self._read_dbc(name)
         self._refuse_strays()
-        for kind, names in (
-            ("packs", [p.id for p in file.packs]),
-            ("variants", [v.id for v in file.variants]),
-            ("polls", [p.id for p in file.polls]),
-            ("evidence", [e.name for e in file.evidence]),
-        ):
-            if twice := sorted({n for n in names if names.count(n) > 1}):
-                self._fail(kind, f"{twice[0]!r} stands there twice")
+        self._refuse_doubles()
         profile = core.Profile(
             id=file.id,
             name=file.name,
@@ -158,8 +151,19 @@ class ProfileBuilder:
                 self._fail(f"messages.{can_id}.bus", f"{message.bus!r} is not one of {sorted(self._file.buses)}")
             self._source(f"messages.{can_id}.source", message.source)
 
+    def _refuse_doubles(self) -> None:
+        file = self._file
+        for kind, names in (
+            ("packs", [p.id for p in file.packs]),
+            ("variants", [v.id for v in file.variants]),
+            ("polls", [p.id for p in file.polls]),
+            ("evidence", [e.name for e in file.evidence]),
+        ):
+            if twice := sorted({n for n in names if names.count(n) > 1}):
+                self._fail(kind, f"{twice[0]!r} stands there twice")
+
     def _source(self, key: str, source: str) -> str:
-        """Source texts of the keys named, separated by blanks."""
+        """Words separated by blanks, each of which [sources] explains."""
         unknown = [word for word in source.split() if word not in self._file.sources]
         if unknown:
             self._fail(key, f"{unknown[0]!r} is not in [sources]")
@@ -195,48 +199,19 @@ class ProfileBuilder:
 
     def _message(self, can_id: str, dbc: DbcMessage, file_name: str) -> core.Message:
         written = self._file.messages[can_id]
-        where = f"messages.{can_id}"
         lengths = tuple(sorted(set(written.lengths) or {dbc.length}))
-        selectors: dict[str, set[int]] = {n: set(v) for n, v in written.mux_ignored.items()}
         arms = {s.name: _arms(s, dbc) for s in dbc.signals}
-        for chain in arms.values():
-            for arm in chain:
-                selectors.setdefault(arm.selector, set()).update(arm.values)
+        selectors: dict[str, set[int]] = {n: set(v) for n, v in written.mux_ignored.items()}
+        for arm in (arm for chain in arms.values() for arm in chain):
+            selectors.setdefault(arm.selector, set()).update(arm.values)
         control = selectors.keys() | {written.counter}
         signals = [self._signal(can_id, written, s, arms[s.name], s.name in control) for s in dbc.signals]
-        by_name = {s.name: s for s in signals}
-        for name, restated in written.signals.items():
-            if restated.like in by_name:
-                assert restated.scale is not None
-                assert restated.offset is not None
-                assert restated.unit is not None
-                uses = self._uses(
-                    f"{where}.signals.{name}",
-                    f"{can_id}.{name}",
-                    restated.all_uses(),
-                    BROADCAST_PREFER,
-                    BROADCAST_HOLD_MS,
-                )
-                signals.append(
-                    replace(
-                        by_name[restated.like],
-                        name=name,
-                        scale=restated.scale,
-                        offset=restated.offset,
-                        unit=restated.unit,
-                        uses=uses,
-                    )
-                )
-        for signal in signals:
-            if place(signal.start, signal.bits, signal.motorola) < 0 or last_byte(signal) >= lengths[0]:
-                self._fail(f"{where}.signals.{signal.name}", f"does not fit into {lengths[0]} bytes ({file_name})")
-            if signal.bits > MAX_SIGNAL_BITS:
-                self._fail(
-                    f"{where}.signals.{signal.name}",
-                    f"{signal.bits} bits are more than {MAX_SIGNAL_BITS} ({file_name})",
-                )
+        signals += self._restatements(can_id, written, signals)
+        self._check_fit(can_id, signals, lengths, file_name)
         if written.checksum is not None and lengths != CHECKED_LENGTHS:
-            self._fail(f"{where}.checksum", "checked frames have eight bytes")
+            self._fail(f"messages.{can_id}.checksum", "checked frames have eight bytes")
+        # What the TOML file says of a message holds for all its DBC files; not every one has every signal.
+        names = {s.name for s in signals}
         void_when = written.void_when
         return core.Message(
             can_id=dbc.frame_id,
@@ -247,11 +222,44 @@ class ProfileBuilder:
             signals=tuple(signals),
             cycle_ms=dbc.cycle_time or None,
             checksum=written.checksum,
-            counter=written.counter if written.counter in by_name else None,
-            void_when=(void_when.signal, void_when.raw) if void_when and void_when.signal in by_name else None,
-            mux_known=tuple((n, tuple(sorted(v))) for n, v in sorted(selectors.items()) if n in by_name),
+            counter=written.counter if written.counter in names else None,
+            void_when=(void_when.signal, void_when.raw) if void_when and void_when.signal in names else None,
+            mux_known=tuple((n, tuple(sorted(v))) for n, v in sorted(selectors.items()) if n in names),
             file=file_name,
         )
+
+    def _restatements(
+        self, can_id: str, message: MessageTable, signals: Sequence[core.SignalLayout]
+    ) -> Iterator[core.SignalLayout]:
+        """Further readings of bits that a DBC file already describes."""
+        by_name = {s.name: s for s in signals}
+        for name, written in message.signals.items():
+            if written.like not in by_name:
+                continue
+            assert written.scale is not None  # the form has it that these come together
+            assert written.offset is not None
+            assert written.unit is not None
+            where = f"messages.{can_id}.signals.{name}"
+            yield replace(
+                by_name[written.like],
+                name=name,
+                scale=written.scale,
+                offset=written.offset,
+                unit=written.unit,
+                uses=self._broadcast_uses(where, f"{can_id}.{name}", written),
+                grade=written.grade or message.grade,
+                source=self._source(f"{where}.source", written.source or message.source),
+            )
+
+    def _check_fit(
+        self, can_id: str, signals: Sequence[core.SignalLayout], lengths: tuple[int, ...], file_name: str
+    ) -> None:
+        for signal in signals:
+            where = f"messages.{can_id}.signals.{signal.name}"
+            if signal.bits > MAX_SIGNAL_BITS:
+                self._fail(where, f"{signal.bits} bits are more than {MAX_SIGNAL_BITS} ({file_name})")
+            if place(signal.start, signal.bits, signal.motorola) < 0 or last_byte(signal) >= lengths[0]:
+                self._fail(where, f"does not fit into {lengths[0]} bytes ({file_name})")
 
     def _signal(
         self, can_id: str, message: MessageTable, dbc: DbcSignal, arms: tuple[core.MuxArm, ...], control: bool
@@ -261,12 +269,8 @@ class ProfileBuilder:
         if dbc.is_float:
             self._fail(where, "float signals are not supported")
         void = set(written.void)
-        if (
-            self._file.all_ones_are_void
-            and not written.all_ones_valid
-            and not control
-            and dbc.length > ALL_ONES_ABOVE_BITS
-        ):
+        ordinary = written.all_ones_valid or control or dbc.length <= ALL_ONES_ABOVE_BITS
+        if self._file.all_ones_are_void and not ordinary:
             void.add((1 << (dbc.length - 1 if dbc.is_signed else dbc.length)) - 1)
         return core.SignalLayout(
             name=dbc.name,
@@ -279,10 +283,13 @@ class ProfileBuilder:
             offset=float(dbc.offset),
             arms=arms,
             void=tuple(sorted(void)),
-            uses=self._uses(where, f"{can_id}.{dbc.name}", written.all_uses(), BROADCAST_PREFER, BROADCAST_HOLD_MS),
+            uses=self._broadcast_uses(where, f"{can_id}.{dbc.name}", written),
             grade=written.grade or message.grade,
             source=self._source(f"{where}.source", written.source or message.source),
         )
+
+    def _broadcast_uses(self, where: str, source: str, written: UsedTable) -> tuple[core.QuantityUse, ...]:
+        return self._uses(where, source, written.all_uses(), BROADCAST_PREFER, BROADCAST_HOLD_MS)
 
     def _uses(
         self, where: str, source: str, written: Sequence[UseTable], prefer: int, hold_ms: int
@@ -368,8 +375,15 @@ class ProfileBuilder:
         where = f"evidence.{number}"
         value = written.value
         answer = written.answer
-        if answer is not None and answer.poll not in {p.id for p in self._file.polls}:
-            self._fail(f"{where}.answer.poll", f"{answer.poll!r} is not in [[polls]]")
+        if answer is not None:
+            poll = next((p for p in self._file.polls if p.id == answer.poll), None)
+            if poll is None:
+                self._fail(f"{where}.answer.poll", f"{answer.poll!r} is not in [[polls]]")
+            names = {f.name for a in poll.layouts for f in a.fields}
+            if answer.field is not None and answer.field not in names:
+                self._fail(
+                    f"{where}.answer.field", f"{answer.field!r} is no field of it; near: {nearest(answer.field, names)}"
+                )
         for can_id in [*written.seen, *([value.message] if value else [])]:
             if can_id not in self._file.messages:
                 self._fail(where, f"message {can_id} is not in [messages]")
@@ -397,11 +411,12 @@ class ProfileBuilder:
                     if evidence.value.key not in everywhere or name not in agreed[evidence.value.key]:
                         self._fail(f"evidence.{number}.value", f"signal {name!r} is not the same in all variants")
 
-    def _vehicle(self, name: str, variant: str) -> str | None:
-        """An empty variant means that behaviour decides."""
-        if variant:
+    def _vehicle(self, name: str, written: str | list[str]) -> tuple[str, ...]:
+        """The variants that a car of this name can be; an empty list stands for all."""
+        named = [written] if isinstance(written, str) else written
+        for variant in named:
             self._known_variant(f"vehicles.{name}", variant)
-        return variant or None
+        return tuple(named or (v.id for v in self._file.variants))
 
 
 def _arms(signal: DbcSignal, message: DbcMessage) -> tuple[core.MuxArm, ...]:

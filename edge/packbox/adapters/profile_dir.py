@@ -63,21 +63,28 @@ class Catalogue:
         return self._loaded[profile_id]
 
     def find(self, name: str) -> tuple[core.Profile, str | None]:
-        """`family`, `family:variant` or the name of a vehicle, in any case."""
-        family, colon, variant = name.partition(":")
-        if family in self.ids:
-            profile = self.profile(family)
-            if colon and variant not in {v.id for v in profile.variants}:
-                known = ", ".join(v.id for v in profile.variants)
-                raise ProfileError(f"profile {family} has no variant {variant!r}; known: {known}")
-            return profile, variant or None
-        return self._find_vehicle(name)
+        """`family`, `family:variant` or the name of a vehicle, in any case. None: behaviour tells the variant."""
+        profile, variants = self.candidates(name)
+        return profile, variants[0] if len(variants) == 1 else None
 
-    def _find_vehicle(self, name: str) -> tuple[core.Profile, str | None]:
+    def candidates(self, name: str) -> tuple[core.Profile, tuple[str, ...]]:
+        """The same, with every variant that a car of this name can be."""
+        family, colon, variant = name.partition(":")
+        if family not in self.ids:
+            return self._vehicle(name)
+        profile = self.profile(family)
+        known = tuple(v.id for v in profile.variants)
+        if not colon:
+            return profile, known
+        if variant not in known:
+            raise ProfileError(f"profile {family} has no variant {variant!r}; known: {', '.join(known)}")
+        return profile, (variant,)
+
+    def _vehicle(self, name: str) -> tuple[core.Profile, tuple[str, ...]]:
         """The exact name, else the longest known name that it begins with: lists add remarks behind the name."""
         wanted = name.strip().lower()
         best = ""
-        found: tuple[core.Profile, str | None] | None = None
+        found: tuple[core.Profile, tuple[str, ...]] | None = None
         broken: ProfileError | None = None
         for profile_id in self.ids:
             try:
@@ -85,9 +92,9 @@ class Catalogue:
             except ProfileError as cause:  # somebody's unfinished profile must not stop the others
                 broken = cause
                 continue
-            for vehicle, variant in profile.vehicles.items():
+            for vehicle, variants in profile.vehicles.items():
                 if len(vehicle) > len(best) and _begins_with(wanted, vehicle):
-                    best, found = vehicle, (profile, variant)
+                    best, found = vehicle, (profile, variants)
         if found is None and broken is not None:
             raise broken
         if found is None:
@@ -96,7 +103,9 @@ class Catalogue:
 
 
 def _begins_with(text: str, word: str) -> bool:
-    return text == word or (text.startswith(word) and not text[len(word)].isalnum())
+    """A remark begins with a blank, a dash or a bracket; a letter makes another name, a colon names a variant."""
+    after = text[len(word) : len(word) + 1]
+    return text.startswith(word) and not after.isalnum() and after != ":"
 
 
 def load_vectors(profile_id: str, folder: Path | None = None) -> list[dict[str, Any]]:

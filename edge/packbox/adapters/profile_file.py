@@ -303,6 +303,6 @@ class ProfileTable(_Table):
     choose: list[ChoiceTable] = []
     messages: dict[CanId, MessageTable] = {}
     polls: list[PollTable] = []
-    vehicles: dict[str, str]
+    vehicles: dict[str, str | list[str]]
     rules: RulesTable
     care: CareTable = CareTable()

@@ -79,7 +79,7 @@ class LineDecoder:
 
     def __init__(self, catalogue: Catalogue, profile: str | None = None) -> None:
         self._catalogue = catalogue
-        self._readers: dict[tuple[str, str | None], Reader] = {}
+        self._readers: dict[tuple[str, tuple[str, ...]], Reader] = {}
         self._fixed = None if profile is None else self._reader(profile)
 
     def decode(self, line: bytes | str) -> dict[str, Any]:
@@ -103,10 +103,10 @@ class LineDecoder:
         return reader.answer(parsed.tx, parsed.rx, parsed.request_hex, parsed.data_hex, extended)
 
     def _reader(self, name: str) -> Reader:
-        profile, variant = self._catalogue.find(name)
-        key = (profile.id, variant)
+        profile, variants = self._catalogue.candidates(name)
+        key = (profile.id, variants)
         if key not in self._readers:
-            self._readers[key] = Reader(profile, variant)
+            self._readers[key] = Reader(profile, variants)
         return self._readers[key]
 
 

@@ -158,7 +158,12 @@ def _show(catalogue: Catalogue, name: str, as_json: bool) -> int:
         for name, unit, uses, grade, source in _answers(p)
     ]
     _print_table([("FRAME", "BUS", "SIGNAL", "UNIT", "QUANTITY", "GRADE", "SOURCE", "POLLED"), *signals, *polled])
-    _print_table([("VEHICLE", "VARIANT"), *((name, to or "by behaviour") for name, to in profile.vehicles.items())])
+    _print_table(
+        [
+            ("VEHICLE", "VARIANT (BEHAVIOUR DECIDES AMONG SEVERAL)"),
+            *((name, " or ".join(to)) for name, to in profile.vehicles.items()),
+        ]
+    )
     for sentence in profile.care.never:
         print(f"care: {sentence}")
     return 0

@@ -54,9 +54,10 @@ class Window:
         return self.data[begin:] if 0 <= begin < len(self.data) else None
 
 
-def matching(polls: Sequence[Poll], rx_key: int, answer: bytes) -> Poll | None:
-    """The poll that this answer belongs to, by what it echoes."""
-    return next((p for p in polls if p.rx_key == rx_key and answer.startswith(p.head)), None)
+def matching(polls: Sequence[Poll], rx_key: int, answer: bytes, request: bytes | None = None) -> Poll | None:
+    """The poll that this answer belongs to, by what it echoes; where several would do, the one that was asked."""
+    fitting = [p for p in polls if p.rx_key == rx_key and answer.startswith(p.head)]
+    return next((p for p in fitting if p.request == request), fitting[0] if fitting else None)
 
 
 def layout_for(poll: Poll, length: int | None) -> AnswerLayout | None:

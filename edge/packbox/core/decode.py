@@ -27,7 +27,7 @@ import numpy.typing as npt
 from packbox.core.answers import Reading, Window, layout_for, matching, read
 from packbox.core.frames import ERROR, EXTENDED, REMOTE, BoolArray, FloatArray, FrameBatch, IntArray
 from packbox.core.integrity import CHECKS, moving
-from packbox.core.isotp import Line, hear_answer, hear_request
+from packbox.core.isotp import Answer, Line, hear_answer, hear_request
 from packbox.core.layout import Column, Words, column, selector_names, words
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.profile import (
@@ -45,7 +45,7 @@ from packbox.core.profile import (
 )
 from packbox.core.quantities import QUANTITIES
 from packbox.core.signals import Decoded, Refused, Signal
-from packbox.core.stamp import NS_PER_MS, BootId
+from packbox.core.stamp import NS_PER_MS
 
 # A lithium cell outside this is a wrong value, not a cell (facts/vehicles.md 2, rule 4). LTO has other voltages.
 CELL_LOW_V: Final = 2.0
@@ -194,11 +194,11 @@ class Decoder:
         return can_id & ~EXTENDED_BIT in self._raw_ids
 
     def variant(self, state: DecodeState) -> str | None:
-        chosen = self._chosen(state.evidence)
+        chosen = self._chosen(self._current(state, state.boot).evidence)
         return None if chosen is None else chosen.id
 
     def pack(self, state: DecodeState) -> PackFacts | None:
-        chosen = self._chosen(state.evidence)
+        chosen = self._chosen(self._current(state, state.boot).evidence)
         return None if chosen is None else self.profile.pack(chosen.pack)
 
     def decode(self, state: DecodeState, batch: FrameBatch) -> tuple[DecodeState, Decoded]:
@@ -224,7 +224,8 @@ class Decoder:
 
     # -- sorting frames ----------------------------------------------------------------------------------------------
 
-    def _current(self, state: DecodeState, boot: BootId) -> DecodeState:
+    def _current(self, state: DecodeState, boot: str) -> DecodeState:
+        """The state as this profile and this boot can use it."""
         if state.profile_digest != self.profile.digest:
             return replace(self.start(), boot=boot)
         if state.boot != boot:  # monotonic times of two boots are never compared
@@ -301,12 +302,13 @@ class Decoder:
                 tally.add("broken_answers", heard.broken)
                 tally.add("negative_answers", heard.negative)
                 if heard.answer is not None:
-                    answered += self._understand(index, bus, key, heard.answer.data, tally)
+                    answered += self._understand(index, bus, key, heard.answer, tally)
         return lines, answered
 
-    def _understand(self, index: int, bus: int, key: int, data: bytes, tally: _Tally) -> list[_Answered]:
+    def _understand(self, index: int, bus: int, key: int, answer: Answer, tally: _Tally) -> list[_Answered]:
         """The answer names its question itself by what it echoes, so a request we did not see is no loss."""
-        poll = matching(self.profile.polls, key, data)
+        data = answer.data
+        poll = matching(self.profile.polls, key, data, answer.request)
         if poll is None or len(data) in poll.ignored_lengths:
             return []
         layout = layout_for(poll, len(data))
@@ -434,8 +436,12 @@ def _between(group: _Group, begin: int, end: int) -> _Group:
 
 
 def _intact(group: _Group, ready: MessagePlan) -> _Group:
-    """Frames of the right length with a good checksum, silently."""
-    return _believed_length(_right_length(group, ready), ready)
+    """Frames of the right length with a good checksum that say something; the others are counted elsewhere."""
+    good = _good_checksum(_right_length(group, ready), ready)
+    if ready.message.void_when is None:
+        return good
+    name, void = ready.message.void_when
+    return good.pick(ready.columns[name].raw(good.frames) != void)
 
 
 def _right_length(group: _Group, ready: MessagePlan) -> _Group:
@@ -444,7 +450,7 @@ def _right_length(group: _Group, ready: MessagePlan) -> _Group:
     return group if right.all() else group.pick(right)
 
 
-def _believed_length(group: _Group, ready: MessagePlan) -> _Group:
+def _good_checksum(group: _Group, ready: MessagePlan) -> _Group:
     if ready.message.checksum is None:
         return group
     good = CHECKS[ready.message.checksum](group.frames, ready.message.can_id)
@@ -457,7 +463,7 @@ def _believed(
     """Frames that may be read: right length, good checksum, a counter that moves."""
     long_enough = _right_length(group, ready)
     tally.add("wrong_length", len(group.index) - len(long_enough.index))
-    good = _believed_length(long_enough, ready)
+    good = _good_checksum(long_enough, ready)
     tally.add("bad_checksum", len(long_enough.index) - len(good.index))
     if ready.message.counter is None or not len(good.index):
         return good

@@ -293,7 +293,7 @@ class Profile:
     packs: tuple[PackFacts, ...]
     polls: tuple[Poll, ...]
     evidence: tuple[Evidence, ...]
-    vehicles: Mapping[str, str | None]  # vehicle name, lower case -> variant id; None = decided by behaviour
+    vehicles: Mapping[str, tuple[str, ...]]  # name, lower case -> variants; behaviour decides among several
     rules: Rules
     care: Care
 

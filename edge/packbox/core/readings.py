@@ -1,13 +1,13 @@
 """Read one frame or one answer on its own: every signal by name, with its unit. For people, tests and `packbox decode`.
 
-In:  a profile, perhaps a variant, and bytes.
+In:  a profile, perhaps the variants it can be, and bytes.
 Out: readings by name; None where the car says "not available" or the value cannot be.
 Refuses with `UnreadableError`: ids, lengths and answers that the profile does not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,16 +41,16 @@ class UnreadableError(ValueError):
 
 
 class Reader:
-    """Single frames and answers of one profile; without a variant, what all its variants agree on."""
+    """Single frames and answers of one profile: what all of the variants named agree on, of all if none is named."""
 
-    def __init__(self, profile: Profile, variant: str | None = None) -> None:
+    def __init__(self, profile: Profile, variants: Sequence[str] = ()) -> None:
         self._profile = profile
-        chosen = None if variant is None else profile.variant(variant)
-        self._pack: PackFacts | None = None if chosen is None else profile.pack(chosen.pack)
-        messages = agreed_messages(profile.variants) if chosen is None else chosen.messages
-        self._plans = {m.key: plan(m) for m in messages}
+        possible = tuple(v for v in profile.variants if v.id in variants) or profile.variants
+        packs = {v.pack for v in possible}
+        self._pack: PackFacts | None = profile.pack(packs.pop()) if len(packs) == 1 else None
+        self._plans = {m.key: plan(m) for m in agreed_messages(possible)}
         self._elsewhere = {m.key: v.id for v in profile.variants for m in v.messages}
-        self._title = profile.id if variant is None else f"{profile.id}:{variant}"
+        self._title = ":".join((profile.id, *variants[:1])) if len(variants) == 1 else profile.id
 
     def frame(self, can_id: int, data: bytes, extended: bool = False) -> Readings:
         key = message_key(can_id, extended)
@@ -75,7 +75,7 @@ class Reader:
             raise UnreadableError(f"answer to {label}: refused by the car ({code})")
         if not data.startswith(answer_head(request)):
             raise UnreadableError(f"answer to {label}: begins with {data[:3].hex().upper()}, that is another answer")
-        poll = matching(self._profile.polls, message_key(rx, extended), data)
+        poll = matching(self._profile.polls, message_key(rx, extended), data, request)
         if poll is None or poll.tx != tx:
             raise UnreadableError(f"request {label}: not in profile {self._profile.id}")
         if len(data) in poll.ignored_lengths:
