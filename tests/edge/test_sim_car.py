@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,13 @@ from packbox.testing.sim_driver import DAY_MS
 
 FIRST_DAY = 20_400  # November 2025
 EVERY_CAR = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+
+
+@cache
+def _lived(model: CarModel) -> tuple[SimCar, list[Awake]]:
+    """A car after 240 days, lived once for all tests."""
+    car = SimCar(model, seed=1, first_day=FIRST_DAY)
+    return car, _awake(car, 240)
 
 
 def _awake(car: SimCar, days: int) -> list[Awake]:
@@ -33,7 +42,7 @@ def _moved_ah(current_a: FloatArray, step_s: float) -> float:
 @EVERY_CAR
 def test_a_battery_only_ever_loses_capacity(model: CarModel) -> None:
     """The truth is what estimates are compared with; it must fall, and by an amount a battery could."""
-    car = SimCar(model, seed=1, first_day=FIRST_DAY)
+    car, _ = _lived(model)
     capacity_ah = np.array([car.truth(day).capacity_ah for day in range(241)])
     assert np.all(np.diff(capacity_ah) < 0)
     assert 0.3 < 100 * (capacity_ah[0] - capacity_ah[-1]) / model.pack.capacity_new_ah < 5.0
@@ -43,17 +52,17 @@ def test_the_three_cars_of_the_demo_lead_different_lives() -> None:
     """Pages that look alike would show nothing."""
     lost = {}
     for model in (LEAF_24, LEAF_62, IMIEV_16):
-        car = SimCar(model, seed=1, first_day=FIRST_DAY)
+        car, _ = _lived(model)
         lost[model.id] = car.truth(0).soh_pct - car.truth(240).soh_pct
     assert lost["leaf-24"] > 2 * lost["imiev-16"] > 2 * lost["leaf-62"] / 1.5
-    kinds = [s.charge_kind.max() for s in _awake(SimCar(LEAF_24, 1, FIRST_DAY), 60)]
+    kinds = [s.charge_kind.max() for s in _lived(LEAF_24)[1]]
     assert min(kinds.count(AC), kinds.count(DC)) > 10
 
 
 @EVERY_CAR
 def test_state_of_charge_moves_by_the_charge_that_flowed(model: CarModel) -> None:
     """Charge balance is the one law every capacity estimate rests on."""
-    for stretch in _awake(SimCar(model, seed=3, first_day=FIRST_DAY), 20):
+    for stretch in _lived(model)[1]:
         held_ah = (stretch.soc[-1] - stretch.soc[0]) * stretch.truth.capacity_ah
         assert _moved_ah(stretch.current_a, stretch.step_s) == pytest.approx(held_ah, abs=1e-9)
 
@@ -61,7 +70,7 @@ def test_state_of_charge_moves_by_the_charge_that_flowed(model: CarModel) -> Non
 @EVERY_CAR
 def test_every_quantity_stays_where_a_real_car_keeps_it(model: CarModel) -> None:
     """The box throws implausible values away; an examiner that sends them would examine nothing."""
-    stretches = _awake(SimCar(model, seed=2, first_day=FIRST_DAY), 240)
+    _, stretches = _lived(model)
     soc = np.concatenate([s.soc for s in stretches])
     cell_v = np.concatenate([s.voltage_v for s in stretches]) / model.pack.cells
     temp_degc = np.concatenate([s.temp_degc for s in stretches])
@@ -86,9 +95,9 @@ def test_life_has_no_holes_and_no_overlaps(model: CarModel) -> None:
 
 def test_drivers_pass_days_at_home_and_weeks_have_weekends() -> None:
     """Usage that is the same every day would hide mistakes in rests and histograms."""
-    car = SimCar(LEAF_24, seed=1, first_day=FIRST_DAY)
-    drives = np.zeros(70, int)
-    for stretch in _awake(car, 70):
+    car, stretches = _lived(LEAF_24)
+    drives = np.zeros(240, int)
+    for stretch in stretches:
         drives[car.day_at(stretch.start_ms)] += stretch.car_on
     assert set(drives) >= {0, 2, 3}
 
@@ -123,14 +132,13 @@ def test_a_car_resumed_at_any_time_lives_the_same_future(minutes: int, model: st
 
 def test_the_bms_errs_but_follows() -> None:
     """A BMS without errors would let an estimator that copies it pass."""
-    car = SimCar(LEAF_24, 1, FIRST_DAY)
-    stretches = _awake(car, 200)
+    _, stretches = _lived(LEAF_24)
     off_pct = np.array([s.soc_bms_pct[-1] - 100 * s.soc[-1] for s in stretches])
     off_ah = np.array([s.bms_capacity_ah - s.truth.capacity_ah for s in stretches])
     assert 0.2 < np.abs(off_pct).mean() < 5.0
     assert 0.1 < np.abs(off_ah).mean() < 2.0
     steps = {s.bms_capacity_ah for s in stretches}
-    assert 200 / 4 - 5 <= len(steps) <= 200 / 4 + 5
+    assert 240 / 4 - 5 <= len(steps) <= 240 / 4 + 5
 
 
 def test_a_day_begins_where_the_calendar_says() -> None:

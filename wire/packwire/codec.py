@@ -51,6 +51,8 @@ class FieldPlan:
     name: str
     wire: Wire
     default: Any  # as it would travel; such a value is left out
+    types: tuple[type, ...]  # every plain class its annotation is made of
+    many: bool  # a tuple
     nested: type[Body] | None
     choice: type[Enum] | None
 
@@ -72,6 +74,8 @@ def plan_of(model: type[Body]) -> tuple[FieldPlan, ...]:
                 name=name,
                 wire=marks[0],
                 default=None if field.is_required() else _pack(field.default, marks[0]),
+                types=types_inside,
+                many=get_origin(field.annotation) is tuple,
                 nested=next((t for t in types_inside if issubclass(t, Body)), None),
                 choice=next((t for t in types_inside if issubclass(t, Enum)), None),
             )
@@ -85,7 +89,9 @@ def _types_in(hint: Any) -> Iterator[type]:
     """Every plain class an annotation is made of."""
     if isinstance(hint, NewType):
         yield from _types_in(hint.__supertype__)
-    elif get_origin(hint) in (Annotated, tuple, Union, types.UnionType):
+    elif get_origin(hint) is Annotated:
+        yield from _types_in(get_args(hint)[0])
+    elif get_origin(hint) in (tuple, Union, types.UnionType):
         for argument in get_args(hint):
             yield from _types_in(argument)
     elif isinstance(hint, type):

@@ -74,6 +74,18 @@ class EventKind(StrEnum):
     DATA_LOST = "data_lost"  # journal trouble, evicted rows; `text` names what
 
 
+# What `Event.extreme` counts in; kinds that are not here send none.
+EXTREME_UNIT: Final[dict[EventKind, str]] = {
+    EventKind.CLOCK_SET: "ms",
+    EventKind.TIME_BACK: "ms",
+    EventKind.CELL_LOW: "V",
+    EventKind.CELL_HIGH: "V",
+    EventKind.PACK_HOT: "°C",
+    EventKind.COLD_CHARGE: "°C",
+    EventKind.SOC_JUMP: "%",
+}
+
+
 class Hello(Message):
     """Who speaks, for which battery, with which software and profile. First record of a store, and at any change."""
 
@@ -170,9 +182,8 @@ class Usage(Message):
     c_rate_temp_s: Annotated[tuple[int, ...], Wire(16, counts=True)] = ()  # 20 C-rate bands x 9 temperature bands
     depth_counts: Annotated[tuple[int, ...], Wire(17, counts=True)] = ()  # half cycles: 7 depths x 10 mean-SoC bands
     arrhenius_s: Annotated[float, Wire(18, per=1), Field(ge=0)] = 0.0  # temperature- and SoC-weighted age
-    events: Annotated[
-        tuple[tuple[Text, Count], ...], Wire(19), Field(max_length=64)
-    ] = ()  # event kind, how often so far
+    # Event kind, how often so far.
+    events: Annotated[tuple[tuple[Text, Count], ...], Wire(19), Field(max_length=64)] = ()
     charge_count_ac_reported: Annotated[Count | None, Wire(20)] = None  # the car's own counters
     charge_count_dc_reported: Annotated[Count | None, Wire(21)] = None
     first_wall_ms: Annotated[int | None, Wire(22)] = None
@@ -232,7 +243,7 @@ class Event(Message):
     KIND: ClassVar = Kind.EVENT
     event: Annotated[EventKind, Wire(0)]
     duration_s: Annotated[float | None, Wire(1, per=10)] = None
-    extreme: Annotated[float | None, Wire(2, per=1000)] = None  # in the unit of the event kind (docs/wire.md)
+    extreme: Annotated[float | None, Wire(2, per=1000)] = None  # in the kind's EXTREME_UNIT
     text: Annotated[Text | None, Wire(3)] = None
     wall_ms: Annotated[int | None, Wire(4)] = None
     mono_ms: Annotated[int | None, Wire(5)] = None

@@ -35,6 +35,20 @@ DIGEST_BYTES: Final = 16
 NO_PREVIOUS: Final = bytes(DIGEST_BYTES)  # what the first record of a store carries
 SIGNATURE_BYTES: Final = 64
 
+# Keys of the payload map, for docs and schema; `seal` and `peek` below are the code of it.
+ENVELOPE_KEYS: Final = {
+    0: ("schema", "whole number"),
+    1: ("box", "8 bytes"),
+    2: ("store", "8 bytes"),
+    3: ("seq", "whole number from 1"),
+    4: ("previous", "16 bytes"),
+    5: ("boot", "8 bytes"),
+    6: ("mono_ms", "whole number from 0"),
+    7: ("wall_ms", "whole number from 0, absent while the clock is not set"),
+    8: ("kind", "whole number"),
+    9: ("body", "map by kind"),
+}
+
 Sign: TypeAlias = Callable[[bytes], bytes]
 
 

@@ -30,6 +30,7 @@ from typing import Any, BinaryIO, Final
 
 from packbook.app.demo_progress import Screen, Seen, ask, line, summary
 from packbook.app.serve import serve
+from packbook.clock import now_ms
 from packbook.ports import PackbookError
 from packbook.settings import Settings
 
@@ -171,7 +172,7 @@ def _first_day(folder: Path, days: int) -> date:
     try:
         return date.fromisoformat(file.read_text(encoding="ascii").strip())
     except FileNotFoundError:
-        first_day = datetime.now(UTC).date() - timedelta(days=days)
+        first_day = datetime.fromtimestamp(now_ms() / 1000, UTC).date() - timedelta(days=days)
         file.write_text(f"{first_day.isoformat()}\n", encoding="ascii")
         return first_day
     except ValueError as problem:

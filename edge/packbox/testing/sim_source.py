@@ -14,11 +14,12 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final
 
 import numpy as np
 
+from packbox.clock import ClockTrust, SystemClock
 from packbox.core.frames import FrameBatch
 from packbox.core.stamp import NS_PER_MS, BootId, Stamp, Tick
 from packbox.ports import SettingsError
@@ -91,7 +92,7 @@ def parse_spec(text: str, now_ms: int) -> SimSpec:
 
 def open_sim(spec: str, resume_wall_ms: int | None, now_ms: Callable[[], int] | None = None) -> SimSource:
     """The car of this spec, from `resume_wall_ms` on (None: from its first day). Raises SettingsError."""
-    present_ms = now_ms if now_ms is not None else _system_now_ms
+    present_ms = now_ms if now_ms is not None else _system_present()
     return SimSource(parse_spec(spec, present_ms()), resume_wall_ms, present_ms)
 
 
@@ -216,5 +217,12 @@ def _speed(spec: str, value: str) -> float | None:
     return speed
 
 
-def _system_now_ms() -> int:
-    return int(datetime.now(UTC).timestamp() * 1000)
+def _system_present() -> Callable[[], int]:
+    clock = SystemClock(ClockTrust.ALWAYS)
+
+    def now_ms() -> int:
+        wall_ms = clock.now().wall_ms
+        assert wall_ms is not None, "a clock that is always trusted always knows"
+        return wall_ms
+
+    return now_ms
