@@ -81,7 +81,7 @@ def test_a_commit_that_fails_changes_nothing(make: Callable[[], SqliteJournal]) 
     journal = make()
     journal.open()
     journal.commit(b"one", [row(1)])
-    duplicate = SealedRow(2, 3, None, 0, None, None)  # type: ignore[arg-type]  # the database refuses NULL
+    duplicate = SealedRow(2, 3, None, 0, None, None)  # the database refuses NULL as bytes
     with pytest.raises(JournalError):
         journal.commit(b"two", [duplicate])
     journal.commit(b"three", [row(2)])

@@ -162,7 +162,7 @@ def test_another_source_begins_at_its_start(plan: BoxPlan, journal: MemoryJourna
     mind = begun(plan, journal, key, "log:1")
     mind.fold(items[:1])
     mind.commit()
-    assert begun(plan, journal, key, "log:1").bookmark.frames == len(items[0])  # type: ignore[arg-type]  # a batch
+    assert begun(plan, journal, key, "log:1").bookmark.frames == len(items[0])
     assert begun(plan, journal, key, "log:2").bookmark.frames == 0
 
 

@@ -67,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         settings = settings_from(args)
         set_up_logging(settings.log_level, under_systemd="JOURNAL_STREAM" in os.environ)
-        code = asyncio.run(_run(settings, args.speed, args.until_sent, herald_from(os.environ)))
+        code = asyncio.run(_run(settings, herald_from(os.environ), speed=args.speed, until_sent=args.until_sent))
     except* SettingsError as problems:
         code = _said(problems, 2)
     except* PackboxError as problems:
@@ -90,7 +90,7 @@ def _speed(text: str) -> float | None:
     return factor
 
 
-async def _run(settings: Settings, speed: float | None, until_sent: bool, herald: Herald) -> int:
+async def _run(settings: Settings, herald: Herald, *, speed: float | None, until_sent: bool) -> int:
     if until_sent and settings.broker.host is None:
         raise SettingsError("--until-sent needs somebody to send to: set broker.host")
     clock = SystemClock(settings.clock_trusted)
