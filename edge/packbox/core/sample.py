@@ -208,6 +208,7 @@ class SampleState:
     total: FloatArray  # (len(Sum),)
     current_ns: int = NEVER_NS
     current_a: float = 0.0
+    power_w: float = float("nan")  # at that point, with the voltage known then
     voltage_ns: int = NEVER_NS
     voltage_v: float = 0.0
     second: int | None = None  # newest one seen
@@ -244,10 +245,10 @@ def sample(state: SampleState, second: IntArray, decoded: Decoded) -> tuple[Samp
     broken = np.zeros(len(second), np.bool_)
     broken[0] = state.broken
     value, held, held_ns = _values(state, second, decoded)
-    moved, current_end, voltage_end = _moved(state, second, decoded)
+    moved, points = _moved(state, second, decoded)
     _clock(moved, span_s, value)
     total = np.cumsum(np.vstack((state.total, moved)), axis=0)
-    after = SampleState(held, held_ns, total[-1].copy(), *current_end, *voltage_end, int(second[-1]))
+    after = SampleState(held, held_ns, total[-1].copy(), *points, int(second[-1]))
     return after, Samples(second, span_s, np.where(asleep, step_s - 1, 0), broken, value, total)
 
 
@@ -319,40 +320,40 @@ def _filled(
 
 def _moved(
     state: SampleState, second: IntArray, decoded: Decoded
-) -> tuple[FloatArray, tuple[int, float], tuple[int, float]]:
-    """What moved in each row, shape (n, len(Sum)), and the newest points of current and voltage."""
+) -> tuple[FloatArray, tuple[int, float, float, int, float]]:
+    """What moved in each row, shape (n, len(Sum)), and the newest points of current, power and voltage."""
     moved = np.zeros((len(second), len(Sum)), np.float64)
-    current = decoded.signals.get("pack_current_a")
-    voltage = decoded.signals.get("pack_voltage_v")
     voltage_ns, voltage_v = np.array([state.voltage_ns]), np.array([state.voltage_v])
-    if voltage is not None and len(voltage):
+    voltage = decoded.signals.get("pack_voltage_v")
+    if voltage is not None:
         voltage_ns = np.concatenate((voltage_ns, voltage.mono_ns))
         voltage_v = np.concatenate((voltage_v, voltage.value))
     voltage_end = (int(voltage_ns[-1]), float(voltage_v[-1]))
+    current = decoded.signals.get("pack_current_a")
     if current is None or len(current) == 0:
-        return moved, (state.current_ns, state.current_a), voltage_end
+        return moved, (state.current_ns, state.current_a, state.power_w, *voltage_end)
+    # The newest voltage that was known then: a later one would make the result depend on what follows.
+    newest = np.searchsorted(voltage_ns, current.mono_ns, side="right") - 1
+    fresh = current.mono_ns - voltage_ns[newest] <= GAP_S * NS_PER_S
     at_ns = np.concatenate(([state.current_ns], current.mono_ns))
     amps = np.concatenate(([state.current_a], current.value))
+    watts = np.concatenate(([state.power_w], current.value * np.where(fresh, voltage_v[newest], np.nan)))
     dt_s = np.diff(at_ns) / NS_PER_S
-    seen = dt_s <= GAP_S
-    dt_s = np.where(seen, dt_s, 0.0)
-    # The newest voltage that was known then: a later one would make the result depend on what follows.
-    newest = np.searchsorted(voltage_ns, at_ns, side="right") - 1
-    volts = np.where(at_ns - voltage_ns[newest] <= GAP_S * NS_PER_S, voltage_v[newest], np.nan)
+    dt_s = np.where(dt_s <= GAP_S, dt_s, 0.0)
     row = np.searchsorted(second, current.mono_ns // NS_PER_S)
 
     def add(what: Sum, amount: FloatArray) -> None:
         moved[:, what] = np.bincount(row, weights=amount, minlength=len(second))  # adds strictly in order
 
     charge_in, charge_out = _areas(amps, dt_s)
-    energy_in, energy_out = _areas(amps * volts, dt_s)
+    energy_in, energy_out = _areas(watts, dt_s)
     add(Sum.CHARGE_IN_AH, charge_in / _S_PER_H)
     add(Sum.CHARGE_OUT_AH, charge_out / _S_PER_H)
     add(Sum.ENERGY_IN_WH, energy_in / _S_PER_H)
     add(Sum.ENERGY_OUT_WH, energy_out / _S_PER_H)
     add(Sum.OBSERVED_S, dt_s)
     add(Sum.SAMPLING_A2S2, np.square(np.diff(amps) * dt_s))
-    return moved, (int(at_ns[-1]), float(amps[-1])), voltage_end
+    return moved, (int(at_ns[-1]), float(amps[-1]), float(watts[-1]), *voltage_end)
 
 
 def _areas(height: FloatArray, dt_s: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -97,6 +98,7 @@ class Leg:
 class ChargeRatioState:
     soc_pct: float | None = None  # newest
     soc_net_ah: float = 0.0  # net charge total at that time
+    chained: bool = False  # no hole since then: the next step of the SoC has a time
     current_a: float | None = None  # newest
     rise: Leg | None = None
     fall: Leg | None = None
@@ -128,12 +130,11 @@ class ChargeRatio:
             before_ah = net_ah[told[0]] if state.soc_pct is None else state.soc_net_ah
             moved_pct = np.diff(net_ah[told], prepend=before_ah) * 100.0 / _scale_ah(state, pack)
             jump[told] = np.abs(np.diff(soc[told], prepend=before) - moved_pct) > JUMP_PCT
-        holes = np.flatnonzero(jump | samples.broken | (samples.gap_s > 0)).tolist()
-        for low, high in zip([0, *holes], [*holes, len(samples)], strict=True):
-            if low in holes[:1] or low > 0:
+        hole = jump | samples.broken | (samples.gap_s > 0)
+        for low, high in pairwise([*sorted({0, *np.flatnonzero(hole).tolist()}), len(samples)]):
+            if hole[low]:
                 state = _across(state, samples, low, broken=bool(jump[low] or samples.broken[low]))
-            if high > low:
-                state = _along(state, samples.cut(low, high), net_ah[low:high])
+            state = _along(state, samples.cut(low, high), net_ah[low:high])
         return state
 
     def closed(self, state: ChargeRatioState, end: SessionEnd, pack: PackFacts | None) -> ChargeRatioState:
@@ -181,9 +182,9 @@ def _across(state: ChargeRatioState, samples: Samples, row: int, *, broken: bool
     if broken or (flowing_a and gap_s > UNKNOWN_CURRENT_MAX_S):
         leg = _longer(state)
         legs = state.legs if leg is None else (*state.legs, leg)[-LEGS_KEPT:]
-        return replace(state, soc_pct=None, rise=None, fall=None, legs=legs)
+        return replace(state, chained=False, rise=None, fall=None, legs=legs)
     # A step of the SoC while nobody looked has no time: do not take it for an edge.
-    return replace(state, soc_pct=None, lost_ah2=state.lost_ah2 + (flowing_a * gap_s / 3600.0) ** 2)
+    return replace(state, chained=False, lost_ah2=state.lost_ah2 + (flowing_a * gap_s / 3600.0) ** 2)
 
 
 def _along(state: ChargeRatioState, samples: Samples, net_ah: FloatArray) -> ChargeRatioState:
@@ -196,7 +197,8 @@ def _along(state: ChargeRatioState, samples: Samples, net_ah: FloatArray) -> Cha
     told = np.flatnonzero(~np.isnan(soc))
     if not told.size:
         return state
-    step = np.diff(soc[told], prepend=soc[told[0]] if state.soc_pct is None else state.soc_pct)
+    before = state.soc_pct if state.chained and state.soc_pct is not None else soc[told[0]]
+    step = np.diff(soc[told], prepend=before)
 
     def edge(k: int) -> Edge:
         row = int(told[k])
@@ -212,6 +214,7 @@ def _along(state: ChargeRatioState, samples: Samples, net_ah: FloatArray) -> Cha
         state,
         soc_pct=float(soc[told[-1]]),
         soc_net_ah=float(net_ah[told[-1]]),
+        chained=True,
         rise=leg(state.rise, np.flatnonzero(step > 0)),
         fall=leg(state.fall, np.flatnonzero(step < 0)),
     )
