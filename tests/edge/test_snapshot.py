@@ -1,0 +1,78 @@
+"""The fold's state as bytes, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import pytest
+
+from fold_day import Day, run
+from packbox.adapters.snapshot import MAGIC, SnapshotError, dump, load
+from packbox.core.box import STATE_VERSION, BoxState
+from packbox.core.frames import FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Small:
+    name: str
+    values: FloatArray
+    counts: dict[int, tuple[int, int]]
+    absent: float | None = None
+
+
+@pytest.fixture
+def state() -> BoxState:
+    return run([Day().drive(5).idle(2).charge(20).frames()], finish=False)[0]
+
+
+def test_a_state_comes_back_as_it_was(state: BoxState) -> None:
+    data = dump(state)
+    assert dump(load(data, BoxState)) == data
+
+
+def test_equal_states_give_equal_bytes_however_their_mappings_were_filled() -> None:
+    """Batches fill mappings in another order."""
+    one = Small("x", np.zeros(2), {1: (1, 2), 5: (3, 4)})
+    other = Small("x", np.zeros(2), {5: (3, 4), 1: (1, 2)})
+    assert dump(one) == dump(other)
+
+
+def test_arrays_keep_shape_and_unknown_values() -> None:
+    small = load(dump(Small("x", np.array([[1.5, np.nan], [-np.inf, 0.0]]), {})), Small)
+    assert np.array_equal(small.values, [[1.5, np.nan], [-np.inf, 0.0]], equal_nan=True)
+    assert small.values.dtype == np.float64
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"not a snapshot", msgspec.msgpack.encode(["other", 1, {}])])
+def test_bytes_that_are_no_snapshot_are_refused_with_a_reason(data: bytes) -> None:
+    with pytest.raises(SnapshotError, match="not a snapshot of this program"):
+        load(data, BoxState)
+
+
+def test_an_unknown_version_is_refused_naming_both(state: BoxState) -> None:
+    """A box that was downgraded must say so, not guess."""
+    magic, _, body = msgspec.msgpack.decode(dump(state))
+    with pytest.raises(SnapshotError, match=f"version 99, this program knows version {STATE_VERSION}"):
+        load(msgspec.msgpack.encode([magic, 99, body]), BoxState)
+
+
+def test_a_cut_snapshot_is_refused(state: BoxState) -> None:
+    data = dump(state)
+    for length in (10, len(data) // 2, len(data) - 1):
+        with pytest.raises(SnapshotError):
+            load(data[:length], BoxState)
+
+
+@pytest.mark.parametrize("body", [{}, {"name": "x", "values": ["|O", [1], b"12345678"], "counts": {}}, 7])
+def test_a_body_of_another_form_is_refused(body: object) -> None:
+    """Above all one that would make objects out of bytes."""
+    with pytest.raises(SnapshotError, match="broken"):
+        load(msgspec.msgpack.encode([MAGIC, STATE_VERSION, body]), Small)
+
+
+def test_a_state_holds_only_plain_values() -> None:
+    """Our own mistake shows at the first save."""
+    with pytest.raises(NotImplementedError, match="a state holds no complex"):
+        dump(Small("x", np.zeros(1), {}, 1j))  # type: ignore[arg-type]
