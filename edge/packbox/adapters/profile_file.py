@@ -131,6 +131,12 @@ class MessageTable(_Table):
     signals: dict[str, SignalTable] = {}
 
 
+class RawMatchTable(_Table):
+    at: Annotated[int, Field(ge=0)]
+    kind: NumberKind
+    raw: Annotated[list[int], Field(min_length=1)]
+
+
 class FieldTable(UsedTable):
     name: str
     unit: str = ""
@@ -140,6 +146,7 @@ class FieldTable(UsedTable):
     offset: float = 0.0
     length: int | None = None
     void: list[int] = []
+    when: RawMatchTable | None = None
 
 
 class DigestTable(UsedTable):
@@ -166,6 +173,9 @@ class RowsTable(GradedTable):
     void: list[int] = []
     void_from: int | None = None
     guard: GuardTable | None = None
+    mask_at: Annotated[int, Field(ge=0)] | None = None
+    number_from: Annotated[int, Field(ge=1)] = 1
+    when: RawMatchTable | None = None
     digests: list[DigestTable] = []
 
 
@@ -173,6 +183,8 @@ class LayoutTable(_Table):
     lengths: list[int] = []
     fields: list[FieldTable] = []
     rows: list[RowsTable] = []
+    void_when: list[RawMatchTable] = []
+    void_keeps: list[str] = []
 
 
 class PollTable(_Table):
@@ -210,10 +222,19 @@ class ValueRangeTable(_Table):
 
 class AnswerShapeTable(_Table):
     poll: str
-    lengths: Annotated[list[int], Field(min_length=1)]
+    lengths: list[int] = []
     field: str | None = None
     low: float = 0.0
     high: float = 0.0
+    over: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> AnswerShapeTable:
+        if not self.lengths and self.field is None:
+            raise ValueError("lengths or field: any answer would do")
+        if self.over is not None and self.field is None:
+            raise ValueError("over needs field")
+        return self
 
 
 class EvidenceTable(_Table):
@@ -234,7 +255,7 @@ class VariantTable(_Table):
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     name: str
     pack: str
-    dbc: Annotated[list[str], Field(min_length=1)]
+    dbc: list[str] = []  # none: a car that is only asked
 
 
 class ChoiceTable(_Table):
@@ -296,7 +317,7 @@ class ProfileTable(_Table):
     all_ones_are_void: bool = True
     sources: dict[str, str]
     buses: dict[str, BusTable]
-    detect: Annotated[list[CanId], Field(min_length=1)]
+    detect: list[CanId] = []  # none: nothing is broadcast where the box listens
     packs: Annotated[list[PackTable], Field(min_length=1)]
     evidence: list[EvidenceTable] = []
     variants: Annotated[list[VariantTable], Field(min_length=1)]

@@ -8,19 +8,20 @@ Any bytes are read without an exception: what does not fit is absent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from packbox.core.profile import AnswerField, AnswerLayout, AnswerRows, Poll, QuantityUse, RowDigest
+from packbox.core.profile import AnswerField, AnswerLayout, AnswerRows, Poll, QuantityUse, RawMatch, RowDigest
 
 Value: TypeAlias = float | int | bool | str | list[str] | None
 
 NUMBER_BYTES: Final[Mapping[str, int]] = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "s8": 1, "s16": 2, "s32": 4}
-KINDS: Final = (*NUMBER_BYTES, "ascii", "hex", "dtcs")
-DIGESTS: Final = ("count", "sum", "min", "max", "mean")
+KINDS: Final = (*NUMBER_BYTES, "ascii", "hex", "pids", "dtcs")
+DIGESTS: Final = ("count", "sum", "min", "max", "mean", "first", "last")
 
 DTC_SYSTEMS: Final = "PCBU"  # powertrain, chassis, body, network: top two bits of a code (SAE J2012)
 DTC_BYTES: Final = 4
+PID_MASK_BYTES: Final = 4
 PADDING: Final = bytes((0x00, 0x1B, 0xFF, 0x20))  # what Nissan fills text with
 # VINs and chassis numbers, part and serial numbers: short text
 TEXT_MAX_BYTES: Final = 64
@@ -71,14 +72,22 @@ def read(layout: AnswerLayout, window: Window, each_row: bool = True) -> list[Re
     """All readings of an answer; without `each_row` only the digests of its rows, which is all that a stream needs."""
     readings: list[Reading] = []
     for field in layout.fields:
-        readings += _read_field(field, window)
+        if _holds(field.when, window):
+            readings += _read_field(field, window)
     for rows in layout.rows:
-        values = _row_values(rows, window)
+        values = _row_values(rows, window) if _holds(rows.when, window) else []
         if each_row:
-            readings += [Reading(rows.name.format(n=n), rows.unit, value) for n, value in enumerate(values, 1)]
+            numbered = enumerate(values, rows.number_from)
+            readings += [Reading(rows.name.format(n=n), rows.unit, value) for n, value in numbered]
         if values:
             readings += [_digest(digest, rows, values) for digest in rows.digests]
+    if layout.void_when and all(_holds(match, window) for match in layout.void_when):
+        return [r if r.name in layout.void_keeps else replace(r, value=None) for r in readings]
     return readings
+
+
+def _holds(match: RawMatch | None, window: Window) -> bool:
+    return match is None or _number(window, match.kind, match.at) in match.raw
 
 
 def _read_field(field: AnswerField, window: Window) -> list[Reading]:
@@ -89,6 +98,9 @@ def _read_field(field: AnswerField, window: Window) -> list[Reading]:
         if data is None:
             return []
         return [Reading(field.name, field.unit, text(data) if field.kind == "ascii" else data.hex().upper())]
+    if field.kind == "pids":
+        mask = window.rest(field.at)
+        return [] if mask is None else [Reading(field.name, field.unit, _supported_pids(mask, int(field.offset)))]
     raw = _number(window, field.kind, field.at)
     if raw is None:
         return []
@@ -115,6 +127,9 @@ def _row_values(rows: AnswerRows, window: Window) -> list[float | None]:
 def _row_is_void(rows: AnswerRows, window: Window, n: int, raw: int) -> bool:
     if raw in rows.void or (rows.void_from is not None and raw >= rows.void_from):
         return True
+    if rows.mask_at is not None:
+        byte = _number(window, "u8", rows.mask_at + n // 8)
+        return byte is None or not byte >> (7 - n % 8) & 1
     if rows.guard is None:
         return False
     at, kind, void = rows.guard
@@ -133,7 +148,15 @@ def _figure(what: str, values: Sequence[float], rows: int) -> float | None:
         return sum(values) if len(values) == rows else None  # a sum over some of the cells is not the pack
     if not values:
         return None
+    if what in ("first", "last"):
+        return values[0 if what == "first" else -1]
     return {"min": min(values), "max": max(values), "mean": sum(values) / len(values)}[what]
+
+
+def _supported_pids(mask: bytes, base: int) -> list[str]:
+    """Answer to PID 00, 20, 40 ...: 32 bits, the highest first, for the 32 PIDs after the one that was asked."""
+    bits = int.from_bytes(mask[:PID_MASK_BYTES].ljust(PID_MASK_BYTES, b"\0"), "big")
+    return [f"{base + n:02X}" for n in range(1, PID_MASK_BYTES * 8 + 1) if bits >> (PID_MASK_BYTES * 8 - n) & 1]
 
 
 def _trouble_codes(window: Window) -> list[Reading]:

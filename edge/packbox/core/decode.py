@@ -174,7 +174,10 @@ class Decoder:
         everywhere = sent_by_all(profile.variants)
         self._common: Final[Plans] = {m.key: plan(m) for m in agreed if m.key in everywhere}
         self._plans: Final[Mapping[str, Plans]] = {v.id: {m.key: plan(m) for m in v.messages} for v in profile.variants}
-        self._requests: Final = {p.tx_key: p.rx_key for p in profile.polls}
+        # Several ECUs answer one functional request, each on an id of its own.
+        self._requests: Final = {
+            p.tx_key: tuple(sorted({q.rx_key for q in profile.polls if q.tx_key == p.tx_key})) for p in profile.polls
+        }
         self._answers: Final = {p.rx_key for p in profile.polls}
         self._keys: Final = (-1, *sorted({m.key for m in agreed} | self._requests.keys() | self._answers))
         self._slots: Final = {key: slot for slot, key in enumerate(self._keys) if slot}
@@ -292,8 +295,8 @@ class Decoder:
             key = int(batch.can_id[index]) | (EXTENDED_BIT if batch.flags[index] & EXTENDED else 0)
             bus = int(batch.bus[index])
             frame = batch.data[index, : batch.length[index]].tobytes()
-            if key in self._requests:
-                place = bus << BUS_SHIFT | self._requests[key]
+            for rx_key in self._requests.get(key, ()):
+                place = bus << BUS_SHIFT | rx_key
                 lines[place] = hear_request(lines.get(place, Line()), frame)
             if key in self._answers:
                 place = bus << BUS_SHIFT | key
@@ -421,12 +424,15 @@ class Decoder:
 
 
 def _has_shape(answered: _Answered, shape: AnswerShape) -> bool:
-    if answered.poll.id != shape.poll or answered.length not in shape.lengths:
+    if answered.poll.id != shape.poll or (shape.lengths and answered.length not in shape.lengths):
         return False
     if shape.field is None:
         return True
-    values = [r.value for r in answered.readings if r.name == shape.field]
-    return any(isinstance(v, float | int) and shape.low <= v <= shape.high for v in values)
+    numbers = {r.name: float(r.value) for r in answered.readings if isinstance(r.value, float | int)}
+    if shape.field not in numbers:
+        return False
+    divisor = 1.0 if shape.over is None else numbers.get(shape.over, 0.0)
+    return divisor != 0.0 and shape.low <= numbers[shape.field] / divisor <= shape.high
 
 
 def _between(group: _Group, begin: int, end: int) -> _Group:
