@@ -143,6 +143,12 @@ class NeighbourTable(_Table):
     bits: Annotated[int, Field(ge=1)]
 
 
+class RawMatchTable(_Table):
+    at: Annotated[int, Field(ge=0)]
+    kind: NumberKind
+    raw: Annotated[list[int], Field(min_length=1)]
+
+
 class FieldTable(UsedTable):
     name: str
     unit: str = ""
@@ -154,6 +160,7 @@ class FieldTable(UsedTable):
     void: list[int] = []
     mask: Annotated[int, Field(ge=1)] | None = None
     only_if: NeighbourTable | None = None
+    when: RawMatchTable | None = None
 
 
 class DigestTable(UsedTable):
@@ -175,12 +182,14 @@ class RowsTable(GradedTable):
     at: Annotated[int, Field(ge=0)]
     step: Annotated[int, Field(ge=1)]
     count: Annotated[int, Field(ge=1, le=512)]
-    first: Annotated[int, Field(ge=0)] = 1
     factor: float = 1.0
     offset: float = 0.0
     void: list[int] = []
     void_from: int | None = None
     guard: GuardTable | None = None
+    mask_at: Annotated[int, Field(ge=0)] | None = None
+    number_from: Annotated[int, Field(ge=1)] = 1
+    when: RawMatchTable | None = None
     digests: list[DigestTable] = []
 
 
@@ -188,6 +197,8 @@ class LayoutTable(_Table):
     lengths: list[int] = []
     fields: list[FieldTable] = []
     rows: list[RowsTable] = []
+    void_when: list[RawMatchTable] = []
+    void_keeps: list[str] = []
 
 
 class GroupTable(_Table):
@@ -240,10 +251,19 @@ class ValueRangeTable(_Table):
 
 class AnswerShapeTable(_Table):
     poll: str
-    lengths: Annotated[list[int], Field(min_length=1)]
+    lengths: list[int] = []
     field: str | None = None
     low: float = 0.0
     high: float = 0.0
+    over: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> AnswerShapeTable:
+        if not self.lengths and self.field is None:
+            raise ValueError("lengths or field: any answer would do")
+        if self.over is not None and self.field is None:
+            raise ValueError("over needs field")
+        return self
 
 
 class EvidenceTable(_Table):
@@ -264,7 +284,7 @@ class VariantTable(_Table):
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     name: str
     pack: str
-    dbc: list[str] = []
+    dbc: list[str] = []  # none: a car that is only asked
 
 
 class ChoiceTable(_Table):
@@ -326,7 +346,7 @@ class ProfileTable(_Table):
     all_ones_are_void: bool = True
     sources: dict[str, str]
     buses: dict[str, BusTable]
-    detect: list[CanId] = []
+    detect: list[CanId] = []  # none: nothing is broadcast where the box listens
     packs: Annotated[list[PackTable], Field(min_length=1)]
     evidence: list[EvidenceTable] = []
     variants: Annotated[list[VariantTable], Field(min_length=1)]
