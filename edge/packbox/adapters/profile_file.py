@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -18,6 +18,9 @@ from packbox.core import profile as core
 from packbox.core.answers import DIGESTS, KINDS, NUMBER_BYTES
 from packbox.core.packs import Chemistry
 from packbox.core.quantities import QUANTITIES
+
+
+UDS_READ: Final = 0x22
 
 
 def _checked_id(text: str) -> str:
@@ -69,6 +72,7 @@ class UseTable(_Table):
     steps: list[tuple[float, float, float]] = []  # (from, to, value of the quantity)
     prefer: int | None = None
     needs: str | None = None
+    variants: list[str] = []  # only in these
 
     @model_validator(mode="after")
     def _one_way(self) -> UseTable:
@@ -100,6 +104,7 @@ class UsedTable(GradedTable):
 
 class SignalTable(UsedTable):
     void: list[int] = []
+    void_from: int | None = None
     all_ones_valid: bool = False
     like: str | None = None  # the same bits as this signal of the frame, read with another scale
     scale: float | None = None
@@ -124,6 +129,7 @@ class MessageTable(_Table):
     grade: core.Grade
     source: str
     lengths: list[Annotated[int, Field(ge=1, le=8)]] = []
+    any_sender: bool = False
     checksum: core.Checksum | None = None
     counter: str | None = None
     void_when: RawValueTable | None = None
@@ -187,6 +193,7 @@ class PollTable(_Table):
     every_s: dict[core.CarState, Annotated[float, Field(gt=0)]] = {}
     once: bool = False
     alone: bool = False
+    repeat: Annotated[int, Field(ge=2, le=512)] | None = None
 
     @model_validator(mode="after")
     def _reads_only(self) -> PollTable:
@@ -197,7 +204,43 @@ class PollTable(_Table):
             raise ValueError("tx and rx must both be 11-bit or both 29-bit ids")
         if self.once and self.every_s:
             raise ValueError("once and every_s exclude each other")
+        if self.repeat is not None and not self._counts_up(self.repeat):
+            raise ValueError(
+                "repeat: only of service 22 within the 16 bits of its identifier, with {n} in id and names"
+            )
         return self
+
+    def _counts_up(self, repeat: int) -> bool:
+        request = bytes.fromhex(self.request)
+        names = [self.id, *(field.name for layout in self.layouts for field in layout.fields)]
+        return (
+            request[0] == UDS_READ
+            and int.from_bytes(request[1:], "big") + repeat <= 1 << 16
+            and not any(layout.rows for layout in self.layouts)
+            and all(name.count("{n}") == 1 for name in names)
+        )
+
+    def one_by_one(self) -> list[PollTable]:
+        """This poll, or with `repeat` as many polls, each asking for the next identifier."""
+        if self.repeat is None:
+            return [self]
+        return [self._numbered(n) for n in range(1, self.repeat + 1)]
+
+    def _numbered(self, n: int) -> PollTable:
+        request = int.from_bytes(bytes.fromhex(self.request), "big") + n - 1
+
+        def named(layout: LayoutTable) -> LayoutTable:
+            fields = [f.model_copy(update={"name": f.name.format(n=n)}) for f in layout.fields]
+            return layout.model_copy(update={"fields": fields})
+
+        return self.model_copy(
+            update={
+                "id": self.id.format(n=n),
+                "request": request.to_bytes(3, "big").hex(" ").upper(),
+                "layouts": [named(layout) for layout in self.layouts],
+                "repeat": None,
+            }
+        )
 
 
 class ValueRangeTable(_Table):
@@ -206,6 +249,7 @@ class ValueRangeTable(_Table):
     low: float
     high: float
     over: str | None = None
+    variant: str | None = None
 
 
 class AnswerShapeTable(_Table):
@@ -234,7 +278,7 @@ class VariantTable(_Table):
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     name: str
     pack: str
-    dbc: Annotated[list[str], Field(min_length=1)]
+    dbc: list[str] = []
 
 
 class ChoiceTable(_Table):
