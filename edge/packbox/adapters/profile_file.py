@@ -19,7 +19,6 @@ from packbox.core.answers import DIGESTS, KINDS, NUMBER_BYTES
 from packbox.core.packs import Chemistry
 from packbox.core.quantities import QUANTITIES
 
-
 UDS_READ: Final = 0x22
 
 
