@@ -66,7 +66,7 @@ class ProfileBuilder:
         self._dbc: dict[str, dict[str, DbcMessage]] = {}
         self._evidence = {e.name for e in self._file.evidence}
         # Each with its number in the file: one that repeats becomes many.
-        self._polls = [(k, one) for k, poll in enumerate(self._file.polls) for one in poll.one_by_one()]
+        self._asked = [(k, one) for k, poll in enumerate(self._file.polls) for one in poll.one_by_one()]
 
     def build(self) -> core.Profile:
         file = self._file
@@ -88,7 +88,7 @@ class ProfileBuilder:
             variants=tuple(self._variant(v) for v in file.variants),
             choices=tuple(self._choice(k, c) for k, c in enumerate(file.choose)),
             packs=tuple(_pack(p) for p in file.packs),
-            polls=tuple(self._poll(k, p) for k, p in self._polls),
+            polls=tuple(poll for k, p in self._asked for poll in self._polls(k, p)),
             evidence=tuple(self._evidence_of(k, e) for k, e in enumerate(file.evidence)),
             vehicles={n.lower(): self._vehicle(n, v) for n, v in file.vehicles.items()},
             rules=core.Rules(tuple(file.rules.charging), tuple(file.rules.driving)),
@@ -163,7 +163,7 @@ class ProfileBuilder:
         for kind, names in (
             ("packs", [p.id for p in file.packs]),
             ("variants", [v.id for v in file.variants]),
-            ("polls", [p.id for _, p in self._polls]),
+            ("polls", [p.id for _, p in self._asked]),
             ("evidence", [e.name for e in file.evidence]),
         ):
             if twice := sorted({n for n in names if names.count(n) > 1}):
@@ -311,24 +311,45 @@ class ProfileBuilder:
             # One signal may feed several quantities, or one quantity on several conditions: number the later ones.
             name = source if number == 0 else f"{source}/{number + 1}"
             best = prefer if use.prefer is None else use.prefer
+            void = tuple(use.void)
             uses.append(
-                core.QuantityUse(use.quantity, name, best, hold_ms, use.factor, use.offset, tuple(steps), use.needs)
+                core.QuantityUse(
+                    use.quantity, name, best, hold_ms, use.factor, use.offset, tuple(steps), use.needs, void
+                )
             )
         return tuple(uses)
 
-    def _poll(self, number: int, written: PollTable) -> core.Poll:
+    def _polls(self, number: int, written: PollTable) -> Iterator[core.Poll]:
+        """One poll for each ECU that may answer, so that their values stay apart; one of each group asks."""
         where = f"polls.{number}"
+        if written.tx is not None and written.rx is not None:
+            yield self._poll(where, written, written.id, written.tx, written.rx)
+            return
+        poll_id = written.id
+        for name in written.groups:
+            if name not in self._file.groups:
+                self._fail(f"{where}.groups", f"{name!r} is not in [groups]")
+            group = self._file.groups[name]
+            asking = self._poll(where, written, poll_id, group.tx, group.rx[0])
+            yield asking
+            for rx in group.rx[1:]:
+                heard = self._poll(where, written, f"{written.id}@{rx}", group.tx, rx)
+                yield replace(heard, every_s={}, once=False, asked_by=asking.id)
+            poll_id = f"{written.id}@{group.tx}"
+
+    def _poll(self, where: str, written: PollTable, poll_id: str, tx: str, rx: str) -> core.Poll:
         self._source(f"{where}.source", written.source)
         longest_s = ONCE_HOLD_S if written.once or not written.every_s else max(written.every_s.values())
         hold_ms = int(POLL_HOLD_ROUNDS * longest_s * 1000)
         return core.Poll(
-            id=written.id,
-            tx=int(written.tx, 16),
-            rx=int(written.rx, 16),
-            extended=len(written.tx) > 3,
+            id=poll_id,
+            tx=int(tx, 16),
+            rx=int(rx, 16),
+            extended=len(tx) > 3,
             request=bytes.fromhex(written.request),
             layouts=tuple(
-                self._layout(f"{where}.layouts.{k}", written, a, hold_ms) for k, a in enumerate(written.layouts)
+                self._layout(f"{where}.layouts.{k}", written, poll_id, a, hold_ms)
+                for k, a in enumerate(written.layouts)
             ),
             ignored_lengths=tuple(written.ignored_lengths),
             every_s=written.every_s,
@@ -336,11 +357,13 @@ class ProfileBuilder:
             alone=written.alone,
         )
 
-    def _layout(self, where: str, poll: PollTable, written: LayoutTable, hold_ms: int) -> core.AnswerLayout:
+    def _layout(
+        self, where: str, poll: PollTable, poll_id: str, written: LayoutTable, hold_ms: int
+    ) -> core.AnswerLayout:
         def uses(key: str, used: UsedTable, name: str) -> tuple[core.QuantityUse, ...]:
             if any(use.variants for use in used.all_uses()):
                 self._fail(f"{where}.{key}.uses.variants", "polls are the same in all variants; needs may help")
-            return self._uses(f"{where}.{key}", f"{poll.id}.{name}", used.all_uses(), POLLED_PREFER, hold_ms)
+            return self._uses(f"{where}.{key}", f"{poll_id}.{name}", used.all_uses(), POLLED_PREFER, hold_ms)
 
         fields = [
             core.AnswerField(
@@ -352,6 +375,8 @@ class ProfileBuilder:
                 offset=f.offset,
                 length=f.length,
                 void=tuple(f.void),
+                mask=f.mask,
+                only_if=None if f.only_if is None else (f.only_if.at, f.only_if.kind, f.only_if.bits),
                 uses=uses(f"fields.{k}", f, f.name),
                 grade=f.grade or poll.grade,
                 source=self._source(f"{where}.fields.{k}.source", f.source or poll.source),
@@ -366,6 +391,7 @@ class ProfileBuilder:
                 at=r.at,
                 step=r.step,
                 count=r.count,
+                first=r.first,
                 factor=r.factor,
                 offset=r.offset,
                 void=tuple(r.void),
@@ -387,7 +413,7 @@ class ProfileBuilder:
         value = written.value
         answer = written.answer
         if answer is not None:
-            poll = next((p for _, p in self._polls if p.id == answer.poll), None)
+            poll = next((p for _, p in self._asked if p.id == answer.poll), None)
             if poll is None:
                 self._fail(f"{where}.answer.poll", f"{answer.poll!r} is not in [[polls]]")
             names = {f.name for a in poll.layouts for f in a.fields}

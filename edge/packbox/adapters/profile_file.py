@@ -52,6 +52,11 @@ def map_key(text: str) -> float:
         raise ValueError(f"map: {text!r} is no number") from None
 
 
+def _same_length(*ids: str) -> None:
+    if len({len(one) for one in ids}) > 1:
+        raise ValueError("tx and rx must both be 11-bit or both 29-bit ids")
+
+
 CanId = Annotated[str, AfterValidator(_checked_id)]
 HexBytes = Annotated[str, AfterValidator(_checked_hex)]
 QuantityName = Annotated[str, AfterValidator(_checked_quantity)]
@@ -72,6 +77,7 @@ class UseTable(_Table):
     prefer: int | None = None
     needs: str | None = None
     variants: list[str] = []  # only in these
+    void: list[float] = []  # values of the signal that mean nothing for this quantity
 
     @model_validator(mode="after")
     def _one_way(self) -> UseTable:
@@ -136,6 +142,12 @@ class MessageTable(_Table):
     signals: dict[str, SignalTable] = {}
 
 
+class NeighbourTable(_Table):
+    at: Annotated[int, Field(ge=0)]
+    kind: NumberKind
+    bits: Annotated[int, Field(ge=1)]
+
+
 class FieldTable(UsedTable):
     name: str
     unit: str = ""
@@ -145,6 +157,8 @@ class FieldTable(UsedTable):
     offset: float = 0.0
     length: int | None = None
     void: list[int] = []
+    mask: Annotated[int, Field(ge=1)] | None = None
+    only_if: NeighbourTable | None = None
 
 
 class DigestTable(UsedTable):
@@ -166,6 +180,7 @@ class RowsTable(GradedTable):
     at: Annotated[int, Field(ge=0)]
     step: Annotated[int, Field(ge=1)]
     count: Annotated[int, Field(ge=1, le=512)]
+    first: Annotated[int, Field(ge=0)] = 1
     factor: float = 1.0
     offset: float = 0.0
     void: list[int] = []
@@ -180,10 +195,23 @@ class LayoutTable(_Table):
     rows: list[RowsTable] = []
 
 
-class PollTable(_Table):
-    id: str
+class GroupTable(_Table):
+    """ECUs that answer one functional request."""
+
     tx: CanId
-    rx: CanId
+    rx: Annotated[list[CanId], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _one_length(self) -> GroupTable:
+        _same_length(self.tx, *self.rx)
+        return self
+
+
+class PollTable(_Table):
+    id: Annotated[str, Field(pattern="^[^@]+$")]
+    tx: CanId | None = None
+    rx: CanId | None = None
+    groups: list[str] = []
     request: HexBytes
     grade: core.Grade
     source: str
@@ -199,8 +227,10 @@ class PollTable(_Table):
         reason = core.write_reason(bytes.fromhex(self.request))
         if reason is not None:
             raise ValueError(f"request {self.request}: {reason}")
-        if len(self.tx) != len(self.rx):
-            raise ValueError("tx and rx must both be 11-bit or both 29-bit ids")
+        if (self.tx is None, self.rx is None) != (bool(self.groups),) * 2:
+            raise ValueError("either tx and rx or groups")
+        if self.tx is not None and self.rx is not None:
+            _same_length(self.tx, self.rx)
         if self.once and self.every_s:
             raise ValueError("once and every_s exclude each other")
         if self.repeat is not None and not self._counts_up(self.repeat):
@@ -339,12 +369,13 @@ class ProfileTable(_Table):
     all_ones_are_void: bool = True
     sources: dict[str, str]
     buses: dict[str, BusTable]
-    detect: Annotated[list[CanId], Field(min_length=1)]
+    detect: list[CanId] = []
     packs: Annotated[list[PackTable], Field(min_length=1)]
     evidence: list[EvidenceTable] = []
     variants: Annotated[list[VariantTable], Field(min_length=1)]
     choose: list[ChoiceTable] = []
     messages: dict[CanId, MessageTable] = {}
+    groups: dict[str, GroupTable] = {}
     polls: list[PollTable] = []
     vehicles: dict[str, str | list[str]]
     rules: RulesTable

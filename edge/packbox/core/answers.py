@@ -17,11 +17,12 @@ Value: TypeAlias = float | int | bool | str | list[str] | None
 
 _BIG_ENDIAN: Final = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "s8": 1, "s16": 2, "s32": 4}
 NUMBER_BYTES: Final[Mapping[str, int]] = _BIG_ENDIAN | {f"{k}le": n for k, n in _BIG_ENDIAN.items() if n > 1}
-KINDS: Final = (*NUMBER_BYTES, "ascii", "hex", "dtcs")
+KINDS: Final = (*NUMBER_BYTES, "ascii", "hex", "dtcs", "pids")
 DIGESTS: Final = ("count", "sum", "min", "max", "mean")
 
 DTC_SYSTEMS: Final = "PCBU"  # powertrain, chassis, body, network: top two bits of a code (SAE J2012)
 DTC_BYTES: Final = 4
+PIDS_PER_MASK: Final = 32  # SAE J1979: a mask tells of the 32 parameters after its own
 PADDING: Final = bytes((0x00, 0x1B, 0xFF, 0x20))  # what Nissan fills text with
 # VINs and chassis numbers, part and serial numbers: short text
 TEXT_MAX_BYTES: Final = 64
@@ -76,7 +77,7 @@ def read(layout: AnswerLayout, window: Window, each_row: bool = True) -> list[Re
     for rows in layout.rows:
         values = _row_values(rows, window)
         if each_row:
-            readings += [Reading(rows.name.format(n=n), rows.unit, value) for n, value in enumerate(values, 1)]
+            readings += [Reading(rows.name.format(n=n), rows.unit, value) for n, value in enumerate(values, rows.first)]
         if values:
             readings += [_digest(digest, rows, values) for digest in rows.digests]
     return readings
@@ -89,12 +90,32 @@ def _read_field(field: AnswerField, window: Window) -> list[Reading]:
         data = window.rest(field.at) if field.length is None else window.take(field.at, field.length)
         if data is None:
             return []
-        return [Reading(field.name, field.unit, text(data) if field.kind == "ascii" else data.hex().upper())]
-    raw = _number(window, field.kind, field.at)
+        if field.kind == "hex":
+            return [Reading(field.name, field.unit, data.hex().upper())]
+        return [Reading(field.name, field.unit, text(bytes(b for b in data if b not in field.void)))]
+    raw = _number(window, "u32" if field.kind == "pids" else field.kind, field.at)
     if raw is None:
         return []
-    value = None if raw in field.void else raw * field.factor + field.offset
-    return [Reading(field.name, field.unit, value, field.uses)]
+    if field.kind == "pids":
+        return [Reading(field.name, field.unit, _supported(raw, int(field.offset)))]
+    if field.mask is not None:
+        raw = (raw & field.mask) // (field.mask & -field.mask)
+    void = raw in field.void or _ruled_out(field, window)
+    return [Reading(field.name, field.unit, None if void else raw * field.factor + field.offset, field.uses)]
+
+
+def _ruled_out(field: AnswerField, window: Window) -> bool:
+    """Whether the neighbour that vouches for this field says that it is not there."""
+    if field.only_if is None:
+        return False
+    at, kind, bits = field.only_if
+    neighbour = _number(window, kind, at)
+    return neighbour is None or not neighbour & bits
+
+
+def _supported(mask: int, before: int) -> list[str]:
+    """The parameters that an ECU answers, two hex digits each. The highest bit stands for the one after `before`."""
+    return [f"{before + n:02X}" for n in range(1, PIDS_PER_MASK + 1) if mask >> (PIDS_PER_MASK - n) & 1]
 
 
 def _number(window: Window, kind: str, at: int) -> int | None:

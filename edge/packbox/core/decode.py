@@ -173,13 +173,14 @@ class Decoder:
 
     def __init__(self, profile: Profile, variant: str | None = None) -> None:
         self.profile: Final = profile
-        self._fixed: Final = None if variant is None else profile.variant(variant)
+        only = profile.variants[0] if len(profile.variants) == 1 else None  # nothing to choose
+        self._fixed: Final = only if variant is None else profile.variant(variant)
         agreed = agreed_messages(profile.variants)
         # An id that only some variants send may mean something else in the others: it waits for the variant.
         everywhere = sent_by_all(profile.variants)
         self._common: Final[Plans] = {m.key: plan(m) for m in agreed if m.key in everywhere}
         self._plans: Final[Mapping[str, Plans]] = {v.id: {m.key: plan(m) for m in v.messages} for v in profile.variants}
-        self._requests: Final = {p.tx_key: p.rx_key for p in profile.polls}
+        self._requests: Final = _answering(profile.polls)
         self._answers: Final = {p.rx_key for p in profile.polls}
         self._keys: Final = (-1, *sorted({m.key for m in agreed} | self._requests.keys() | self._answers))
         self._slots: Final = {key: slot for slot, key in enumerate(self._keys) if slot}
@@ -307,8 +308,9 @@ class Decoder:
             bus = int(batch.bus[index])
             frame = batch.data[index, : batch.length[index]].tobytes()
             if key in self._requests:
-                place = bus << BUS_SHIFT | self._requests[key]
-                lines[place] = hear_request(lines.get(place, Line()), frame)
+                for answering in self._requests[key]:
+                    place = bus << BUS_SHIFT | answering
+                    lines[place] = hear_request(lines.get(place, Line()), frame)
             if key in self._answers:
                 place = bus << BUS_SHIFT | key
                 heard = hear_answer(lines.get(place, Line()), frame, int(batch.mono_ns[index]))
@@ -564,12 +566,21 @@ def _use(
     return [_Series(use, bus, index[believable], quantity[believable])] if believable.any() else []
 
 
+def _answering(polls: Sequence[Poll]) -> dict[int, tuple[int, ...]]:
+    """Key of a request -> keys of those who may answer it: several where it goes to every ECU."""
+    found: dict[int, list[int]] = {}
+    for poll in polls:
+        found.setdefault(poll.tx_key, []).append(poll.rx_key)
+    return {tx: tuple(dict.fromkeys(rx)) for tx, rx in found.items()}
+
+
 def as_quantity(use: QuantityUse, value: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Signal values in the quantity's terms, and where the signal means anything for it."""
     if not use.steps:
+        means = ~np.isin(value, use.void) if use.void else np.ones(value.shape, np.bool_)
         if use.factor == 1.0 and use.offset == 0.0:
-            return value, np.ones(value.shape, np.bool_)
-        return value * use.factor + use.offset, np.ones(value.shape, np.bool_)
+            return value, means
+        return value * use.factor + use.offset, means
     result = np.zeros(value.shape, np.float64)
     known = np.zeros(value.shape, np.bool_)
     for low, high, meaning in use.steps:

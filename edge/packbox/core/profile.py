@@ -14,6 +14,7 @@ from typing import Final
 
 from packbox.core.packs import PackFacts
 
+FUNCTIONAL_IDS: Final = (0x7DF, 0x18DB33F1)  # requests to every ECU (ISO 15765-4)
 EXTENDED_BIT: Final = 1 << 31  # as in DBC files: set in a key when the id is a 29-bit one
 GROUP_BIT: Final = 1 << 30  # set in a key that stands for a J1939 parameter group from any sender
 GROUP_MASK: Final = 0x03FFFF00  # what is left of an id without priority and source address (SAE J1939-21)
@@ -66,6 +67,7 @@ class QuantityUse:
         tuple[float, float, float], ...
     ] = ()  # (low, high, quantity value), both ends included; others are void
     needs: str | None = None  # evidence without which the use is off
+    void: tuple[float, ...] = ()  # values of the signal that mean nothing for the quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +129,14 @@ class AnswerField:
 
     name: str
     unit: str
-    kind: str  # u8 u16 u24 u32 s8 s16 s32, those wider than a byte with le or without; ascii hex dtcs
+    kind: str  # u8 u16 u24 u32 s8 s16 s32, those wider than a byte with le or without; ascii hex dtcs pids
     at: int
     factor: float = 1.0
     offset: float = 0.0
     length: int | None = None  # of text or hex; None = to the end
-    void: tuple[int, ...] = ()
+    void: tuple[int, ...] = ()  # in text: bytes that are left out
+    mask: int | None = None  # only these bits, moved down to bit 0
+    only_if: tuple[int, str, int] | None = None  # (at, kind, bits): void unless this neighbour has one of the bits
     uses: tuple[QuantityUse, ...] = ()
     grade: Grade = Grade.ONE_SOURCE
     source: str = ""
@@ -150,7 +154,7 @@ class RowDigest:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRows:
-    """The same field many times: cells, sensors. `name` holds `{n}`, counted from 1."""
+    """The same field many times: cells, sensors. `name` holds `{n}`, counted from `first`."""
 
     name: str
     unit: str
@@ -158,6 +162,7 @@ class AnswerRows:
     at: int
     step: int
     count: int
+    first: int = 1  # number of the first row
     factor: float = 1.0
     offset: float = 0.0
     void: tuple[int, ...] = ()
@@ -189,6 +194,7 @@ class Poll:
     every_s: Mapping[CarState, float] = field(default_factory=dict)
     once: bool = False
     alone: bool = False  # a continuation frame on `rx` without its beginning belongs to this poll
+    asked_by: str | None = None  # the poll that asks for this one too: several ECUs answer one functional request
 
     def __post_init__(self) -> None:
         reason = write_reason(self.request)
@@ -303,6 +309,11 @@ class Profile:
     vehicles: Mapping[str, tuple[str, ...]]  # name, lower case -> variants; behaviour decides among several
     rules: Rules
     care: Care
+
+    @property
+    def questions(self) -> tuple[Poll, ...]:
+        """The polls that may be asked; the others are answers of further ECUs to one of these."""
+        return tuple(p for p in self.polls if p.asked_by is None)
 
     def variant(self, variant_id: str) -> Variant:
         return next(v for v in self.variants if v.id == variant_id)

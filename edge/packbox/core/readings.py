@@ -20,6 +20,7 @@ from packbox.core.isotp import window_of
 from packbox.core.layout import Column, Words, words
 from packbox.core.packs import PackFacts
 from packbox.core.profile import (
+    FUNCTIONAL_IDS,
     NEGATIVE_ANSWER,
     Poll,
     Profile,
@@ -78,8 +79,9 @@ class Reader:
             raise UnreadableError(f"answer to {label}: refused by the car ({code})")
         if not data.startswith(answer_head(request)):
             raise UnreadableError(f"answer to {label}: begins with {data[:3].hex().upper()}, that is another answer")
-        poll = matching(self._profile.polls, message_key(rx, extended), data, request)
-        if poll is None or poll.tx != tx:
+        polls = [p for p in self._profile.polls if _asked_through(p, tx)]
+        poll = matching(polls, message_key(rx, extended), data, request)
+        if poll is None:
             raise UnreadableError(f"request {label}: not in profile {self._profile.id}")
         if len(data) in poll.ignored_lengths:
             raise UnreadableError(f"answer to {label}: {len(data)} bytes, known to mean nothing")
@@ -138,6 +140,11 @@ class Reader:
         if isinstance(reading.value, float | int) and not _plausible(reading.value, reading.uses, self._pack):
             return replace(reading, value=None)
         return reading
+
+
+def _asked_through(poll: Poll, tx: int) -> bool:
+    """Asked by its own id or together with all others, an ECU gives the same answer."""
+    return poll.tx == tx or poll.tx in FUNCTIONAL_IDS or tx in FUNCTIONAL_IDS
 
 
 def _there(ready: Column, selectors: dict[str, IntArray]) -> bool:
