@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -18,6 +18,8 @@ from packbox.core import profile as core
 from packbox.core.answers import DIGESTS, KINDS, NUMBER_BYTES
 from packbox.core.packs import Chemistry
 from packbox.core.quantities import QUANTITIES
+
+UDS_READ: Final = 0x22
 
 
 def _checked_id(text: str) -> str:
@@ -74,6 +76,7 @@ class UseTable(_Table):
     steps: list[tuple[float, float, float]] = []  # (from, to, value of the quantity)
     prefer: int | None = None
     needs: str | None = None
+    variants: list[str] = []  # only in these
     void: list[float] = []  # values of the signal that mean nothing for this quantity
 
     @model_validator(mode="after")
@@ -106,6 +109,7 @@ class UsedTable(GradedTable):
 
 class SignalTable(UsedTable):
     void: list[int] = []
+    void_from: int | None = None
     all_ones_valid: bool = False
     like: str | None = None  # the same bits as this signal of the frame, read with another scale
     scale: float | None = None
@@ -130,6 +134,7 @@ class MessageTable(_Table):
     grade: core.Grade
     source: str
     lengths: list[Annotated[int, Field(ge=1, le=8)]] = []
+    any_sender: bool = False
     checksum: core.Checksum | None = None
     counter: str | None = None
     void_when: RawValueTable | None = None
@@ -226,6 +231,8 @@ class PollTable(_Table):
     every_s: dict[core.CarState, Annotated[float, Field(gt=0)]] = {}
     once: bool = False
     alone: bool = False
+    repeat: Annotated[int, Field(ge=2, le=512)] | None = None
+    number_from: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _reads_only(self) -> PollTable:
@@ -238,7 +245,44 @@ class PollTable(_Table):
             _same_length(self.tx, self.rx)
         if self.once and self.every_s:
             raise ValueError("once and every_s exclude each other")
+        if self.repeat is not None and not self._counts_up(self.repeat):
+            raise ValueError(
+                "repeat: only of service 22 within the 16 bits of its identifier, with {n} in id and names"
+            )
         return self
+
+    def _counts_up(self, repeat: int) -> bool:
+        request = bytes.fromhex(self.request)
+        names = [self.id, *(field.name for layout in self.layouts for field in layout.fields)]
+        return (
+            request[0] == UDS_READ
+            and int.from_bytes(request[1:], "big") + repeat <= 1 << 16
+            and not any(layout.rows for layout in self.layouts)
+            and all(name.count("{n}") == 1 for name in names)
+        )
+
+    def one_by_one(self) -> list[PollTable]:
+        """This poll, or with `repeat` as many polls, each asking for the next identifier."""
+        if self.repeat is None:
+            return [self]
+        return [self._following(step) for step in range(self.repeat)]
+
+    def _following(self, step: int) -> PollTable:
+        request = int.from_bytes(bytes.fromhex(self.request), "big") + step
+        n = self.number_from + step
+
+        def named(layout: LayoutTable) -> LayoutTable:
+            fields = [f.model_copy(update={"name": f.name.format(n=n)}) for f in layout.fields]
+            return layout.model_copy(update={"fields": fields})
+
+        return self.model_copy(
+            update={
+                "id": self.id.format(n=n),
+                "request": request.to_bytes(3, "big").hex(" ").upper(),
+                "layouts": [named(layout) for layout in self.layouts],
+                "repeat": None,
+            }
+        )
 
 
 class ValueRangeTable(_Table):
@@ -247,6 +291,7 @@ class ValueRangeTable(_Table):
     low: float
     high: float
     over: str | None = None
+    variant: str | None = None
 
 
 class AnswerShapeTable(_Table):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from packbox.core.profile import AnswerField, AnswerLayout, AnswerRows, Poll, QuantityUse, RawMatch, RowDigest
 
 Value: TypeAlias = float | int | bool | str | list[str] | None
 
-NUMBER_BYTES: Final[Mapping[str, int]] = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "s8": 1, "s16": 2, "s32": 4}
+_BIG_ENDIAN: Final = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "s8": 1, "s16": 2, "s32": 4}
+NUMBER_BYTES: Final[Mapping[str, int]] = _BIG_ENDIAN | {f"{k}le": n for k, n in _BIG_ENDIAN.items() if n > 1}
 KINDS: Final = (*NUMBER_BYTES, "ascii", "hex", "pids", "dtcs")
 DIGESTS: Final = ("count", "sum", "min", "max", "mean", "first", "last")
 
@@ -123,7 +124,8 @@ def _ruled_out(field: AnswerField, window: Window) -> bool:
 
 def _number(window: Window, kind: str, at: int) -> int | None:
     data = window.take(at, NUMBER_BYTES[kind])
-    return None if data is None else int.from_bytes(data, "big", signed=kind.startswith("s"))
+    order: Literal["little", "big"] = "little" if kind.endswith("le") else "big"
+    return None if data is None else int.from_bytes(data, order, signed=kind.startswith("s"))
 
 
 def _row_values(rows: AnswerRows, window: Window) -> list[float | None]:

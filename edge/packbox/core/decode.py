@@ -32,6 +32,8 @@ from packbox.core.layout import Column, Words, column, selector_names, words
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.profile import (
     EXTENDED_BIT,
+    GROUP_BIT,
+    GROUP_MASK,
     AnswerShape,
     Evidence,
     Message,
@@ -41,6 +43,7 @@ from packbox.core.profile import (
     ValueRange,
     Variant,
     agreed_messages,
+    group_key,
     sent_by_all,
 )
 from packbox.core.quantities import QUANTITIES
@@ -55,6 +58,8 @@ CELL_QUANTITIES: Final = ("cell_voltage_min_v", "cell_voltage_max_v")
 ELEVEN_BIT_IDS: Final = 1 << 11
 UNKNOWN_SLOT: Final = 0
 BUS_SHIFT: Final = 32
+SENDER_SHIFT: Final = 8  # above the bus, which is a byte
+SENDER_MASK: Final = 0xFF  # the source address in a J1939 id
 NEVER_NS: Final = -(1 << 61)  # far enough back, and differences to it still fit int64
 
 
@@ -117,7 +122,7 @@ class _Series:
 class _Group:
     """The frames of one id on one bus: `index` rising, with their words."""
 
-    bus: int
+    bus: int  # of a J1939 group: the sender's address above it
     slot: int
     index: IntArray
     frames: Words
@@ -184,15 +189,16 @@ class Decoder:
             if key < ELEVEN_BIT_IDS:
                 self._eleven_bit[key] = slot
         self._long_keys: Final = np.array([k for k in self._keys if k >= ELEVEN_BIT_IDS], np.int64)
-        self._raw_ids: Final = frozenset(k & ~EXTENDED_BIT for k in self._slots)
+        self._groups_known: Final = any(k & GROUP_BIT for k in self._slots)
 
     # -- what others ask ---------------------------------------------------------------------------------------------
 
     def start(self) -> DecodeState:
         return DecodeState(self.profile.digest, evidence=(0,) * len(self.profile.evidence))
 
-    def knows(self, can_id: int) -> bool:
-        return can_id & ~EXTENDED_BIT in self._raw_ids
+    def knows(self, key: int) -> bool:
+        """Whether frames with this key (id, and whether it is a 29-bit one) mean anything here."""
+        return key in self._slots or (bool(key & EXTENDED_BIT) and group_key(key) in self._slots)
 
     def variant(self, state: DecodeState) -> str | None:
         chosen = self._chosen(self._current(state, state.boot).evidence)
@@ -259,7 +265,8 @@ class Decoder:
                 unknown += end - begin
                 continue
             part = slice(begin, end)
-            groups.append(_Group(bus, slot, order[part], frames.pick(part), lengths[part]))
+            group = _Group(bus, slot, order[part], frames.pick(part), lengths[part])
+            groups += _by_sender(group, batch.can_id) if self._keys[slot] & GROUP_BIT else [group]
         tally.add("unknown_frames", unknown - int(spoilt.sum()))
         return groups
 
@@ -269,12 +276,19 @@ class Decoder:
         slots = self._eleven_bit[np.where(short, batch.can_id, 0)]
         slots[~short] = UNKNOWN_SLOT
         if len(self._long_keys) and extended.any():
-            keys = batch.can_id.astype(np.int64) | EXTENDED_BIT
-            place = np.minimum(np.searchsorted(self._long_keys, keys), len(self._long_keys) - 1)
-            hit = extended & (self._long_keys[place] == keys)
-            first = len(self._keys) - len(self._long_keys)
-            slots[hit] = (first + place[hit]).astype(np.uint16)
+            ids = batch.can_id.astype(np.int64)
+            self._place_long(slots, extended, ids | EXTENDED_BIT)
+            if self._groups_known:
+                rest = extended & (slots == UNKNOWN_SLOT)
+                self._place_long(slots, rest, ids & GROUP_MASK | EXTENDED_BIT | GROUP_BIT)
         return slots
+
+    def _place_long(self, slots: npt.NDArray[np.uint16], which: BoolArray, keys: IntArray) -> None:
+        """Write the slots of the frames in `which` whose key is known."""
+        place = np.minimum(np.searchsorted(self._long_keys, keys), len(self._long_keys) - 1)
+        hit = which & (self._long_keys[place] == keys)
+        first = len(self._keys) - len(self._long_keys)
+        slots[hit] = (first + place[hit]).astype(np.uint16)
 
     # -- diagnostic answers ------------------------------------------------------------------------------------------
 
@@ -366,7 +380,8 @@ class Decoder:
         return np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def _in_range(self, group: _Group, wanted: ValueRange) -> IntArray:
-        ready = self._common[wanted.key]
+        plans = self._common if wanted.variant is None else self._plans[wanted.variant]
+        ready = plans[wanted.key]
         good = _intact(group, ready)
         selectors = ready.selector_values(good.frames)
         value, valid = _values(ready.columns[wanted.signal], good.frames, selectors)
@@ -432,6 +447,14 @@ def _has_shape(answered: _Answered, shape: AnswerShape) -> bool:
         return False
     divisor = 1.0 if shape.over is None else numbers.get(shape.over, 0.0)
     return divisor != 0.0 and shape.low <= numbers[shape.field] / divisor <= shape.high
+
+
+def _by_sender(group: _Group, can_id: npt.NDArray[np.uint32]) -> list[_Group]:
+    """Several control units may send one J1939 group: each is a source of its own, told by its address."""
+    sender = can_id[group.index] & SENDER_MASK
+    return [
+        replace(group.pick(sender == one), bus=group.bus | one << SENDER_SHIFT) for one in np.unique(sender).tolist()
+    ]
 
 
 def _between(group: _Group, begin: int, end: int) -> _Group:

@@ -27,6 +27,7 @@ from packbox.core.profile import (
     QuantityUse,
     agreed_messages,
     answer_head,
+    group_key,
     id_text,
     message_key,
     write_reason,
@@ -55,6 +56,8 @@ class Reader:
 
     def frame(self, can_id: int, data: bytes, extended: bool = False) -> Readings:
         key = message_key(can_id, extended)
+        if extended and key not in self._plans and group_key(can_id) in self._elsewhere:
+            key = group_key(can_id)
         if key in self._plans:
             return self._broadcast(self._plans[key], data)
         if any(poll.rx_key == key for poll in self._profile.polls):
@@ -125,9 +128,12 @@ class Reader:
 
     @staticmethod
     def _signal(ready: Column, frames: Words, silent: bool) -> Reading:
-        raw = int(ready.raw(frames)[0])
+        column = ready.raw(frames)
+        raw = int(column[0])
+        void = ready.says_nothing(column)
+        nothing = void is not None and bool(void[0])
         layout = ready.layout
-        value = None if silent or raw in layout.void else raw * layout.scale + layout.offset
+        value = None if silent or nothing else raw * layout.scale + layout.offset
         return Reading(layout.name, layout.unit, value, layout.uses)
 
     def _believable(self, reading: Reading) -> Reading:
