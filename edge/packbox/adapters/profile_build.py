@@ -413,15 +413,14 @@ class ProfileBuilder:
         )
 
     def _check_evidence(self, profile: core.Profile) -> None:
-        """Evidence is weighed before the variant is known, so its signals must mean the same in all of them."""
+        """Evidence is weighed before the variant is known, so its signals must mean the same in all that send them."""
         agreed = {m.key: {s.name for s in m.signals} for m in core.agreed_messages(profile.variants)}
-        everywhere = core.sent_by_all(profile.variants)
         for number, evidence in enumerate(profile.evidence):
             if evidence.value is not None:
                 for name in (evidence.value.signal, evidence.value.over):
                     if name is None:
                         continue
-                    if evidence.value.key not in everywhere or name not in agreed[evidence.value.key]:
+                    if name not in agreed[evidence.value.key]:
                         self._fail(f"evidence.{number}.value", f"signal {name!r} is not the same in all variants")
 
     def _vehicle(self, name: str, written: str | list[str]) -> tuple[str, ...]:
