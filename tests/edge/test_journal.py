@@ -214,6 +214,13 @@ def test_a_damaged_journal_is_kept_and_a_new_store_begins(
     assert again.begun_after is None
 
 
+def test_a_power_cut_while_setting_aside_hides_nothing(make: Callable[[], SqliteJournal], path: Path) -> None:
+    """Renamed, and then the power went: the new store must still say that it is not the first."""
+    path.with_name("journal.damaged-1.db").write_bytes(b"garbage")
+    begun = make().open()
+    assert begun.begun_after == "an older journal was set aside as journal.damaged-1.db"
+
+
 def test_a_second_damage_does_not_write_over_the_first(make: Callable[[], SqliteJournal], path: Path) -> None:
     """Each set-aside file may hold records that exist nowhere else."""
     for _ in range(2):

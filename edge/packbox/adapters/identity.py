@@ -74,7 +74,8 @@ def make_key(path: Path) -> FileKey:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     try:
-        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        path.parent.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
         sync_folder(path.parent.parent)
         write_atomically(path, pem, FILE_MODE)
     except OSError as problem:

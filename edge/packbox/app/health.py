@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from packbox.adapters.machine import cpu_temp_degc, disk_free_bytes
 from packbox.app.carry import LinkReport
 from packbox.app.inbox import Inbox
+from packbox.app.listen import Listener
 from packbox.app.mind import Mind
+from packbox.app.think import Thinker
 from packbox.core.outcome import BoxHealth
 from packbox.core.stamp import NS_PER_S, Stamp
 from packbox.core.summary import message_of
 from packbox.ports import Clock, FrameSource
 from packwire import __version__
 from packwire.messages import Health
+
+TROUBLE_CHARS: Final = 80  # health is small; `doctor` tells the rest
 
 
 class Counts(Protocol):
@@ -46,10 +50,12 @@ class Gauge:
     source: FrameSource
     inbox: Inbox
     mind: Mind
+    listener: Listener
+    thinker: Thinker
     link: LinkReport | None
 
     def at(self, stamp: Stamp) -> BoxHealth:
-        """As a record: `stamp` is on the source's timeline, ages are by the box's own clock."""
+        """As a record: `stamp` is on the source's timeline, as are the records that wait."""
         now = self.clock.now()
         lost = self.source.counts if isinstance(self.source, Counting) else None
         outbox = self.mind.outbox
@@ -70,7 +76,12 @@ class Gauge:
             uplink_refused=self.link.delivery.counts.refused_publishes if self.link else 0,
             cpu_temp_degc=cpu_temp_degc(),
             software=__version__,
+            text=self._trouble(),
         )
+
+    def _trouble(self) -> str | None:
+        troubles = (("no bus", self.listener.down), ("cannot save", self.thinker.trouble))
+        return "; ".join(f"{what}: {why}"[:TROUBLE_CHARS] for what, why in troubles if why) or None
 
     def heartbeat(self) -> Health:
         message = message_of(self.at(self.clock.now()), b"")

@@ -61,10 +61,9 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _limit(text: str) -> int | None:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number or None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0")
+    return int(text) or None
 
 
 def opened(row: HeldRow) -> Message | str:

@@ -23,7 +23,7 @@ from packbox.core.stamp import NS_PER_MS, Stamp, Tick
 from packbox.core.summary import seal_outcomes
 from packbox.ports import Journal, Signer
 
-PENDING_MAX: Final = 2000  # about a year of driving without a writable journal, some megabytes
+PENDING_MAX: Final = 2000  # most of a year of driving without a writable journal, some megabytes
 
 
 class Bookmark(msgspec.Struct, frozen=True, array_like=True):
@@ -116,8 +116,8 @@ class Mind:
         self.bookmark = msgspec.structs.replace(self.bookmark, finished=True)
         self._keep(outcomes)
 
-    def commit(self) -> int:
-        """Seal and save; returns how many records that made. Raises JournalError: then everything is still pending."""
+    def commit(self) -> None:
+        """Seal and save. Raises JournalError: then everything is still pending."""
         outcomes = [*self.pending, *self._told_losses()]
         head, rows = seal_outcomes(outcomes, self._head, self._signer.sign, self._signer.public_key)
         saved = Saved(self.bookmark, snapshot.dump(self._state))
@@ -126,7 +126,6 @@ class Mind:
         self.pending.clear()
         self.lost = 0
         self.outbox = self._journal.outbox()
-        return len(rows)
 
     def _keep(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:

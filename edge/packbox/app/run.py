@@ -77,16 +77,22 @@ def main(args: argparse.Namespace) -> int:
 
 def _said(problems: BaseExceptionGroup[PackboxError], code: int) -> int:
     for problem in problems.exceptions:
-        print(f"packbox run: {problem}", file=sys.stderr)
+        if isinstance(problem, BaseExceptionGroup):
+            _said(problem, code)
+        else:
+            print(f"packbox run: {problem}", file=sys.stderr)
     return code
 
 
 def _speed(text: str) -> float | None:
     if text == "max":
         return None
-    factor = float(text)
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
     if not 0 < factor < float("inf"):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r}: expected how many times faster, above 0, or max")
     return factor
 
 
@@ -110,15 +116,17 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
         try:
             source = open_source(settings.source, mind.bookmark, clock, profile, speed)
             inbox = Inbox(may_wait=not source.live, room_frames=ROOM_FRAMES if source.live else RECORDING_ROOM_FRAMES)
-            link = new_report(mind.store) if settings.broker.host is not None else None
-            gauge = Gauge(settings.data_dir, clock, began, source.frames, inbox, mind, link)
-            mind.begin(source.name, gauge.at)
+            listener = Listener(source.frames, inbox, clock)
             committed = asyncio.Event()
             thinker = Thinker(mind, inbox, offload, committed, herald, settings.commit_every_s)
+            link = new_report(mind.store) if settings.broker.host is not None else None
+            gauge = Gauge(settings.data_dir, clock, began, source.frames, inbox, mind, listener, thinker, link)
+            mind.begin(source.name, gauge.at)
             log.info("box %s listens to %s", box, settings.source, extra={"PROFILE": profile.id, "STORE": mind.store})
             herald.ready()
+            herald.status(f"box {box} listens to {settings.source}")
             async with asyncio.TaskGroup() as tasks:
-                listening = tasks.create_task(Listener(source.frames, inbox, clock).run(), name="listen")
+                listening = tasks.create_task(listener.run(), name="listen")
                 stopping = tasks.create_task(_cancel_on(stop, listening), name="stop")
                 carrying = None
                 if link is not None:

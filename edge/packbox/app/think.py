@@ -86,8 +86,12 @@ class Thinker:
     async def _save(self) -> None:
         now_s = asyncio.get_running_loop().time()
         self._saved_s = now_s
-        if await self._offload(self._mind.commit):
-            self._committed.set()
+        before = self._mind.newest_seq
+        try:
+            await self._offload(self._mind.commit)
+        finally:
+            if self._mind.newest_seq > before:
+                self._committed.set()
         if self.trouble is not None:
             log.info("saved again after %.0f s", now_s - self._trouble_began_s)
             self.trouble = None

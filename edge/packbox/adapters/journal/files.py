@@ -25,10 +25,25 @@ def files_of(path: Path) -> list[Path]:
 
 def set_aside(path: Path) -> Path:
     """Rename the database and its companions so that they still belong together. Nothing is deleted."""
-    number = 1
-    while files_of(moved := path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")):
-        number += 1
+    moved = _aside(path, _asides(path) + 1)
     for file in reversed(files_of(path)):  # the database last: a cut half way leaves it in place, to be moved again
         file.rename(moved.with_name(moved.name + file.name.removeprefix(path.name)))
     sync_folder(path.parent)
     return moved
+
+
+def newest_aside(path: Path) -> Path | None:
+    """What was set aside last, if anything was."""
+    count = _asides(path)
+    return _aside(path, count) if count else None
+
+
+def _asides(path: Path) -> int:
+    count = 0
+    while files_of(_aside(path, count + 1)):
+        count += 1
+    return count
+
+
+def _aside(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")

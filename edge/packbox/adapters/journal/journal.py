@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from packbox.adapters.durable import sync_folder
-from packbox.adapters.journal.files import outbox_of, set_aside
+from packbox.adapters.journal.files import newest_aside, outbox_of, set_aside
 from packbox.adapters.journal.migrate import NEWEST, migrate
 from packbox.adapters.journal.trouble import damage, is_damage, told
 from packbox.core.record import BoxId, ChainHead, SealedRow, StoreId
@@ -123,6 +123,9 @@ class SqliteJournal:
     def _checkpoint(self, db: sqlite3.Connection, begun_after: str | None) -> Checkpoint:
         if db.execute("SELECT count(*) FROM store").fetchone() == (0,):
             store = secrets.token_hex(STORE_ID_BYTES)
+            aside = newest_aside(self.path)
+            if begun_after is None and aside is not None:  # the power went between the renaming and here
+                begun_after = f"an older journal was set aside as {aside.name}"
             with _transaction(db):
                 created_ms = self._clock.now().wall_ms
                 db.execute("INSERT INTO store VALUES (?, ?, ?, ?)", (store, self._box, created_ms, begun_after))
