@@ -161,6 +161,8 @@ def _ranges(profile: Profile) -> Iterator[str | None]:
     for layout in _layouts(profile):
         low, high = _raw_range(layout.bits, layout.signed)
         outside = [raw for raw in layout.void if not low <= raw <= high]
+        if layout.void_from is not None and not low < layout.void_from <= high:
+            outside = [layout.void_from]
         yield f"{layout.name}: void {outside[0]} does not fit {layout.bits} bits" if outside else None
         for use in layout.uses:
             yield _reachable(use, low * layout.scale + layout.offset, high * layout.scale + layout.offset)
@@ -209,7 +211,7 @@ def _fields(profile: Profile) -> Iterator[AnswerField]:
 
 def _bits(profile: Profile, home: Path) -> Iterator[str | None]:
     """Random frames of every message of every DBC file, read by us and by cantools."""
-    messages = {(m.file, m.key): m for v in profile.variants for m in v.messages}
+    messages = {(m.file, message_key(m.can_id, m.extended)): m for v in profile.variants for m in v.messages}
     for path in sorted(home.glob("*.dbc")):
         database = Database()
         database.add_dbc_string(path.read_text(encoding="utf-8"))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from packbox.core.profile import AnswerField, AnswerLayout, AnswerRows, Poll, QuantityUse, RawMatch, RowDigest
 
 Value: TypeAlias = float | int | bool | str | list[str] | None
 
-NUMBER_BYTES: Final[Mapping[str, int]] = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "s8": 1, "s16": 2, "s32": 4}
+_BIG_ENDIAN: Final = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "s8": 1, "s16": 2, "s32": 4}
+NUMBER_BYTES: Final[Mapping[str, int]] = _BIG_ENDIAN | {f"{k}le": n for k, n in _BIG_ENDIAN.items() if n > 1}
 KINDS: Final = (*NUMBER_BYTES, "ascii", "hex", "pids", "dtcs")
 DIGESTS: Final = ("count", "sum", "min", "max", "mean", "first", "last")
 
@@ -97,20 +98,34 @@ def _read_field(field: AnswerField, window: Window) -> list[Reading]:
         data = window.rest(field.at) if field.length is None else window.take(field.at, field.length)
         if data is None:
             return []
-        return [Reading(field.name, field.unit, text(data) if field.kind == "ascii" else data.hex().upper())]
+        if field.kind == "hex":
+            return [Reading(field.name, field.unit, data.hex().upper())]
+        return [Reading(field.name, field.unit, text(bytes(b for b in data if b not in field.void)))]
     if field.kind == "pids":
         mask = window.rest(field.at)
         return [] if mask is None else [Reading(field.name, field.unit, _supported_pids(mask, int(field.offset)))]
     raw = _number(window, field.kind, field.at)
     if raw is None:
         return []
-    value = None if raw in field.void else raw * field.factor + field.offset
-    return [Reading(field.name, field.unit, value, field.uses)]
+    if field.mask is not None:
+        raw = (raw & field.mask) // (field.mask & -field.mask)
+    void = raw in field.void or _ruled_out(field, window)
+    return [Reading(field.name, field.unit, None if void else raw * field.factor + field.offset, field.uses)]
+
+
+def _ruled_out(field: AnswerField, window: Window) -> bool:
+    """Whether the neighbour that vouches for this field says that it is not there."""
+    if field.only_if is None:
+        return False
+    at, kind, bits = field.only_if
+    neighbour = _number(window, kind, at)
+    return neighbour is None or not neighbour & bits
 
 
 def _number(window: Window, kind: str, at: int) -> int | None:
     data = window.take(at, NUMBER_BYTES[kind])
-    return None if data is None else int.from_bytes(data, "big", signed=kind.startswith("s"))
+    order: Literal["little", "big"] = "little" if kind.endswith("le") else "big"
+    return None if data is None else int.from_bytes(data, order, signed=kind.startswith("s"))
 
 
 def _row_values(rows: AnswerRows, window: Window) -> list[float | None]:
