@@ -28,6 +28,7 @@ from packbox.adapters.profile_file import (
     PackTable,
     PollTable,
     ProfileTable,
+    RawMatchTable,
     SignalTable,
     UsedTable,
     UseTable,
@@ -377,6 +378,7 @@ class ProfileBuilder:
                 void=tuple(f.void),
                 mask=f.mask,
                 only_if=None if f.only_if is None else (f.only_if.at, f.only_if.kind, f.only_if.bits),
+                when=_match(f.when),
                 uses=uses(f"fields.{k}", f, f.name),
                 grade=f.grade or poll.grade,
                 source=self._source(f"{where}.fields.{k}.source", f.source or poll.source),
@@ -391,12 +393,14 @@ class ProfileBuilder:
                 at=r.at,
                 step=r.step,
                 count=r.count,
-                first=r.first,
                 factor=r.factor,
                 offset=r.offset,
                 void=tuple(r.void),
                 void_from=r.void_from,
                 guard=None if r.guard is None else (r.guard.at, r.guard.kind, r.guard.raw),
+                mask_at=r.mask_at,
+                number_from=r.number_from,
+                when=_match(r.when),
                 digests=tuple(
                     core.RowDigest(d.what, d.name, d.unit, uses(f"rows.{k}.digests.{j}", d, d.name))
                     for j, d in enumerate(r.digests)
@@ -406,7 +410,14 @@ class ProfileBuilder:
             )
             for k, r in enumerate(written.rows)
         ]
-        return core.AnswerLayout(tuple(written.lengths), tuple(fields), tuple(rows))
+        void_when = tuple(core.RawMatch(m.at, m.kind, tuple(m.raw)) for m in written.void_when)
+        names = {f.name for f in fields}
+        for name in written.void_keeps:
+            if name not in names:
+                self._fail(f"{where}.void_keeps", f"{name!r} is no field of it; near: {nearest(name, names)}")
+        return core.AnswerLayout(
+            tuple(written.lengths), tuple(fields), tuple(rows), void_when, tuple(written.void_keeps)
+        )
 
     def _evidence_of(self, number: int, written: EvidenceTable) -> core.Evidence:
         where = f"evidence.{number}"
@@ -417,10 +428,9 @@ class ProfileBuilder:
             if poll is None:
                 self._fail(f"{where}.answer.poll", f"{answer.poll!r} is not in [[polls]]")
             names = {f.name for a in poll.layouts for f in a.fields}
-            if answer.field is not None and answer.field not in names:
-                self._fail(
-                    f"{where}.answer.field", f"{answer.field!r} is no field of it; near: {nearest(answer.field, names)}"
-                )
+            for key, field in (("field", answer.field), ("over", answer.over)):
+                if field is not None and field not in names:
+                    self._fail(f"{where}.answer.{key}", f"{field!r} is no field of it; near: {nearest(field, names)}")
         for can_id in [*written.seen, *([value.message] if value else [])]:
             if can_id not in self._file.messages:
                 self._fail(where, f"message {can_id} is not in [messages]")
@@ -435,7 +445,9 @@ class ProfileBuilder:
             ),
             answer=None
             if answer is None
-            else core.AnswerShape(answer.poll, tuple(answer.lengths), answer.field, answer.low, answer.high),
+            else core.AnswerShape(
+                answer.poll, tuple(answer.lengths), answer.field, answer.low, answer.high, answer.over
+            ),
         )
 
     def _check_evidence(self, profile: core.Profile) -> None:
@@ -480,6 +492,10 @@ def _arms(signal: DbcSignal, message: DbcMessage) -> tuple[core.MuxArm, ...]:
         arms.append(core.MuxArm(current.multiplexer_signal, tuple(sorted(current.multiplexer_ids))))
         current = message.get_signal_by_name(current.multiplexer_signal)
     return tuple(arms)
+
+
+def _match(written: RawMatchTable | None) -> core.RawMatch | None:
+    return None if written is None else core.RawMatch(written.at, written.kind, tuple(written.raw))
 
 
 def _of_variant(message: MessageTable, variant: str) -> MessageTable:

@@ -148,6 +148,12 @@ class NeighbourTable(_Table):
     bits: Annotated[int, Field(ge=1)]
 
 
+class RawMatchTable(_Table):
+    at: Annotated[int, Field(ge=0)]
+    kind: NumberKind
+    raw: Annotated[list[int], Field(min_length=1)]
+
+
 class FieldTable(UsedTable):
     name: str
     unit: str = ""
@@ -159,6 +165,7 @@ class FieldTable(UsedTable):
     void: list[int] = []
     mask: Annotated[int, Field(ge=1)] | None = None
     only_if: NeighbourTable | None = None
+    when: RawMatchTable | None = None
 
 
 class DigestTable(UsedTable):
@@ -180,12 +187,14 @@ class RowsTable(GradedTable):
     at: Annotated[int, Field(ge=0)]
     step: Annotated[int, Field(ge=1)]
     count: Annotated[int, Field(ge=1, le=512)]
-    first: Annotated[int, Field(ge=0)] = 1
     factor: float = 1.0
     offset: float = 0.0
     void: list[int] = []
     void_from: int | None = None
     guard: GuardTable | None = None
+    mask_at: Annotated[int, Field(ge=0)] | None = None
+    number_from: Annotated[int, Field(ge=1)] = 1
+    when: RawMatchTable | None = None
     digests: list[DigestTable] = []
 
 
@@ -193,6 +202,8 @@ class LayoutTable(_Table):
     lengths: list[int] = []
     fields: list[FieldTable] = []
     rows: list[RowsTable] = []
+    void_when: list[RawMatchTable] = []
+    void_keeps: list[str] = []
 
 
 class GroupTable(_Table):
@@ -221,6 +232,7 @@ class PollTable(_Table):
     once: bool = False
     alone: bool = False
     repeat: Annotated[int, Field(ge=2, le=512)] | None = None
+    number_from: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _reads_only(self) -> PollTable:
@@ -253,10 +265,11 @@ class PollTable(_Table):
         """This poll, or with `repeat` as many polls, each asking for the next identifier."""
         if self.repeat is None:
             return [self]
-        return [self._numbered(n) for n in range(1, self.repeat + 1)]
+        return [self._following(step) for step in range(self.repeat)]
 
-    def _numbered(self, n: int) -> PollTable:
-        request = int.from_bytes(bytes.fromhex(self.request), "big") + n - 1
+    def _following(self, step: int) -> PollTable:
+        request = int.from_bytes(bytes.fromhex(self.request), "big") + step
+        n = self.number_from + step
 
         def named(layout: LayoutTable) -> LayoutTable:
             fields = [f.model_copy(update={"name": f.name.format(n=n)}) for f in layout.fields]
@@ -283,10 +296,19 @@ class ValueRangeTable(_Table):
 
 class AnswerShapeTable(_Table):
     poll: str
-    lengths: Annotated[list[int], Field(min_length=1)]
+    lengths: list[int] = []
     field: str | None = None
     low: float = 0.0
     high: float = 0.0
+    over: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> AnswerShapeTable:
+        if not self.lengths and self.field is None:
+            raise ValueError("lengths or field: any answer would do")
+        if self.over is not None and self.field is None:
+            raise ValueError("over needs field")
+        return self
 
 
 class EvidenceTable(_Table):
@@ -307,7 +329,7 @@ class VariantTable(_Table):
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     name: str
     pack: str
-    dbc: list[str] = []
+    dbc: list[str] = []  # none: a car that is only asked
 
 
 class ChoiceTable(_Table):
@@ -369,7 +391,7 @@ class ProfileTable(_Table):
     all_ones_are_void: bool = True
     sources: dict[str, str]
     buses: dict[str, BusTable]
-    detect: list[CanId] = []
+    detect: list[CanId] = []  # none: nothing is broadcast where the box listens
     packs: Annotated[list[PackTable], Field(min_length=1)]
     evidence: list[EvidenceTable] = []
     variants: Annotated[list[VariantTable], Field(min_length=1)]

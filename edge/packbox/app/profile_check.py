@@ -114,9 +114,15 @@ def _vectors(catalogue: Catalogue, profile: Profile, vectors: Iterable[Mapping[s
         wrong = [
             text
             for key, want in vector.get("expected", {}).items()
-            if (text := _differs(key, got.get(key), want, steps))
+            if (text := _differs(key, got.get(key), _our_sign(vector, key, want), steps))
         ]
         yield f"{name}: {'; '.join(wrong)}" if wrong else None
+
+
+def _our_sign(vector: Mapping[str, Any], name: str, want: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A vector that states the car's own sign of its current as discharge expects the opposite of what we say."""
+    turned = name == "pack_current" and vector.get("current_positive_means") == "discharge"
+    return {**want, "value": -want["value"]} if turned and _is_number(want["value"]) else want
 
 
 def _steps(profile: Profile) -> dict[str, float]:

@@ -438,12 +438,15 @@ class Decoder:
 
 
 def _has_shape(answered: _Answered, shape: AnswerShape) -> bool:
-    if answered.poll.id != shape.poll or answered.length not in shape.lengths:
+    if answered.poll.id != shape.poll or (shape.lengths and answered.length not in shape.lengths):
         return False
     if shape.field is None:
         return True
-    values = [r.value for r in answered.readings if r.name == shape.field]
-    return any(isinstance(v, float | int) and shape.low <= v <= shape.high for v in values)
+    numbers = {r.name: float(r.value) for r in answered.readings if isinstance(r.value, float | int)}
+    if shape.field not in numbers:
+        return False
+    divisor = 1.0 if shape.over is None else numbers.get(shape.over, 0.0)
+    return divisor != 0.0 and shape.low <= numbers[shape.field] / divisor <= shape.high
 
 
 def _by_sender(group: _Group, can_id: npt.NDArray[np.uint32]) -> list[_Group]:

@@ -124,6 +124,15 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class RawMatch:
+    """These bytes of the answer, read as `kind`, have one of these raw values."""
+
+    at: int
+    kind: str
+    raw: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerField:
     """Bytes of an answer, counted from the first after the echoed request; big-endian unless the kind says `le`."""
 
@@ -137,6 +146,7 @@ class AnswerField:
     void: tuple[int, ...] = ()  # in text: bytes that are left out
     mask: int | None = None  # only these bits, moved down to bit 0
     only_if: tuple[int, str, int] | None = None  # (at, kind, bits): void unless this neighbour has one of the bits
+    when: RawMatch | None = None  # the answer has this field only then
     uses: tuple[QuantityUse, ...] = ()
     grade: Grade = Grade.ONE_SOURCE
     source: str = ""
@@ -146,7 +156,7 @@ class AnswerField:
 class RowDigest:
     """One figure over all rows of one answer."""
 
-    what: str  # count sum min max mean
+    what: str  # count sum min max mean first last
     name: str
     unit: str
     uses: tuple[QuantityUse, ...] = ()
@@ -154,7 +164,7 @@ class RowDigest:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRows:
-    """The same field many times: cells, sensors. `name` holds `{n}`, counted from `first`."""
+    """The same field many times: cells, sensors. `name` holds `{n}`, counted from `number_from`."""
 
     name: str
     unit: str
@@ -162,12 +172,14 @@ class AnswerRows:
     at: int
     step: int
     count: int
-    first: int = 1  # number of the first row
     factor: float = 1.0
     offset: float = 0.0
     void: tuple[int, ...] = ()
     void_from: int | None = None  # this raw value and above
     guard: tuple[int, str, int] | None = None  # (at, kind, raw): the row is void where this neighbour has that value
+    mask_at: int | None = None  # a bit for each row begins in this byte, the highest first: 0 = the row is void
+    number_from: int = 1
+    when: RawMatch | None = None  # the answer has these rows only then
     digests: tuple[RowDigest, ...] = ()
     grade: Grade = Grade.ONE_SOURCE
     source: str = ""
@@ -178,6 +190,8 @@ class AnswerLayout:
     lengths: tuple[int, ...]  # of the whole answer, service byte included; () = any
     fields: tuple[AnswerField, ...] = ()
     rows: tuple[AnswerRows, ...] = ()
+    void_when: tuple[RawMatch, ...] = ()  # while all of these hold the answer says nothing ...
+    void_keeps: tuple[str, ...] = ()  # ... but these fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +246,11 @@ class AnswerShape:
     """An answer of one of these lengths (service byte included), perhaps with one of its values in a range."""
 
     poll: str
-    lengths: tuple[int, ...]
+    lengths: tuple[int, ...]  # () = any
     field: str | None = None
     low: float = 0.0
     high: float = 0.0
+    over: str | None = None  # divide by this field of the same answer
 
 
 @dataclass(frozen=True, slots=True)

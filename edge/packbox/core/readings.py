@@ -153,8 +153,11 @@ def _there(ready: Column, selectors: dict[str, IntArray]) -> bool:
 
 
 def _plausible(value: float, uses: Iterable[QuantityUse], pack: PackFacts | None) -> bool:
-    """False when a quantity made of this value would be outside its range."""
-    for use in uses:
+    """False when a quantity made of this value would be outside its range.
+
+    Uses that need evidence are not asked: one frame alone does not show any.
+    """
+    for use in (use for use in uses if use.needs is None):
         quantity, known = as_quantity(use, np.array([value], np.float64))
         low, high = plausible_range(use.quantity, pack)
         if known[0] and not low <= quantity[0] <= high:
