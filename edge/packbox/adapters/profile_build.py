@@ -451,15 +451,14 @@ class ProfileBuilder:
         )
 
     def _check_evidence(self, profile: core.Profile) -> None:
-        """Evidence is weighed before the variant is known, so its signals must mean the same in all of them."""
+        """Evidence is weighed before the variant is known, so its signals must mean the same in all that send them."""
         agreed = {m.key: {s.name for s in m.signals} for m in core.agreed_messages(profile.variants)}
-        everywhere = core.sent_by_all(profile.variants)
         for number, evidence in enumerate(profile.evidence):
             value = evidence.value
             if value is None:
                 continue
             if value.variant is None:
-                names = agreed[value.key] if value.key in everywhere else set()
+                names = agreed[value.key]
             else:
                 self._known_variant(f"evidence.{number}.value.variant", value.variant)
                 names = {
@@ -467,7 +466,7 @@ class ProfileBuilder:
                 }
             for name in (value.signal, value.over):
                 if name is not None and name not in names:
-                    where = value.variant or "all variants"
+                    where = value.variant or "all variants that send it"
                     self._fail(f"evidence.{number}.value", f"signal {name!r} is not the same in {where}")
 
     def _key(self, can_id: str) -> int:
