@@ -60,6 +60,15 @@ def test_until_the_firmware_is_told_352_is_not_read(tesla: Profile) -> None:
     assert (decoder.variant(state), decoded.signals) == (None, {})
 
 
+def test_a_single_352_is_read_by_the_layout_that_fits_it(tesla: Profile) -> None:
+    """One line of `packbox decode` has no history: the frame itself must tell, or it says nothing."""
+    read_alone = Reader(tesla)
+    for data, full_kwh in ((old_energy(72.4, 40.1), 72.4), (new_energy(72.42, 40.12), 72.42)):
+        assert read_alone.frame(0x352, data)["full_capacity"].value == pytest.approx(full_kwh)
+    assert read_alone.frame(0x352, bytes(8)) == {}
+    assert Reader(tesla, ["energy-new"]).frame(0x352, old_energy(72.4, 40.1))["energy_of"].value is not None
+
+
 @given(
     full_kwh=st.floats(20, 130),
     left_share=st.floats(0, 1),
