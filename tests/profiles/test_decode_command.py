@@ -20,6 +20,7 @@ FAMILIES = [
     (("nissan-leaf", "nissan-env200", "mitsubishi-", "peugeot-ion"), 190),
     (("hyundai-", "kia-"), 107),
     (("chevrolet-",), 8),
+    (("vw-", "tesla-", "byd-", "j1939-"), 83),
 ]
 GOOD = {"vehicle": "nissan-leaf-ze1-62kwh", "kind": "frame", "can_id": "0x1DB", "data_hex": "8760B86A00C3B259"}
 
@@ -152,9 +153,8 @@ def test_an_unknown_profile_is_wrong_usage() -> None:
     """Said once on stderr, with what is known, before any line is read."""
     done = packbox("decode", "--profile", "nissan-laef")
     assert (done.returncode, done.stdout) == (2, "")
-    complaint, _, known = done.stderr.strip().partition("; profiles: ")
-    assert complaint.endswith("no profile or vehicle 'nissan-laef'")
-    assert {"mitsubishi-imiev", "nissan-leaf"} <= set(known.split(", "))
+    assert "no profile or vehicle 'nissan-laef'; profiles: " in done.stderr
+    assert "nissan-leaf" in done.stderr
 
 
 def test_each_line_is_answered_before_the_next_is_sent() -> None:
