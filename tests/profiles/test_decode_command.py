@@ -20,6 +20,7 @@ FAMILIES = [
     (("nissan-leaf", "nissan-env200", "mitsubishi-", "peugeot-ion"), 190),
     (("hyundai-", "kia-"), 107),
     (("chevrolet-",), 8),
+    (("vw-", "tesla-", "byd-", "j1939-"), 83),
 ]
 GOOD = {"vehicle": "nissan-leaf-ze1-62kwh", "kind": "frame", "can_id": "0x1DB", "data_hex": "8760B86A00C3B259"}
 
