@@ -46,6 +46,7 @@ from packbox.core.profile import (
 from packbox.core.quantities import QUANTITIES
 from packbox.core.signals import Decoded, Refused, Signal
 from packbox.core.stamp import NS_PER_MS
+from packbox.core.wiring import Wiring
 
 # A lithium cell outside this is a wrong value, not a cell (facts/vehicles.md 2, rule 4). LTO has other voltages.
 CELL_LOW_V: Final = 2.0
@@ -166,8 +167,10 @@ Plans: TypeAlias = Mapping[int, MessagePlan]  # message key -> plan
 class Decoder:
     """Reads one family of cars. Immutable: what it learns is in the state that it returns."""
 
-    def __init__(self, profile: Profile, variant: str | None = None) -> None:
+    def __init__(self, profile: Profile, variant: str | None = None, wiring: Wiring | None = None) -> None:
+        """`wiring`: which bus is which; without it every bus may be any."""
         self.profile: Final = profile
+        self._wiring: Final = wiring or Wiring()
         self._fixed: Final = None if variant is None else profile.variant(variant)
         agreed = agreed_messages(profile.variants)
         # An id that only some variants send may mean something else in the others: it waits for the variant.
@@ -183,6 +186,7 @@ class Decoder:
             if key < ELEVEN_BIT_IDS:
                 self._eleven_bit[key] = slot
         self._long_keys: Final = np.array([k for k in self._keys if k >= ELEVEN_BIT_IDS], np.int64)
+        self._bus_names: Final = {m.key: m.bus for m in agreed}
         self._raw_ids: Final = frozenset(k & ~EXTENDED_BIT for k in self._slots)
 
     # -- what others ask ---------------------------------------------------------------------------------------------
@@ -254,13 +258,17 @@ class Decoder:
         unknown = 0
         for begin, end in pairwise([*starts.tolist(), n]):
             bus, slot = divmod(int(ordered[begin]), len(self._keys))
-            if slot == UNKNOWN_SLOT:
+            if slot == UNKNOWN_SLOT or not self._ours(bus, self._keys[slot]):
                 unknown += end - begin
                 continue
             part = slice(begin, end)
             groups.append(_Group(bus, slot, order[part], frames.pick(part), lengths[part]))
         tally.add("unknown_frames", unknown - int(spoilt.sum()))
         return groups
+
+    def _ours(self, bus: int, key: int) -> bool:
+        name = self._bus_names.get(key)
+        return name is None or self._wiring.carries(bus, key, name)
 
     def _slots_of(self, batch: FrameBatch) -> npt.NDArray[np.uint16]:
         extended = (batch.flags & EXTENDED) != 0
