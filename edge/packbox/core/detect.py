@@ -21,8 +21,8 @@ from packbox.core.answers import layout_for, matching
 from packbox.core.decode import Decoder
 from packbox.core.frames import ERROR, EXTENDED, REMOTE, FrameBatch, IntArray
 from packbox.core.integrity import CHECKS
-from packbox.core.isotp import Line, hear_answer, hear_request
 from packbox.core.layout import words
+from packbox.core.overheard import Overheard, Overhearing
 from packbox.core.profile import EXTENDED_BIT, Evidence, Message, Poll, Profile, id_text
 from packbox.core.wiring import Wiring
 
@@ -87,7 +87,7 @@ class _Seen:
     frames: FrameBatch
     places: Mapping[Place, IntArray]
     ids: Mapping[int, tuple[int, int]]  # bus -> how many different 11-bit and 29-bit ids
-    answers: Sequence[tuple[int, int, bytes | None, bytes]]  # bus, answer key, request, answer
+    answers: Sequence[Overheard]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,27 +137,8 @@ def _look(profiles: Iterable[Profile], frames: FrameBatch) -> _Seen:
         )
         for bus in buses
     }
-    return _Seen(frames, places, ids, tuple(_answers(profiles, frames, places)))
-
-
-def _answers(
-    profiles: Iterable[Profile], frames: FrameBatch, places: Mapping[Place, IntArray]
-) -> Iterator[tuple[int, int, bytes | None, bytes]]:
-    asked: dict[int, set[int]] = {}
-    for poll in (poll for profile in profiles for poll in profile.polls):
-        asked.setdefault(poll.tx_key, set()).add(poll.rx_key)
-    answering = set().union(*asked.values()) if asked else set()
-    heard = [(int(k), bus, key) for (bus, key), index in places.items() if key in asked or key in answering for k in index]
-    lines: dict[Place, Line] = {}
-    for k, bus, key in sorted(heard):
-        frame = frames.data[k, : frames.length[k]].tobytes()
-        for rx in asked.get(key, ()):
-            lines[bus, rx] = hear_request(lines.get((bus, rx), Line()), frame)
-        if key in answering:
-            said = hear_answer(lines.get((bus, key), Line()), frame, int(frames.mono_ns[k]))
-            lines[bus, key] = said.line
-            if said.answer is not None:
-                yield bus, key, said.answer.request, said.answer.data
+    pairs = [(poll.tx_key, poll.rx_key) for profile in profiles for poll in profile.polls]
+    return _Seen(frames, places, ids, tuple(Overhearing(pairs).hear(frames)))
 
 
 # -- one family --------------------------------------------------------------------------------------------------------
@@ -265,8 +246,9 @@ def _answered(profile: Profile, seen: _Seen) -> tuple[dict[str, tuple[Poll, int,
     """Polls whose answers are as the profile says (with their length, and whether it had to be this one), and not."""
     fitting: dict[str, tuple[Poll, int, bool]] = {}
     misshapen: dict[str, Poll] = {}
-    for _, key, request, data in seen.answers:
-        poll = matching(profile.polls, key, data, request)
+    for answer in seen.answers:
+        data = answer.data
+        poll = matching(profile.polls, answer.key, data, answer.request)
         if poll is None or len(data) in poll.ignored_lengths:
             continue
         layout = layout_for(poll, len(data))
