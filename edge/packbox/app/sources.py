@@ -17,6 +17,7 @@ from packbox.core.profile import EXTENDED_BIT, Profile
 from packbox.ports import FrameClock, FrameSource, SettingsError
 
 FORMS: Final = "socketcan:can0[,can1], can:INTERFACE:CHANNEL, log:PATH, sim:SPEC"
+BITRATE: Final = 500_000  # of nearly every car's diagnostic bus (facts/vehicles.md 3 to 12)
 SIM: Final = "sim"  # its timeline goes on by the wall clock, whatever the spec says about days
 
 
@@ -29,8 +30,10 @@ class Opened:
     live: bool  # cannot wait for us
 
 
-def open_source(spec: str, bookmark: Bookmark, clock: FrameClock, profile: Profile, speed: float | None) -> Opened:
-    """`speed`: of a log, None as fast as it is taken."""
+def open_source(
+    spec: str, bookmark: Bookmark, clock: FrameClock, profile: Profile | None, speed: float | None
+) -> Opened:
+    """`profile` None: the car is not known yet, every frame comes. `speed`: of a log, None as fast as it is taken."""
     kind, _, rest = spec.partition(":")
     match kind:
         case "socketcan" if rest:
@@ -55,20 +58,23 @@ def _log(path: Path, bookmark: Bookmark, speed: float | None) -> Opened:
     return Opened(name, LogSource(path, boot, speed, bookmark.frames if bookmark.source == name else 0), live=False)
 
 
-def _socketcan(names: list[str], clock: FrameClock, profile: Profile) -> FrameSource:
+def _socketcan(names: list[str], clock: FrameClock, profile: Profile | None) -> FrameSource:
     from packbox.adapters.can_bus import Interface, SocketCanSource, exactly
 
-    filters = tuple(exactly(key & ~EXTENDED_BIT, extended=bool(key & EXTENDED_BIT)) for key in sorted(_keys(profile)))
+    keys = () if profile is None else sorted(_keys(profile))
+    filters = tuple(exactly(key & ~EXTENDED_BIT, extended=bool(key & EXTENDED_BIT)) for key in keys)
     return SocketCanSource([Interface(name, filters) for name in names], clock)
 
 
-def _python_can(spec: str, rest: str, clock: FrameClock, profile: Profile) -> FrameSource:
+def _python_can(spec: str, rest: str, clock: FrameClock, profile: Profile | None) -> FrameSource:
     from packbox.adapters.can_any import PythonCanSource
 
     interface, _, channel = rest.partition(":")
     if not interface or not channel:
         raise SettingsError(f"source: {spec!r}: expected can:INTERFACE:CHANNEL, for example can:slcan:/dev/ttyUSB0")
-    return PythonCanSource(interface, channel, clock, options={"bitrate": profile.buses[0].bitrate})
+    return PythonCanSource(
+        interface, channel, clock, options={"bitrate": BITRATE if profile is None else profile.buses[0].bitrate}
+    )
 
 
 def _keys(profile: Profile) -> set[int]:

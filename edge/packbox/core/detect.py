@@ -2,9 +2,9 @@
 
 In:  profiles, and the frames of some seconds of a bus or of the beginning of a log.
 Out: `Detection`: the families ranked, each with what speaks for it and what it lacks; at most one is the answer.
-Refuses to guess: a few ids that happen to be the same are what any two cars have in common. Evidence is counted in bits:
-how unlikely it is that a car which has nothing to do with the family shows it. Who has less than NEEDED_BITS, whose
-typical ids are missing, or whose values make no sense, is not the answer.
+Refuses to guess: a few ids that happen to be the same are what any two cars have in common. Evidence is counted in
+bits: how unlikely it is that a car which has nothing to do with the family shows it. A family with less than
+NEEDED_BITS, whose typical ids are missing, or whose values make no sense, is not the answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from packbox.core.frames import ERROR, EXTENDED, REMOTE, FrameBatch, IntArray
 from packbox.core.integrity import CHECKS
 from packbox.core.layout import words
 from packbox.core.overheard import Overheard, Overhearing
-from packbox.core.profile import EXTENDED_BIT, Evidence, Message, Poll, Profile, id_text
+from packbox.core.profile import EXTENDED_BIT, Message, Poll, Profile, id_text
 from packbox.core.wiring import Wiring
 
 NEEDED_BITS: Final = 20.0  # one chance in a million that another car looks like this
@@ -124,9 +124,9 @@ def _look(profiles: Iterable[Profile], frames: FrameBatch) -> _Seen:
     place = (frames.bus.astype(np.int64) << 32 | keys)[index]
     order = np.argsort(place, kind="stable")
     sorted_places = place[order]
-    cuts = np.flatnonzero(np.concatenate(([True], sorted_places[1:] != sorted_places[:-1]))) if len(index) else []
+    starts = np.flatnonzero(np.diff(sorted_places, prepend=-1))
     places: dict[Place, IntArray] = {}
-    for begin, end in pairwise([*cuts, len(order)]):
+    for begin, end in pairwise([*starts.tolist(), len(order)]):
         bus, key = divmod(int(sorted_places[begin]), 1 << 32)
         places[bus, key] = index[order[begin:end]]
     buses = {bus for bus, _ in places}
@@ -207,7 +207,10 @@ def _wire(profile: Profile, hits: Mapping[Place, _Hit]) -> Wiring:
     buses = sorted({bus for bus, _ in hits})
     homes: dict[str, int] = {}
     for profile_bus in profile.buses:
-        counts = {b: sum(bus == b and h.fits and h.message.bus == profile_bus.name for (bus, _), h in hits.items()) for b in buses}
+        counts = {
+            b: sum(bus == b and h.fits and h.message.bus == profile_bus.name for (bus, _), h in hits.items())
+            for b in buses
+        }
         best = max(buses, key=lambda b: (counts[b], -b), default=None)
         if best is not None and counts[best] > 1:
             homes[profile_bus.name] = best
@@ -220,9 +223,7 @@ def _wire(profile: Profile, hits: Mapping[Place, _Hit]) -> Wiring:
     return Wiring(homes, frozenset(copies))
 
 
-def _frame_bits(
-    messages: Iterable[Message], at_home: Mapping[Place, _Hit], bus: int, ids: tuple[int, int]
-) -> float:
+def _frame_bits(messages: Iterable[Message], at_home: Mapping[Place, _Hit], bus: int, ids: tuple[int, int]) -> float:
     """How surprising so many right ids are on a bus with this many ids."""
     bits = 0.0
     for extended, count, room in ((False, ids[0], SHORT_IDS), (True, ids[1], LONG_IDS)):
@@ -291,9 +292,7 @@ def _try(profile: Profile, wiring: Wiring, seen: _Seen) -> tuple[str | None, boo
 # -- words -------------------------------------------------------------------------------------------------------------
 
 
-def _frame_words(
-    profile: Profile, at_home: Mapping[Place, _Hit], wiring: Wiring, known: set[int]
-) -> Iterator[str]:
+def _frame_words(profile: Profile, at_home: Mapping[Place, _Hit], wiring: Wiring, known: set[int]) -> Iterator[str]:
     typical = [key for key in profile.detect if key in known]
     if typical:
         yield f"ids {_names(typical)} seen"
@@ -315,7 +314,8 @@ def _spoilt(hits: Mapping[Place, _Hit], wiring: Wiring) -> Iterator[str]:
 
 def _answer_words(answered: Mapping[str, tuple[Poll, int, bool]]) -> Iterator[str]:
     for poll, length, _ in answered.values():
-        yield f"{id_text(poll.rx, poll.extended)} answers {poll.request.hex(' ').upper()} with {length} bytes ({poll.id})"
+        question = poll.request.hex(" ").upper()
+        yield f"{id_text(poll.rx, poll.extended)} answers {question} with {length} bytes ({poll.id})"
 
 
 def _variant_words(profile: Profile, variant: str | None, shown: set[str]) -> Iterator[str]:
@@ -329,11 +329,7 @@ def _variant_words(profile: Profile, variant: str | None, shown: set[str]) -> It
         absent = next((by_name[n] for n in other.when if n not in shown and by_name[n].seen), None)
         if absent is not None and other.variant != variant and other.variant not in told:
             told.add(other.variant)
-            yield f"{_seen_names(absent)} absent → not {other.variant}"
-
-
-def _seen_names(evidence: Evidence) -> str:
-    return _names(evidence.seen)
+            yield f"{_names(absent.seen)} absent → not {other.variant}"
 
 
 def _names(keys: Sequence[int]) -> str:

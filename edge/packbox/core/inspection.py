@@ -93,7 +93,9 @@ class Collector:
                 self._newest[poll.id] = tuple(read(layout, Window(0, answer.data[len(poll.head) :])))
 
     def texts(self) -> dict[str, str]:
-        return {r.name: r.value for r in self._readings() if isinstance(r.value, str)}
+        """What the car says in letters: numbers of battery, parts and car."""
+        said = {f.name for p in self._profile.polls for a in p.layouts for f in a.fields if f.kind == "ascii"}
+        return {r.name: r.value for r in self._readings() if isinstance(r.value, str) and r.name in said}
 
     def trouble_codes(self) -> dict[str, tuple[str, ...]]:
         return {
@@ -193,9 +195,7 @@ def outcomes_of(found: Inspection, outcomes: Sequence[Outcome], health: BoxHealt
 
 
 def _cells(found: Inspection, stamp: Stamp) -> CellsSeen:
-    return CellsSeen(
-        stamp, found.cells_v, found.last("soc_bms_pct"), found.last("pack_current_a"), found.temps_degc
-    )
+    return CellsSeen(stamp, found.cells_v, found.last("soc_bms_pct"), found.last("pack_current_a"), found.temps_degc)
 
 
 def _code_texts(found: Inspection) -> list[str]:
