@@ -131,7 +131,8 @@ def _profile_lines(profile_id: str, source: str, messages: list[DbcMessage]) -> 
         yield 'bus = "CAN"'
         yield 'grade = "?"'
         yield 'source = "import"'
-        yield f'# To use one: signals.{message.signals[0].name} = {{ quantity = "..." }}'
+        if message.signals:
+            yield f'# To use one: signals.{message.signals[0].name} = {{ quantity = "..." }}'
 
 
 def _toml(value: str | list[str]) -> str:
