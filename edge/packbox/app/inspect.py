@@ -35,12 +35,13 @@ from packbox.core.box import BoxPlan
 from packbox.core.decode import Decoder
 from packbox.core.detect import Detection, Finding, detect
 from packbox.core.frames import FrameBatch
-from packbox.core.inspection import SERIAL, Collector, Inspection, inspection_of, outcomes_of
+from packbox.core.inspection import Collector, Inspection, inspection_of, outcomes_of
 from packbox.core.outcome import BoxHealth, Introduced, Outcome
 from packbox.core.profile import Profile
 from packbox.core.record import BatteryId, BoxId, ChainHead, SealedRow, StoreId
 from packbox.core.stamp import NS_PER_S
 from packbox.core.summary import seal_outcomes
+from packbox.core.swap import SERIAL
 from packbox.ports import FrameSource, LogFormatError, PackboxError, ProfileError, SettingsError
 from packbox.settings import Settings
 from packwire import __version__

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from packbox.core.inspection import CHASSIS, SERIAL, Inspection, capacity_ratio_pct, spread_v
+from packbox.core.inspection import CHASSIS, Inspection, capacity_ratio_pct, spread_v
 from packbox.core.profile import Profile
+from packbox.core.swap import SERIAL
 
 Words = tuple[str, str]  # Japanese, English
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from packbox.core.answers import Reading, Window, layout_for, matching, read
+from packbox.core.answers import CELLS_TOLERANCE, Reading, Window, cells_contradict, layout_for, matching, read
 from packbox.core.box import BoxState
 from packbox.core.frames import FrameBatch
 from packbox.core.outcome import BoxHealth, CellsSeen, EventSeen, Introduced, Outcome, SohComputed, UsageDue
@@ -20,15 +20,14 @@ from packbox.core.packs import PackFacts
 from packbox.core.profile import Profile
 from packbox.core.seen import NAMES
 from packbox.core.stamp import Stamp
+from packbox.core.swap import SERIAL
 
 CELL_ROWS: Final = "cell_voltage_{n}"
 TEMP_ROWS: Final = "temp_{n}"
-SERIAL: Final = "battery_serial"
 CHASSIS: Final = ("vin", "chassis_number")  # stays on the sheet: no record carries it
 TROUBLE_CODES: Final = "dtcs"
 TEXT_MAX: Final = 200  # of the wire
 SPREAD_NOTED_V: Final = 0.05  # between the highest and the lowest cell
-SUM_TOLERANCE: Final = 0.01  # facts/vehicles.md 2, rule 5
 SOH_TOLERANCE_PCT: Final = 2.0  # two roundings and a temperature
 NEW_CAR_SOH_PCT: Final = 99.0
 USED_KM: Final = 30_000.0  # nobody's battery reports as new after this
@@ -81,6 +80,7 @@ class Collector:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._overhearing = Overhearing((poll.tx_key, poll.rx_key) for poll in profile.polls)
+        self.contradicted: set[str] = set()  # polls whose cells once did not add up
         self._newest: dict[str, tuple[Reading, ...]] = {}
 
     def hear(self, frames: FrameBatch) -> None:
@@ -89,8 +89,13 @@ class Collector:
             if poll is None or len(answer.data) in poll.ignored_lengths:
                 continue
             layout = layout_for(poll, len(answer.data))
-            if layout is not None:
-                self._newest[poll.id] = tuple(read(layout, Window(0, answer.data[len(poll.head) :])))
+            if layout is None:
+                continue
+            readings = tuple(read(layout, Window(0, answer.data[len(poll.head) :])))
+            if cells_contradict(readings):
+                self.contradicted.add(poll.id)
+            else:
+                self._newest[poll.id] = readings
 
     def texts(self) -> dict[str, str]:
         """What the car says in letters: numbers of battery, parts and car."""
@@ -139,6 +144,8 @@ def inspection_of(
         soh=next((o for o in reversed(outcomes) if isinstance(o, SohComputed)), None),
     )
     remarks = list(_remarks(found, profile, outcomes))
+    if collector.contradicted and not found.cells_v:
+        remarks.append("cells_do_not_sum")
     if "cells_do_not_sum" in remarks:
         found = replace(found, cells_v=())
     return replace(found, remarks=tuple(remarks))
@@ -153,7 +160,7 @@ def _remarks(found: Inspection, profile: Profile, outcomes: Sequence[Outcome]) -
     voltage = found.figures.get("pack_voltage_v")
     if cells and len(cells) == len(found.cells_v) and voltage is not None:
         total = sum(cells)
-        if not voltage.low * (1 - SUM_TOLERANCE) <= total <= voltage.high * (1 + SUM_TOLERANCE):
+        if not voltage.low * (1 - CELLS_TOLERANCE) <= total <= voltage.high * (1 + CELLS_TOLERANCE):
             yield "cells_do_not_sum"
     if spread_v(found) is not None and (spread_v(found) or 0.0) > SPREAD_NOTED_V:
         yield "spread"
