@@ -23,7 +23,7 @@ from packbox.core.frames import ERROR, EXTENDED, REMOTE, FrameBatch, IntArray
 from packbox.core.integrity import CHECKS
 from packbox.core.layout import words
 from packbox.core.overheard import Overheard, Overhearing
-from packbox.core.profile import EXTENDED_BIT, Message, Poll, Profile, id_text
+from packbox.core.profile import EXTENDED_BIT, GROUP_BIT, Message, Poll, Profile, group_key, id_text
 from packbox.core.wiring import Wiring
 
 NEEDED_BITS: Final = 20.0  # one chance in a million that another car looks like this
@@ -150,9 +150,9 @@ def _hold(profile: Profile, seen: _Seen) -> Finding:
     for message in (m for v in profile.variants for m in v.messages):
         lengths.setdefault(message.key, set()).update(message.lengths)
     hits = {
-        (bus, key): _compare(messages[key], lengths[key], seen.frames, index)
+        (bus, own): _compare(messages[own], lengths[own], seen.frames, index)
         for (bus, key), index in seen.places.items()
-        if key in messages
+        if (own := _own(key, messages)) in messages
     }
     wiring = _wire(profile, hits)
     at_home = {
@@ -161,7 +161,7 @@ def _hold(profile: Profile, seen: _Seen) -> Finding:
     answered, misshapen = _answered(profile, seen)
     frame_bits = sum(_frame_bits(messages.values(), at_home, bus, ids) for bus, ids in seen.ids.items())
     answer_bits = _answer_bits(answered)
-    heard = {key for _, key in seen.places}
+    heard = {_own(key, messages) for _, key in seen.places}
     known = {key for _, key in at_home} | (heard - messages.keys())
     missing = [key for key in profile.detect if key not in known]
     evidence = [*_frame_words(profile, at_home, wiring, known), *_answer_words(answered)]
@@ -193,6 +193,11 @@ def _hold(profile: Profile, seen: _Seen) -> Finding:
         wiring,
         not messages and all(_generic(p) for p in profile.polls),
     )
+
+
+def _own(key: int, messages: Mapping[int, Message]) -> int:
+    """The key as the profile has it: J1939 names a group, whoever sends it."""
+    return group_key(key) if key not in messages and key & EXTENDED_BIT and group_key(key) in messages else key
 
 
 def _compare(message: Message, lengths: set[int], frames: FrameBatch, index: IntArray) -> _Hit:
@@ -333,6 +338,6 @@ def _variant_words(profile: Profile, variant: str | None, shown: set[str]) -> It
 
 
 def _names(keys: Sequence[int]) -> str:
-    texts = [id_text(key & ~EXTENDED_BIT, bool(key & EXTENDED_BIT)) for key in keys]
+    texts = [id_text(key & ~(EXTENDED_BIT | GROUP_BIT), bool(key & EXTENDED_BIT)) for key in keys]
     more = f" and {len(texts) - IDS_NAMED} more" if len(texts) > IDS_NAMED else ""
     return ", ".join(texts[:IDS_NAMED]) + more
