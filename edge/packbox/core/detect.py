@@ -27,6 +27,8 @@ from packbox.core.profile import EXTENDED_BIT, GROUP_BIT, Message, Poll, Profile
 from packbox.core.wiring import Wiring
 
 NEEDED_BITS: Final = 20.0  # one chance in a million that another car looks like this
+TRY_BITS: Final = 12.0  # from here on it is worth a look whether the values make sense
+VALUE_BITS: Final = 2.0  # per quantity that does: a random field passes its range about one time in four
 LEAD_BITS: Final = 6.0  # by which the first must lead: below it two families look alike
 GOOD_SHARE: Final = 0.95  # of an id's frames must have the right length and checksum; real cars have all of them
 NONSENSE_SHARE: Final = 0.2  # of values outside their range: more, and these bits mean something else here
@@ -166,33 +168,38 @@ def _hold(profile: Profile, seen: _Seen) -> Finding:
     missing = [key for key in profile.detect if key not in known]
     evidence = [*_frame_words(profile, at_home, wiring, known), *_answer_words(answered)]
     lacks = [*_spoilt(hits, wiring), *(f"answer of {p.id} has another length here" for p in misshapen)]
-    typical = not missing and frame_bits + answer_bits >= NEEDED_BITS
+    bits = frame_bits + answer_bits
     told = answer_bits >= NEEDED_BITS
+    variant: str | None = None
+    sane = bits >= TRY_BITS and (told or not missing)
+    if sane:
+        trial = _try(profile, wiring, seen)
+        variant, sane = trial.variant, not trial.against
+        bits += VALUE_BITS * trial.quantities if sane else 0.0
+        evidence += trial.evidence
+        lacks += trial.against
     if missing and not told:
         lacks.append(f"typical ids absent: {_names(missing)}")
-    if frame_bits + answer_bits < NEEDED_BITS:
-        lacks.append(
-            f"{len(at_home)} known ids and {len(answered)} answers are too few to be sure"
-            if at_home or answered
-            else "none of its ids and answers"
-        )
-    variant, fits = None, typical or told
-    if fits:
-        variant, fits, more, against = _try(profile, wiring, seen)
-        evidence += more
-        lacks += against
+    if bits < NEEDED_BITS:
+        lacks.append(_too_little(at_home, answered))
     return Finding(
         profile.id,
         profile.name,
         profile.experimental,
-        frame_bits + answer_bits,
-        fits,
+        bits,
+        sane and bits >= NEEDED_BITS,
         tuple(evidence),
         tuple(lacks),
         variant,
         wiring,
         not messages and all(_generic(p) for p in profile.polls),
     )
+
+
+def _too_little(at_home: Mapping[Place, _Hit], answered: Mapping[str, object]) -> str:
+    if not at_home and not answered:
+        return "none of its ids and answers"
+    return f"{len(at_home)} known ids and {len(answered)} answers are too few to be sure"
 
 
 def _own(key: int, messages: Mapping[int, Message]) -> int:
@@ -281,17 +288,27 @@ def _answer_bits(answered: Mapping[str, tuple[Poll, int, bool]]) -> float:
     return bits + (OWN_PAIR_BITS if own else 0.0)
 
 
-def _try(profile: Profile, wiring: Wiring, seen: _Seen) -> tuple[str | None, bool, list[str], list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    variant: str | None
+    quantities: int  # how many spoke and made sense
+    evidence: tuple[str, ...]
+    against: tuple[str, ...]
+
+
+def _try(profile: Profile, wiring: Wiring, seen: _Seen) -> _Trial:
     """Decode the frames as this family: which variant, do the values make sense, and in what words."""
     decoder = Decoder(profile, wiring=wiring)
     state, decoded = decoder.decode(decoder.start(), seen.frames)
-    variant = decoder.variant(state)
     good = sum(len(signal) for signal in decoded.signals.values())
     bad = decoded.refused.implausible_values
     if bad > NONSENSE_SHARE * (good + bad):
-        return None, False, [], [f"{bad:,} of {good + bad:,} values are impossible"]
+        return _Trial(None, 0, (), (f"{bad:,} of {good + bad:,} values are impossible",))
+    variant = decoder.variant(state)
     shown = {e.name for e, n in zip(profile.evidence, state.evidence, strict=True) if n >= e.at_least}
-    return variant, True, list(_variant_words(profile, variant, shown)), []
+    words_said = [f"{len(decoded.signals)} quantities make sense"] if decoded.signals else []
+    words_said += _variant_words(profile, variant, shown)
+    return _Trial(variant, len(decoded.signals), tuple(words_said), ())
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
