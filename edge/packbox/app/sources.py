@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from packbox.app.mind import Bookmark
+from packbox.core.exchange import OBD_TO_ALL, OBD_TO_ALL_29
 from packbox.core.profile import EXTENDED_BIT, Profile
-from packbox.ports import FrameClock, FrameSource, SettingsError
+from packbox.ports import FrameClock, FrameSource, SettingsError, Tester
 
 FORMS: Final = "socketcan:can0[,can1], can:INTERFACE:CHANNEL, log:PATH, sim:SPEC"
+TESTERS: Final = frozenset((OBD_TO_ALL, OBD_TO_ALL_29 | EXTENDED_BIT))  # another tester asks everybody first
 SIM: Final = "sim"  # its timeline goes on by the wall clock, whatever the spec says about days
 
 
@@ -27,16 +29,25 @@ class Opened:
     name: str
     frames: FrameSource
     live: bool  # cannot wait for us
+    tester: Tester | None = None  # only where it was asked for, and only a live bus has one
 
 
-def open_source(spec: str, bookmark: Bookmark, clock: FrameClock, profile: Profile, speed: float | None) -> Opened:
-    """`speed`: of a log, None as fast as it is taken."""
+def open_source(
+    spec: str,
+    bookmark: Bookmark,
+    clock: FrameClock,
+    profile: Profile,
+    speed: float | None,
+    *,
+    may_ask: bool = False,
+) -> Opened:
+    """`speed`: of a log, None as fast as it is taken. Without `may_ask` nothing that could send is made."""
     kind, _, rest = spec.partition(":")
     match kind:
         case "socketcan" if rest:
-            return Opened(spec, _socketcan(rest.split(","), clock, profile), live=True)
+            return _socketcan(spec, rest.split(","), clock, profile, may_ask=may_ask)
         case "can" if rest:
-            return Opened(spec, _python_can(spec, rest, clock, profile), live=True)
+            return _python_can(spec, rest, clock, profile, may_ask=may_ask)
         case "log" if rest:
             return _log(Path(rest), bookmark, speed)
         case "sim" if rest:
@@ -55,25 +66,39 @@ def _log(path: Path, bookmark: Bookmark, speed: float | None) -> Opened:
     return Opened(name, LogSource(path, boot, speed, bookmark.frames if bookmark.source == name else 0), live=False)
 
 
-def _socketcan(names: list[str], clock: FrameClock, profile: Profile) -> FrameSource:
+def _socketcan(spec: str, names: list[str], clock: FrameClock, profile: Profile, *, may_ask: bool) -> Opened:
     from packbox.adapters.can_bus import Interface, SocketCanSource, exactly
 
-    filters = tuple(exactly(key & ~EXTENDED_BIT, extended=bool(key & EXTENDED_BIT)) for key in sorted(_keys(profile)))
-    return SocketCanSource([Interface(name, filters) for name in names], clock)
+    keys = _keys(profile) | (TESTERS if may_ask else frozenset())
+    filters = tuple(exactly(key & ~EXTENDED_BIT, extended=bool(key & EXTENDED_BIT)) for key in sorted(keys))
+    if may_ask and not any(variant.messages for variant in profile.variants):
+        filters = ()  # only the car's own traffic tells that it is awake, and we do not know its ids
+    frames = SocketCanSource([Interface(name, filters) for name in names], clock)
+    if not may_ask:
+        return Opened(spec, frames, live=True)
+    from packbox.adapters.isotp_socketcan import socketcan_tester
+
+    return Opened(spec, frames, live=True, tester=socketcan_tester(names[0]))
 
 
-def _python_can(spec: str, rest: str, clock: FrameClock, profile: Profile) -> FrameSource:
+def _python_can(spec: str, rest: str, clock: FrameClock, profile: Profile, *, may_ask: bool) -> Opened:
     from packbox.adapters.can_any import PythonCanSource
 
     interface, _, channel = rest.partition(":")
     if not interface or not channel:
         raise SettingsError(f"source: {spec!r}: expected can:INTERFACE:CHANNEL, for example can:slcan:/dev/ttyUSB0")
-    return PythonCanSource(interface, channel, clock, options={"bitrate": profile.buses[0].bitrate})
+    options = {"bitrate": profile.buses[0].bitrate}
+    frames = PythonCanSource(interface, channel, clock, options=options, may_send=may_ask)
+    if not may_ask:
+        return Opened(spec, frames, live=True)
+    from packbox.adapters.isotp import FrameTester
+
+    return Opened(spec, frames, live=True, tester=FrameTester(frames))
 
 
-def _keys(profile: Profile) -> set[int]:
+def _keys(profile: Profile) -> frozenset[int]:
     """Every frame that says anything to this profile, on whatever bus."""
     sent = {message.key for variant in profile.variants for message in variant.messages}
     asked = {key for poll in profile.polls for key in (poll.tx_key, poll.rx_key)}
     shown = {key for evidence in profile.evidence for key in evidence.seen}
-    return sent | asked | shown | set(profile.detect)
+    return frozenset(sent | asked | shown | set(profile.detect))
