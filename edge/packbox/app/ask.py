@@ -67,7 +67,7 @@ def car_sight(state: BoxState) -> CarSight:
     doing = _DOING[state.segment.phase]
     if state.sample.held[Col.SPEED_KMH] > STANDSTILL_KMH:  # False for NaN: not known
         doing = CarState.DRIVING
-    place = seen.NAMES.index("aux_voltage_v")
+    place = seen.NAMES.index(poll.AUX_VOLTAGE)
     return CarSight(doing, sampling.known(state.seen.last[place]), int(state.seen.count[place]))
 
 
@@ -225,6 +225,6 @@ def _aux_voltage_v(one: Poll, data: bytes) -> float | None:
         return None
     for reading in read(layout, Window(0, data[len(one.head) :]), each_row=False):
         for use in reading.uses:
-            if use.quantity == "aux_voltage_v" and isinstance(reading.value, float | int) and not use.steps:
+            if use.quantity == poll.AUX_VOLTAGE and isinstance(reading.value, float | int) and not use.steps:
                 return reading.value * use.factor + use.offset
     return None
