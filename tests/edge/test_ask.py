@@ -162,7 +162,7 @@ async def test_a_low_12_v_battery_ends_the_asking_until_the_car_has_slept(leaf: 
     world.silences = [(100, 120)]
     world.later(110, lambda: world.truth.update(aux_voltage_v=14.0))
     await world.run(200)
-    assert world.units.asked[:2] == ["lbc-state", "vcm-ac-charges"]
+    assert world.units.asked[:2] == ["lbc-state", "lbc-state"]
     assert world.sent_between(0, 100) == 2  # the question and one flow control
     assert world.sent_between(120, 200) > 20
 
@@ -195,9 +195,9 @@ async def test_another_tester_is_given_a_minute(leaf: Profile, key: int, data: s
     assert world.sent_between(160, 300) > 10
 
 
-async def test_late_answers_to_our_own_questions_are_no_other_tester(leaf: Profile) -> None:
+async def test_late_answers_to_our_own_questions_are_no_other_tester(hungry: Profile) -> None:
     """A slow unit would otherwise silence the box for a minute, each time."""
-    world = World(leaf)
+    world = World(hungry)
     world.units.moods = {"lbc-state": Mood(silent=True)}
     world.later(3.0, lambda: world.bus.send("car", ANSWER, bytes.fromhex("0461010000000000")))
     await world.run(50)

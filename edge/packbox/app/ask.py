@@ -24,6 +24,7 @@ from packbox.core.courtesy import Consent, Rule, Sight
 from packbox.core.exchange import OBD_TO_ALL, OBD_TO_ALL_29, Ending, Reply, question
 from packbox.core.frames import ERROR, EXTENDED, SENT, FrameBatch
 from packbox.core.profile import EXTENDED_BIT, CarState, Poll, Profile
+from packbox.core.quantities import QUANTITIES
 from packbox.core.sample import Col
 from packbox.core.segment import STANDSTILL_KMH, Phase
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Tick
@@ -219,12 +220,12 @@ class _Overheard:
 
 
 def _aux_voltage_v(one: Poll, data: bytes) -> float | None:
-    """What an answer says of the 12 V side."""
+    """What an answer says of the 12 V side; nothing that no car can have."""
     layout = layout_for(one, len(data))
-    if layout is None:
-        return None
-    for reading in read(layout, Window(0, data[len(one.head) :]), each_row=False):
+    limits = QUANTITIES[poll.AUX_VOLTAGE]
+    for reading in [] if layout is None else read(layout, Window(0, data[len(one.head) :]), each_row=False):
         for use in reading.uses:
             if use.quantity == poll.AUX_VOLTAGE and isinstance(reading.value, float | int) and not use.steps:
-                return reading.value * use.factor + use.offset
+                volts = reading.value * use.factor + use.offset
+                return volts if limits.low <= volts <= limits.high else None
     return None
