@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -72,6 +73,12 @@ def test_every_rule_has_its_case() -> None:
     """A rule without a test is a wish."""
     assert [rule.name for rule in RULES] == list(CASES)
     assert all(rule.limit and rule.why for rule in RULES)
+
+
+def test_the_owner_can_read_every_rule(root: Path) -> None:
+    """The table in the manual is the table in the code, word for word."""
+    manual = (root / "docs/box.md").read_text()
+    assert [r.name for r in RULES if f"| {r.name} | {r.limit} | {r.why} |" not in manual] == []
 
 
 @pytest.mark.parametrize(("name", "sight"), [(name, sight) for name, sights in CASES.items() for sight in sights])
