@@ -19,9 +19,9 @@ from typing import Final
 
 from packbox.adapters.isotp import FrameTester
 from packbox.core import exchange
-from packbox.core.exchange import OBD_TO_ALL, OBD_TO_ALL_29, Ending, OutFrame, Reply
+from packbox.core.exchange import Ending, OutFrame, Reply
 from packbox.core.isotp import RESPONSE_PENDING
-from packbox.core.profile import EXTENDED_BIT, NEGATIVE_ANSWER, Poll
+from packbox.core.profile import EXTENDED_BIT, FUNCTIONAL_KEYS, NEGATIVE_ANSWER, Poll
 from packbox.core.stamp import NS_PER_S
 from packbox.ports import BusBusyError, BusDownError, PackboxError, Tester
 
@@ -42,7 +42,6 @@ _CAN_ISOTP_OPTS: Final = 1
 _TX_PADDING: Final = 0x0004
 _WAIT_TX_DONE: Final = 0x0400  # a frame that nobody acknowledges is told to the sender
 _OPTIONS: Final = struct.Struct("=IIBBBB")  # flags, frame_txtime, ext_address, txpad, rxpad, rx_ext_address
-_FUNCTIONAL: Final = frozenset((OBD_TO_ALL, OBD_TO_ALL_29 | EXTENDED_BIT))
 
 _GONE: Final = frozenset((errno.ENETDOWN, errno.ENODEV, errno.ENXIO, errno.EAFNOSUPPORT, errno.EPERM))
 # What the kernel's ISO-TP says of an answer that began and went wrong: sequence, time, too long, anything else.
@@ -122,7 +121,7 @@ class KernelTester:
         return self._sent + self._by_frames.frames_sent
 
     async def ask(self, poll: Poll) -> Reply:
-        if poll.tx_key in _FUNCTIONAL:
+        if poll.tx_key in FUNCTIONAL_KEYS:
             return await self._by_frames.ask(poll)
         asked = exchange.question(poll).data
         try:

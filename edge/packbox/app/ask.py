@@ -21,9 +21,9 @@ from packbox.core import sample as sampling
 from packbox.core.answers import Window, layout_for, read
 from packbox.core.box import BoxState
 from packbox.core.courtesy import Consent, Rule, Sight
-from packbox.core.exchange import OBD_TO_ALL, OBD_TO_ALL_29, Ending, Reply, question
+from packbox.core.exchange import Ending, Reply, send_all
 from packbox.core.frames import ERROR, EXTENDED, SENT, FrameBatch
-from packbox.core.profile import EXTENDED_BIT, CarState, Poll, Profile
+from packbox.core.profile import EXTENDED_BIT, FUNCTIONAL_KEYS, CarState, Poll, Profile
 from packbox.core.quantities import QUANTITIES
 from packbox.core.sample import Col
 from packbox.core.segment import STANDSTILL_KMH, Phase
@@ -55,8 +55,8 @@ class CarSight:
 class _Turn:
     """A question of ours: frames of these ids are ours in that time."""
 
-    tx_key: int
-    rx_key: int
+    tx_keys: frozenset[int]
+    rx_key: int | None  # None: everybody was asked
     from_ns: int
     to_ns: int | None  # None: still open
 
@@ -85,9 +85,7 @@ class Asking:
         self._look = look
         self._sight = Sight(consent, profile.care)
         self._plan = poll.start(self._polls, clock.now().mono_ns)
-        self._asks = np.array(
-            sorted({p.tx_key for p in profile.polls} | {OBD_TO_ALL, OBD_TO_ALL_29 | EXTENDED_BIT}), np.int64
-        )
+        self._asks = np.array(sorted({p.tx_key for p in profile.polls} | FUNCTIONAL_KEYS), np.int64)
         self._answers = np.array(sorted({p.rx_key for p in profile.polls}), np.int64)
         self._turns: deque[_Turn] = deque(maxlen=TURNS_KEPT)
         self._aux_count = look().aux_count
@@ -130,7 +128,7 @@ class Asking:
     def _is_ours(self, key: int, at_ns: int, *, is_answer: bool) -> bool:
         """An answer to one of our questions. Some adapters also give us back what we sent, unmarked."""
         return any(
-            key == (turn.rx_key if is_answer else turn.tx_key)
+            (turn.rx_key in (key, None) if is_answer else key in turn.tx_keys)
             and turn.from_ns <= at_ns
             and (turn.to_ns is None or at_ns <= turn.to_ns)
             for turn in self._turns
@@ -167,7 +165,8 @@ class Asking:
 
     async def _ask(self, place: int, now_ns: int) -> None:
         one = self._polls[place]
-        turn = _Turn(question(one).key, one.rx_key, now_ns - NOT_BEFORE_NS, None)
+        rx_key = None if one.tx_key in FUNCTIONAL_KEYS else one.rx_key
+        turn = _Turn(frozenset((one.tx_key, send_all(one).key)), rx_key, now_ns - NOT_BEFORE_NS, None)
         self._turns.append(turn)
         plan = self._plan
         reply = Reply(Ending.SILENT)

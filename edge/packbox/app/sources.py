@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from packbox.app.mind import Bookmark
-from packbox.core.exchange import OBD_TO_ALL, OBD_TO_ALL_29
-from packbox.core.profile import EXTENDED_BIT, Profile
+from packbox.core.profile import EXTENDED_BIT, FUNCTIONAL_KEYS, GROUP_BIT, GROUP_MASK, Profile
 from packbox.ports import FrameClock, FrameSource, SettingsError, Tester
 
 FORMS: Final = "socketcan:can0[,can1], can:INTERFACE:CHANNEL, log:PATH, sim:SPEC"
-TESTERS: Final = frozenset((OBD_TO_ALL, OBD_TO_ALL_29 | EXTENDED_BIT))  # another tester asks everybody first
 SIM: Final = "sim"  # its timeline goes on by the wall clock, whatever the spec says about days
 
 
@@ -67,10 +65,15 @@ def _log(path: Path, bookmark: Bookmark, speed: float | None) -> Opened:
 
 
 def _socketcan(spec: str, names: list[str], clock: FrameClock, profile: Profile, *, may_ask: bool) -> Opened:
-    from packbox.adapters.can_bus import Interface, SocketCanSource, exactly
+    from packbox.adapters.can_bus import IdFilter, Interface, SocketCanSource, exactly
 
-    keys = _keys(profile) | (TESTERS if may_ask else frozenset())
-    filters = tuple(exactly(key & ~EXTENDED_BIT, extended=bool(key & EXTENDED_BIT)) for key in sorted(keys))
+    def filter_of(key: int) -> IdFilter:
+        if key & GROUP_BIT:
+            return IdFilter(key & GROUP_MASK, GROUP_MASK, extended=True)
+        return exactly(key & ~EXTENDED_BIT, extended=bool(key & EXTENDED_BIT))
+
+    keys = _keys(profile) | (FUNCTIONAL_KEYS if may_ask else frozenset())  # another tester asks everybody first
+    filters = tuple(filter_of(key) for key in sorted(keys))
     if may_ask and not any(variant.messages for variant in profile.variants):
         filters = ()  # only the car's own traffic tells that it is awake, and we do not know its ids
     frames = SocketCanSource([Interface(name, filters) for name in names], clock)

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from packbox.core.isotp import FIRST_FRAME_BYTES, RESPONSE_PENDING, Line, hear_answer
-from packbox.core.profile import EXTENDED_BIT, NEGATIVE_ANSWER, Poll, message_key, write_reason
+from packbox.core.profile import FUNCTIONAL_KEYS, NEGATIVE_ANSWER, Poll, message_key, write_reason
 from packbox.core.stamp import NS_PER_S
 
 FRAME_BYTES: Final = 8  # several makers ignore shorter requests; padding to eight works everywhere (vehicles.md §1)
@@ -30,10 +30,8 @@ CONTINUED_WITHIN_NS: Final = NS_PER_S  # ISO 15765-2, N_Cr
 OVER_WITHIN_NS: Final = 8 * NS_PER_S
 
 # Functional requests go to everybody; flow control belongs to the one that answers (ISO 15765-4).
-OBD_TO_ALL: Final = 0x7DF
 OBD_ANSWER_ABOVE: Final = 8  # 7E8 answers what 7E0 is asked
-OBD_TO_ALL_29: Final = 0x18DB33F1
-OBD_TO_ONE_29: Final = 0x18DA00F1
+OBD_TO_ONE_29: Final = 0x18DA00F1  # with the unit's address in the third byte; it answers with the two exchanged
 
 
 class NotHarmlessError(ValueError):
@@ -160,11 +158,9 @@ def _until(exchange: Exchange, deadline_ns: int) -> int:
 
 
 def _unit(poll: Poll) -> int:
-    if poll.tx_key == OBD_TO_ALL:
-        return poll.rx - OBD_ANSWER_ABOVE
-    if poll.tx_key == OBD_TO_ALL_29 | EXTENDED_BIT:
-        return OBD_TO_ONE_29 | (poll.rx & 0xFF) << 8
-    return poll.tx
+    if poll.tx_key not in FUNCTIONAL_KEYS:
+        return poll.tx
+    return OBD_TO_ONE_29 | (poll.rx & 0xFF) << 8 if poll.extended else poll.rx - OBD_ANSWER_ABOVE
 
 
 def _padded(data: bytes) -> bytes:

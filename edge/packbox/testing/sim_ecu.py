@@ -275,7 +275,8 @@ def _fill(body: bytearray, field: AnswerField, truth: Mapping[str, float]) -> No
     if field.kind in NUMBER_BYTES:
         value = truth[field.name] if field.name in truth else _value(field.uses, truth)
         if value is not None:
-            _put(body, field.kind, field.at, (value - field.offset) / field.factor)
+            raw = (value - field.offset) / field.factor
+            _put(body, field.kind, field.at, raw if field.mask is None else raw * (field.mask & -field.mask))
     elif field.kind == "ascii":
         room = len(body) - field.at if field.length is None else field.length
         body[field.at : field.at + room] = b"SIM0123456789ABCDEFGHIJKL"[:room].ljust(room, b" ")
@@ -309,7 +310,7 @@ def _put(body: bytearray, kind: str, at: int, raw: float) -> None:
     size, signed = NUMBER_BYTES[kind], kind.startswith("s")
     top = (1 << (8 * size - signed)) - 1
     whole = min(max(round(raw), -top - 1 if signed else 0), top)
-    body[at : at + size] = whole.to_bytes(size, "big", signed=signed)
+    body[at : at + size] = whole.to_bytes(size, "little" if kind.endswith("le") else "big", signed=signed)
 
 
 def _batch(frames: Sequence[BusFrame]) -> FrameBatch:
