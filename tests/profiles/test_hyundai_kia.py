@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from can_frames import batch_of, iso_tp
+from packbox.__main__ import main
 from packbox.adapters.profile_dir import Catalogue
 from packbox.core.decode import Decoder, DecodeState
 from packbox.core.profile import Profile
@@ -99,3 +103,41 @@ def test_the_other_bus_of_a_kona_says_nothing(family: Profile) -> None:
         state, decoded = decoder.decode(decoder.start(), batch_of(sorted(frames), bus=1))
         assert decoded.signals == {}
         assert decoder.variant(state) == variant
+
+
+def climate_answer(speed_kmh: int) -> bytes:
+    data = bytearray(40)
+    data[29] = speed_kmh
+    return b"\x62\x01\x00" + bytes(data)
+
+
+def test_answers_alone_make_a_drive_and_a_charge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is broadcast on the plug of these cars: all sessions must come from what is asked."""
+    lines: list[str] = []
+    soc_pct, at_s = 60.0, 1_700_000_000
+
+    def say(at_s: int, rx: int, answer: bytes) -> None:
+        lines.extend(f"({at_s}.{k:06d}) can0 {rx:03X}#{f.hex()}" for k, f in enumerate(iso_tp(answer, 0xAA)))
+
+    # (seconds, between two answers, current into the pack, speed)
+    for seconds, step_s, current_a, speed_kmh in (
+        (60, 10, -1.0, 0),
+        (600, 2, -40.0, 60),
+        (60, 10, -1.0, 0),
+        (1200, 5, 15.0, 0),
+        (60, 10, -0.5, 0),
+    ):
+        for second in range(at_s, at_s + seconds, step_s):
+            soc_pct += current_a * step_s / 3600 / 115 * 100
+            say(second, 0x7EC, state_answer(SECOND, 710.4, 3.7, soc_pct, current_a))
+            if (second - at_s) % 10 == 0:
+                say(second, 0x7BB, climate_answer(speed_kmh))
+        at_s += seconds
+    log = tmp_path / "answers.log"
+    log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert main(["replay", str(log), "--profile", "hyundai-kia", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["variant"] == "egmp-192"
+    drive, charge = told["sessions"]
+    assert (drive["kind"], charge["kind"]) == ("drive", "charge")
+    assert (drive["charge_out_ah"], charge["charge_in_ah"]) == pytest.approx((40 / 6, 5), rel=0.02)

@@ -459,7 +459,7 @@ class ProfileBuilder:
             if value is None:
                 continue
             if value.variant is None:
-                names = agreed[value.key] if value.key in everywhere else set()
+                names = agreed[value.key]
             else:
                 self._known_variant(f"evidence.{number}.value.variant", value.variant)
                 names = {
@@ -467,7 +467,7 @@ class ProfileBuilder:
                 }
             for name in (value.signal, value.over):
                 if name is not None and name not in names:
-                    where = value.variant or "all variants"
+                    where = value.variant or "all variants that send it"
                     self._fail(f"evidence.{number}.value", f"signal {name!r} is not the same in {where}")
 
     def _key(self, can_id: str) -> int:

@@ -188,7 +188,8 @@ class Decoder:
         agreed = agreed_messages(profile.variants)
         # An id that only some variants send may mean something else in the others: it waits for the variant.
         everywhere = sent_by_all(profile.variants)
-        self._common: Final[Plans] = {m.key: plan(m) for m in agreed if m.key in everywhere}
+        self._agreed: Final[Plans] = {m.key: plan(m) for m in agreed}
+        self._common: Final[Plans] = {key: p for key, p in self._agreed.items() if key in everywhere}
         self._plans: Final[Mapping[str, Plans]] = {v.id: {m.key: plan(m) for m in v.messages} for v in profile.variants}
         self._requests: Final = _answering(profile.polls)
         self._answers: Final = {p.rx_key for p in profile.polls}
@@ -394,7 +395,7 @@ class Decoder:
         return np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def _in_range(self, group: _Group, wanted: ValueRange) -> IntArray:
-        plans = self._common if wanted.variant is None else self._plans[wanted.variant]
+        plans = self._agreed if wanted.variant is None else self._plans[wanted.variant]
         ready = plans[wanted.key]
         good = _intact(group, ready)
         selectors = ready.selector_values(good.frames)
