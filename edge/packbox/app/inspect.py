@@ -1,6 +1,7 @@
 """`packbox inspect`: look at one car once. Recognise it, take down what it says, seal a record, write a sheet.
 
-In:  a recorded log, or a bus for a minute; nothing is sent.
+In:  a recorded log, or a bus for a minute. Only with --consent-to-poll the car is asked, each question once, under the
+     rules of `core.courtesy`; else nothing is sent.
 Out: with --detect only which family it is and why. Else three files of one name in --out: `.records` (sealed records, a
      chain of its own), `.txt` and `.html` (the sheet); the text also on stdout, or one JSON object with --json.
 Refuses a log that cannot be read and a name nobody knows (exit 2); a car that cannot be recognised gets no sheet
@@ -13,7 +14,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,7 @@ from packbox.adapters.identity import FileKey
 from packbox.adapters.logs import read_log
 from packbox.adapters.profile_dir import Catalogue
 from packbox.adapters.record_file import RecordFileError, write_records
+from packbox.app.ask import Asking, car_sight
 from packbox.app.box_key import box_key
 from packbox.app.mind import Bookmark
 from packbox.app.options import add_settings_options, settings_from
@@ -32,6 +34,7 @@ from packbox.app.sources import FORMS, open_source
 from packbox.clock import SystemClock
 from packbox.core import box
 from packbox.core.box import BoxPlan
+from packbox.core.courtesy import Consent
 from packbox.core.decode import Decoder
 from packbox.core.detect import Detection, Finding, detect
 from packbox.core.frames import FrameBatch
@@ -42,7 +45,7 @@ from packbox.core.record import BatteryId, BoxId, ChainHead, SealedRow, StoreId
 from packbox.core.stamp import NS_PER_S
 from packbox.core.summary import seal_outcomes
 from packbox.core.swap import SERIAL
-from packbox.ports import FrameSource, LogFormatError, PackboxError, ProfileError, SettingsError
+from packbox.ports import Clock, FrameSource, LogFormatError, PackboxError, ProfileError, SettingsError, Tester
 from packbox.settings import Settings
 from packwire import __version__
 from packwire.ids import BATTERY_ID, box_id_of, new_store_id
@@ -51,6 +54,7 @@ from packwire.seal import NO_PREVIOUS, digest
 FOUND_PROBLEM: Final = 1
 USAGE_ERROR: Final = 2
 LISTEN_S: Final = 60.0  # the slowest frames that say something come every 3 s, other people's polls every minute
+RECOGNISE_S: Final = 15.0  # before the first question: the rarest typical frame comes every 3 s
 SHEET_MODE: Final = 0o644
 SCHEMES: Final = ("socketcan", "can", "log", "sim")
 
@@ -63,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", metavar="NAME", help="vehicle profile; without it the car is recognised")
     parser.add_argument("--profiles-dir", type=Path, metavar="DIR", help="profiles other than those installed")
     parser.add_argument("--seconds", type=_seconds, default=LISTEN_S, metavar="S", help="how long a bus is listened to")
+    parser.add_argument("--consent-to-poll", action="store_true", help="the owner agreed: ask the car, each thing once")
     parser.add_argument("--out", type=Path, default=Path("inspections"), metavar="FOLDER", help="where files go")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
 
@@ -85,6 +90,8 @@ def main(args: argparse.Namespace) -> int:
         if args.detect:
             return _say_detection(detection, as_json=args.json)
         car = _car(catalogue, detection, known)
+        if args.consent_to_poll:
+            material = _asked(car, material, settings, args.seconds)
         look, files = _inspect(car, material, settings, args.out)
     except (SettingsError, ProfileError, LogFormatError) as problem:
         return _said(problem, USAGE_ERROR)
@@ -113,6 +120,7 @@ class Material:
     name: str
     log: Path | None = None
     heard: tuple[FrameBatch, ...] = ()
+    frames_sent: int = 0
 
     def batches(self) -> Iterator[FrameBatch]:
         if self.log is None:
@@ -133,12 +141,14 @@ def _material(args: argparse.Namespace, settings: Settings) -> Material:
         if not Path(rest).is_file():
             raise LogFormatError(f"{rest}: no such log; a source is one of {FORMS}")
         return Material(Path(rest).name, log=Path(rest))
-    clock = SystemClock(settings.clock_trusted)
-    source = open_source(spec, Bookmark(), clock, None, None)
-    return Material(spec, heard=tuple(asyncio.run(_listen(source.frames, args.seconds))))
+    source = open_source(spec, Bookmark(), SystemClock(settings.clock_trusted), None, None)
+    seconds = min(args.seconds, RECOGNISE_S) if args.consent_to_poll else args.seconds
+    return Material(spec, heard=tuple(asyncio.run(_listen(source.frames, seconds))))
 
 
-async def _listen(source: FrameSource, seconds: float) -> list[FrameBatch]:
+async def _listen(
+    source: FrameSource, seconds: float, hear: Callable[[FrameBatch], object] | None = None
+) -> list[FrameBatch]:
     """Frames of so many seconds by the source's own clock, and of no more by ours. Raises BusDownError."""
     heard: list[FrameBatch] = []
     try:
@@ -146,11 +156,46 @@ async def _listen(source: FrameSource, seconds: float) -> list[FrameBatch]:
             async for item in source.inputs():
                 if isinstance(item, FrameBatch) and len(item):
                     heard.append(item)
+                    if hear is not None:
+                        hear(item)
                     if item.mono_ns[-1] - heard[0].mono_ns[0] >= seconds * NS_PER_S:
                         break
     except TimeoutError:
         pass
     return heard
+
+
+def _asked(car: Car, material: Material, settings: Settings, seconds: float) -> Material:
+    """Now that the car is known: ask it each thing once, and listen on."""
+    if material.log is not None:
+        raise SettingsError("--consent-to-poll: a log cannot be asked")
+    clock = SystemClock(settings.clock_trusted)
+    opened = open_source(material.name, Bookmark(), clock, car.profile, None, may_ask=True)
+    if opened.tester is None:
+        raise SettingsError(f"--consent-to-poll: {material.name} cannot be asked")
+    heard = asyncio.run(ask_and_listen(car.profile, opened.frames, opened.tester, clock, seconds))
+    return replace(material, heard=(*material.heard, *heard), frames_sent=opened.tester.frames_sent)
+
+
+async def ask_and_listen(
+    profile: Profile, source: FrameSource, tester: Tester, clock: Clock, seconds: float
+) -> list[FrameBatch]:
+    """Each of the profile's questions once, while and as long as the rules of courtesy allow it."""
+    plan = BoxPlan(Decoder(profile), BoxId("0" * 16), BatteryId("inspected"), "provisional", __version__)
+    along = box.start(plan)
+
+    def fold(batch: FrameBatch) -> None:
+        nonlocal along
+        along = box.advance(plan, along, batch)[0]
+
+    once = replace(profile, polls=tuple(replace(poll, once=True, every_s={}) for poll in profile.polls))
+    asking = Asking(once, Consent.AGREED, tester, clock, lambda: car_sight(along))
+    async with asyncio.TaskGroup() as tasks:
+        questions = tasks.create_task(asking.run(), name="ask")
+        try:
+            return await _listen(asking.overhear(source), seconds, fold)
+        finally:
+            questions.cancel()
 
 
 # -- which car ---------------------------------------------------------------------------------------------------------
@@ -226,6 +271,7 @@ def _inspect(car: Car, material: Material, settings: Settings, out: Path) -> tup
         frames=state.frames,
         frames_bad=refused.bad_checksum + refused.wrong_length,
         frames_unknown=refused.unknown_frames,
+        frames_sent=material.frames_sent,
         clock="unset" if last.wall_ms is None else "set",
         software=__version__,
     )
@@ -241,7 +287,7 @@ def _inspect(car: Car, material: Material, settings: Settings, out: Path) -> tup
         seconds=last.mono_ns / NS_PER_S - first_s,
         frames=state.frames,
         frames_refused=sum(getattr(refused, name) for name in ("bad_checksum", "wrong_length", "stuck_counter")),
-        frames_sent=0,
+        frames_sent=material.frames_sent,
         box=box_id,
         records=len(rows),
         digest=digest(rows[-1].sealed).hex(),
