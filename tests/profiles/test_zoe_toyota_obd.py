@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,14 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from can_frames import batch_of, iso_tp, series
+from can_frames import PROFILES, batch_of, iso_tp, series
 from packbox.adapters.logs import read_log
-from packbox.adapters.profile_dir import Catalogue
+from packbox.adapters.profile_dir import Catalogue, load_profile
 from packbox.core.answers import Window, read
 from packbox.core.decode import Decoder, DecodeState
 from packbox.core.frames import EXTENDED, FrameBatch
 from packbox.core.profile import Profile
 from packbox.core.signals import Decoded, Signal
+from packbox.ports import ProfileError
 
 FAMILIES = ("renault-zoe", "nissan-ariya", "toyota-", "chademo", "generic-obd")
 PROFILE_IDS = (
@@ -160,6 +162,32 @@ def test_one_question_is_asked_once_however_many_may_answer(catalogue: Catalogue
     assert all(not p.every_s and not p.once for p in silent)
     assert {p.asked_by for p in silent} <= {p.id for p in profile.questions}
     assert len({p.id for p in profile.polls}) == len(profile.polls)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('groups = ["obd-11", "obd-29"]', 'groups = ["obd-12"]', "polls.0.groups: 'obd-12' is not in [groups]"),
+        ('groups = ["obd-11", "obd-29"]', "groups = []", "either tx and rx or groups"),
+        ('groups = ["obd-11", "obd-29"]', 'tx = "7DF"', "either tx and rx or groups"),
+        ('groups = ["obd-11", "obd-29"]', 'groups = ["obd-11"]\ntx = "7DF"\nrx = "7E8"', "either tx and rx or groups"),
+        ('"7E8", "7E9"', '"7E8", "7E8"', "groups.obd-11: an id stands there twice"),
+        ('tx = "18DB33F1"', 'tx = "7DF"', "groups.obd-29: tx and rx must both be"),
+        ('id = "soc"', 'id = "soc@7E8"', "polls.12.id"),
+        ("bits = 2", "bits = 0", "only_if.bits"),
+        ('request = "01 5B"', 'request = "04 5B"', "service 04 is not one of those that only read"),
+    ],
+)
+def test_groups_that_do_not_hold_are_refused_by_name(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    """Someone adds the address of their car's ECU and must see what is wrong with it."""
+    shutil.copytree(PROFILES / "generic-obd", tmp_path / "generic-obd")
+    file = tmp_path / "generic-obd/profile.toml"
+    content = file.read_text(encoding="utf-8")
+    assert old in content
+    file.write_text(content.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ProfileError) as caught:
+        load_profile("generic-obd", tmp_path)
+    assert reason in str(caught.value)
 
 
 def test_a_module_voltage_of_nought_is_told_and_feeds_nothing(catalogue: Catalogue) -> None:
