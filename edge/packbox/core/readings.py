@@ -123,6 +123,7 @@ class Reader:
                 return {CHECKSUM_OK: checked[0]}
         told = (p for p, tests in self._by_layout.get(message.key, ()) if all(in_range(p, frames, t)[0] for t in tests))
         ready = next(told, ready)
+        message = ready.message
         selectors = ready.selector_values(frames)
         silent = False
         if message.void_when is not None:
