@@ -55,6 +55,7 @@ def spoil(tmp_path: Path) -> Spoil:
         ('request = "21 01"', 'request = "2E 01 02"', "polls.0", "service 2E is not one of those that only read"),
         ('request = "19 02 0E"', 'request = "14 FF FF"', "polls.8", "service 14"),
         ('tx = "79B"', 'tx = "0x79B"', "polls.0.tx", "three hex digits"),
+        ('tx = "79B"', 'tx = "1DB"', "polls.0.tx", "1DB is a frame that the car itself sends"),
         ('pack = "leaf-24"\ndbc', 'pack = "leaf-25"\ndbc', "variants.ze0.pack", "'leaf-25' is not in [[packs]]"),
         ('when = ["gids-full-62"]', 'when = ["gids-full-63"]', "choose.0.when", "near: gids-full-62"),
         ('"nissan-leaf-ze0" = "ze0"', '"nissan-leaf-ze0" = "ze9"', "vehicles.nissan-leaf-ze0", "'ze9' is not in"),

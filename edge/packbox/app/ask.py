@@ -32,7 +32,7 @@ from packbox.ports import BusBusyError, BusDownError, Clock, FrameSource, Tester
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S: Final = 0.1
+LOOK_EVERY_S: Final = 0.25  # no poll is asked more often than once a second
 NOT_BEFORE_NS: Final = 100 * NS_PER_MS  # clocks of kernel and box differ by less; an answer is never that early
 AFTERGLOW_NS: Final = 300 * NS_PER_MS  # frames of an answer that are stamped or read after its end
 LATE_NS: Final = 6 * NS_PER_S  # a slow unit still answers what we gave up
@@ -80,7 +80,7 @@ class Asking:
     ) -> None:
         self.tester = tester
         self.held_by: Rule | None = None  # why nothing is asked now
-        self._polls = tuple(p for p in profile.polls if p.once or p.every_s)
+        self._polls = tuple(p for p in profile.questions if p.once or p.every_s)
         self._clock = clock
         self._look = look
         self._sight = Sight(consent, profile.care)
@@ -109,11 +109,11 @@ class Asking:
             self._heard(int(batch.mono_ns[others].max()))
         if not sound.all():
             self._sight = courtesy.troubled(self._sight, int(batch.mono_ns[~sound].max()))
-        for place in np.flatnonzero((asks | answers) & ((batch.flags & SENT) == 0)).tolist():
-            if not self._is_ours(int(keys[place]), int(batch.mono_ns[place]), is_answer=bool(answers[place])):
-                self._sight = replace(
-                    self._sight, other_tester_ns=max(self._sight.other_tester_ns, int(batch.mono_ns[place]))
-                )
+        # Marked as sent or not: another program on this machine is another tester too.
+        for place in np.flatnonzero(asks | answers).tolist():
+            at_ns = int(batch.mono_ns[place])
+            if not self._is_ours(int(keys[place]), at_ns, is_answer=bool(answers[place])):
+                self._sight = replace(self._sight, other_tester_ns=max(self._sight.other_tester_ns, at_ns))
 
     def _heard(self, at_ns: int) -> None:
         if courtesy.is_asleep(self._sight, at_ns):

@@ -156,7 +156,8 @@ def _row_is_void(rows: AnswerRows, window: Window, n: int, raw: int) -> bool:
         return True
     if rows.mask_at is not None:
         byte = _number(window, "u8", rows.mask_at + n // 8)
-        return byte is None or not byte >> (7 - n % 8) & 1
+        if byte is None or not byte >> (7 - n % 8) & 1:
+            return True
     if rows.guard is None:
         return False
     at, kind, void = rows.guard

@@ -398,13 +398,7 @@ class Decoder:
         plans = self._agreed if wanted.variant is None else self._plans[wanted.variant]
         ready = plans[wanted.key]
         good = _intact(group, ready)
-        selectors = ready.selector_values(good.frames)
-        value, valid = _values(ready.columns[wanted.signal], good.frames, selectors)
-        if wanted.over is not None:
-            divisor, also = _values(ready.columns[wanted.over], good.frames, selectors)
-            valid = valid & also & (divisor != 0)
-            value = np.divide(value, divisor, out=np.zeros_like(value), where=valid)
-        return good.index[valid & (value >= wanted.low) & (value <= wanted.high)]
+        return good.index[in_range(ready, good.frames, wanted)]
 
     # -- broadcast frames --------------------------------------------------------------------------------------------
 
@@ -543,6 +537,17 @@ def _values(ready: Column, frames: Words, selectors: dict[str, IntArray]) -> tup
     if void is not None:
         valid &= ~void
     return ready.values(raw), valid
+
+
+def in_range(ready: MessagePlan, frames: Words, wanted: ValueRange) -> BoolArray:
+    """Frames in which the value is there and lies in the range."""
+    selectors = ready.selector_values(frames)
+    value, valid = _values(ready.columns[wanted.signal], frames, selectors)
+    if wanted.over is not None:
+        divisor, also = _values(ready.columns[wanted.over], frames, selectors)
+        valid = valid & also & (divisor != 0)
+        value = np.divide(value, divisor, out=np.zeros_like(value), where=valid)
+    return valid & (value >= wanted.low) & (value <= wanted.high)
 
 
 def _quantities_of(
