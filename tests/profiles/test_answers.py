@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -99,18 +100,24 @@ def test_random_bytes_into_every_poll_never_raise(families: list[Profile], data:
             assert len(names) == len(set(names))
 
 
-@settings(max_examples=30, deadline=None)
-@given(data=st.binary(max_size=60), frame=st.binary(max_size=8))
-def test_random_single_answers_give_readings_or_a_reason(families: list[Profile], data: bytes, frame: bytes) -> None:
+@pytest.fixture(scope="module")
+def readers(families: list[Profile]) -> list[tuple[Reader, Profile]]:
+    return [(Reader(profile), profile) for profile in families if profile.polls]
+
+
+@settings(max_examples=1000, deadline=None)
+@given(pick=st.randoms(use_true_random=False), data=st.binary(max_size=60), frame=st.binary(max_size=8))
+def test_random_single_answers_give_readings_or_a_reason(
+    readers: list[tuple[Reader, Profile]], pick: Random, data: bytes, frame: bytes
+) -> None:
     """The door of `packbox decode` raises one exception only."""
-    for profile in families:
-        reader = Reader(profile)
-        for poll in profile.polls:
-            for content in (data, poll.head + data):
-                with contextlib.suppress(UnreadableError):
-                    reader.answer(poll.tx, poll.rx, poll.request, content)
-            with contextlib.suppress(UnreadableError):
-                reader.frame(poll.rx, frame)
+    reader, profile = pick.choice(readers)
+    poll = pick.choice(profile.polls)
+    for content in (data, poll.head + data):
+        with contextlib.suppress(UnreadableError):
+            reader.answer(poll.tx, poll.rx, poll.request, content, poll.extended)
+    with contextlib.suppress(UnreadableError):
+        reader.frame(poll.rx, frame, poll.extended)
 
 
 def test_a_sum_over_some_of_the_cells_is_no_sum(leaf: Profile) -> None:

@@ -453,9 +453,8 @@ class ProfileBuilder:
         )
 
     def _check_evidence(self, profile: core.Profile) -> None:
-        """Evidence is weighed before the variant is known, so its signals must mean the same in all of them."""
+        """Evidence is weighed before the variant is known, so its signals must mean the same in all that send them."""
         agreed = {m.key: {s.name for s in m.signals} for m in core.agreed_messages(profile.variants)}
-        everywhere = core.sent_by_all(profile.variants)
         for number, evidence in enumerate(profile.evidence):
             value = evidence.value
             if value is None:

@@ -18,10 +18,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, Never, TypeVar
 
 from packbox.adapters.herald import Herald, herald_from
-from packbox.adapters.identity import FileKey, KeyFileError, make_key, read_key
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app.ask import Asking, car_sight
+from packbox.app.box_key import box_key
 from packbox.app.carry import Offload, carry, new_report
 from packbox.app.health import Gauge
 from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
@@ -103,7 +103,7 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
         raise SettingsError("--until-sent needs somebody to send to: set broker.host")
     clock = SystemClock(settings.clock_trusted)
     began = clock.now()
-    key = _key(settings)
+    key = box_key(settings)
     box = BoxId(box_id_of(key.public_key))
     profile, variant = _profile(settings)
     stop = asyncio.Event()
@@ -164,21 +164,6 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
             await offload(journal.close)
     log.info("box %s leaves", box, extra={"FRAMES": mind.frames, "RECORDS": mind.newest_seq})
     return 0 if sent else 1
-
-
-def _key(settings: Settings) -> FileKey:
-    """Read, or made at the very first start. A key that is gone while its journal is here is not made anew."""
-    if settings.key_file.exists():
-        return read_key(settings.key_file)
-    journal = settings.data_dir / JOURNAL_FILE
-    if journal.exists():
-        raise KeyFileError(
-            f"{settings.key_file}: the key is gone, but its journal is here ({journal}). Bring back a copy of the key; "
-            "to begin as a new box, move the journal away"
-        )
-    key = make_key(settings.key_file)
-    log.info("first start: made the key of box %s", box_id_of(key.public_key))
-    return key
 
 
 def _profile(settings: Settings) -> tuple[Profile, str | None]:

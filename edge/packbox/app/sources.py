@@ -17,6 +17,7 @@ from packbox.core.profile import EXTENDED_BIT, FUNCTIONAL_KEYS, GROUP_BIT, GROUP
 from packbox.ports import FrameClock, FrameSource, SettingsError, Tester
 
 FORMS: Final = "socketcan:can0[,can1], can:INTERFACE:CHANNEL, log:PATH, sim:SPEC"
+BITRATE: Final = 500_000  # of nearly every car's diagnostic bus (facts/vehicles.md 3 to 12)
 SIM: Final = "sim"  # its timeline goes on by the wall clock, whatever the spec says about days
 
 
@@ -34,12 +35,15 @@ def open_source(
     spec: str,
     bookmark: Bookmark,
     clock: FrameClock,
-    profile: Profile,
+    profile: Profile | None,
     speed: float | None,
     *,
     may_ask: bool = False,
 ) -> Opened:
-    """`speed`: of a log, None as fast as it is taken. Without `may_ask` nothing that could send is made."""
+    """`profile` None: the car is not known yet, every frame comes. `speed`: of a log, None as fast as it is taken.
+
+    Without `may_ask` nothing that could send is made.
+    """
     kind, _, rest = spec.partition(":")
     match kind:
         case "socketcan" if rest:
@@ -64,7 +68,7 @@ def _log(path: Path, bookmark: Bookmark, speed: float | None) -> Opened:
     return Opened(name, LogSource(path, boot, speed, bookmark.frames if bookmark.source == name else 0), live=False)
 
 
-def _socketcan(spec: str, names: list[str], clock: FrameClock, profile: Profile, *, may_ask: bool) -> Opened:
+def _socketcan(spec: str, names: list[str], clock: FrameClock, profile: Profile | None, *, may_ask: bool) -> Opened:
     from packbox.adapters.can_bus import IdFilter, Interface, SocketCanSource, exactly
 
     def filter_of(key: int) -> IdFilter:
@@ -72,9 +76,10 @@ def _socketcan(spec: str, names: list[str], clock: FrameClock, profile: Profile,
             return IdFilter(key & GROUP_MASK, GROUP_MASK, extended=True)
         return exactly(key & ~EXTENDED_BIT, extended=bool(key & EXTENDED_BIT))
 
-    keys = _keys(profile) | (FUNCTIONAL_KEYS if may_ask else frozenset())  # another tester asks everybody first
+    keys = frozenset() if profile is None else _keys(profile)
+    keys |= FUNCTIONAL_KEYS if may_ask else frozenset()  # another tester asks everybody first
     filters = tuple(filter_of(key) for key in sorted(keys))
-    if may_ask and not any(variant.messages for variant in profile.variants):
+    if profile is None or (may_ask and not any(variant.messages for variant in profile.variants)):
         filters = ()  # only the car's own traffic tells that it is awake, and we do not know its ids
     frames = SocketCanSource([Interface(name, filters) for name in names], clock)
     if not may_ask:
@@ -84,13 +89,13 @@ def _socketcan(spec: str, names: list[str], clock: FrameClock, profile: Profile,
     return Opened(spec, frames, live=True, tester=socketcan_tester(names[0]))
 
 
-def _python_can(spec: str, rest: str, clock: FrameClock, profile: Profile, *, may_ask: bool) -> Opened:
+def _python_can(spec: str, rest: str, clock: FrameClock, profile: Profile | None, *, may_ask: bool) -> Opened:
     from packbox.adapters.can_any import PythonCanSource
 
     interface, _, channel = rest.partition(":")
     if not interface or not channel:
         raise SettingsError(f"source: {spec!r}: expected can:INTERFACE:CHANNEL, for example can:slcan:/dev/ttyUSB0")
-    options = {"bitrate": profile.buses[0].bitrate}
+    options = {"bitrate": BITRATE if profile is None else profile.buses[0].bitrate}
     frames = PythonCanSource(interface, channel, clock, options=options, may_send=may_ask)
     if not may_ask:
         return Opened(spec, frames, live=True)
