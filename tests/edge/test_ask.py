@@ -338,6 +338,7 @@ async def test_a_drive_with_polling_learns_what_the_bus_does_not_say(leaf: Profi
             "aux_voltage_v": 14.2,
             "capacity_reported_ah": drive.bms_capacity_ah,
             "pack_voltage_v": volts,
+            "pack_voltage": volts,  # told beside the cells, for whoever checks them
             "pack_current_a": column(drive.sensed_a),
             "soc_bms_pct": column(drive.soc_bms_pct),
             "cell_voltage_min_v": volts / 96 - 0.01,
