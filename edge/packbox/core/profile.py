@@ -260,6 +260,7 @@ class Evidence:
 
     name: str
     at_least: int = 1
+    wanders: bool = False  # its value moves through such ranges within one pack's life: another range proves nothing
     seen: tuple[int, ...] = ()  # keys of frames, any of them
     value: ValueRange | None = None
     answer: AnswerShape | None = None
