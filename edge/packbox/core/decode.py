@@ -16,7 +16,7 @@ that only what all variants agree on is decoded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final, TypeAlias
@@ -27,8 +27,8 @@ import numpy.typing as npt
 from packbox.core.answers import Reading, Window, layout_for, matching, read
 from packbox.core.frames import ERROR, EXTENDED, REMOTE, BoolArray, FloatArray, FrameBatch, IntArray
 from packbox.core.integrity import CHECKS, moving
-from packbox.core.isotp import Answer, Line, hear_answer, hear_request
-from packbox.core.layout import Column, Words, column, selector_names, words
+from packbox.core.isotp import IDLE, Answer, Line, hear_answer, hear_request
+from packbox.core.layout import Column, Words, among, column, count, every, selector_names, words
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.profile import (
     EXTENDED_BIT,
@@ -215,7 +215,7 @@ class Decoder:
         for begin, end in pairwise(bounds):
             seen = cuts.get(begin, seen)
             if begin < end:
-                part = [_between(group, begin, end) for group in groups]
+                part = [_between(group, begin, end) for group in groups] if cuts else groups
                 series += self._broadcast(part, seen, batch.mono_ns, counters, tally)
                 series += self._polled([a for a in answered if begin <= a.index < end], seen, tally)
         signals, heard = _speak(series, batch.mono_ns, state.heard)
@@ -288,16 +288,13 @@ class Decoder:
             return state.lines, []
         lines = dict(state.lines)
         answered: list[_Answered] = []
-        for index in np.sort(np.concatenate(indices)).tolist():
-            key = int(batch.can_id[index]) | (EXTENDED_BIT if batch.flags[index] & EXTENDED else 0)
-            bus = int(batch.bus[index])
-            frame = batch.data[index, : batch.length[index]].tobytes()
+        for index, bus, key, mono_ns, frame in _one_by_one(batch, np.sort(np.concatenate(indices))):
             if key in self._requests:
                 place = bus << BUS_SHIFT | self._requests[key]
-                lines[place] = hear_request(lines.get(place, Line()), frame)
+                lines[place] = hear_request(lines.get(place, IDLE), frame)
             if key in self._answers:
                 place = bus << BUS_SHIFT | key
-                heard = hear_answer(lines.get(place, Line()), frame, int(batch.mono_ns[index]))
+                heard = hear_answer(lines.get(place, IDLE), frame, mono_ns)
                 lines[place] = heard.line
                 tally.add("broken_answers", heard.broken)
                 tally.add("negative_answers", heard.negative)
@@ -429,6 +426,19 @@ def _has_shape(answered: _Answered, shape: AnswerShape) -> bool:
     return any(isinstance(v, float | int) and shape.low <= v <= shape.high for v in values)
 
 
+def _one_by_one(batch: FrameBatch, which: IntArray) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """(index, bus, key, time, bytes) of a few frames. Columns become Python values at once: one at a time is slow."""
+    keys = batch.can_id[which].astype(np.int64) | np.where(batch.flags[which] & EXTENDED, EXTENDED_BIT, 0)
+    width = batch.data.shape[1]
+    content = batch.data[which].tobytes()
+    begins = range(0, len(content), width)
+    lengths = batch.length[which].tolist()
+    frames = (content[begin : begin + length] for begin, length in zip(begins, lengths, strict=True))
+    return zip(
+        which.tolist(), batch.bus[which].tolist(), keys.tolist(), batch.mono_ns[which].tolist(), frames, strict=True
+    )
+
+
 def _between(group: _Group, begin: int, end: int) -> _Group:
     """The group's frames with places in [begin, end)."""
     first, last = np.searchsorted(group.index, (begin, end))
@@ -445,16 +455,15 @@ def _intact(group: _Group, ready: MessagePlan) -> _Group:
 
 
 def _right_length(group: _Group, ready: MessagePlan) -> _Group:
-    lengths = ready.message.lengths
-    right = group.length == lengths[0] if len(lengths) == 1 else np.isin(group.length, lengths)
-    return group if right.all() else group.pick(right)
+    right = among(group.length, ready.message.lengths)
+    return group if every(right) else group.pick(right)
 
 
 def _good_checksum(group: _Group, ready: MessagePlan) -> _Group:
     if ready.message.checksum is None:
         return group
     good = CHECKS[ready.message.checksum](group.frames, ready.message.can_id)
-    return group if good.all() else group.pick(good)
+    return group if every(good) else group.pick(good)
 
 
 def _believed(
@@ -472,10 +481,11 @@ def _believed(
     times = mono_ns[good.index]
     alive = moving(counter, times, counters.get(place), ready.message)
     counters[place] = (int(counter[-1]), int(times[-1]))
-    if alive.all():
+    if every(alive):
         return good
-    tally.add("stuck_counter", int((~alive).sum()))
-    return good.pick(alive)
+    moved = good.pick(alive)
+    tally.add("stuck_counter", len(good.index) - len(moved.index))
+    return moved
 
 
 def _values(ready: Column, frames: Words, selectors: dict[str, IntArray]) -> tuple[FloatArray, BoolArray]:
@@ -502,7 +512,7 @@ def _quantities_of(
     selectors = ready.selector_values(frames)
     for name, known in ready.message.mux_known:
         if name in selectors:
-            tally.add("unknown_mux", int((~np.isin(selectors[name], known)).sum()))
+            tally.add("unknown_mux", len(index) - count(among(selectors[name], known)))
     series: list[_Series] = []
     for signal in ready.used:
         raw = signal.raw(frames)
@@ -514,9 +524,9 @@ def _quantities_of(
         if present is not None or nothing is not None:
             keep = np.ones(len(raw), np.bool_) if present is None else present
             if nothing is not None:
-                tally.add("void_values", int((nothing & keep).sum()))
+                tally.add("void_values", count(nothing & keep))
                 keep = keep & ~nothing
-            if not keep.all():
+            if not every(keep):
                 at, kept = index[keep], raw[keep]
         if not len(at):
             continue
@@ -532,12 +542,13 @@ def _use(
 ) -> list[_Series]:
     """One source's values as the quantity, only believable ones."""
     quantity, known = as_quantity(use, value)
-    tally.add("void_values", int((~known).sum()))
     low, high = plausible_range(use.quantity, pack)
-    believable = known & (quantity >= low) & (quantity <= high)
-    tally.add("implausible_values", int((known & ~believable).sum()))
-    if believable.all():
+    believable = (quantity >= low) & (quantity <= high)
+    if every(known) and every(believable):
         return [_Series(use, bus, index, quantity)]
+    tally.add("void_values", len(index) - count(known))
+    tally.add("implausible_values", count(known & ~believable))
+    believable &= known
     return [_Series(use, bus, index[believable], quantity[believable])] if believable.any() else []
 
 
@@ -578,22 +589,28 @@ def _speak(
     newest = dict(heard)
     signals: dict[str, Signal] = {}
     for quantity, parts in by_quantity.items():
-        voices = {voice.order: voice for voice in heard.get(quantity, ())}
-        sources = {order: _joined(parts[order]) for order in parts}
-        for order, one in sources.items():
-            last = int(mono_ns[one.index[-1]])
-            voices[order] = Voice(one.use.prefer, one.use.source, one.bus, one.use.hold_ms, last)
-        newest[quantity] = tuple(voices[order] for order in sorted(voices))
         before = {voice.order: voice for voice in heard.get(quantity, ())}
+        sources = {order: _joined(same) for order, same in parts.items()}
+        now = {
+            order: Voice(one.use.prefer, one.use.source, one.bus, one.use.hold_ms, int(mono_ns[one.index[-1]]))
+            for order, one in sources.items()
+        }
+        voices = before | now
+        newest[quantity] = tuple(voices[order] for order in sorted(voices))
         speaking = [_unsilenced(one, sources, before, mono_ns) for one in sources.values()]
-        index = np.concatenate([one.index for one in speaking])
-        value = np.concatenate([one.value for one in speaking])
-        if len(speaking) > 1:
-            in_order = np.argsort(index, kind="stable")
-            index, value = index[in_order], value[in_order]
-        if len(index):
-            signals[quantity] = Signal(mono_ns[index], value)
+        spoken = [one for one in speaking if len(one.index)]
+        if spoken:
+            signals[quantity] = _as_signal(spoken, mono_ns)
     return signals, newest
+
+
+def _as_signal(spoken: Sequence[_Series], mono_ns: IntArray) -> Signal:
+    if len(spoken) == 1:
+        return Signal(mono_ns[spoken[0].index], spoken[0].value)
+    index = np.concatenate([one.index for one in spoken])
+    value = np.concatenate([one.value for one in spoken])
+    in_order = np.argsort(index, kind="stable")
+    return Signal(mono_ns[index[in_order]], value[in_order])
 
 
 def _joined(parts: Sequence[_Series]) -> _Series:
@@ -610,14 +627,15 @@ def _unsilenced(
     better = [order for order in sources.keys() | before.keys() if order < one.order]
     if not better:
         return one
+    at_ns = mono_ns[one.index]
     keep = np.ones(len(one.index), np.bool_)
     for order in better:
         voice, now = before.get(order), sources.get(order)
-        last = np.full(len(one.index), NEVER_NS if voice is None else voice.mono_ns)
+        last_ns: IntArray | int = NEVER_NS if voice is None else voice.mono_ns
         hold_ms = 0 if voice is None else voice.hold_ms
         if now is not None:
             hold_ms = now.use.hold_ms
             place = np.searchsorted(now.index, one.index, side="right") - 1
-            last = np.where(place >= 0, mono_ns[now.index[place]], last)
-        keep &= mono_ns[one.index] - last > hold_ms * NS_PER_MS
+            last_ns = np.where(place >= 0, mono_ns[now.index[place]], last_ns)
+        keep &= at_ns - last_ns > hold_ms * NS_PER_MS
     return _Series(one.use, one.bus, one.index[keep], one.value[keep])
