@@ -189,6 +189,9 @@ def test_a_log_without_times_says_that_its_figures_mean_nothing(
     [
         ("hyundai-kona/bms-idle-30sec.asc", "nissan-leaf"),
         ("hyundai-kona/230112-7-2019-pcan-ccan-power-off-on-ready-off.csv", "nissan-leaf"),
+        ("hyundai-kona/221210-1-2021-dcan-car-scanner-elm327.csv", "nissan-leaf"),
+        ("mitsubishi-outlander-phev/202109061515-steering-lock-to-lock.csv", "nissan-leaf"),
+        ("nissan-leaf-ze1-62kwh/ZE1-chademo-starting-and-charging.csv", "mitsubishi-imiev"),
         (ION_DRIVE, "nissan-leaf"),
         (LEAF_62, "mitsubishi-imiev"),
         ("nissan-leaf-ze0/ZE0w24kWhstock.log", "mitsubishi-imiev"),

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from fold_day import PACK, Day, plan, run
+from packbox.adapters.profile_dir import load_profile
 from packbox.core import sample as sampling
+from packbox.core.decode import Decoder
 from packbox.core.outcome import Outcome, SohComputed
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.sample import Sum
@@ -17,6 +19,7 @@ from packbox.core.soh import panel
 from packbox.core.soh.charge_ratio import RESTART_AFTER, ChargeRatio, ChargeRatioState, Edge, Leg
 from packbox.core.soh.method import YEAR_S, Basis, Estimate, MethodId, SessionEnd
 from packbox.core.soh.weigh import GAIN_FLOOR, SohStatus, weigh
+from packbox.testing.sim_source import open_sim
 
 DAY_S = 86_400.0
 RATIO = MethodId("charge_ratio/1")
@@ -230,7 +233,22 @@ def test_the_state_says_how_far_to_trust_the_number(
     assert (soh.why is None) == (state is SohStatus.OK)
 
 
-def test_a_year_of_a_fading_pack_is_told_within_its_interval() -> None:
+@pytest.mark.parametrize(
+    ("car", "profile"), [("leaf-24", "nissan-leaf"), ("leaf-62", "nissan-leaf"), ("imiev-16", "mitsubishi-imiev")]
+)
+async def test_a_simulated_cars_capacity_is_told_within_its_interval(car: str, profile: str) -> None:
+    """Real frames of real profiles, sensors with gain and offset, a BMS with an opinion, and a truth behind them."""
+    source = open_sim(f"{car},seed=11,days=60,until=2026-06-01", None, lambda: 0)
+    the_plan = replace(plan(), decoder=Decoder(load_profile(profile)))
+    outcomes = run([item async for item in source.inputs()], the_plan)[1]
+
+    soh = [o for o in outcomes if isinstance(o, SohComputed)][-1].soh
+    truth_ah = source.car.truth(60).capacity_ah
+    assert soh.state is SohStatus.OK
+    assert abs((soh.capacity_ah or 0) - truth_ah) < 1.645 * (soh.sigma_ah or 0)
+
+
+def test_two_weeks_of_a_fading_pack_are_told_within_its_interval() -> None:
     """End to end against a pack whose truth is known: drive, charge, sleep; the interval holds the truth."""
     day = Day(soc=80, capacity_ah=54.0)
     for k in range(14):

@@ -18,6 +18,7 @@ from packbook.settings import Settings, load_settings
 
 DONE: Final = 0
 PROBLEM: Final = 1
+WRONG_USAGE: Final = 2
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace, work: Callable[[Settings], Awaitable[int]]) ->
         return asyncio.run(_until_asked_to_stop(work(settings)))
     except PackbookError as problem:
         print(f"packbook: {problem}", file=sys.stderr)
-        return PROBLEM
+        return WRONG_USAGE if isinstance(problem, SettingsError) else PROBLEM
 
 
 async def _until_asked_to_stop(work: Awaitable[int]) -> int:

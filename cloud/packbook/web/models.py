@@ -55,7 +55,7 @@ class SohOut(Answer):
     method: str = Field(description="What weighed the estimates: id and version")
     estimates: tuple[EstimateOut, ...] = Field(description="The opinions that were weighed")
     soh_reported_pct: float | None = Field(
-        description="The car's own SoH, percent: a different quantity, never mixed in"
+        description="The car's own SoH, percent: a different quantity, shown beside ours"
     )
     capacity_reported_ah: float | None = Field(description="The car's own capacity figure, Ah")
     observed_s: float = Field(description="Coverage: seconds with the pack current known")

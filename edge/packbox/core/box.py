@@ -20,7 +20,7 @@ import numpy as np
 from packbox.core import harm, segment, timeline, usage
 from packbox.core import sample as sampling
 from packbox.core.decode import Decoder, DecodeState
-from packbox.core.frames import FrameBatch, join
+from packbox.core.frames import FrameBatch, IntArray, join
 from packbox.core.harm import Harm, HarmState
 from packbox.core.outcome import (
     EventName,
@@ -53,6 +53,9 @@ STATE_VERSION: Final = 1  # of `BoxState` and all within: raise it when a field 
 TRIAL_S: Final = 30  # seconds with frames after which a wrong profile is told from a right one
 TRIAL_FRAMES: Final = 500  # fewer prove nothing
 TRIAL_BAD_SHARE: Final = 0.2  # of known frames; real logs of the right car have none (facts/vehicles.md §2)
+TRIAL_UNKNOWN_SHARE: Final = (
+    0.85  # of all frames; real logs: at most 0.83 with the right profile, from 0.91 on with another
+)
 BLOCK_SECONDS: Final = 16_384  # worked on at once: bounds memory, changes nothing else
 TIME_BACK_EVERY_S: Final = 3600  # a source that runs back all the time is said once an hour
 
@@ -93,6 +96,7 @@ class BoxState:
     pending: FrameBatch | None = None  # frames of the unfinished second
     introduced: Identity | None = None
     first_s: int | None = None  # second of the first frame
+    first_wall_ms: int | None = None
     frames: int = 0
     trial_s: int = 0  # seconds with frames before the profile was judged
     judged: bool = False
@@ -163,14 +167,13 @@ class _Work:
             return
         self._flush()
         self.state = replace(self.state, line=replace(self._line, high_ns=now_s * NS_PER_S))
-        if self.state.segment.end_s is not None and now_s - self.state.segment.end_s >= GAP_S:
-            self._silence(now_s)
+        self._silence(now_s)
 
     def finish(self) -> None:
         if self.state.line is None:
             return
         self._flush()
-        self._judge()
+        self._judge(last=True)
         after, found = harm.finish(self.state.harm)
         self.state = replace(self.state, harm=after)
         for one in found:
@@ -200,6 +203,7 @@ class _Work:
 
     def _reboot(self, first: Stamp, wall_offset_ms: int | None) -> None:
         self._flush()
+        self._date_first()
         line, gap_known = timeline.reboot(self._line, first.boot, first.mono_ns, wall_offset_ms)
         if gap_known:
             self._silence(line.high_ns // NS_PER_S)
@@ -221,7 +225,10 @@ class _Work:
             self.state = replace(self.state, time_back_said_s=at_s)
 
     def _silence(self, until_s: int) -> None:
-        """Nothing came for longer than any frame is late."""
+        """Nothing came up to then. Less than `GAP_S` is no silence: the next sample stands for it."""
+        end_s = self.state.segment.end_s
+        if end_s is None or until_s - end_s < GAP_S:
+            return
         after, found = harm.silence(self.state.harm, until_s)
         self.state = replace(self.state, harm=after)
         for one in found:
@@ -254,12 +261,12 @@ class _Work:
         while low < len(starts):
             high = min(len(starts), low + BLOCK_SECONDS)
             if not self.state.judged:
-                high = min(high, low + TRIAL_S - self.state.trial_s)
+                high = min(high, low + TRIAL_S - self.state.trial_s % TRIAL_S)
             ends = len(frames) if high == len(starts) else int(starts[high])
             self._block(frames.pick(slice(int(starts[low]), ends)))
             if not self.state.judged:
                 self.state = replace(self.state, trial_s=self.state.trial_s + high - low)
-                if self.state.trial_s >= TRIAL_S:
+                if self.state.trial_s % TRIAL_S == 0:
                     self._judge()
             low = high
 
@@ -275,14 +282,14 @@ class _Work:
             second = part.mono_ns // NS_PER_S
             self._samples(second[np.concatenate(([True], second[1:] != second[:-1]))], decoded)
 
-    def _samples(self, second: np.ndarray[tuple[int], np.dtype[np.int64]], decoded: Decoded) -> None:
+    def _samples(self, second: IntArray, decoded: Decoded) -> None:
         before = self.state
         if before.first_s is None:
             self.state = replace(self.state, first_s=int(second[0]))
         after, samples = sampling.sample(before.sample, second, decoded)
         self.state = replace(self.state, sample=after)
         # Cars tell what they are within seconds: wait for that, so that a store begins with one introduction.
-        if self.state.introduced is not None or self.state.judged or self._pack is not None:
+        if self.state.introduced is not None or self.state.trial_s >= TRIAL_S or self._pack is not None:
             self._introduce(self._line.stamp(int(second[0]) * NS_PER_S))
         pack = self._pack
         reference_ah = None if pack is None else pack.reference_ah
@@ -296,9 +303,9 @@ class _Work:
             done = self._watch(samples, done, row)
             say()
         self._watch(samples, done, len(samples))
-        oldest_s = cut_state.open_since_s
-        if oldest_s is not None:
-            self.state = replace(self.state, line=timeline.forget(self._line, oldest_s * NS_PER_S))
+        since_s = [s for s in (cut_state.open_since_s, harm_state.open_since_s) if s is not None]
+        if since_s:
+            self.state = replace(self.state, line=timeline.forget(self._line, min(since_s) * NS_PER_S))
 
     def _watch(self, samples: Samples, low: int, high: int) -> int:
         """Count rows low to high into what lives longer than a session."""
@@ -363,10 +370,9 @@ class _Work:
             self._say_soh(cut.at_s)
 
     def _say_usage(self, at_s: int) -> None:
+        self._date_first()
         pack = self._pack
-        first_s = self.state.first_s
-        first_ms = None if first_s is None else self._line.stamp(first_s * NS_PER_S).wall_ms
-        used = usage.usage_of(self.state.usage, first_ms)
+        used = usage.usage_of(self.state.usage, self.state.first_wall_ms)
         self._say(UsageDue(self._line.stamp(at_s * NS_PER_S), used, None if pack is None else pack.reference_ah))
         self.state = replace(self.state, usage_said_s=float(at_s))
 
@@ -392,6 +398,13 @@ class _Work:
         )
         self.state = replace(self.state, soh_said_s=float(at_s))
 
+    def _date_first(self) -> None:
+        """The first frame's wall time, as soon as its boot's clock was set; a later boot cannot tell it."""
+        first_s = self.state.first_s
+        if self.state.first_wall_ms is None and first_s is not None:
+            wall_ms = self._line.stamp(first_s * NS_PER_S).wall_ms if self._line.covers(first_s * NS_PER_S) else None
+            self.state = replace(self.state, first_wall_ms=wall_ms)
+
     def _harm(self, one: Harm) -> None:
         stamp, began = self._line.stamp(one.at_s * NS_PER_S), self._line.stamp(one.start_s * NS_PER_S)
         self._event(EventSeen(stamp, EventName(one.name), began, one.duration_s, one.extreme, one.text))
@@ -400,9 +413,9 @@ class _Work:
         self._say(event)
         self.state = replace(self.state, usage=usage.add_event(self.state.usage, event.event.value))
 
-    def _judge(self) -> None:
-        """Once: does this profile fit what is on the bus?"""
-        if self.state.judged:
+    def _judge(self, *, last: bool = False) -> None:
+        """Once, when there are frames enough: does this profile fit what is on the bus?"""
+        if self.state.judged or (self.state.frames < TRIAL_FRAMES and not last):
             return
         self.state = replace(self.state, judged=True)
         text = misfit(self.state.frames, self.state.refused, self.state.seen)
@@ -419,9 +432,11 @@ def misfit(frames: int, refused: Refused, seen: SeenState) -> str | None:
         return None
     known = decodable - refused.unknown_frames
     bad = refused.bad_checksum + refused.wrong_length
-    text = f"{100 * refused.unknown_frames / decodable:.0f} % of frames unknown, {bad} bad: is this the right profile?"
+    unknown_share = refused.unknown_frames / decodable
+    text = f"{100 * unknown_share:.0f} % of frames unknown, {bad} bad: is this the right profile?"
     mute = not (seen.has("pack_current_a") or seen.has("pack_voltage_v"))
-    return text if mute or bad > TRIAL_BAD_SHARE * max(known, 1) else None
+    alien = mute and unknown_share > TRIAL_UNKNOWN_SHARE
+    return text if alien or bad > TRIAL_BAD_SHARE * max(known, 1) else None
 
 
 def _due(said_s: float | None, at_s: float, every_s: float) -> bool:

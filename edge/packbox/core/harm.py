@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from packbox.core.frames import FloatArray
+from packbox.core.frames import BoolArray, FloatArray
 from packbox.core.packs import Chemistry
 from packbox.core.sample import Col, Samples
 
@@ -67,6 +67,10 @@ class HarmState:
     soc_pct: float | None = None  # newest, with its second
     soc_s: int = 0
 
+    @property
+    def open_since_s(self) -> int | None:
+        return min((h.start_s for h in self.open if h is not None), default=None)
+
 
 _KINDS: Final = ("cell_low", "cell_high", "pack_hot", "cold_charge")
 _LOWEST: Final = frozenset({"cell_low", "cold_charge"})  # the extreme is a minimum
@@ -100,12 +104,13 @@ def watch(
 
 def silence(state: HarmState, until_s: int) -> tuple[HarmState, list[Harm]]:
     """No frames came up to `until_s`."""
-    over = [h is not None and h.end_s + LULL_S <= until_s for h in state.open]
-    found = [_over(kind, h, h.end_s + LULL_S, 0) for kind, h in zip(_KINDS, state.open, strict=True) if h is not None]
-    still = tuple(None if gone else h for gone, h in zip(over, state.open, strict=True))
-    return replace(state, open=still), sorted(
-        (h for h in _lasting(found) if h.at_s <= until_s), key=lambda h: (h.at_s, h.name)
-    )
+    still = tuple(None if h is None or h.end_s + LULL_S <= until_s else h for h in state.open)
+    found = [
+        _over(kind, before, before.end_s + LULL_S, 0)
+        for kind, before, after in zip(_KINDS, state.open, still, strict=True)
+        if before is not None and after is None
+    ]
+    return replace(state, open=still), sorted(_lasting(found), key=lambda h: (h.at_s, h.name))
 
 
 def finish(state: HarmState) -> tuple[HarmState, list[Harm]]:
@@ -114,7 +119,7 @@ def finish(state: HarmState) -> tuple[HarmState, list[Harm]]:
     return replace(state, open=(None,) * len(_KINDS)), _lasting(found)
 
 
-def _bad(kind: str, samples: Samples, chemistry: Chemistry) -> tuple[np.ndarray, FloatArray]:
+def _bad(kind: str, samples: Samples, chemistry: Chemistry) -> tuple[BoolArray, FloatArray]:
     """Rows in which it is so, and the value that says how bad. NaN compares false."""
     if kind == "cell_low":
         value = samples.column(Col.CELL_LOW_V)
@@ -131,7 +136,7 @@ def _bad(kind: str, samples: Samples, chemistry: Chemistry) -> tuple[np.ndarray,
 
 
 def _spells(
-    kind: str, spell: OpenHarm | None, samples: Samples, bad: np.ndarray, value: FloatArray
+    kind: str, spell: OpenHarm | None, samples: Samples, bad: BoolArray, value: FloatArray
 ) -> tuple[OpenHarm | None, list[Harm]]:
     found: list[Harm] = []
     start_s, end_s = samples.second + 1 - samples.span_s, samples.second + 1

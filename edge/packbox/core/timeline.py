@@ -46,6 +46,10 @@ class Timeline:
     def now(self) -> Era:
         return self.eras[-1]
 
+    def covers(self, at_ns: int) -> bool:
+        """Whether the era of this instant is still known."""
+        return self.eras[0].begin_ns // NS_PER_S <= at_ns // NS_PER_S
+
     def stamp(self, at_ns: int) -> Stamp:
         return next((e for e in reversed(self.eras) if e.begin_ns <= at_ns), self.eras[0]).stamp(at_ns)
 
@@ -68,22 +72,9 @@ def take(line: Timeline, batch: FrameBatch) -> tuple[Timeline, FrameBatch, Frame
     if n == 0:
         return line, batch.pick(slice(0, 0)), batch
     late = int(np.count_nonzero(at_ns[:n] < before_ns[:n]))
-    straight = _at(batch.pick(slice(0, n)), np.maximum(at_ns, before_ns)[:n])
+    straight = replace(batch.pick(slice(0, n)), mono_ns=np.maximum(at_ns, before_ns)[:n])
     line = replace(line, high_ns=int(straight.mono_ns[-1]), clamped_frames=line.clamped_frames + late)
     return line, straight, batch.pick(slice(n, None)) if back.size else None
-
-
-def _at(batch: FrameBatch, mono_ns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> FrameBatch:
-    return FrameBatch(
-        batch.boot,
-        batch.wall_offset_ms,
-        mono_ns,
-        batch.bus,
-        batch.can_id,
-        batch.flags,
-        batch.length,
-        batch.data,
-    )
 
 
 def step_back(line: Timeline, mono_ns: int) -> Timeline:

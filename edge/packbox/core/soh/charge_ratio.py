@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from packbox.core.frames import FloatArray
 from packbox.core.packs import PackFacts
@@ -205,7 +206,7 @@ def _along(state: ChargeRatioState, samples: Samples, net_ah: FloatArray) -> Cha
         total = samples.total[row + 1].copy()
         return Edge(float(soc[row]), abs(float(step[k])), total, state.lost_ah2)
 
-    def leg(old: Leg | None, steps: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Leg | None:
+    def leg(old: Leg | None, steps: npt.NDArray[np.intp]) -> Leg | None:
         if not steps.size:
             return old
         return Leg(edge(int(steps[0])) if old is None else old.first, edge(int(steps[-1])))
