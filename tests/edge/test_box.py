@@ -197,6 +197,32 @@ def test_time_that_runs_back_is_said_and_the_session_goes_on_interrupted() -> No
     assert (event.event, event.extreme) == (EventName.TIME_BACK, pytest.approx(299_008, abs=10))
 
 
+def test_one_broken_time_stamp_does_not_make_years_of_rest() -> None:
+    """A flipped bit in a log must not end in a decade of inferred parking."""
+    frames = Day().drive(10).frames()
+    mono_ns = frames.mono_ns.copy()
+    mono_ns[1500] += 10 * 366 * 86_400 * 10**9
+
+    state, outcomes = run([replace(frames, mono_ns=mono_ns)])
+
+    (drive,) = sessions(outcomes)
+    assert (drive.kind, drive.interrupted) == ("drive", True)
+    assert drive.duration_s == pytest.approx(600, abs=3)
+    assert state.usage.inferred_s == 0
+
+
+def test_a_source_whose_time_never_settles_is_told_once_an_hour() -> None:
+    """Two loggers' files mixed line by line: a nuisance, not a flood."""
+    frames = Day().drive(3).frames().pick(slice(0, 400))
+    mixed = replace(frames, mono_ns=frames.mono_ns + np.where(np.arange(400) % 2, 0, 5_000_000_000))
+
+    state, outcomes = run([mixed])
+
+    assert [event for event, _ in events(outcomes)] == [EventName.TIME_BACK]
+    assert state.line is not None
+    assert len(state.line.eras) <= 33
+
+
 def test_no_charge_moves_while_the_clock_is_broken() -> None:
     """Current before and after a break are not joined by a trapezoid."""
     first, second = Day().charge(5, amps=30).frames(), Day().charge(5, amps=30).frames()

@@ -187,7 +187,7 @@ def facts_of(replayed: Replayed, log: str, profile: str) -> dict[str, Any]:
         "first_wall_ms": report.first_wall_ms,
         "seconds": report.span_ns / NS_PER_S,
         "frames": {
-            "read": report.frames,
+            "read": report.frames - report.sent,  # received; what the logger itself sent stands beside
             "sent": report.sent,
             "unreadable": report.unreadable_count,
             "unreadable_reasons": _notes(report.unreadable),
@@ -313,7 +313,7 @@ def summary(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"  car         {facts['profile']}: {detected}{reference}"
     yield f"  frames      {frames['read']:,} read, {frames['unreadable']:,} lines unreadable, {facts['seconds']:,.1f} s"
     unknown = sum(ids["unknown"].values())
-    share = 100 * unknown / max(frames["read"], 1)
+    share = 100 * unknown / max(unknown + sum(ids["known"].values()), 1)
     yield f"  ids         {len(ids['known'])} known, {len(ids['unknown'])} unknown ({share:.0f} % of the frames)"
     refused = {name: count for name, count in facts["refused"].items() if count and name != "unknown_frames"}
     yield "  refused     " + (", ".join(f"{_words(n)} {c:,}" for n, c in refused.items()) or "nothing")
@@ -355,8 +355,12 @@ def summary(facts: Mapping[str, Any]) -> Iterator[str]:
         else:
             yield (
                 f"  {estimate['method']}: {estimate['capacity_ah']:.1f} ± {estimate['sigma_ah']:.1f} Ah"
-                f" from {estimate['n']} readings"
+                f" from {_counted(estimate['n'], 'reading')}"
             )
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{n} {thing}" + ("" if n == 1 else "s")
 
 
 def _session_row(session: Mapping[str, Any]) -> tuple[str, ...]:

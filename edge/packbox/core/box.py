@@ -155,7 +155,7 @@ class _Work:
             if len(straight):
                 self._queue(straight)
             if rest is not None:
-                self._step_back(int(rest.mono_ns[0]))
+                self._step(int(rest.mono_ns[0]))
 
     def tick(self, tick: Tick) -> None:
         stamp = tick.stamp
@@ -213,10 +213,11 @@ class _Work:
             self.state, line=line, sample=sampling.after_break(self.state.sample, forget=not gap_known)
         )
 
-    def _step_back(self, mono_ns: int) -> None:
+    def _step(self, mono_ns: int) -> None:
+        """The source's time ran back, or leapt ahead by more than any car is parked."""
         self._flush()
         before = self._line
-        line = timeline.step_back(before, mono_ns)
+        line = timeline.step(before, mono_ns)
         self.state = replace(self.state, line=line, sample=sampling.after_break(self.state.sample, forget=True))
         at_s = line.high_ns / NS_PER_S
         if self.state.time_back_said_s is None or at_s - self.state.time_back_said_s >= TIME_BACK_EVERY_S:

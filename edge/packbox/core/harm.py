@@ -207,8 +207,7 @@ def _jumps(state: HarmState, samples: Samples, reference_ah: float | None) -> tu
         wrong = chain[1:] < chain[:-1] if may_rise else chain[1:] > chain[:-1] * (1.0 + HEALTH_JUMP)
         for k in np.flatnonzero(wrong).tolist():
             at_s = int(samples.second[rows[k]]) + 1
-            rise = float(chain[k + 1] - chain[k])
             what = f"{text}: {chain[k]:g} to {chain[k + 1]:g}"
-            found.append(Harm("battery_changed", at_s - 1, None, rise, at_s, int(rows[k]) + 1, what))
+            found.append(Harm("battery_changed", at_s - 1, None, None, at_s, int(rows[k]) + 1, what))
         reported[place] = chain[-1]
     return replace(state, reported=reported), found

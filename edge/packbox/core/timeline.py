@@ -1,4 +1,4 @@
-"""One line of time through jitter, restarts and clocks that run back.
+"""One line of time through jitter, restarts and clocks that run back or leap.
 
 In:  frames and ticks with the monotonic time of their boot, and the wall clock beside it when that is set.
 Out: the same frames on the line, whose nanoseconds never fall, and a stamp for any instant of it.
@@ -16,6 +16,7 @@ from packbox.core.frames import FrameBatch
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, BootId, Stamp
 
 JITTER_NS: Final = 2 * NS_PER_S  # several buses and the kernel's queues deliver out of order by less than this
+LEAP_NS: Final = 366 * 86_400 * NS_PER_S  # a longer silence is a broken time stamp, not a parked car
 CLOCK_STEP_MS: Final = 1000  # a wall clock that moved by less was only disciplined, not set
 ERAS_KEPT: Final = 32  # a source that runs back again and again must not grow the state
 
@@ -61,24 +62,24 @@ def begin(boot: BootId, mono_ns: int, wall_offset_ms: int | None) -> Timeline:
 
 
 def take(line: Timeline, batch: FrameBatch) -> tuple[Timeline, FrameBatch, FrameBatch | None]:
-    """Put frames of the present boot onto the line, up to the first that runs back by more than the jitter.
+    """Put frames of the present boot onto the line, up to the first that runs back by more than the jitter, or leaps.
 
-    Returns what was put on the line, and what is left from the step back on (None: nothing).
+    Returns what was put on the line, and what is left from that step on (None: nothing).
     """
     at_ns = batch.mono_ns + line.now.shift_ns
     before_ns = np.maximum.accumulate(np.concatenate(([line.high_ns], at_ns)))[:-1]
-    back = np.flatnonzero(at_ns < before_ns - JITTER_NS)
-    n = int(back[0]) if back.size else len(batch)
+    steps = np.flatnonzero((at_ns < before_ns - JITTER_NS) | (at_ns > before_ns + LEAP_NS))
+    n = int(steps[0]) if steps.size else len(batch)
     if n == 0:
         return line, batch.pick(slice(0, 0)), batch
     late = int(np.count_nonzero(at_ns[:n] < before_ns[:n]))
     straight = replace(batch.pick(slice(0, n)), mono_ns=np.maximum(at_ns, before_ns)[:n])
     line = replace(line, high_ns=int(straight.mono_ns[-1]), clamped_frames=line.clamped_frames + late)
-    return line, straight, batch.pick(slice(n, None)) if back.size else None
+    return line, straight, batch.pick(slice(n, None)) if steps.size else None
 
 
-def step_back(line: Timeline, mono_ns: int) -> Timeline:
-    """The source's time ran back to `mono_ns`: go on at the next whole second, no time added."""
+def step(line: Timeline, mono_ns: int) -> Timeline:
+    """The source's time stepped to `mono_ns`: go on at the next whole second, no time added."""
     shift_ns = _next_second(line.high_ns) - mono_ns // NS_PER_S * NS_PER_S
     return _enter(line, replace(line.now, begin_ns=mono_ns + shift_ns, shift_ns=shift_ns))
 
@@ -92,7 +93,7 @@ def reboot(line: Timeline, boot: BootId, mono_ns: int, wall_offset_ms: int | Non
     shift_ns = least_ns
     if last_ms is not None and wall_offset_ms is not None:
         gap_ms = mono_ns // NS_PER_MS + wall_offset_ms - last_ms
-        known = gap_ms * NS_PER_MS >= -JITTER_NS  # a clock that went back knows nothing about the gap
+        known = -JITTER_NS <= gap_ms * NS_PER_MS <= LEAP_NS  # a clock that was set wrong knows nothing about the gap
         if known:
             shift_ns = max(least_ns, (line.high_ns + gap_ms * NS_PER_MS - mono_ns) // NS_PER_S * NS_PER_S)
     base_ns = shift_ns + min(0, second_ns)
