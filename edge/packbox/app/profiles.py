@@ -72,7 +72,7 @@ def _list(catalogue: Catalogue, as_json: bool) -> int:
         messages = {m.key for v in profile.variants for m in v.messages}
         grades = " ".join(f"{grade}:{n}" for grade, n in _grades(profile).items())
         mark = "experimental" if profile.experimental else ""
-        rows.append((profile.id, profile.name, variants, str(len(messages)), str(len(profile.polls)), grades, mark))
+        rows.append((profile.id, profile.name, variants, str(len(messages)), str(len(profile.questions)), grades, mark))
     if not as_json:
         _print_table(rows)
     return FOUND_PROBLEM if broken else 0
@@ -95,7 +95,7 @@ def _grades(profile: Profile) -> dict[Grade, int]:
     """How many signals are known how well, the best first."""
     graded = {(m.key, s.name): s.grade for v in profile.variants for m in v.messages for s in m.signals}
     counts = Counter(graded.values())
-    for poll in profile.polls:
+    for poll in profile.questions:
         for layout in poll.layouts:
             counts.update([*(f.grade for f in layout.fields), *(r.grade for r in layout.rows)])
     return {grade: counts[grade] for grade in Grade if counts[grade]}
@@ -154,7 +154,7 @@ def _show(catalogue: Catalogue, name: str, as_json: bool) -> int:
             source,
             _pace(p),
         )
-        for p in profile.polls
+        for p in profile.questions
         for name, unit, uses, grade, source in _answers(p)
     ]
     _print_table([("FRAME", "BUS", "SIGNAL", "UNIT", "QUANTITY", "GRADE", "SOURCE", "POLLED"), *signals, *polled])
@@ -209,6 +209,7 @@ def _in_full(profile: Profile, variant: str | None) -> dict[str, Any]:
                 "request": p.request.hex().upper(),
                 "every_s": {str(state): seconds for state, seconds in p.every_s.items()},
                 "once": p.once,
+                "asked_by": p.asked_by,
                 "signals": [
                     {
                         "name": name,

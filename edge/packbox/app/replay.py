@@ -238,7 +238,7 @@ def _ids(replayed: Replayed) -> dict[str, dict[str, int]]:
     for key in sorted(replayed.ids):
         can_id = key & ~message_key(0, extended=True)
         text = id_text(can_id, can_id != key)
-        (known if replayed.decoder.knows(can_id) else unknown)[text] = replayed.ids[key]
+        (known if replayed.decoder.knows(key) else unknown)[text] = replayed.ids[key]
     return {"known": known, "unknown": unknown}
 
 

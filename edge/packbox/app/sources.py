@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from packbox.app.mind import Bookmark
-from packbox.core.profile import EXTENDED_BIT, Profile
+from packbox.core.profile import EXTENDED_BIT, GROUP_BIT, GROUP_MASK, Profile
 from packbox.ports import FrameClock, FrameSource, SettingsError
 
 FORMS: Final = "socketcan:can0[,can1], can:INTERFACE:CHANNEL, log:PATH, sim:SPEC"
@@ -56,9 +56,14 @@ def _log(path: Path, bookmark: Bookmark, speed: float | None) -> Opened:
 
 
 def _socketcan(names: list[str], clock: FrameClock, profile: Profile) -> FrameSource:
-    from packbox.adapters.can_bus import Interface, SocketCanSource, exactly
+    from packbox.adapters.can_bus import IdFilter, Interface, SocketCanSource, exactly
 
-    filters = tuple(exactly(key & ~EXTENDED_BIT, extended=bool(key & EXTENDED_BIT)) for key in sorted(_keys(profile)))
+    def filter_of(key: int) -> IdFilter:
+        if key & GROUP_BIT:
+            return IdFilter(key & GROUP_MASK, GROUP_MASK, extended=True)
+        return exactly(key & ~EXTENDED_BIT, extended=bool(key & EXTENDED_BIT))
+
+    filters = tuple(filter_of(key) for key in sorted(_keys(profile)))
     return SocketCanSource([Interface(name, filters) for name in names], clock)
 
 

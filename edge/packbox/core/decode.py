@@ -32,6 +32,8 @@ from packbox.core.layout import Column, Words, among, column, count, every, sele
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.profile import (
     EXTENDED_BIT,
+    GROUP_BIT,
+    GROUP_MASK,
     AnswerShape,
     Evidence,
     Message,
@@ -41,6 +43,7 @@ from packbox.core.profile import (
     ValueRange,
     Variant,
     agreed_messages,
+    group_key,
     sent_by_all,
 )
 from packbox.core.quantities import QUANTITIES
@@ -55,6 +58,8 @@ CELL_QUANTITIES: Final = ("cell_voltage_min_v", "cell_voltage_max_v")
 ELEVEN_BIT_IDS: Final = 1 << 11
 UNKNOWN_SLOT: Final = 0
 BUS_SHIFT: Final = 32
+SENDER_SHIFT: Final = 8  # above the bus, which is a byte
+SENDER_MASK: Final = 0xFF  # the source address in a J1939 id
 NEVER_NS: Final = -(1 << 61)  # far enough back, and differences to it still fit int64
 
 
@@ -117,7 +122,7 @@ class _Series:
 class _Group:
     """The frames of one id on one bus: `index` rising, with their words."""
 
-    bus: int
+    bus: int  # of a J1939 group: the sender's address above it
     slot: int
     index: IntArray
     frames: Words
@@ -168,13 +173,14 @@ class Decoder:
 
     def __init__(self, profile: Profile, variant: str | None = None) -> None:
         self.profile: Final = profile
-        self._fixed: Final = None if variant is None else profile.variant(variant)
+        only = profile.variants[0] if len(profile.variants) == 1 else None  # nothing to choose
+        self._fixed: Final = only if variant is None else profile.variant(variant)
         agreed = agreed_messages(profile.variants)
         # An id that only some variants send may mean something else in the others: it waits for the variant.
         everywhere = sent_by_all(profile.variants)
         self._common: Final[Plans] = {m.key: plan(m) for m in agreed if m.key in everywhere}
         self._plans: Final[Mapping[str, Plans]] = {v.id: {m.key: plan(m) for m in v.messages} for v in profile.variants}
-        self._requests: Final = {p.tx_key: p.rx_key for p in profile.polls}
+        self._requests: Final = _answering(profile.polls)
         self._answers: Final = {p.rx_key for p in profile.polls}
         self._keys: Final = (-1, *sorted({m.key for m in agreed} | self._requests.keys() | self._answers))
         self._slots: Final = {key: slot for slot, key in enumerate(self._keys) if slot}
@@ -183,15 +189,16 @@ class Decoder:
             if key < ELEVEN_BIT_IDS:
                 self._eleven_bit[key] = slot
         self._long_keys: Final = np.array([k for k in self._keys if k >= ELEVEN_BIT_IDS], np.int64)
-        self._raw_ids: Final = frozenset(k & ~EXTENDED_BIT for k in self._slots)
+        self._groups_known: Final = any(k & GROUP_BIT for k in self._slots)
 
     # -- what others ask ---------------------------------------------------------------------------------------------
 
     def start(self) -> DecodeState:
         return DecodeState(self.profile.digest, evidence=(0,) * len(self.profile.evidence))
 
-    def knows(self, can_id: int) -> bool:
-        return can_id & ~EXTENDED_BIT in self._raw_ids
+    def knows(self, key: int) -> bool:
+        """Whether frames with this key (id, and whether it is a 29-bit one) mean anything here."""
+        return key in self._slots or (bool(key & EXTENDED_BIT) and group_key(key) in self._slots)
 
     def variant(self, state: DecodeState) -> str | None:
         chosen = self._chosen(self._current(state, state.boot).evidence)
@@ -258,7 +265,8 @@ class Decoder:
                 unknown += end - begin
                 continue
             part = slice(begin, end)
-            groups.append(_Group(bus, slot, order[part], frames.pick(part), lengths[part]))
+            group = _Group(bus, slot, order[part], frames.pick(part), lengths[part])
+            groups += _by_sender(group, batch.can_id) if self._keys[slot] & GROUP_BIT else [group]
         tally.add("unknown_frames", unknown - int(spoilt.sum()))
         return groups
 
@@ -268,12 +276,19 @@ class Decoder:
         slots = self._eleven_bit[np.where(short, batch.can_id, 0)]
         slots[~short] = UNKNOWN_SLOT
         if len(self._long_keys) and extended.any():
-            keys = batch.can_id.astype(np.int64) | EXTENDED_BIT
-            place = np.minimum(np.searchsorted(self._long_keys, keys), len(self._long_keys) - 1)
-            hit = extended & (self._long_keys[place] == keys)
-            first = len(self._keys) - len(self._long_keys)
-            slots[hit] = (first + place[hit]).astype(np.uint16)
+            ids = batch.can_id.astype(np.int64)
+            self._place_long(slots, extended, ids | EXTENDED_BIT)
+            if self._groups_known:
+                rest = extended & (slots == UNKNOWN_SLOT)
+                self._place_long(slots, rest, ids & GROUP_MASK | EXTENDED_BIT | GROUP_BIT)
         return slots
+
+    def _place_long(self, slots: npt.NDArray[np.uint16], which: BoolArray, keys: IntArray) -> None:
+        """Write the slots of the frames in `which` whose key is known."""
+        place = np.minimum(np.searchsorted(self._long_keys, keys), len(self._long_keys) - 1)
+        hit = which & (self._long_keys[place] == keys)
+        first = len(self._keys) - len(self._long_keys)
+        slots[hit] = (first + place[hit]).astype(np.uint16)
 
     # -- diagnostic answers ------------------------------------------------------------------------------------------
 
@@ -290,8 +305,9 @@ class Decoder:
         answered: list[_Answered] = []
         for index, bus, key, mono_ns, frame in _one_by_one(batch, np.sort(np.concatenate(indices))):
             if key in self._requests:
-                place = bus << BUS_SHIFT | self._requests[key]
-                lines[place] = hear_request(lines.get(place, IDLE), frame)
+                for answering in self._requests[key]:
+                    place = bus << BUS_SHIFT | answering
+                    lines[place] = hear_request(lines.get(place, IDLE), frame)
             if key in self._answers:
                 place = bus << BUS_SHIFT | key
                 heard = hear_answer(lines.get(place, IDLE), frame, mono_ns)
@@ -361,7 +377,8 @@ class Decoder:
         return np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def _in_range(self, group: _Group, wanted: ValueRange) -> IntArray:
-        ready = self._common[wanted.key]
+        plans = self._common if wanted.variant is None else self._plans[wanted.variant]
+        ready = plans[wanted.key]
         good = _intact(group, ready)
         selectors = ready.selector_values(good.frames)
         value, valid = _values(ready.columns[wanted.signal], good.frames, selectors)
@@ -418,12 +435,23 @@ class Decoder:
 
 
 def _has_shape(answered: _Answered, shape: AnswerShape) -> bool:
-    if answered.poll.id != shape.poll or answered.length not in shape.lengths:
+    if answered.poll.id != shape.poll or (shape.lengths and answered.length not in shape.lengths):
         return False
     if shape.field is None:
         return True
-    values = [r.value for r in answered.readings if r.name == shape.field]
-    return any(isinstance(v, float | int) and shape.low <= v <= shape.high for v in values)
+    numbers = {r.name: float(r.value) for r in answered.readings if isinstance(r.value, float | int)}
+    if shape.field not in numbers:
+        return False
+    divisor = 1.0 if shape.over is None else numbers.get(shape.over, 0.0)
+    return divisor != 0.0 and shape.low <= numbers[shape.field] / divisor <= shape.high
+
+
+def _by_sender(group: _Group, can_id: npt.NDArray[np.uint32]) -> list[_Group]:
+    """Several control units may send one J1939 group: each is a source of its own, told by its address."""
+    sender = can_id[group.index] & SENDER_MASK
+    return [
+        replace(group.pick(sender == one), bus=group.bus | one << SENDER_SHIFT) for one in np.unique(sender).tolist()
+    ]
 
 
 def _one_by_one(batch: FrameBatch, which: IntArray) -> Iterator[tuple[int, int, int, int, bytes]]:
@@ -552,12 +580,21 @@ def _use(
     return [_Series(use, bus, index[believable], quantity[believable])] if believable.any() else []
 
 
+def _answering(polls: Sequence[Poll]) -> dict[int, tuple[int, ...]]:
+    """Key of a request -> keys of those who may answer it: several where it goes to every ECU."""
+    found: dict[int, list[int]] = {}
+    for poll in polls:
+        found.setdefault(poll.tx_key, []).append(poll.rx_key)
+    return {tx: tuple(dict.fromkeys(rx)) for tx, rx in found.items()}
+
+
 def as_quantity(use: QuantityUse, value: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Signal values in the quantity's terms, and where the signal means anything for it."""
     if not use.steps:
+        means = ~np.isin(value, use.void) if use.void else np.ones(value.shape, np.bool_)
         if use.factor == 1.0 and use.offset == 0.0:
-            return value, np.ones(value.shape, np.bool_)
-        return value * use.factor + use.offset, np.ones(value.shape, np.bool_)
+            return value, means
+        return value * use.factor + use.offset, means
     result = np.zeros(value.shape, np.float64)
     known = np.zeros(value.shape, np.bool_)
     for low, high, meaning in use.steps:

@@ -65,9 +65,18 @@ def nibble_sum(frames: Words, can_id: int) -> BoolArray:
     return good
 
 
+def inverted_sum(frames: Words, can_id: int) -> BoolArray:
+    """Byte 7 = all bits turned of the sum of bytes 0-6: then all eight add up to 0xFF, modulo 256."""
+    del can_id  # not part of this sum
+    total = frames.intel.view(np.uint8).reshape(-1, CHECKED_BYTES + 1).sum(axis=1, dtype=np.uint8)
+    good: BoolArray = total == 0xFF
+    return good
+
+
 CHECKS: Final[Mapping[Checksum, Callable[[Words, int], BoolArray]]] = {
     Checksum.LEAF_CRC8: leaf_crc8,
     Checksum.NIBBLE_SUM: nibble_sum,
+    Checksum.INVERTED_SUM: inverted_sum,
 }
 
 
