@@ -111,6 +111,26 @@ def column(layout: SignalLayout) -> Column:
     )
 
 
+def raws(columns: Sequence[Column], frames: Sequence[Words]) -> IntArray:
+    """`Column.raw` of many signals, each of its own frames, end to end: as many steps as for one."""
+    lengths = [len(one) for one in frames]
+    word = np.concatenate([f.motorola if c.layout.motorola else f.intel for c, f in zip(columns, frames, strict=True)])
+    place = np.array([(c.shift, c.mask, c.sign_bit) for c in columns], np.uint64)
+    shift, mask, sign_bit = np.repeat(place.T, lengths, axis=1)
+    raw = ((word >> shift) & mask).view(np.int64)
+    sign = sign_bit.view(np.int64)
+    signed: IntArray = (raw ^ sign) - sign
+    return signed
+
+
+def values(columns: Sequence[Column], raw: IntArray, lengths: Sequence[int]) -> FloatArray:
+    """`Column.values` of many signals end to end, `lengths[k]` of them of the k-th."""
+    terms = np.array([(c.layout.scale, c.layout.offset) for c in columns], np.float64)
+    scale, offset = np.repeat(terms.T, lengths, axis=1)
+    value: FloatArray = raw * scale + offset
+    return value
+
+
 def count(mask: BoolArray) -> int:
     """How many are true. `mask.sum()` and `mask.all()` take several times as long on a live batch's short columns."""
     return int(np.count_nonzero(mask))
