@@ -82,7 +82,7 @@ def instructions(script: Path, names: Sequence[str], folder: Path) -> dict[str, 
 
     Each is the difference of two processes, one of which does the work once more: start-up and set-up cancel out.
     """
-    valgrind = shutil.which("valgrind")
+    valgrind = shutil.which(os.environ.get("BENCH_VALGRIND", "valgrind"))
     if valgrind is None:
         return "valgrind is not installed"
 

@@ -35,6 +35,7 @@ from packbox.core.profile import (
     EXTENDED_BIT,
     GROUP_BIT,
     GROUP_MASK,
+    AnswerLayout,
     AnswerShape,
     Evidence,
     Message,
@@ -194,6 +195,9 @@ class Decoder:
         everywhere = sent_by_all(profile.variants)
         self._common: Final[Plans] = {m.key: plan(m) for m in agreed if m.key in everywhere}
         self._plans: Final[Mapping[str, Plans]] = {v.id: {m.key: plan(m) for m in v.messages} for v in profile.variants}
+        uses = [u for plans in self._plans.values() for p in plans.values() for s in p.message.signals for u in s.uses]
+        polled = [u for p in profile.polls for layout in p.layouts for u in _uses_of(layout)]
+        self._needed: Final = frozenset(use.needs for use in (*uses, *polled) if use.needs is not None)
         self._requests: Final = _answering(profile.polls)
         self._answers: Final = {p.rx_key for p in profile.polls}
         self._keys: Final = (-1, *sorted({m.key for m in agreed} | self._requests.keys() | self._answers))
@@ -229,6 +233,7 @@ class Decoder:
         groups = self._groups(batch, tally)
         lines, answered = self._listen(state, batch, groups, tally)
         counts, cuts = self._weigh(state, groups, answered)
+        cuts = self._telling(state.evidence, cuts)
         series: list[_Series] = []
         counters = dict(state.counters)
         bounds = [0, *sorted(cuts), len(batch)]
@@ -356,6 +361,21 @@ class Decoder:
 
     def _shown(self, counts: Sequence[int]) -> frozenset[str]:
         return frozenset(e.name for e, n in zip(self.profile.evidence, counts, strict=True) if n >= e.at_least)
+
+    def _view(self, counts: Sequence[int]) -> tuple[str | None, frozenset[str]]:
+        """All that decoding depends on: the variant, and the evidence that some use needs."""
+        chosen = self._chosen(counts)
+        return None if chosen is None else chosen.id, self._shown(counts) & self._needed
+
+    def _telling(self, before: tuple[int, ...], cuts: Mapping[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:
+        """Only the cuts from which on something else is decoded: a batch in pieces takes as often as long."""
+        telling: dict[int, tuple[int, ...]] = {}
+        view = self._view(before) if cuts else None
+        for index in sorted(cuts):
+            now = self._view(cuts[index])
+            if now != view:
+                telling[index], view = cuts[index], now
+        return telling
 
     def _weigh(
         self, state: DecodeState, groups: Sequence[_Group], answered: Sequence[_Answered]
@@ -623,6 +643,11 @@ def _use(
     return [_Series(use, bus, index[believable], quantity[believable])] if believable.any() else []
 
 
+def _uses_of(layout: AnswerLayout) -> list[QuantityUse]:
+    of_rows = [use for rows in layout.rows for digest in rows.digests for use in digest.uses]
+    return [use for one in layout.fields for use in one.uses] + of_rows
+
+
 def _answering(polls: Sequence[Poll]) -> dict[int, tuple[int, ...]]:
     """Key of a request -> keys of those who may answer it: several where it goes to every ECU."""
     found: dict[int, list[int]] = {}
@@ -634,7 +659,7 @@ def _answering(polls: Sequence[Poll]) -> dict[int, tuple[int, ...]]:
 def as_quantity(use: QuantityUse, value: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Signal values in the quantity's terms, and where the signal means anything for it."""
     if not use.steps:
-        means = ~np.isin(value, use.void) if use.void else np.ones(value.shape, np.bool_)
+        means = ~among(value, use.void) if use.void else np.ones(value.shape, np.bool_)
         if use.factor == 1.0 and use.offset == 0.0:
             return value, means
         return value * use.factor + use.offset, means
@@ -642,7 +667,7 @@ def as_quantity(use: QuantityUse, value: FloatArray) -> tuple[FloatArray, BoolAr
     known = np.zeros(value.shape, np.bool_)
     for low, high, meaning in use.steps:
         hit = (value >= low) & (value <= high) & ~known
-        result[hit] = meaning
+        np.copyto(result, meaning, where=hit)
         known |= hit
     return result, known
 

@@ -140,7 +140,7 @@ def every(mask: BoolArray) -> bool:
     return count(mask) == len(mask)
 
 
-def among(values: npt.NDArray[np.integer], allowed: Sequence[int]) -> BoolArray:
+def among(values: npt.NDArray[np.integer | np.floating], allowed: Sequence[float]) -> BoolArray:
     """Where the value is one of a few. `np.isin` sorts, which costs more than to compare with each."""
     if not 0 < len(allowed) <= FEW_VALUES:
         return np.isin(values, allowed)
