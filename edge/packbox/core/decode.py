@@ -688,25 +688,37 @@ def _speak(
     series: Sequence[_Series], mono_ns: IntArray, heard: Mapping[str, tuple[Voice, ...]]
 ) -> tuple[dict[str, Signal], dict[str, tuple[Voice, ...]]]:
     """Of several sources of a quantity let only the best one that is still there speak."""
-    by_quantity: dict[str, dict[Order, list[_Series]]] = {}
+    by_quantity: dict[str, list[_Series]] = {}
     for one in series:
-        by_quantity.setdefault(one.use.quantity, {}).setdefault(one.order, []).append(one)
+        by_quantity.setdefault(one.use.quantity, []).append(one)
     newest = dict(heard)
     signals: dict[str, Signal] = {}
-    for quantity, parts in by_quantity.items():
-        before = {voice.order: voice for voice in heard.get(quantity, ())}
-        sources = {order: _joined(same) for order, same in parts.items()}
-        now = {
-            order: Voice(one.use.prefer, one.use.source, one.bus, one.use.hold_ms, int(mono_ns[one.index[-1]]))
-            for order, one in sources.items()
-        }
-        voices = before | now
+    for quantity, said in by_quantity.items():
+        known = heard.get(quantity, ())
+        if len(said) == 1 and all(voice.order == said[0].order for voice in known):  # there never was another
+            newest[quantity] = (_voice(said[0], mono_ns),)
+            signals[quantity] = _as_signal(said, mono_ns)
+            continue
+        before = {voice.order: voice for voice in known}
+        sources = _by_source(said)
+        voices = before | {order: _voice(one, mono_ns) for order, one in sources.items()}
         newest[quantity] = tuple(voices[order] for order in sorted(voices))
         speaking = [_unsilenced(one, sources, before, mono_ns) for one in sources.values()]
         spoken = [one for one in speaking if len(one.index)]
         if spoken:
             signals[quantity] = _as_signal(spoken, mono_ns)
     return signals, newest
+
+
+def _voice(one: _Series, mono_ns: IntArray) -> Voice:
+    return Voice(one.use.prefer, one.use.source, one.bus, one.use.hold_ms, int(mono_ns[one.index[-1]]))
+
+
+def _by_source(said: Sequence[_Series]) -> dict[Order, _Series]:
+    parts: dict[Order, list[_Series]] = {}
+    for one in said:
+        parts.setdefault(one.order, []).append(one)
+    return {order: _joined(same) for order, same in parts.items()}
 
 
 def _as_signal(spoken: Sequence[_Series], mono_ns: IntArray) -> Signal:
