@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from bench.measure import TABLE
+from bench.measure import REPEATS, TABLE
+
+HEAD = f"bench: ratios within this run, medians of {REPEATS} repeats taken in turn, CPU time of one core"
+METHOD = (
+    "Decode: the same frames to both, in memory. cantools turns bits into numbers; ours also checks lengths, checksums",
+    "and counters, drops void and impossible values and lets one source speak per quantity. Method: docs/bench.md",
+)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if TABLE.rows:
-        terminalreporter.section("bench: ratios are medians of interleaved repeats in this run, CPU time of one core")
-        for line in TABLE.lines():
+        terminalreporter.section(HEAD)
+        for line in (*TABLE.lines(), *METHOD):
             terminalreporter.write_line(line)

@@ -77,18 +77,26 @@ def _once_s(run: Callable[[], object], rounds: int) -> float:
     return time.process_time() - begin
 
 
-def instructions(script: Path, names: Sequence[str], folder: Path) -> dict[str, int] | str:
+def instructions(script: Path, frames: Path, names: Sequence[str]) -> dict[str, int] | str:
     """Instructions of one call of each workload of the script, or why there are none.
 
     Each is the difference of two processes, one of which does the work once more: start-up and set-up cancel out.
     """
-    valgrind = shutil.which(os.environ.get("BENCH_VALGRIND", "valgrind"))
+    valgrind = shutil.which("valgrind")
     if valgrind is None:
         return "valgrind is not installed"
 
     def count(extra: str) -> int:
-        out = folder / f"callgrind.{extra or 'base'}"
-        command = [valgrind, "--tool=callgrind", f"--callgrind-out-file={out}", sys.executable, str(script), extra]
+        out = frames.parent / f"callgrind.{extra or 'base'}"
+        command = [
+            valgrind,
+            "--tool=callgrind",
+            f"--callgrind-out-file={out}",
+            sys.executable,
+            str(script),
+            str(frames),
+            extra,
+        ]
         ended = subprocess.run(
             command,
             capture_output=True,
@@ -105,15 +113,22 @@ def instructions(script: Path, names: Sequence[str], folder: Path) -> dict[str, 
     return {name: n - base for name, n in zip(names, counts, strict=True)}
 
 
-def peak_rss_mb(command: Sequence[str]) -> float:
-    """The most memory that a command of ours ever held, in MB (10^6 bytes)."""
-    with subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.DEVNULL, env={**os.environ, **_import_path()}
-    ) as child:
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 0, command
-    return usage.ru_maxrss * 1024 / 1e6
+# The kernel's own mark of this process: what `wait4` tells includes the parent's size at the fork.
+_BOX_AND_PEAK: Final = """
+import sys
+from packbox.__main__ import main
+code = main(sys.argv[1:])
+print(code, next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr)
+"""
+
+
+def peak_rss_mb(arguments: Sequence[str]) -> float:
+    """The most memory that `packbox` with these arguments ever held, in MB (10^6 bytes)."""
+    command = [sys.executable, "-c", _BOX_AND_PEAK, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **_import_path()})
+    code, peak_kb = ended.stderr.split()[-2:]
+    assert code in ("0", "None"), ended.stderr
+    return int(peak_kb) * 1024 / 1e6
 
 
 def _import_path() -> dict[str, str]:

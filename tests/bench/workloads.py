@@ -1,17 +1,18 @@
 """What the benchmarks do, ours and the peers' side by side on the same frames.
 
-Run as a script with the name of a workload it does all of them once and that one once more: see `measure.instructions`.
+Run as a script with pickled frames and the name of a workload it does all of them once and that one
+once more: see `measure.instructions`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,7 @@ from packbox.adapters.logs import BATCH_FRAMES, read_log
 from packbox.adapters.profile_dir import Catalogue
 from packbox.core import box
 from packbox.core.box import BoxPlan
-from packbox.core.decode import Decoder
+from packbox.core.decode import Decoder, DecodeState
 from packbox.core.frames import EXTENDED, FrameBatch, IntArray, join
 from packbox.core.profile import Profile
 from packbox.core.record import BatteryId, BoxId
@@ -36,7 +37,7 @@ LIVE_S: Final = 0.25  # how often the box takes a batch off its buses
 BUS_FRAMES_S: Final = 4000  # a saturated bus of 500 kbit/s
 BUSES: Final = 2
 LIVE_FRAMES: Final = int(LIVE_S * BUS_FRAMES_S) * BUSES
-COUNTED_FRAMES: Final = 20_000
+COUNTED_FRAMES: Final = 16_000
 SIMULATED: Final = "leaf-62,seed=5,days=1,until=2026-06-01,rate=real"
 
 Pairs = list[tuple[int, bytes]]
@@ -126,10 +127,12 @@ def pairs(frames: FrameBatch) -> Pairs:
     return [(can_id, row[:length].tobytes()) for can_id, length, row in zip(ids, lengths, frames.data, strict=True)]
 
 
-def decode_ours(decoder: Decoder, stream: Iterable[FrameBatch]) -> None:
-    state = decoder.start()
+def decode_ours(decoder: Decoder, stream: Iterable[FrameBatch], state: DecodeState | None = None) -> DecodeState:
+    """From `state` on; None: from the very first frame, when it is not known yet which car it is."""
+    state = decoder.start() if state is None else state
     for batch in stream:
         state, _ = decoder.decode(state, batch)
+    return state
 
 
 def decode_cantools(database: Database, frames: Pairs) -> None:
@@ -176,17 +179,16 @@ def fold(decoder: Decoder, stream: Iterable[FrameBatch]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    run: Callable[[], None]
+    run: Callable[[], object]
     frames: int
     batches: int
 
 
-def counted() -> dict[str, Work]:
-    """Short workloads whose instructions are counted; on our own capture, so that they are the same everywhere."""
+def counted(capture: FrameBatch) -> dict[str, Work]:
+    """Short workloads whose instructions are counted."""
     leaf = profile()
     decoder = Decoder(leaf)
     database = dbc_database(leaf, "ze1-62")
-    capture = simulated(COUNTED_FRAMES)
     known = known_to(database, capture)
     stream, frames = batches(known), pairs(known)
     live = batches(saturated(capture), LIVE_FRAMES)
@@ -199,8 +201,8 @@ def counted() -> dict[str, Work]:
 
 
 def main() -> None:
-    works = counted()
-    extra = next(islice(sys.argv, 1, None), "")
+    frames, extra = sys.argv[1:]
+    works = counted(pickle.loads(Path(frames).read_bytes()))  # noqa: S301  written by the parent just now
     for name, work in works.items():
         work.run()
         if name == extra:

@@ -408,6 +408,8 @@ class Decoder:
         if evidence.answer is not None:
             indices = [a.index for a in answered if _has_shape(a, evidence.answer)]
             found.append(np.array(indices, np.int64))
+        if len(found) == 1:
+            return found[0]
         return np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def _in_range(self, group: _Group, wanted: ValueRange) -> IntArray:
