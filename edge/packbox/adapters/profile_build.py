@@ -340,6 +340,8 @@ class ProfileBuilder:
 
     def _poll(self, where: str, written: PollTable, poll_id: str, tx: str, rx: str) -> core.Poll:
         self._source(f"{where}.source", written.source)
+        if tx in self._file.messages:
+            self._fail(f"{where}.tx", f"{tx} is a frame that the car itself sends: asking there would forge it")
         longest_s = ONCE_HOLD_S if written.once or not written.every_s else max(written.every_s.values())
         hold_ms = int(POLL_HOLD_ROUNDS * longest_s * 1000)
         return core.Poll(
@@ -451,15 +453,14 @@ class ProfileBuilder:
         )
 
     def _check_evidence(self, profile: core.Profile) -> None:
-        """Evidence is weighed before the variant is known, so its signals must mean the same in all of them."""
+        """Evidence is weighed before the variant is known, so its signals must mean the same in all that send them."""
         agreed = {m.key: {s.name for s in m.signals} for m in core.agreed_messages(profile.variants)}
-        everywhere = core.sent_by_all(profile.variants)
         for number, evidence in enumerate(profile.evidence):
             value = evidence.value
             if value is None:
                 continue
             if value.variant is None:
-                names = agreed[value.key] if value.key in everywhere else set()
+                names = agreed[value.key]
             else:
                 self._known_variant(f"evidence.{number}.value.variant", value.variant)
                 names = {
@@ -467,7 +468,7 @@ class ProfileBuilder:
                 }
             for name in (value.signal, value.over):
                 if name is not None and name not in names:
-                    where = value.variant or "all variants"
+                    where = value.variant or "all variants that send it"
                     self._fail(f"evidence.{number}.value", f"signal {name!r} is not the same in {where}")
 
     def _key(self, can_id: str) -> int:

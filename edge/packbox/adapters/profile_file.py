@@ -213,8 +213,10 @@ class GroupTable(_Table):
     rx: Annotated[list[CanId], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _one_length(self) -> GroupTable:
+    def _apart(self) -> GroupTable:
         _same_length(self.tx, *self.rx)
+        if len(set(self.rx)) < len(self.rx):
+            raise ValueError("an id stands there twice")
         return self
 
 

@@ -24,6 +24,9 @@ DTC_SYSTEMS: Final = "PCBU"  # powertrain, chassis, body, network: top two bits 
 DTC_BYTES: Final = 4
 PID_MASK_BYTES: Final = 4
 PADDING: Final = bytes((0x00, 0x1B, 0xFF, 0x20))  # what Nissan fills text with
+CELLS_TOLERANCE: Final = 0.01  # cells added up against the pack voltage (facts/vehicles.md 2, rule 5)
+CELLS_SUM: Final = "cell_voltage_sum"
+PACK_VOLTAGE: Final = "pack_voltage"
 # VINs and chassis numbers, part and serial numbers: short text
 TEXT_MAX_BYTES: Final = 64
 
@@ -87,6 +90,15 @@ def read(layout: AnswerLayout, window: Window, each_row: bool = True) -> list[Re
     return readings
 
 
+def cells_contradict(readings: Sequence[Reading]) -> bool:
+    """Whether an answer that tells cells and pack voltage does not agree with itself."""
+    told = {r.name: r.value for r in readings}
+    total, voltage = told.get(CELLS_SUM), told.get(PACK_VOLTAGE)
+    if not isinstance(total, int | float) or not isinstance(voltage, int | float):
+        return False
+    return voltage > 0 and abs(total - voltage) > CELLS_TOLERANCE * voltage  # zero volts: not measured yet
+
+
 def _holds(match: RawMatch | None, window: Window) -> bool:
     return match is None or _number(window, match.kind, match.at) in match.raw
 
@@ -144,7 +156,8 @@ def _row_is_void(rows: AnswerRows, window: Window, n: int, raw: int) -> bool:
         return True
     if rows.mask_at is not None:
         byte = _number(window, "u8", rows.mask_at + n // 8)
-        return byte is None or not byte >> (7 - n % 8) & 1
+        if byte is None or not byte >> (7 - n % 8) & 1:
+            return True
     if rows.guard is None:
         return False
     at, kind, void = rows.guard

@@ -11,7 +11,8 @@ Several sources of one quantity stand in an order: `prefer`, then name, then bus
 better one has spoken within that one's `hold_ms`. So a poll never disturbs a broadcast, and takes over when it is gone.
 
 Evidence of the variant is counted until it suffices; from the frame that completes it on, the variant holds. Before
-that only what all variants agree on is decoded.
+that only what all variants agree on is decoded. Evidence that excludes what was seen before means another pack
+(`core.swap`): then it is counted in `swaps`, and what the old pack showed is forgotten.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from packbox.core.answers import Reading, Window, layout_for, matching, read
+from packbox.core.answers import CELLS_TOLERANCE, Reading, Window, cells_contradict, layout_for, matching, read
 from packbox.core.frames import ERROR, EXTENDED, REMOTE, BoolArray, FloatArray, FrameBatch, IntArray
 from packbox.core.integrity import CHECKS, moving
 from packbox.core.isotp import IDLE, Answer, Line, hear_answer, hear_request
@@ -51,6 +52,8 @@ from packbox.core.profile import (
 from packbox.core.quantities import QUANTITIES
 from packbox.core.signals import Decoded, Refused, Signal
 from packbox.core.stamp import NS_PER_MS
+from packbox.core.swap import SERIAL, rivals_of, weigh
+from packbox.core.wiring import Wiring
 
 # A lithium cell outside this is a wrong value, not a cell (facts/vehicles.md 2, rule 4). LTO has other voltages.
 CELL_LOW_V: Final = 2.0
@@ -94,6 +97,11 @@ class DecodeState:
     counters: dict[int, tuple[int, int]] = field(default_factory=dict)  # bus, key -> (counter, mono_ns)
     lines: dict[int, Line] = field(default_factory=dict)  # bus, answer key -> reassembly
     heard: dict[str, tuple[Voice, ...]] = field(default_factory=dict)  # quantity -> its sources so far
+    against: tuple[int, ...] = ()  # evidence that contradicts what holds, seen so often in a row
+    serial: str | None = None  # of the pack, as it told last
+    serials: int = 0  # how often it told another one
+    swaps: int = 0  # how often evidence excluded what held before
+    swap_text: str | None = None  # why, the last time
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +194,17 @@ Plans: TypeAlias = Mapping[int, MessagePlan]  # message key -> plan
 class Decoder:
     """Reads one family of cars. Immutable: what it learns is in the state that it returns."""
 
-    def __init__(self, profile: Profile, variant: str | None = None) -> None:
+    def __init__(self, profile: Profile, variant: str | None = None, wiring: Wiring | None = None) -> None:
+        """`wiring`: which bus is which; without it every bus may be any."""
         self.profile: Final = profile
+        self._wiring: Final = wiring or Wiring()
         only = profile.variants[0] if len(profile.variants) == 1 else None  # nothing to choose
         self._fixed: Final = only if variant is None else profile.variant(variant)
         agreed = agreed_messages(profile.variants)
         # An id that only some variants send may mean something else in the others: it waits for the variant.
         everywhere = sent_by_all(profile.variants)
-        self._common: Final[Plans] = {m.key: plan(m) for m in agreed if m.key in everywhere}
+        self._agreed: Final[Plans] = {m.key: plan(m) for m in agreed}
+        self._common: Final[Plans] = {key: p for key, p in self._agreed.items() if key in everywhere}
         self._plans: Final[Mapping[str, Plans]] = {v.id: {m.key: plan(m) for m in v.messages} for v in profile.variants}
         uses = [u for plans in self._plans.values() for p in plans.values() for s in p.message.signals for u in s.uses]
         polled = [u for p in profile.polls for layout in p.layouts for u in _uses_of(layout)]
@@ -207,6 +218,8 @@ class Decoder:
             if key < ELEVEN_BIT_IDS:
                 self._eleven_bit[key] = slot
         self._long_keys: Final = np.array([k for k in self._keys if k >= ELEVEN_BIT_IDS], np.int64)
+        self._rivals: Final = rivals_of(profile)
+        self._bus_names: Final = {m.key: m.bus for m in agreed}
         self._groups_known: Final = any(k & GROUP_BIT for k in self._slots)
 
     # -- what others ask ---------------------------------------------------------------------------------------------
@@ -232,7 +245,7 @@ class Decoder:
         tally = _Tally()
         groups = self._groups(batch, tally)
         lines, answered = self._listen(state, batch, groups, tally)
-        counts, cuts = self._weigh(state, groups, answered)
+        weighed, cuts = self._weigh(state, groups, answered)
         cuts = self._telling(state.evidence, cuts)
         series: list[_Series] = []
         counters = dict(state.counters)
@@ -245,7 +258,7 @@ class Decoder:
                 series += self._broadcast(part, seen, batch.mono_ns, counters, tally)
                 series += self._polled([a for a in answered if begin <= a.index < end], seen, tally)
         signals, heard = _speak(series, batch.mono_ns, state.heard)
-        done = replace(state, evidence=counts, counters=counters, lines=lines, heard=heard)
+        done = replace(weighed, counters=counters, lines=lines, heard=heard)
         return done, Decoded(signals, tally.refused())
 
     # -- sorting frames ----------------------------------------------------------------------------------------------
@@ -280,7 +293,7 @@ class Decoder:
         unknown = 0
         for begin, end in pairwise([*starts.tolist(), n]):
             bus, slot = divmod(int(ordered[begin]), len(self._keys))
-            if slot == UNKNOWN_SLOT:
+            if slot == UNKNOWN_SLOT or not self._ours(bus, self._keys[slot]):
                 unknown += end - begin
                 continue
             part = slice(begin, end)
@@ -288,6 +301,10 @@ class Decoder:
             groups += _by_sender(group, batch.can_id) if self._keys[slot] & GROUP_BIT else [group]
         tally.add("unknown_frames", unknown - int(spoilt.sum()))
         return groups
+
+    def _ours(self, bus: int, key: int) -> bool:
+        name = self._bus_names.get(key)
+        return name is None or self._wiring.carries(bus, key, name)
 
     def _slots_of(self, batch: FrameBatch) -> npt.NDArray[np.uint16]:
         extended = (batch.flags & EXTENDED) != 0
@@ -348,6 +365,9 @@ class Decoder:
             tally.add("wrong_length", 1)
             return []
         readings = read(layout, Window(0, data[len(poll.head) :]), each_row=False)
+        if cells_contradict(readings):
+            tally.add("cells_not_sum", 1)
+            readings = [r for r in readings if not any(use.quantity in CELL_QUANTITIES for use in r.uses)]
         return [_Answered(index, bus, poll, tuple(readings), len(data))]
 
     # -- variants ----------------------------------------------------------------------------------------------------
@@ -379,24 +399,19 @@ class Decoder:
 
     def _weigh(
         self, state: DecodeState, groups: Sequence[_Group], answered: Sequence[_Answered]
-    ) -> tuple[tuple[int, ...], dict[int, tuple[int, ...]]]:
-        """New evidence counts, and from which frame on which counts hold where that changes what is decoded."""
-        counts = list(state.evidence)
-        completed: list[tuple[int, int]] = []
+    ) -> tuple[DecodeState, dict[int, tuple[int, ...]]]:
+        """New evidence, and from which frame on which counts hold where that changes what is decoded."""
+        hits: dict[int, IntArray] = {}
         for place, evidence in enumerate(self.profile.evidence):
-            missing = evidence.at_least - counts[place]
-            if missing <= 0:
-                continue
-            hits = self._hits(evidence, groups, answered)
-            counts[place] += min(missing, len(hits))
-            if len(hits) >= missing:
-                completed.append((int(hits[missing - 1]), place))
-        now = list(state.evidence)
-        cuts: dict[int, tuple[int, ...]] = {}
-        for index, place in sorted(completed):
-            now[place] = self.profile.evidence[place].at_least
-            cuts[index] = tuple(now)
-        return tuple(counts), cuts
+            missing = evidence.at_least - state.evidence[place]
+            if missing > 0 or self._rivals[place]:
+                found = self._hits(evidence, groups, answered)
+                hits[place] = found if self._rivals[place] else found[:missing]
+        weighed = weigh(self.profile.evidence, self._rivals, state.evidence, state.against, hits)
+        state = replace(state, evidence=weighed.counts, against=weighed.against)
+        if weighed.swapped:
+            state = replace(state, swaps=state.swaps + len(weighed.swapped), swap_text=weighed.swapped[-1])
+        return _named_pack(state, answered), dict(weighed.holds)
 
     def _hits(self, evidence: Evidence, groups: Sequence[_Group], answered: Sequence[_Answered]) -> IntArray:
         """Places of the frames that show this, rising."""
@@ -413,16 +428,10 @@ class Decoder:
         return np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def _in_range(self, group: _Group, wanted: ValueRange) -> IntArray:
-        plans = self._common if wanted.variant is None else self._plans[wanted.variant]
+        plans = self._agreed if wanted.variant is None else self._plans[wanted.variant]
         ready = plans[wanted.key]
         good = _intact(group, ready)
-        selectors = ready.selector_values(good.frames)
-        value, valid = _values(ready.columns[wanted.signal], good.frames, selectors)
-        if wanted.over is not None:
-            divisor, also = _values(ready.columns[wanted.over], good.frames, selectors)
-            valid = valid & also & (divisor != 0)
-            value = np.divide(value, divisor, out=np.zeros_like(value), where=valid)
-        return good.index[valid & (value >= wanted.low) & (value <= wanted.high)]
+        return good.index[in_range(ready, good.frames, wanted)]
 
     # -- broadcast frames --------------------------------------------------------------------------------------------
 
@@ -446,7 +455,10 @@ class Decoder:
             good = _believed(group, ready, mono_ns, counters, tally)
             if ready.used and len(good.index):
                 claims += _claims_of(good, ready, shown, tally)
-        return _granted(claims, pack, tally) if claims else []
+        series: list[_Series] = []
+        for of_one_frame in _granted(claims, pack, tally) if claims else []:
+            series += _fitting_cells(of_one_frame, pack, tally)
+        return series
 
     def _polled(self, answered: Sequence[_Answered], counts: Sequence[int], tally: _Tally) -> list[_Series]:
         if not answered:
@@ -468,6 +480,17 @@ class Decoder:
                     if use.needs is None or use.needs in shown:
                         series += _use(use, answer.bus, index, value, pack, tally)
         return series
+
+
+def _named_pack(state: DecodeState, answered: Sequence[_Answered]) -> DecodeState:
+    """A pack that tells another serial number than before is another pack."""
+    for serial in (r.value for a in answered for r in a.readings if r.name == SERIAL and isinstance(r.value, str)):
+        if state.serial is not None and serial != state.serial:
+            text = f"serial number was {state.serial}, now {serial}"
+            state = replace(state, serials=state.serials + 1, swap_text=text)
+        if serial != state.serial:
+            state = replace(state, serial=serial)
+    return state
 
 
 def _has_shape(answered: _Answered, shape: AnswerShape) -> bool:
@@ -565,6 +588,17 @@ def _values(ready: Column, frames: Words, selectors: dict[str, IntArray]) -> tup
     return ready.values(raw), valid
 
 
+def in_range(ready: MessagePlan, frames: Words, wanted: ValueRange) -> BoolArray:
+    """Frames in which the value is there and lies in the range."""
+    selectors = ready.selector_values(frames)
+    value, valid = _values(ready.columns[wanted.signal], frames, selectors)
+    if wanted.over is not None:
+        divisor, also = _values(ready.columns[wanted.over], frames, selectors)
+        valid = valid & also & (divisor != 0)
+        value = np.divide(value, divisor, out=np.zeros_like(value), where=valid)
+    return valid & (value >= wanted.low) & (value <= wanted.high)
+
+
 def _claims_of(group: _Group, ready: MessagePlan, shown: frozenset[str], tally: _Tally) -> list[_Claim]:
     """What the frames of one id say."""
     frames = group.frames
@@ -585,9 +619,12 @@ def _claims_of(group: _Group, ready: MessagePlan, shown: frozenset[str], tally: 
     return claims
 
 
-def _granted(claims: Sequence[_Claim], pack: PackFacts | None, tally: _Tally) -> list[_Series]:
-    """Believable values of many signals at once: their columns lie end to end, so that a batch of few frames per id
-    takes a few steps and not a few for each signal. Only what a profile rarely asks for is done signal by signal."""
+def _granted(claims: Sequence[_Claim], pack: PackFacts | None, tally: _Tally) -> list[list[_Series]]:
+    """Believable values of many signals, in one list per id.
+
+    Their columns lie end to end, so that a batch of few frames per id takes a few steps and not a few for each signal.
+    Only what a profile rarely asks for is done signal by signal.
+    """
     spans = [slice(a, b) for a, b in pairwise(accumulate((len(c.group.index) for c in claims), initial=0))]
     columns = [claim.signal for claim in claims]
     raw = raws(columns, [claim.group.frames for claim in claims])
@@ -605,7 +642,7 @@ def _granted(claims: Sequence[_Claim], pack: PackFacts | None, tally: _Tally) ->
     believable = (value >= low) & (value <= high)
     tally.add("implausible_values", count(keep & ~believable))
     keep &= believable
-    series: list[_Series] = []
+    series: dict[int, list[_Series]] = {}
     for claim, span in zip(claims, spans, strict=True):
         if claim.use is None:
             continue
@@ -613,8 +650,9 @@ def _granted(claims: Sequence[_Claim], pack: PackFacts | None, tally: _Tally) ->
         if not every(kept):
             index, spoken = index[kept], spoken[kept]
         if len(index):
-            series.append(_Series(claim.use, claim.group.bus, index, spoken))
-    return series
+            of_one_frame = series.setdefault(id(claim.group), [])
+            of_one_frame.append(_Series(claim.use, claim.group.bus, index, spoken))
+    return list(series.values())
 
 
 def _leave_out_void(claim: _Claim, raw: IntArray, keep: BoolArray, tally: _Tally) -> None:
@@ -628,6 +666,28 @@ def _leave_out_void(claim: _Claim, raw: IntArray, keep: BoolArray, tally: _Tally
         if not claim.again:
             tally.add("void_values", count(nothing & keep))
         keep &= ~nothing
+
+
+def _fitting_cells(series: list[_Series], pack: PackFacts | None, tally: _Tally) -> list[_Series]:
+    """Highest and lowest cell of a frame are dropped where the pack voltage beside them does not lie between."""
+    by_quantity = {one.use.quantity: one for one in series}
+    three = [by_quantity.get(name) for name in ("pack_voltage_v", *CELL_QUANTITIES)]
+    if pack is None or pack.cells_in_series is None or None in three:
+        return series
+    voltage, lowest, highest = (one for one in three if one is not None)
+    index = np.intersect1d(np.intersect1d(voltage.index, lowest.index), highest.index)
+    mean, low, high = (one.value[np.searchsorted(one.index, index)] for one in (voltage, lowest, highest))
+    mean = mean / pack.cells_in_series
+    wrong = index[(mean < low * (1 - CELLS_TOLERANCE)) | (mean > high * (1 + CELLS_TOLERANCE))]
+    if not len(wrong):
+        return series
+    tally.add("cells_not_sum", len(wrong))
+    return [_without(one, wrong) if one.use.quantity in CELL_QUANTITIES else one for one in series]
+
+
+def _without(one: _Series, index: IntArray) -> _Series:
+    keep = ~np.isin(one.index, index)
+    return _Series(one.use, one.bus, one.index[keep], one.value[keep])
 
 
 def _use(

@@ -16,6 +16,7 @@ from packbox.core.packs import PackFacts
 
 FUNCTIONAL_IDS: Final = (0x7DF, 0x18DB33F1)  # requests to every ECU (ISO 15765-4)
 EXTENDED_BIT: Final = 1 << 31  # as in DBC files: set in a key when the id is a 29-bit one
+FUNCTIONAL_KEYS: Final = frozenset((FUNCTIONAL_IDS[0], FUNCTIONAL_IDS[1] | EXTENDED_BIT))
 GROUP_BIT: Final = 1 << 30  # set in a key that stands for a J1939 parameter group from any sender
 GROUP_MASK: Final = 0x03FFFF00  # what is left of an id without priority and source address (SAE J1939-21)
 GROUP_FIRST_FORMAT: Final = 0xF0  # from this PDU format on, a group is sent to all and has no destination

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from packbox.core.answers import Reading, Window, layout_for, matching, read
-from packbox.core.decode import MessagePlan, as_quantity, plan, plausible_range
+from packbox.core.decode import MessagePlan, as_quantity, in_range, plan, plausible_range
 from packbox.core.frames import CLASSIC_BYTES, IntArray
 from packbox.core.integrity import CHECKS
 from packbox.core.isotp import window_of
@@ -25,6 +25,8 @@ from packbox.core.profile import (
     Poll,
     Profile,
     QuantityUse,
+    ValueRange,
+    Variant,
     agreed_messages,
     answer_head,
     group_key,
@@ -51,6 +53,7 @@ class Reader:
         packs = {v.pack for v in possible}
         self._pack: PackFacts | None = profile.pack(packs.pop()) if len(packs) == 1 else None
         self._plans = {m.key: plan(m) for m in agreed_messages(possible)}
+        self._by_layout = _told_by_layout(profile, possible)
         self._elsewhere = {m.key: v.id for v in profile.variants for m in v.messages}
         self._title = ":".join((profile.id, *variants[:1])) if len(variants) == 1 else profile.id
 
@@ -118,6 +121,9 @@ class Reader:
             checked = [Reading(CHECKSUM_OK, "bool", good)]
             if not good:
                 return {CHECKSUM_OK: checked[0]}
+        told = (p for p, tests in self._by_layout.get(message.key, ()) if all(in_range(p, frames, t)[0] for t in tests))
+        ready = next(told, ready)
+        message = ready.message
         selectors = ready.selector_values(frames)
         silent = False
         if message.void_when is not None:
@@ -140,6 +146,23 @@ class Reader:
         if isinstance(reading.value, float | int) and not _plausible(reading.value, reading.uses, self._pack):
             return replace(reading, value=None)
         return reading
+
+
+def _told_by_layout(
+    profile: Profile, possible: Sequence[Variant]
+) -> dict[int, list[tuple[MessagePlan, tuple[ValueRange, ...]]]]:
+    """Messages whose own content says which variant's layout it has: by key, the layouts and their tests in order."""
+    values = {e.name: e.value for e in profile.evidence}
+    found: dict[int, list[tuple[MessagePlan, tuple[ValueRange, ...]]]] = {}
+    for choice in profile.choices:
+        variant = next((v for v in possible if v.id == choice.variant), None)
+        tests = tuple(t for name in choice.when if (t := values[name]) is not None and t.variant == choice.variant)
+        keys = {t.key for t in tests}
+        if variant is None or len(tests) < len(choice.when) or len(keys) > 1:
+            continue
+        message = next(m for m in variant.messages if m.key in keys)
+        found.setdefault(message.key, []).append((plan(message), tests))
+    return found
 
 
 def _asked_through(poll: Poll, tx: int) -> bool:
