@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +35,7 @@ from packwire.seal import NO_PREVIOUS, Record, digest, open_sealed
 STORE = StoreId("57" * 8)
 T = TypeVar("T")
 Items = Sequence[FrameBatch | Tick]
+PIECE_FRAMES = 4096
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +50,22 @@ def box(key: FileKey) -> BoxId:
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory: pytest.TempPathFactory) -> Items:
-    """Two days of a car, as a log."""
+    """Two days of a car, as a log, in batches of a size that a bus would give."""
     path = tmp_path_factory.mktemp("log") / "car.log"
     write_log(path, "leaf-24,seed=3,start=2026-05-04,until=2026-05-06")
 
     async def read() -> list[FrameBatch | Tick]:
         return [item async for item in LogSource(path, log_boot(path), None).inputs()]
 
-    return asyncio.run(read())
+    return [piece for item in asyncio.run(read()) for piece in pieces(item)]
+
+
+def pieces(item: FrameBatch | Tick) -> Iterator[FrameBatch | Tick]:
+    if isinstance(item, Tick):
+        yield item
+        return
+    for begin in range(0, len(item), PIECE_FRAMES):
+        yield item.pick(slice(begin, begin + PIECE_FRAMES))
 
 
 @pytest.fixture(scope="module")
