@@ -3,7 +3,7 @@
 In:  a `Course`: readings of SoH over age, oldest first; and what other vehicles taught (`AgeingModel`).
 Out: mean and standard deviation at any later age, and the first passage below a threshold as 5/50/95 points.
 The model (facts/soh.md §12): SoH = b0 + b1 t + b2 sqrt(t) + d(t), t in years since manufacture, d a wander that forgets
-(Ornstein-Uhlenbeck). Conditioning on all readings at once gives what a Kalman filter gives, and is quicker for few readings.
+(Ornstein-Uhlenbeck). Conditioning on all readings at once gives what a Kalman filter gives, quicker for few readings.
 It sees no knee that is not in the readings or in the other vehicles; `core.guarantee` refuses where one shows.
 """
 
@@ -20,7 +20,9 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 SIGMAS_90: Final = 1.645  # half-width of the central 90 % of a normal distribution; also its one-sided 95 %
-PERSISTENT_SD_PCT: Final = 0.8  # the sensor's gain error, which no number of readings averages out (facts/soh.md §6, §12)
+PERSISTENT_SD_PCT: Final = (
+    0.8  # the sensor's gain error, which no number of readings averages out (facts/soh.md §6, §12)
+)
 LIFE_MAX_YEARS: Final = 15.0  # beyond it a number would be invention (facts/soh.md §12)
 PATHS: Final = 2000  # drawn for first passages: the 5 % point then rests on a hundred of them
 FLEET_MIN: Final = 4  # vehicles; fewer say too little about how vehicles differ
@@ -97,7 +99,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """First time below a threshold, years from the newest reading: 5, 50 and 95 % points. None: beyond LIFE_MAX_YEARS."""
+    """First time below a threshold, from the newest reading: 5, 50, 95 % points. None: beyond LIFE_MAX_YEARS."""
 
     threshold_pct: float
     years: tuple[float | None, float | None, float | None]
@@ -157,6 +159,12 @@ def predict(known: Outlook, years: FloatArray) -> tuple[FloatArray, FloatArray]:
     return shapes @ known.state, np.sqrt(variance)
 
 
+def interval90(known: Outlook, years: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and half-width of the calibrated 90 % interval at these ages."""
+    mean, sd = predict(known, years)
+    return mean, SIGMAS_90 * known.model.factor * sd
+
+
 def mileage(years: Sequence[float], odometer_km: Sequence[float]) -> Mileage | None:
     """Regression over the last twelve months; None with fewer than three readings, or a car that stood or ran back."""
     at, km = np.asarray(years, float), np.asarray(odometer_km, float)
@@ -187,12 +195,12 @@ def passages(known: Outlook, thresholds_pct: Sequence[float], driven: Mileage | 
         wander[:, month] = kept * wander[:, month - 1] + dice.normal(0.0, step_sd, PATHS)
     ages = known.years + np.append(0, months) / MONTHS_A_YEAR
     paths = starts[:, :3] @ _shapes(ages).T + wander
-    rates = np.maximum(dice.normal(driven.km_a_year, driven.sd_km_a_year, PATHS), 0.0) if driven else None
+    rates = np.maximum(dice.normal(driven.km_a_year, driven.sd_km_a_year, PATHS), 1.0) if driven else None
     found = []
     for threshold in thresholds_pct:
         below = paths < threshold
         years = np.where(below.any(axis=1), below.argmax(axis=1) / MONTHS_A_YEAR, np.inf)
-        found.append(Passage(threshold, _points(years), None if rates is None else _points(_times(years, rates))))
+        found.append(Passage(threshold, _points(years), None if rates is None else _points(years * rates)))
     return tuple(found)
 
 
@@ -206,10 +214,6 @@ def learn(fleet: Sequence[Course]) -> AgeingModel:
         key=lambda fit: fit[0],
     )[1]
     return _calibrated(usable, fitted)
-
-
-def _times(years: FloatArray, rates: FloatArray) -> FloatArray:
-    return np.where(np.isinf(years), np.inf, np.where(np.isinf(years), 0.0, years) * rates)
 
 
 def _points(values: FloatArray) -> tuple[float | None, float | None, float | None]:
@@ -240,7 +244,8 @@ def _fit(
     fleet: Sequence[Course], wander_sd_pct: float, tau_years: float, reading_sd_pct: float
 ) -> tuple[float, AgeingModel]:
     """Mean and spread of the vehicles' ridge fits (each shrunk towards the fleet), and the likelihood of it all."""
-    inverses = [np.linalg.inv(_noise(seen, wander_sd_pct, tau_years, reading_sd_pct)) for seen in fleet]
+    noises = [_noise(seen, wander_sd_pct, tau_years, reading_sd_pct) for seen in fleet]
+    inverses = [np.linalg.inv(noise) for noise in noises]
     shapes = [_shapes(seen.years) for seen in fleet]
     weight = np.array([x.T @ inverse @ x for x, inverse in zip(shapes, inverses, strict=True)])  # (v, 3, 3)
     pull = np.array([x.T @ inverse @ s.soh_pct for x, inverse, s in zip(shapes, inverses, fleet, strict=True)])
@@ -254,8 +259,7 @@ def _fit(
         apart = fits - mean
         spread = (errors.sum(axis=0) + apart.T @ apart + believed) / (len(fleet) + SPREAD_PRIOR_WEIGHT)
     likelihood = sum(
-        _log_likelihood(seen, x, inverse, mean, spread)
-        for seen, x, inverse in zip(fleet, shapes, inverses, strict=True)
+        _log_likelihood(seen, x, noise, mean, spread) for seen, x, noise in zip(fleet, shapes, noises, strict=True)
     )
     return likelihood, AgeingModel(mean, spread, wander_sd_pct, tau_years, reading_sd_pct, 1.0, 1.0, len(fleet))
 
@@ -267,8 +271,8 @@ def _pooled(weight: FloatArray, pull: FloatArray) -> FloatArray:
     return pooled
 
 
-def _log_likelihood(seen: Course, shapes: FloatArray, inverse: FloatArray, mean: FloatArray, spread: FloatArray) -> float:
-    covariance = shapes @ spread @ shapes.T + np.linalg.inv(inverse)
+def _log_likelihood(seen: Course, shapes: FloatArray, noise: FloatArray, mean: FloatArray, spread: FloatArray) -> float:
+    covariance = shapes @ spread @ shapes.T + noise
     rest = seen.soh_pct - shapes @ mean
     _, log_det = np.linalg.slogdet(covariance)
     return float(-0.5 * (log_det + rest @ np.linalg.solve(covariance, rest)))

@@ -147,8 +147,7 @@ def _check_standing(seen: Course, known: Outlook, evidence: Evidence) -> tuple[l
 def knee_ratio(seen: Course) -> float | None:
     """How much faster the last half year fades than the last two years (or all there is, if shorter).
 
-    None where either cannot be told: fewer than three readings, no time outside the last half year, or two slopes
-    that differ by no more than reading noise makes.
+    None where either cannot be told from this few readings; 1 where they differ by no more than reading noise makes.
     """
     recent = seen.years >= seen.years[-1] - KNEE_RECENT_YEARS - MONTH_SLACK_YEARS
     base = seen.years >= seen.years[-1] - KNEE_BASE_YEARS - MONTH_SLACK_YEARS
@@ -156,7 +155,7 @@ def knee_ratio(seen: Course) -> float | None:
         return None
     fast, usual = _fade_a_year(seen, recent), _fade_a_year(seen, base)
     if fast - usual <= KNEE_SLOPE_NOISE_PCT:
-        return None
+        return 1.0
     return fast / usual if usual > 0.0 else float("inf")
 
 
