@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -75,6 +75,9 @@ class Words:
 
     def count(self, key: str, n: int) -> str:
         return self(f"{key}.{'one' if n == 1 else 'other'}", n=self.number(n))
+
+    def joined(self, parts: Iterable[str]) -> str:
+        return self("list.separator").join(parts)
 
     def number(self, value: float | None, digits: int = 0, unit: str = "") -> str:
         """English and Japanese both group by comma and break at the point."""
