@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "decode": ("packbox.app.decode", "decode single frames and diagnostic answers (JSON lines in, JSON lines out)"),
     "profiles": ("packbox.app.profiles", "list, show and check vehicle profiles"),
     "history": ("packbox.app.history", "show what this box has recorded"),
+    "inspect": ("packbox.app.inspect", "look at a car once: recognise it, read it, seal a record, write a sheet"),
     "doctor": ("packbox.app.doctor", "look for trouble on this box and say what to do"),
 }
 
