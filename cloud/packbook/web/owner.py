@@ -299,12 +299,13 @@ def _prospect(t: Words, prospect: Prospect | Lacking) -> ProspectPart:
     not_checked = {name: None for promise in prospect.promises for name in promise.not_checked}
     return ProspectPart(
         None,
-        basis=" ".join(
+        basis=t.joined(
             (
                 t.count("prospect.readings", prospect.readings),
                 taught,
                 t(f"prospect.age_{age}", years=t.number(prospect.age_years, 1)),
-            )
+            ),
+            "sentences",
         ),
         months=charts.ahead_table(t, prospect),
         passages=tuple(_passage(t, passage) for passage in prospect.passages),
@@ -324,19 +325,23 @@ def _prospect(t: Words, prospect: Prospect | Lacking) -> ProspectPart:
 
 def _passage(t: Words, passage: Passage) -> Figure:
     """The middle, and from when to when it may come. The unlikely ends are part of the figure."""
-    soonest, middle, latest = (_years(t, years) for years in passage.years)
-    detail = t("prospect.between", low=soonest, high=latest)
+    soonest, middle, latest = passage.years
+    detail = t("prospect.between", low=_bound(t, soonest), high=_bound(t, latest))
     if passage.km and passage.km[0] is not None:
         km = passage.km[1]
         reach = t("prospect.beyond_km") if km is None else t.number(round(km, -3), 0, "km")
         detail = t("prospect.with_km", between=detail, km=reach)
-    return Figure(t("prospect.below", threshold=t.number(passage.threshold_pct)), middle, detail)
+    return Figure(t("prospect.below", threshold=t.number(passage.threshold_pct)), _years(t, middle), detail)
 
 
 def _years(t: Words, years: float | None) -> str:
     if years is None:
         return t("prospect.beyond", years=t.number(LIFE_MAX_YEARS))
     return t("prospect.now") if years == 0.0 else t("prospect.years", years=t.number(years, 1))
+
+
+def _bound(t: Words, years: float | None) -> str:
+    return t("prospect.over", years=t.number(LIFE_MAX_YEARS)) if years is None else t.number(years, 1)
 
 
 def _promises(t: Words, promises: Sequence[Decision]) -> Table:

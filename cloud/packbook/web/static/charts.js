@@ -57,7 +57,7 @@
   const splitLine = (c) => ({ splitLine: { lineStyle: { color: c.line } }, axisLabel: { color: c.soft } });
 
   // Named with the year at each January and at the left end; days where months would be too coarse.
-  function timeLabel([...points, ...fan]) {
+  function timeLabel(points) {
     const span = points.length ? points[points.length - 1].at - points[0].at : 0;
     if (span < 100 * 86400e3) return (at) => dayOfMonth.format(at);
     return (at) => (new Date(at).getMonth() === 0 ? year.format(at) : month.format(at));
