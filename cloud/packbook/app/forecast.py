@@ -35,6 +35,7 @@ from packbook.ports import PackbookError
 
 MONTHS_AHEAD: Final = 36  # as far as a guarantee may reach
 MONTHS_AHEAD_MAX: Final = 180
+FLEET_MAX: Final = 60  # vehicles, evenly spread over the table: more make learning slow and the model no better
 LIFE_THRESHOLDS_PCT: Final = (80.0, CAR_SOH_MIN_PCT)  # facts/soh.md §2: the floors at five and at eight years
 
 WHY: Final[Mapping[Condition, str]] = {
@@ -113,7 +114,8 @@ class _Teacher:
     """The ageing model for a unit, from all the fleet but the unit itself; learned once where the unit is not in it."""
 
     def __init__(self, fleet: Mapping[str, UnitHistory]) -> None:
-        self._courses = {name: unit.course() for name, unit in fleet.items() if unit.readings}
+        known = [(name, unit.course()) for name, unit in fleet.items() if unit.readings]
+        self._courses = dict(known[:: -(-len(known) // FLEET_MAX) or 1])
         self._learned: dict[str | None, AgeingModel] = {}
 
     def model_for(self, unit: str) -> AgeingModel:
