@@ -140,6 +140,8 @@ def test_kilometres_follow_from_the_odometer() -> None:
     assert pace.km_a_year == pytest.approx(14_400, rel=0.01)  # of the last year alone
     assert mileage(at[:2], [0.0, 1.0]) is None
     assert mileage(at, [500.0] * 24) is None
+    assert mileage([0.0] * 5, [0.0, 1.0, 2.0, 3.0, 4.0]) is None
+    assert mileage([], []) is None
     known = outlook(fading(2.5))
     steady = passages(known, (80.0,), Mileage(10_000.0, 1.0))[0]
     assert steady.km is not None

@@ -153,3 +153,10 @@ def test_wrong_options_are_wrong_usage(tmp_path: Path, options: list[str]) -> No
     with pytest.raises(SystemExit) as stopped:
         main(["forecast", "--csv", str(path), "--at", "2019-06", *options])
     assert stopped.value.code == 2
+
+
+def test_a_fleet_too_small_to_teach_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever gave a file to learn from must know that it changed nothing."""
+    path = table(tmp_path, HEADER + "".join(months(unit, 18) for unit in "abc"))
+    assert main(["forecast", "--csv", str(path), "--at", "2020-03", "--months", "1", "--learn", str(path)]) == 0
+    assert "--learn teaches nothing about a: fewer than 4 other vehicles" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from packbook.app.command import DONE, PROBLEM
 from packbook.core.forecast import (
     FLEET_MIN,
     MONTHS_A_YEAR,
+    READINGS_MIN,
     AgeingModel,
     Course,
     Outlook,
@@ -37,6 +38,7 @@ MONTHS_AHEAD: Final = 36  # as far as a guarantee may reach
 MONTHS_AHEAD_MAX: Final = 180
 FLEET_MAX: Final = 60  # vehicles, evenly spread over the table: more make learning slow and the model no better
 LIFE_THRESHOLDS_PCT: Final = (80.0, CAR_SOH_MIN_PCT)  # facts/soh.md §2: the floors at five and at eight years
+TOO_SMALL: Final = f"fewer than {FLEET_MIN} other vehicles with {READINGS_MIN} readings; the published prior stands"
 
 WHY: Final[Mapping[Condition, str]] = {
     Condition.PROBABILITY: "probability {found:.3f}, asked {asked:g}",
@@ -122,9 +124,9 @@ class _Teacher:
         left_out = unit if unit in self._courses else None
         if left_out not in self._learned:
             others = [seen for name, seen in self._courses.items() if name != left_out]
-            if self._courses and len(others) < FLEET_MIN:
-                print(f"packbook: --learn: fewer than {FLEET_MIN} vehicles beside {unit}", file=sys.stderr)
             self._learned[left_out] = learn(others)
+            if self._courses and not self._learned[left_out].vehicles:
+                print(f"packbook: --learn teaches nothing about {unit}: {TOO_SMALL}", file=sys.stderr)
         return self._learned[left_out]
 
 
@@ -139,13 +141,18 @@ def _month_lines(
         line: dict[str, object] = {
             "unit": unit.unit,
             "month": str(at) if at.calendar else at.index,
-            "soh_pct": round(float(mean[ahead]), 2),
-            "lo90_pct": round(float(mean[ahead] - half[ahead]), 2),
-            "hi90_pct": round(float(mean[ahead] + half[ahead]), 2),
+            "soh_pct": _percent(mean[ahead]),
+            "lo90_pct": _percent(mean[ahead] - half[ahead]),
+            "hi90_pct": _percent(mean[ahead] + half[ahead]),
         }
         if args.guarantee is not None:
             line |= _said(decide(seen, known, Evidence(), args.guarantee, float(horizon_years)))
         yield line
+
+
+def _percent(value: float) -> float:
+    """Decades ahead the model passes zero; a battery does not."""
+    return round(max(0.0, float(value)), 2)
 
 
 def _said(decision: Decision) -> dict[str, object]:

@@ -20,15 +20,15 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 SIGMAS_90: Final = 1.645  # half-width of the central 90 % of a normal distribution; also its one-sided 95 %
-PERSISTENT_SD_PCT: Final = (
-    0.8  # the sensor's gain error, which no number of readings averages out (facts/soh.md §6, §12)
-)
+# The sensor's gain error, which no number of readings averages out (facts/soh.md §6, §12).
+PERSISTENT_SD_PCT: Final = 0.8
 LIFE_MAX_YEARS: Final = 15.0  # beyond it a number would be invention (facts/soh.md §12)
 PATHS: Final = 2000  # drawn for first passages: the 5 % point then rests on a hundred of them
 FLEET_MIN: Final = 4  # vehicles; fewer say too little about how vehicles differ
 READINGS_MIN: Final = 6  # of a vehicle to learn from: half a year
 AGE_INFERRED_MAX_YEARS: Final = 12.0
 MONTHS_A_YEAR: Final = 12.0
+MILEAGE_SPAN_MIN_YEARS: Final = 1.0 / 6.0  # over less, one holiday trip would be taken for a habit
 
 # What learning may choose from: marginal likelihood is flat between neighbours.
 WANDER_SD_PCT: Final = (0.3, 0.6, 0.9, 1.2, 1.6, 2.2)
@@ -168,9 +168,9 @@ def interval90(known: Outlook, years: FloatArray) -> tuple[FloatArray, FloatArra
 def mileage(years: Sequence[float], odometer_km: Sequence[float]) -> Mileage | None:
     """Regression over the last twelve months; None with fewer than three readings, or a car that stood or ran back."""
     at, km = np.asarray(years, float), np.asarray(odometer_km, float)
-    recent = at > (at[-1] if at.size else 0.0) - 1.0 - 1e-9
+    recent = at >= at.max(initial=0.0) - 1.0
     at, km = at[recent], km[recent]
-    if at.size < 3:
+    if at.size < 3 or np.ptp(at) < MILEAGE_SPAN_MIN_YEARS:
         return None
     centred = at - at.mean()
     spread = float(centred @ centred)
@@ -185,7 +185,9 @@ def passages(known: Outlook, thresholds_pct: Sequence[float], driven: Mileage | 
     dice = np.random.default_rng(12)  # any fixed number: asked twice, the book must say the same
     months = np.arange(1, round(LIFE_MAX_YEARS * MONTHS_A_YEAR) + 1)
     model, wide = known.model, max(known.model.factor, 1.0)
-    starts = dice.multivariate_normal(known.state, known.covariance * wide**2, PATHS, method="eigh")
+    starts = dice.multivariate_normal(
+        known.state, known.covariance * wide**2, PATHS, check_valid="ignore", method="eigh"
+    )
     starts[:, 0] += dice.normal(0.0, known.persistent_sd_pct * wide, PATHS)
     kept = np.exp(-1.0 / MONTHS_A_YEAR / model.wander_tau_years)
     step_sd = model.wander_sd_pct * wide * np.sqrt(1.0 - kept * kept)

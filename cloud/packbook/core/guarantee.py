@@ -136,8 +136,9 @@ def _check_standing(seen: Course, known: Outlook, evidence: Evidence) -> tuple[l
         not_checked.append(Condition.RESISTANCE)
     elif evidence.resistance_growth_pct > RESISTANCE_GROWTH_MAX_PCT:
         failed.append(Failed(Condition.RESISTANCE, evidence.resistance_growth_pct, RESISTANCE_GROWTH_MAX_PCT))
-    if min(now_pct, float(seen.soh_pct[-1])) < LOW_PACK_PCT:
-        failed.append(Failed(Condition.LOW_PACK, now_pct, LOW_PACK_PCT))
+    lowest_pct = min(now_pct, float(seen.soh_pct[-1]))
+    if lowest_pct < LOW_PACK_PCT:
+        failed.append(Failed(Condition.LOW_PACK, lowest_pct, LOW_PACK_PCT))
     ratio = knee_ratio(seen)
     if ratio is not None and ratio >= KNEE_RATIO:
         failed.append(Failed(Condition.KNEE, ratio, KNEE_RATIO))

@@ -329,7 +329,7 @@ def _passage(t: Words, passage: Passage) -> Figure:
     detail = t("prospect.between", low=_bound(t, soonest), high=_bound(t, latest))
     if passage.km and passage.km[0] is not None:
         km = passage.km[1]
-        reach = t("prospect.beyond_km") if km is None else t.number(round(km, -3), 0, "km")
+        reach = t("prospect.beyond_km") if km is None else t.number(round(km, -2), 0, "km")
         detail = t("prospect.with_km", between=detail, km=reach)
     return Figure(t("prospect.below", threshold=t.number(passage.threshold_pct)), _years(t, middle), detail)
 
