@@ -29,6 +29,7 @@ READINGS_MIN: Final = 6  # of a vehicle to learn from: half a year
 AGE_INFERRED_MAX_YEARS: Final = 12.0
 MONTHS_A_YEAR: Final = 12.0
 MILEAGE_SPAN_MIN_YEARS: Final = 1.0 / 6.0  # over less, one holiday trip would be taken for a habit
+KM_A_YEAR_MIN: Final = 100.0  # a car that stands has no pace to go by
 
 # What learning may choose from: marginal likelihood is flat between neighbours.
 WANDER_SD_PCT: Final = (0.3, 0.6, 0.9, 1.2, 1.6, 2.2)
@@ -177,7 +178,7 @@ def mileage(years: Sequence[float], odometer_km: Sequence[float]) -> Mileage | N
     slope = float(centred @ km) / spread
     rest = km - km.mean() - slope * centred
     error = float(np.sqrt(rest @ rest / (at.size - 2) / spread))
-    return Mileage(slope, error) if slope > 0.0 else None
+    return Mileage(slope, error) if slope >= KM_A_YEAR_MIN else None
 
 
 def passages(known: Outlook, thresholds_pct: Sequence[float], driven: Mileage | None = None) -> tuple[Passage, ...]:
@@ -197,7 +198,7 @@ def passages(known: Outlook, thresholds_pct: Sequence[float], driven: Mileage | 
         wander[:, month] = kept * wander[:, month - 1] + dice.normal(0.0, step_sd, PATHS)
     ages = known.years + np.append(0, months) / MONTHS_A_YEAR
     paths = starts[:, :3] @ _shapes(ages).T + wander
-    rates = np.maximum(dice.normal(driven.km_a_year, driven.sd_km_a_year, PATHS), 1.0) if driven else None
+    rates = np.maximum(dice.normal(driven.km_a_year, driven.sd_km_a_year, PATHS), KM_A_YEAR_MIN) if driven else None
     found = []
     for threshold in thresholds_pct:
         below = paths < threshold
