@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 from fastapi import Depends, HTTPException, Path, Query, Request, Response
 
 from packbook.core.history import Battery
+from packbook.core.prospect import Lacking, forecast_of
 from packbook.ports import Histories
 from packbook.web import models
 
@@ -63,6 +64,13 @@ async def battery(request: Request, known: Known) -> Response:
 async def soh(request: Request, known: Known, book: Book) -> Response:
     points = await book.soh_series(known.battery)
     return reply(request, models.SohSeriesOut.model_validate({"battery": known.battery, "points": points}))
+
+
+async def forecast(request: Request, known: Known, book: Book) -> Response:
+    found = forecast_of(await book.soh_series(known.battery), await book.events(known.battery, SESSIONS_MAX))
+    lacking = isinstance(found, Lacking)
+    answer = {"battery": known.battery, "why": found if lacking else None, "forecast": None if lacking else found}
+    return reply(request, models.ForecastOut.model_validate(answer))
 
 
 async def sessions(

@@ -62,6 +62,14 @@ API: Final = (
         "Every SoH record, oldest first: the estimate with its interval and, beside it, what the car reports.",
     ),
     ApiRoute(
+        "/batteries/{battery}/forecast",
+        api.forecast,
+        models.ForecastOut,
+        "Where it is going",
+        "SoH of the next three years with its interval, time and distance to 80 % and 70 %, what may be promised and "
+        "what stands against it, and the next use. Null with the reason where the readings do not carry a forecast.",
+    ),
+    ApiRoute(
         "/batteries/{battery}/sessions",
         api.sessions,
         models.SessionsOut,

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from packbook.core.history import SOC_BANDS_PCT, SessionRow, SohPoint
+from packbook.core.prospect import MonthAhead, Prospect
 from packbook.web import figures
 from packbook.web.words import ABSENT, Words, utc
 
 POINTS_MAX: Final = 400  # more than a desktop chart has pixels for; the CSV has every one
 WEEKS_MAX: Final = 53
+AHEAD_EVERY_MONTHS: Final = 3  # a fan is smooth; every month would drown the history in the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,8 @@ def interval_text(t: Words, point: SohPoint) -> str:
     )
 
 
-def soh_chart(t: Words, series: Sequence[SohPoint]) -> Chart | None:
-    """The interval over time, and the car's own figure beside it. None before the first figure."""
+def soh_chart(t: Words, series: Sequence[SohPoint], prospect: Prospect | None = None) -> Chart | None:
+    """The interval over time, the car's own figure beside it, and the forecast. None before the first figure."""
     points = [p for p in series if figures.shown_soh(p) is not None or p.soh_reported_pct is not None]
     if not points:
         return None
@@ -91,13 +93,14 @@ def soh_chart(t: Words, series: Sequence[SohPoint]) -> Chart | None:
             }
         )
     undated = len(points) - len(drawn)
-    names = {name: t(f"chart.soh.{name}") for name in ("value", "interval", "reported")}
+    names = {name: t(f"chart.soh.{name}") for name in ("value", "interval", "reported", "ahead")}
+    fan = [_fan_point(t, month) for month in ahead(prospect)]
     return Chart(
         id="soh",
         title=t("chart.soh.title"),
         unit="%",
         label=t("chart.soh.label"),
-        spec={"kind": "band", "points": drawn, "names": names, "unit": "%"},
+        spec={"kind": "band", "points": drawn, "fan": fan, "names": names, "unit": "%"},
         table=Table(
             t("chart.soh.title"),
             (t("column.date"), names["value"], names["reported"], t("column.state")),
@@ -105,6 +108,28 @@ def soh_chart(t: Words, series: Sequence[SohPoint]) -> Chart | None:
         ),
         note=t.count("chart.undated", undated) if undated else None,
     )
+
+
+def ahead(prospect: Prospect | None) -> Sequence[MonthAhead]:
+    """The months that the fan shows, the newest reading first."""
+    return prospect.months[::AHEAD_EVERY_MONTHS] if prospect else ()
+
+
+def ahead_table(t: Words, prospect: Prospect) -> Table:
+    """The fan in figures, whole percent: no forecast is sharper."""
+    rows = tuple((Moment(month.at_ms), _ahead_text(t, month)) for month in ahead(prospect))
+    return Table(t("prospect.table"), (t("column.date"), t("chart.soh.ahead")), rows)
+
+
+def _ahead_text(t: Words, month: MonthAhead) -> str:
+    value, lo, hi = (t.number(min(100.0, max(0.0, pct))) for pct in (month.soh_pct, month.lo90_pct, month.hi90_pct))
+    return t("prospect.range", value=value, lo=lo, hi=hi)
+
+
+def _fan_point(t: Words, month: MonthAhead) -> dict[str, object]:
+    pcts = {"value": month.soh_pct, "lo": month.lo90_pct, "hi": month.hi90_pct}
+    point: dict[str, object] = {end: _tenth(min(100.0, max(0.0, pct))) for end, pct in pcts.items()}
+    return point | {"at": month.at_ms, "text": _ahead_text(t, month)}
 
 
 def _tenth(value: float | None) -> float | None:

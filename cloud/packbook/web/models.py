@@ -256,6 +256,72 @@ class EventsOut(Answer):
     events: tuple[EventOut, ...] = Field(description="Newest first")
 
 
+class MonthAheadOut(Answer):
+    at_ms: int = Field(description="UTC milliseconds since 1970")
+    soh_pct: float = Field(description="Expected SoH, percent")
+    lo90_pct: float = Field(description="Lower end of the 90 % interval, percent")
+    hi90_pct: float = Field(description="Upper end of the 90 % interval, percent")
+
+
+class PassageOut(Answer):
+    """When SoH is first below a threshold, from the newest reading: 5, 50 and 95 % points; null: beyond 15 years."""
+
+    threshold_pct: float = Field(description="SoH, percent")
+    years: tuple[float | None, float | None, float | None]
+    km: tuple[float | None, float | None, float | None] | None = Field(description="null: no odometer to go by")
+
+
+class FailedOut(Answer):
+    """A condition of the guarantee rule that does not hold (docs/forecast.md)."""
+
+    condition: str
+    found: float
+    asked: float
+
+
+class PromiseOut(Answer):
+    """May it be promised that SoH is at least the threshold then? Only if no condition failed."""
+
+    threshold_pct: float = Field(description="SoH promised, percent")
+    horizon_years: float = Field(description="From the newest reading")
+    probability: float
+    offered: bool
+    failed: tuple[FailedOut, ...]
+    not_checked: tuple[str, ...] = Field(description="Conditions that nothing is known about")
+    bms_based: bool = Field(description="Rests on the car's own capacity figure")
+
+
+class RefusalOut(Answer):
+    use: str
+    reasons: tuple[str, ...] = Field(description="harm, low, short, knee, resistance (docs/forecast.md)")
+
+
+class NextUseOut(Answer):
+    use: str = Field(description="car, small_mobility, stationary or recycle")
+    refusals: tuple[RefusalOut, ...] = Field(description="What rules out the uses before it")
+    not_known: tuple[str, ...]
+
+
+class ProspectOut(Answer):
+    from_ms: int = Field(description="The newest reading, UTC milliseconds since 1970")
+    readings: int = Field(description="Months with a reading that it rests on")
+    age_years: float
+    age_documented: bool = Field(description="false: inferred from the first readings")
+    vehicles: int = Field(description="Vehicles that taught the model; 0: published prior")
+    months: tuple[MonthAheadOut, ...] = Field(description="Month by month; the first is the newest reading itself")
+    passages: tuple[PassageOut, ...]
+    promises: tuple[PromiseOut, ...]
+    next_use: NextUseOut
+
+
+class ForecastOut(Answer):
+    """Where the health of a battery is going. The model sees no knee that the readings do not show."""
+
+    battery: str
+    why: str | None = Field(description="Why there is none: no_value or too_few; null: there is one")
+    forecast: ProspectOut | None
+
+
 class BoxOut(Answer):
     box: str
     last_seen_ms: int | None = Field(description="UTC milliseconds since 1970, by the book's clock")

@@ -10,6 +10,7 @@ from typing import Final
 from fastapi import HTTPException, Request, Response
 
 from packbook.core.history import Battery, SessionRow
+from packbook.core.prospect import forecast_of
 from packbook.ports import Histories
 from packbook.web import csv_files
 from packbook.web import owner as owner_page
@@ -33,14 +34,16 @@ async def home(request: Request) -> Response:
 async def owner(request: Request) -> Response:
     book, battery = histories(request), await _battery(request)
     name = battery.battery
+    series, events = await book.soh_series(name), await book.events(name)
     page = owner_page.build(
         words_for(request),
         battery,
-        series=await book.soh_series(name),
+        series=series,
+        prospect=forecast_of(series, events),
         usage=await book.usage(name),
         charges=await all_sessions(book, name, "charge", SESSIONS_ON_PAGE),
         drives=await all_sessions(book, name, "drive", SESSIONS_ON_PAGE),
-        events=await book.events(name),
+        events=events,
     )
     return render(request, "owner.html", page=page, battery=battery)
 

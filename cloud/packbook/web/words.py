@@ -8,8 +8,9 @@ A missing key is our own mistake and raises; an unknown language falls back to E
 from __future__ import annotations
 
 import datetime
+import functools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -75,6 +76,10 @@ class Words:
 
     def count(self, key: str, n: int) -> str:
         return self(f"{key}.{'one' if n == 1 else 'other'}", n=self.number(n))
+
+    def joined(self, parts: Iterable[str], kind: str = "items") -> str:
+        """Items of a list, or sentences of a paragraph: Japanese puts no space between these."""
+        return functools.reduce(lambda left, right: self(f"list.{kind}", left=left, right=right), parts)
 
     def number(self, value: float | None, digits: int = 0, unit: str = "") -> str:
         """English and Japanese both group by comma and break at the point."""

@@ -64,14 +64,15 @@
   }
 
   function band(spec, c, width) {
-    const { points, names } = spec;
-    const column = (key) => points.map((p) => [p.at, p[key]]);
-    const values = points.flatMap((p) => [p.lo, p.hi, p.reported]).filter((v) => v !== null);
+    const { points, fan, names } = spec; // the fan opens at the newest figure
+    const column = (key, of = points) => of.map((p) => [p.at, p[key]]);
+    const values = [...points, ...fan].flatMap((p) => [p.lo, p.hi, p.reported ?? null]).filter((v) => v !== null);
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const step = [5, 10, 20].find((size) => high - low <= 5 * size) ?? 20;
     const floor = Math.max(0, Math.floor((low - 1) / step) * step);
     const ceiling = Math.max(floor + 2 * step, Math.ceil((high + 1) / step) * step);
     const edge = { type: "line", stack: "interval", stackStrategy: "all", symbol: "none", lineStyle: { opacity: 0 }, silent: true };
+    const fanEdge = { ...edge, stack: "fan" };
     const alone = points.length < 2;
     return {
       ...common(c),
@@ -81,13 +82,14 @@
           { name: names.value, icon: "roundRect" },
           { name: names.interval, icon: "rect" },
           { name: names.reported, icon: "diamond" },
+          ...(fan.length ? [{ name: names.ahead, icon: "circle" }] : []),
         ],
       },
       grid: { ...common(c).grid, top: width < 430 ? 72 : 44 },
       xAxis: {
         type: "time",
         ...axisLine(c),
-        axisLabel: { color: c.soft, formatter: timeLabel(points), hideOverlap: true },
+        axisLabel: { color: c.soft, formatter: timeLabel([...points, ...fan]), hideOverlap: true },
         splitNumber: width < 500 ? 4 : 8,
       },
       yAxis: { type: "value", min: floor, max: ceiling, interval: step, ...splitLine(c), axisLabel: { color: c.soft, formatter: `{value} ${spec.unit}` } },
@@ -96,7 +98,9 @@
         trigger: "axis",
         axisPointer: { lineStyle: { color: c.soft } },
         formatter: (found) => {
-          const point = points[found[0].dataIndex];
+          const at = found[0].value[0];
+          const point = points.find((p) => p.at === at);
+          if (!point) return tip(day.format(at), [`${names.ahead}: ${fan.find((p) => p.at === at).text}`]);
           return tip(day.format(point.at), [`${names.value}: ${point.text}`, `${names.reported}: ${point.reported_text}`]);
         },
       },
@@ -108,6 +112,23 @@
           data: points.map((p) => [p.at, p.lo === null ? null : p.hi - p.lo]),
           areaStyle: { color: c["indigo-soft"], opacity: 0.85 },
           itemStyle: { color: c["indigo-soft"] },
+        },
+        { ...fanEdge, name: "lower edge of the fan", data: column("lo", fan) },
+        {
+          ...fanEdge,
+          name: "fan",
+          data: fan.map((p) => [p.at, p.hi - p.lo]),
+          areaStyle: { color: c["indigo-soft"], opacity: 0.45 },
+        },
+        {
+          name: names.ahead,
+          type: "line",
+          data: column("value", fan),
+          symbol: "circle",
+          symbolSize: 6,
+          showSymbol: false,
+          lineStyle: { color: c.indigo, width: 2, type: "dotted" },
+          itemStyle: { color: c.indigo },
         },
         {
           name: names.reported,

@@ -1,0 +1,306 @@
+"""Say where a battery's health is going, how sure that is, and when it passes a threshold.
+
+In:  a `Course`: readings of SoH over age, oldest first; and what other vehicles taught (`AgeingModel`).
+Out: mean and standard deviation at any later age, and the first passage below a threshold as 5/50/95 points.
+The model (facts/soh.md §12): SoH = b0 + b1 t + b2 sqrt(t) + d(t), t in years since manufacture, d a wander that forgets
+(Ornstein-Uhlenbeck). Conditioning on all readings at once gives what a Kalman filter gives, quicker for few readings.
+It sees no knee that is not in the readings or in the other vehicles; `core.guarantee` refuses where one shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+SIGMAS_90: Final = 1.645  # half-width of the central 90 % of a normal distribution; also its one-sided 95 %
+# The sensor's gain error, which no number of readings averages out (facts/soh.md §6, §12).
+PERSISTENT_SD_PCT: Final = 0.8
+LIFE_MAX_YEARS: Final = 15.0  # beyond it a number would be invention (facts/soh.md §12)
+PATHS: Final = 2000  # drawn for first passages: the 5 % point then rests on a hundred of them
+FLEET_MIN: Final = 4  # vehicles; fewer say too little about how vehicles differ
+READINGS_MIN: Final = 6  # of a vehicle to learn from: half a year
+AGE_INFERRED_MAX_YEARS: Final = 12.0
+MONTHS_A_YEAR: Final = 12.0
+MILEAGE_SPAN_MIN_YEARS: Final = 1.0 / 6.0  # over less, one holiday trip would be taken for a habit
+KM_A_YEAR_MIN: Final = 100.0  # a car that stands has no pace to go by
+
+# What learning may choose from: marginal likelihood is flat between neighbours.
+WANDER_SD_PCT: Final = (0.3, 0.6, 0.9, 1.2, 1.6, 2.2)
+WANDER_TAU_YEARS: Final = (0.15, 0.3, 0.6, 1.2)
+READING_SD_PCT: Final = (0.3, 1.0)
+PASSES: Final = 20  # of mean and spread over the fleet; the estimate stands still after about ten
+SPREAD_PRIOR_WEIGHT: Final = 2.0  # vehicles' worth of belief that vehicles differ half as much as models do
+
+CALIBRATE_EVERY_YEARS: Final = 0.25
+CALIBRATE_AHEAD_YEARS: Final = 1.5  # a forecast is judged over the next year and a half
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AgeingModel:
+    """How batteries of a kind age. Coefficients b0, b1, b2 in percent, percent a year, percent a root year."""
+
+    mean: FloatArray  # (3,)
+    spread: FloatArray  # (3, 3), covariance between vehicles
+    wander_sd_pct: float
+    wander_tau_years: float
+    reading_sd_pct: float
+    factor: float  # conformal: the model's sd times this covers what it says
+    factor_low: float  # the same for the lower side alone, where knees break promises
+    vehicles: int  # learned from; 0: published prior
+
+
+PRIOR_SD: Final = (1.5, 1.2, 2.5)
+# Private car of unknown model (facts/soh.md §12); 1.3 is the factor to use without a fleet.
+PRIOR: Final = AgeingModel(
+    np.array([100.0, -1.5, -3.5]), np.diag(np.square(PRIOR_SD)), 0.9, 0.6, 0.3, factor=1.3, factor_low=1.3, vehicles=0
+)
+# An age read off the SoH itself is worth less than a documented one: b0 must give way to it.
+LEVEL_SD_AGE_INFERRED_PCT: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """Readings of one battery. `years`: age at each, rising, shape (n,), n >= 1; `soh_pct`: shape (n,)."""
+
+    years: FloatArray
+    soh_pct: FloatArray
+    age_documented: bool
+    extra_sd_pct: FloatArray | None = None  # (n,), by which a reading is less sure than the newest; None: alike
+    persistent_sd_pct: float = PERSISTENT_SD_PCT  # error that all readings share
+
+    def __post_init__(self) -> None:
+        assert self.years.shape == self.soh_pct.shape
+        assert self.years.size
+        assert self.years[0] >= 0.0
+        assert np.all(np.diff(self.years) > 0)
+
+    def until(self, years: float) -> Course:
+        kept = self.years <= years
+        extra = None if self.extra_sd_pct is None else self.extra_sd_pct[kept]
+        return replace(self, years=self.years[kept], soh_pct=self.soh_pct[kept], extra_sd_pct=extra)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlook:
+    """What is believed at the newest reading: state (b0, b1, b2, d), and the model that carries it on."""
+
+    model: AgeingModel
+    years: float
+    state: FloatArray  # (4,)
+    covariance: FloatArray  # (4, 4)
+    persistent_sd_pct: float
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """First time below a threshold, from the newest reading: 5, 50, 95 % points. None: beyond LIFE_MAX_YEARS."""
+
+    threshold_pct: float
+    years: tuple[float | None, float | None, float | None]
+    km: tuple[float | None, float | None, float | None] | None  # None: no odometer to go by
+
+
+@dataclass(frozen=True, slots=True)
+class Mileage:
+    """Distance a year from the odometer, with its standard error."""
+
+    km_a_year: float
+    sd_km_a_year: float
+
+
+def age_inferred_years(soh_pct: float) -> float:
+    """The age at which the prior's mean path stands at this SoH: for batteries whose manufacture nobody wrote down."""
+    level, slope, root = PRIOR.mean
+    lost_pct = max(0.0, level - soh_pct)
+    root_years = (root + np.sqrt(root * root + 4.0 * -slope * lost_pct)) / (2.0 * -slope)
+    return float(min(root_years * root_years, AGE_INFERRED_MAX_YEARS))
+
+
+def course(
+    years_since_first: Sequence[float], soh_pct: Sequence[float], age_at_first_years: float | None = None
+) -> Course:
+    """Without a documented age it is inferred from the first three readings, against the noise of one."""
+    age = age_at_first_years
+    if age is None:
+        age = age_inferred_years(float(np.median(soh_pct[:3])))
+    return Course(np.asarray(years_since_first) + age, np.asarray(soh_pct, float), age_at_first_years is not None)
+
+
+def outlook(seen: Course, model: AgeingModel = PRIOR) -> Outlook:
+    """Condition the model on all readings."""
+    spread = model.spread
+    if not model.vehicles and not seen.age_documented:
+        spread = spread.copy()
+        spread[0, 0] = LEVEL_SD_AGE_INFERRED_PCT**2
+    shapes = _shapes(seen.years)
+    noise = _noise(seen, model.wander_sd_pct, model.wander_tau_years, model.reading_sd_pct)
+    wander_now = model.wander_sd_pct**2 * np.exp((seen.years - seen.years[-1]) / model.wander_tau_years)
+    prior = np.zeros((4, 4))
+    prior[:3, :3] = spread
+    prior[3, 3] = model.wander_sd_pct**2
+    shared = np.vstack([spread @ shapes.T, wander_now])  # covariance of the state with the readings, (4, n)
+    gain = np.linalg.solve(shapes @ spread @ shapes.T + noise, shared.T).T
+    state = np.append(model.mean, 0.0) + gain @ (seen.soh_pct - shapes @ model.mean)
+    return Outlook(model, float(seen.years[-1]), state, prior - gain @ shared.T, seen.persistent_sd_pct)
+
+
+def predict(known: Outlook, years: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation (before any factor) at these ages, not before the newest reading. Shapes (m,)."""
+    kept = np.exp((known.years - years) / known.model.wander_tau_years)
+    shapes = np.column_stack([_shapes(years), kept])
+    wandered = known.model.wander_sd_pct**2 * (1.0 - kept * kept)
+    variance = np.einsum("ij,jk,ik->i", shapes, known.covariance, shapes) + wandered + known.persistent_sd_pct**2
+    return shapes @ known.state, np.sqrt(variance)
+
+
+def interval90(known: Outlook, years: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and half-width of the calibrated 90 % interval at these ages."""
+    mean, sd = predict(known, years)
+    return mean, SIGMAS_90 * known.model.factor * sd
+
+
+def mileage(years: Sequence[float], odometer_km: Sequence[float]) -> Mileage | None:
+    """Regression over the last twelve months; None with fewer than three readings, or a car that stood or ran back."""
+    at, km = np.asarray(years, float), np.asarray(odometer_km, float)
+    recent = at >= at.max(initial=0.0) - 1.0
+    at, km = at[recent], km[recent]
+    if at.size < 3 or np.ptp(at) < MILEAGE_SPAN_MIN_YEARS:
+        return None
+    centred = at - at.mean()
+    spread = float(centred @ centred)
+    slope = float(centred @ km) / spread
+    rest = km - km.mean() - slope * centred
+    error = float(np.sqrt(rest @ rest / (at.size - 2) / spread))
+    return Mileage(slope, error) if slope >= KM_A_YEAR_MIN else None
+
+
+def passages(known: Outlook, thresholds_pct: Sequence[float], driven: Mileage | None = None) -> tuple[Passage, ...]:
+    """Draw paths month by month and see when each is first below; always the same paths for the same battery."""
+    dice = np.random.default_rng(12)  # any fixed number: asked twice, the book must say the same
+    months = np.arange(1, round(LIFE_MAX_YEARS * MONTHS_A_YEAR) + 1)
+    model, wide = known.model, max(known.model.factor, 1.0)
+    starts = dice.multivariate_normal(
+        known.state, known.covariance * wide**2, PATHS, check_valid="ignore", method="eigh"
+    )
+    starts[:, 0] += dice.normal(0.0, known.persistent_sd_pct * wide, PATHS)
+    kept = np.exp(-1.0 / MONTHS_A_YEAR / model.wander_tau_years)
+    step_sd = model.wander_sd_pct * wide * np.sqrt(1.0 - kept * kept)
+    wander = np.empty((PATHS, months.size + 1))
+    wander[:, 0] = starts[:, 3]
+    for month in months:
+        wander[:, month] = kept * wander[:, month - 1] + dice.normal(0.0, step_sd, PATHS)
+    ages = known.years + np.append(0, months) / MONTHS_A_YEAR
+    paths = starts[:, :3] @ _shapes(ages).T + wander
+    rates = np.maximum(dice.normal(driven.km_a_year, driven.sd_km_a_year, PATHS), KM_A_YEAR_MIN) if driven else None
+    found = []
+    for threshold in thresholds_pct:
+        below = paths < threshold
+        years = np.where(below.any(axis=1), below.argmax(axis=1) / MONTHS_A_YEAR, np.inf)
+        found.append(Passage(threshold, _points(years), None if rates is None else _points(years * rates)))
+    return tuple(found)
+
+
+def learn(fleet: Sequence[Course]) -> AgeingModel:
+    """The ageing of this fleet, with its conformal factor; the published prior where the fleet is too small."""
+    usable = [seen for seen in fleet if seen.years.size >= READINGS_MIN]
+    if len(usable) < FLEET_MIN:
+        return PRIOR
+    fitted = max(
+        (_fit(usable, *choice) for choice in product(WANDER_SD_PCT, WANDER_TAU_YEARS, READING_SD_PCT)),
+        key=lambda fit: fit[0],
+    )[1]
+    return _calibrated(usable, fitted)
+
+
+def _points(values: FloatArray) -> tuple[float | None, float | None, float | None]:
+    """5, 50 and 95 % points; of values that may be infinite, so no interpolation between two of them."""
+    low, middle, high = (float(np.quantile(values, share, method="higher")) for share in (0.05, 0.50, 0.95))
+
+    def said(value: float) -> float | None:
+        return None if np.isinf(value) else value
+
+    return said(low), said(middle), said(high)
+
+
+def _shapes(years: FloatArray) -> FloatArray:
+    return np.column_stack([np.ones_like(years), years, np.sqrt(years)])
+
+
+def _noise(seen: Course, wander_sd_pct: float, tau_years: float, reading_sd_pct: float) -> FloatArray:
+    """Covariance of what is not the three coefficients: the wander, and each reading's own error. Shape (n, n)."""
+    apart = np.abs(seen.years[:, None] - seen.years[None, :])
+    own = np.full(seen.years.size, reading_sd_pct**2)
+    if seen.extra_sd_pct is not None:
+        own += seen.extra_sd_pct**2
+    noise: FloatArray = wander_sd_pct**2 * np.exp(-apart / tau_years) + np.diag(own)
+    return noise
+
+
+def _fit(
+    fleet: Sequence[Course], wander_sd_pct: float, tau_years: float, reading_sd_pct: float
+) -> tuple[float, AgeingModel]:
+    """Mean and spread of the vehicles' ridge fits (each shrunk towards the fleet), and the likelihood of it all."""
+    noises = [_noise(seen, wander_sd_pct, tau_years, reading_sd_pct) for seen in fleet]
+    inverses = [np.linalg.inv(noise) for noise in noises]
+    shapes = [_shapes(seen.years) for seen in fleet]
+    weight = np.array([x.T @ inverse @ x for x, inverse in zip(shapes, inverses, strict=True)])  # (v, 3, 3)
+    pull = np.array([x.T @ inverse @ s.soh_pct for x, inverse, s in zip(shapes, inverses, fleet, strict=True)])
+    believed = SPREAD_PRIOR_WEIGHT * np.diag(np.square(np.array(PRIOR_SD) / 2.0))
+    mean, spread = _pooled(weight, pull), PRIOR.spread
+    for _ in range(PASSES):
+        stiffness = np.linalg.inv(spread)
+        errors = np.linalg.inv(weight + stiffness)
+        fits = np.einsum("vij,vj->vi", errors, pull + stiffness @ mean)
+        mean = fits.mean(axis=0)
+        apart = fits - mean
+        spread = (errors.sum(axis=0) + apart.T @ apart + believed) / (len(fleet) + SPREAD_PRIOR_WEIGHT)
+    likelihood = sum(
+        _log_likelihood(seen, x, noise, mean, spread) for seen, x, noise in zip(fleet, shapes, noises, strict=True)
+    )
+    return likelihood, AgeingModel(mean, spread, wander_sd_pct, tau_years, reading_sd_pct, 1.0, 1.0, len(fleet))
+
+
+def _pooled(weight: FloatArray, pull: FloatArray) -> FloatArray:
+    """One curve through all vehicles, held by the prior where the fleet's ages do not tell the coefficients apart."""
+    stiffness = np.linalg.inv(PRIOR.spread)
+    pooled: FloatArray = np.linalg.solve(weight.sum(axis=0) + stiffness, pull.sum(axis=0) + stiffness @ PRIOR.mean)
+    return pooled
+
+
+def _log_likelihood(seen: Course, shapes: FloatArray, noise: FloatArray, mean: FloatArray, spread: FloatArray) -> float:
+    covariance = shapes @ spread @ shapes.T + noise
+    rest = seen.soh_pct - shapes @ mean
+    _, log_det = np.linalg.slogdet(covariance)
+    return float(-0.5 * (log_det + rest @ np.linalg.solve(covariance, rest)))
+
+
+def _calibrated(fleet: Sequence[Course], fitted: AgeingModel) -> AgeingModel:
+    """Forecast each vehicle from several ages with what the others teach, and widen until the errors fit."""
+    errors = [error for left_out in range(len(fleet)) for error in _errors_of(fleet, left_out, fitted)]
+    if len(errors) < 2 * len(fleet):  # records too short to judge a forecast by
+        return replace(fitted, factor=PRIOR.factor, factor_low=PRIOR.factor_low)
+    missed = np.array(errors)
+    factor = float(np.quantile(np.abs(missed), 0.90)) / SIGMAS_90
+    factor_low = float(np.quantile(missed, 0.95)) / SIGMAS_90
+    return replace(fitted, factor=factor, factor_low=factor_low)
+
+
+def _errors_of(fleet: Sequence[Course], left_out: int, fitted: AgeingModel) -> list[float]:
+    """(forecast - truth) / sd of one vehicle, from every quarter year on."""
+    own = fleet[left_out]
+    others = [*fleet[:left_out], *fleet[left_out + 1 :]]
+    model = _fit(others, fitted.wander_sd_pct, fitted.wander_tau_years, fitted.reading_sd_pct)[1]
+    found: list[float] = []
+    for start in np.arange(own.years[0] + 2 * CALIBRATE_EVERY_YEARS, own.years[-1], CALIBRATE_EVERY_YEARS):
+        ahead = (own.years > start) & (own.years <= start + CALIBRATE_AHEAD_YEARS)
+        if ahead.any():
+            mean, sd = predict(outlook(own.until(start), model), own.years[ahead])
+            found.extend((mean - own.soh_pct[ahead]) / sd)
+    return found
