@@ -1,4 +1,7 @@
-"""The methods side by side: each sees everything, none sees another, `weigh` hears them all."""
+"""The methods side by side: each sees everything, none sees another, `weigh` hears them all.
+
+Resistance and energy stand beside the capacity: they have names of their own and never change it.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +10,86 @@ from typing import Final
 
 from packbox.core.packs import PackFacts
 from packbox.core.sample import Samples
+from packbox.core.soh import resistance, rest_bands
 from packbox.core.soh.bms_value import BmsValue, BmsValueState
 from packbox.core.soh.charge_ratio import ChargeRatio, ChargeRatioState
+from packbox.core.soh.energy import soce_pct
 from packbox.core.soh.method import Estimate, Method, SessionEnd
+from packbox.core.soh.resistance import ResistanceState
+from packbox.core.soh.rest_bands import RestBands, RestBandsState
+from packbox.core.soh.weigh import SohValue, weigh
 
+REST_BANDS: Final[Method[RestBandsState]] = RestBands()
 CHARGE_RATIO: Final[Method[ChargeRatioState]] = ChargeRatio()
 BMS_VALUE: Final[Method[BmsValueState]] = BmsValue()
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All that is said of a pack's health. Quantities of different names are never mixed."""
+
+    soh: SohValue
+    estimates: tuple[Estimate, ...]
+    soce_pct: float | None  # estimated, not type-approval
+    soce_why: str | None
+    r25_ohm: float | None
+    r25_why: str | None
+    change_pct: float | None  # of the SoH since the first 90 days: errors of the scale cancel in it
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PanelState:
+    rest_bands: RestBandsState
     charge_ratio: ChargeRatioState
     bms_value: BmsValueState
+    resistance: ResistanceState
 
     @property
     def readings(self) -> int:
         """How many have been taken: tells whether a session gave one."""
-        return self.charge_ratio.n
+        return self.rest_bands.n + self.charge_ratio.n
 
 
 def start() -> PanelState:
-    return PanelState(CHARGE_RATIO.start(), BMS_VALUE.start())
+    return PanelState(REST_BANDS.start(), CHARGE_RATIO.start(), BMS_VALUE.start(), resistance.start())
 
 
 def watch(state: PanelState, samples: Samples, pack: PackFacts | None) -> PanelState:
     return PanelState(
-        CHARGE_RATIO.watch(state.charge_ratio, samples, pack), BMS_VALUE.watch(state.bms_value, samples, pack)
+        REST_BANDS.watch(state.rest_bands, samples, pack),
+        CHARGE_RATIO.watch(state.charge_ratio, samples, pack),
+        BMS_VALUE.watch(state.bms_value, samples, pack),
+        resistance.watch(state.resistance, samples, pack),
     )
 
 
 def closed(state: PanelState, end: SessionEnd, pack: PackFacts | None) -> PanelState:
-    return PanelState(CHARGE_RATIO.closed(state.charge_ratio, end, pack), BMS_VALUE.closed(state.bms_value, end, pack))
+    return PanelState(
+        REST_BANDS.closed(state.rest_bands, end, pack),
+        CHARGE_RATIO.closed(state.charge_ratio, end, pack),
+        BMS_VALUE.closed(state.bms_value, end, pack),
+        state.resistance,
+    )
 
 
 def estimates(state: PanelState, at_s: float, pack: PackFacts | None) -> tuple[Estimate, ...]:
     return (
+        REST_BANDS.estimate(state.rest_bands, at_s, pack),
         CHARGE_RATIO.estimate(state.charge_ratio, at_s, pack),
         BMS_VALUE.estimate(state.bms_value, at_s, pack),
     )
+
+
+def verdict(state: PanelState, at_s: float, pack: PackFacts | None, soh_reported_pct: float | None = None) -> Verdict:
+    """What can be said now. The SoH that the car reports is compared, never mixed in."""
+    told = estimates(state, at_s, pack)
+    soh = weigh(told, pack, soh_reported_pct, at_s)
+    ohm, ohm_why = resistance.ohm25(state.resistance, pack)
+    first_ohm = state.resistance.first_ohm
+    soce, soce_why = None, "no state of health to start from"
+    if soh.soh_pct is not None and pack is not None:
+        soce = soce_pct(soh.soh_pct, pack, None if ohm is None or first_ohm is None else ohm / first_ohm)
+        soce_why = "the mean voltage of this chemistry is not known" if soce is None else ""
+    change_ah = rest_bands.change_ah(state.rest_bands, at_s)
+    change_pct = None if change_ah is None or not soh.reference_ah else 100.0 * change_ah / soh.reference_ah
+    return Verdict(soh, told, soce, soce_why or None, ohm, ohm_why, change_pct)
