@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -126,7 +127,7 @@ class Feeder:
         new_day = np.concatenate(([self._day is None or day[0] != self._day], day[1:] != day[:-1]))
         starts = np.flatnonzero(new_day | (samples.gap_s >= SESSION_GAP_S))
         bounds = sorted({0, *starts.tolist(), len(samples)})
-        for low, high in zip(bounds, bounds[1:], strict=False):
+        for low, high in pairwise(bounds):
             if samples.gap_s[low] >= SESSION_GAP_S and self._last_s is not None:
                 self._close(int(before_s[low]) + 1)
             if self._day is None:

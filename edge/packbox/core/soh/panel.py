@@ -5,7 +5,7 @@ Resistance and energy stand beside the capacity: they have names of their own an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from packbox.core.packs import PackFacts
@@ -39,10 +39,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PanelState:
-    rest_bands: RestBandsState
     charge_ratio: ChargeRatioState
     bms_value: BmsValueState
-    resistance: ResistanceState
+    rest_bands: RestBandsState = field(default_factory=RestBandsState)  # came later: older snapshots have none
+    resistance: ResistanceState = field(default_factory=ResistanceState)
 
     @property
     def readings(self) -> int:
@@ -51,32 +51,32 @@ class PanelState:
 
 
 def start() -> PanelState:
-    return PanelState(REST_BANDS.start(), CHARGE_RATIO.start(), BMS_VALUE.start(), resistance.start())
+    return PanelState(CHARGE_RATIO.start(), BMS_VALUE.start(), REST_BANDS.start(), resistance.start())
 
 
 def watch(state: PanelState, samples: Samples, pack: PackFacts | None) -> PanelState:
     return PanelState(
-        REST_BANDS.watch(state.rest_bands, samples, pack),
         CHARGE_RATIO.watch(state.charge_ratio, samples, pack),
         BMS_VALUE.watch(state.bms_value, samples, pack),
+        REST_BANDS.watch(state.rest_bands, samples, pack),
         resistance.watch(state.resistance, samples, pack),
     )
 
 
 def closed(state: PanelState, end: SessionEnd, pack: PackFacts | None) -> PanelState:
     return PanelState(
-        REST_BANDS.closed(state.rest_bands, end, pack),
         CHARGE_RATIO.closed(state.charge_ratio, end, pack),
         BMS_VALUE.closed(state.bms_value, end, pack),
+        REST_BANDS.closed(state.rest_bands, end, pack),
         state.resistance,
     )
 
 
 def estimates(state: PanelState, at_s: float, pack: PackFacts | None) -> tuple[Estimate, ...]:
     return (
-        REST_BANDS.estimate(state.rest_bands, at_s, pack),
         CHARGE_RATIO.estimate(state.charge_ratio, at_s, pack),
         BMS_VALUE.estimate(state.bms_value, at_s, pack),
+        REST_BANDS.estimate(state.rest_bands, at_s, pack),
     )
 
 

@@ -148,7 +148,9 @@ class RestBands:
         assert state.bands is not None
         bands = banded.predict(state.bands, (at_s - state.at_s) / YEAR_S)
         capacity_ah = bands.capacity_ah
-        sigma_ah = math.hypot(math.sqrt(bands.variance_ah2), _scale_sigma(state.visits) * capacity_ah)
+        # One band alone is crossed whole: how much of the scale was visited then says nothing.
+        unseen = _scale_sigma(state.visits) if len(bands.mean) > 2 else 0.0
+        sigma_ah = math.hypot(math.sqrt(bands.variance_ah2), unseen * capacity_ah)
         return Estimate(
             self.id,
             Basis.OCV,
