@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from packbox.core.exchange import OutFrame, Reply
 from packbox.core.frames import FrameBatch
+from packbox.core.profile import Poll
 from packbox.core.record import ChainHead, SealedRow
 from packbox.core.stamp import Stamp, Tick
 
@@ -25,6 +28,10 @@ class RefusedError(LinkDownError):
 
 class BusDownError(PackboxError):
     """The interface went away or down. Nothing was missed that was on the bus before; open it again later."""
+
+
+class BusBusyError(PackboxError):
+    """A frame could not be sent: queue full, nobody acknowledges, bus off. Listening goes on; slow down."""
 
 
 class LogFormatError(PackboxError):
@@ -65,6 +72,27 @@ class FrameSource(Protocol):
     """
 
     def inputs(self) -> AsyncIterator[FrameBatch | Tick]: ...
+
+
+class FrameLink(Protocol):
+    """A way to put single frames onto the bus and to hear answers at once, beside the source that gathers batches."""
+
+    async def send(self, frame: OutFrame) -> None:
+        """Raises BusBusyError, or BusDownError when there is no bus."""
+
+    def overhear(self, key: int, heard: Callable[[bytes], None]) -> AbstractContextManager[None]:
+        """While open, `heard` gets the data of every frame of this id (`core.profile.message_key`), on the loop."""
+
+
+class Tester(Protocol):
+    """Puts single questions to the car. The only thing in the box that makes it send."""
+
+    @property
+    def frames_sent(self) -> int:
+        """Everything put onto the bus since this start, flow control too."""
+
+    async def ask(self, poll: Poll) -> Reply:
+        """One question to its end, at most `exchange.OVER_WITHIN_NS`. Raises BusBusyError, BusDownError."""
 
 
 class Signer(Protocol):

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings import SettingsError as EnvironmentProblem
 
 from packbox.clock import ClockTrust
+from packbox.core.courtesy import Consent
 from packbox.ports import SettingsError
 
 DEFAULT_FILE: Final = Path("/etc/packbox/packbox.toml")
@@ -74,9 +75,7 @@ class Settings(BaseSettings):
     profiles_dir: Path | None = Field(None, description="Folder of profiles; absent: the ones that came along")
     battery: Name | None = Field(None, description="Battery's name when its serial cannot be read")
     vehicle: str | None = Field(None, min_length=1, max_length=63, description="Your name for the car; never a VIN")
-    polling: Literal["never"] = Field(
-        "never", description="Consent to ask the car questions; this version only listens"
-    )
+    polling: Consent = Field(Consent.NEVER, description="What the owner agreed to: `never`, `standing`, or `agreed`")
     clock_trusted: ClockTrust = Field(
         ClockTrust.AUTO, description="`auto`: once synchronized; `always`: from the start"
     )

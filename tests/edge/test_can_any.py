@@ -12,9 +12,10 @@ import pytest
 from can_fakes import BOOT, FakeClock
 from packbox.adapters import can_any
 from packbox.adapters.can_any import LISTEN_ONLY, PythonCanSource
-from packbox.core.frames import ERROR, EXTENDED, FrameBatch, join
+from packbox.core.exchange import OutFrame
+from packbox.core.frames import ERROR, EXTENDED, SENT, FrameBatch, join
 from packbox.core.stamp import NS_PER_S, Tick
-from packbox.ports import BusDownError
+from packbox.ports import BusBusyError, BusDownError
 
 
 @pytest.fixture
@@ -154,3 +155,62 @@ def test_adapters_that_can_listen_silently_are_told_to() -> None:
     assert PythonCanSource("slcan", "/dev/ttyACM0", FakeClock()).listen_only
     assert not PythonCanSource("slcan", "/dev/ttyACM0", FakeClock(), options={"listen_only": False}).listen_only
     assert not PythonCanSource("virtual", "x", FakeClock()).listen_only
+    assert not PythonCanSource("slcan", "/dev/ttyACM0", FakeClock(), may_send=True).listen_only
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_it_sends_is_on_the_bus_and_among_its_frames_marked(car: can.BusABC) -> None:
+    """The history shows questions and answers alike, and nobody takes our own frames for the car's."""
+    bus = PythonCanSource("virtual", car.channel_id, FakeClock(), may_send=True)  # type: ignore[attr-defined]
+    async with aclosing(bus.inputs()) as inputs:
+        await send(inputs, car)
+        answers: list[bytes] = []
+        with bus.overhear(0x7BB, answers.append):
+            await bus.send(OutFrame(0x79B, extended=False, data=bytes.fromhex("0221010000000000")))
+            car.send(frame(0x7BB, b"\x01"))
+            car.send(frame(0x7BC, b"\x02"))
+            batch = await next_frames(inputs, 3)
+        car.send(frame(0x7BB, b"\x03"))
+        await next_frames(inputs, 1)
+    assert sorted(zip(batch.can_id.tolist(), batch.flags.tolist(), strict=True)) == [
+        (0x79B, SENT),
+        (0x7BB, 0),
+        (0x7BC, 0),
+    ]
+    heard = car.recv(1)
+    assert heard is not None
+    assert (heard.arbitration_id, heard.data.hex()) == (0x79B, "0221010000000000")
+    assert answers == [b"\x01"]
+
+
+async def test_a_source_that_is_not_open_sends_nothing() -> None:
+    """The bus is down: the question is for later."""
+    bus = PythonCanSource("virtual", "closed", FakeClock(), may_send=True)
+    with pytest.raises(BusDownError, match="not open"):
+        await bus.send(OutFrame(0x79B, extended=False, data=bytes.fromhex("0221010000000000")))
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_source_that_may_only_listen_cannot_send(car: can.BusABC) -> None:
+    """Whoever calls it: our own mistake ends here, not on the bus."""
+    with pytest.raises(AssertionError):
+        await source(car).send(OutFrame(0x79B, extended=False, data=bytes.fromhex("0221010000000000")))
+    assert car.recv(0) is None
+
+
+@pytest.mark.usefixtures("quick")
+async def test_an_adapter_that_cannot_send_now_says_so(car: can.BusABC, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full queue: nobody acknowledges. Listening goes on."""
+
+    def full(*_args: object) -> None:
+        raise can.CanOperationError("no buffer space available")
+
+    bus = PythonCanSource("virtual", car.channel_id, FakeClock(), may_send=True)  # type: ignore[attr-defined]
+    async with aclosing(bus.inputs()) as inputs:
+        await send(inputs, car)
+        with monkeypatch.context() as patched:
+            patched.setattr(type(car), "send", full)
+            with pytest.raises(BusBusyError, match="no buffer space"):
+                await bus.send(OutFrame(0x79B, extended=False, data=bytes.fromhex("0221010000000000")))
+        car.send(frame(0x1DB))
+        assert (await next_frames(inputs, 1)).can_id.tolist() == [0x1DB]

@@ -51,7 +51,7 @@ def test_command_line_beats_environment_beats_file(file: Path, monkeypatch: pyte
         ("commit_every_s = 0", "commit_every_s: Input should be greater than or equal to 0.1"),
         ('commit_every_s = "often"', "commit_every_s: Input should be a valid number"),
         ('clock_trusted = "maybe"', "clock_trusted: Input should be 'auto' or 'always'"),
-        ('polling = "always"', "polling: Input should be 'never'"),
+        ('polling = "always"', "polling: Input should be 'never', 'standing' or 'agreed'"),
         ('battery = "no spaces, please"', "battery: String should match"),
         ("[broker]\nport = 70000", "broker.port: Input should be less than or equal to 65535"),
         ('[broker]\ncert_file = "a"', "broker: cert_file and key_file go together"),

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from can_frames import iso_tp
+from packbox.adapters.profile_dir import Catalogue
 from packbox.core.answers import Window, read, text, trouble_code
 from packbox.core.isotp import Heard, Line, hear_answer, hear_request, window_of
-from packbox.core.profile import Poll, Profile, write_reason
+from packbox.core.profile import (
+    AnswerField,
+    AnswerLayout,
+    AnswerRows,
+    Poll,
+    Profile,
+    RawMatch,
+    RowDigest,
+    write_reason,
+)
 from packbox.core.readings import Reader, UnreadableError
+
+
+@pytest.fixture(scope="module")
+def families(catalogue: Catalogue) -> list[Profile]:
+    return [catalogue.profile(profile_id) for profile_id in catalogue.ids]
 
 
 def listen(frames: list[bytes], gap_ms: int = 5) -> tuple[list[bytes], int, int]:
@@ -74,30 +90,34 @@ def polls(catalogue_profiles: list[Profile]) -> list[Poll]:
     return [poll for profile in catalogue_profiles for poll in profile.polls]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=300), offset=st.integers(0, 40))
-def test_random_bytes_into_every_poll_never_raise(leaf: Profile, imiev: Profile, data: bytes, offset: int) -> None:
+def test_random_bytes_into_every_poll_never_raise(families: list[Profile], data: bytes, offset: int) -> None:
     """Software updates change answers over night; a box in a car must not stop for it."""
-    for poll in polls([leaf, imiev]):
+    for poll in polls(families):
         for layout in poll.layouts:
             names = [r.name for r in read(layout, Window(offset, data))]
             assert len(names) == len(set(names))
 
 
-@settings(max_examples=100, deadline=None)
-@given(data=st.binary(max_size=60), frame=st.binary(max_size=8))
+@pytest.fixture(scope="module")
+def readers(families: list[Profile]) -> list[tuple[Reader, Profile]]:
+    return [(Reader(profile), profile) for profile in families if profile.polls]
+
+
+@settings(max_examples=1000, deadline=None)
+@given(pick=st.randoms(use_true_random=False), data=st.binary(max_size=60), frame=st.binary(max_size=8))
 def test_random_single_answers_give_readings_or_a_reason(
-    leaf: Profile, imiev: Profile, data: bytes, frame: bytes
+    readers: list[tuple[Reader, Profile]], pick: Random, data: bytes, frame: bytes
 ) -> None:
     """The door of `packbox decode` raises one exception only."""
-    for profile in (leaf, imiev):
-        reader = Reader(profile)
-        for poll in profile.polls:
-            for content in (data, poll.head + data):
-                with contextlib.suppress(UnreadableError):
-                    reader.answer(poll.tx, poll.rx, poll.request, content)
-            with contextlib.suppress(UnreadableError):
-                reader.frame(poll.rx, frame)
+    reader, profile = pick.choice(readers)
+    poll = pick.choice(profile.polls)
+    for content in (data, poll.head + data):
+        with contextlib.suppress(UnreadableError):
+            reader.answer(poll.tx, poll.rx, poll.request, content, poll.extended)
+    with contextlib.suppress(UnreadableError):
+        reader.frame(poll.rx, frame, poll.extended)
 
 
 def test_a_sum_over_some_of_the_cells_is_no_sum(leaf: Profile) -> None:
@@ -154,3 +174,67 @@ def test_no_other_service_is_ever_allowed(service: int) -> None:
     """2E writes, 31 runs routines, 11 resets, 14 clears, 27 opens, 10 changes the session: none of them."""
     assert write_reason(bytes([service, 0x01])) is not None
     assert write_reason(bytes([service, 0x01, 0x02])) is not None
+
+
+# -- what a layout can say ---------------------------------------------------------------------------------------------
+
+
+def read_values(layout: AnswerLayout, data: bytes) -> dict[str, object]:
+    return {r.name: r.value for r in read(layout, Window(0, data))}
+
+
+def test_fields_and_rows_can_depend_on_a_mark_in_the_answer() -> None:
+    """Two generations answer the same question with the same length."""
+    mark = RawMatch(0, "u16", (0xFB74, 0xFB75))
+    layout = AnswerLayout(
+        (),
+        (AnswerField("soh", "%", "u8", 2), AnswerField("energy", "kWh", "u8", 3, when=mark)),
+        (AnswerRows("temp_{n}", "degC", "s8", 4, 1, 2, when=mark, number_from=6),),
+    )
+    assert read_values(layout, bytes.fromhex("FB7464 0A 15FF")) == {
+        "soh": 100,
+        "energy": 10,
+        "temp_6": 21,
+        "temp_7": -1,
+    }
+    assert read_values(layout, bytes.fromhex("003F64 0A 15FF")) == {"soh": 100}
+    assert read_values(layout, b"\xfb") == {}
+
+
+def test_an_answer_says_nothing_while_all_its_marks_of_sleep_hold() -> None:
+    """A BMS that sleeps sends zeros, but its counters are good; one zero alone is an ordinary value."""
+    layout = AnswerLayout(
+        (),
+        (AnswerField("soc", "%", "u8", 0), AnswerField("cell", "V", "u8", 1), AnswerField("count", "", "u8", 2)),
+        (AnswerRows("temp_{n}", "degC", "u8", 3, 1, 1, digests=(RowDigest("max", "temp_max", "degC"),)),),
+        void_when=(RawMatch(0, "u8", (0,)), RawMatch(1, "u8", (0,))),
+        void_keeps=("count",),
+    )
+    asleep = {"soc": None, "cell": None, "count": 7, "temp_1": None, "temp_max": None}
+    assert read_values(layout, bytes((0, 0, 7, 0))) == asleep
+    assert read_values(layout, bytes((0, 180, 7, 20))) == {
+        "soc": 0,
+        "cell": 180,
+        "count": 7,
+        "temp_1": 20,
+        "temp_max": 20,
+    }
+
+
+def test_a_bit_mask_says_which_rows_are_there() -> None:
+    """A pack of 10 cells answers with room for 16; what fills the room is no cell."""
+    digests = tuple(RowDigest(what, what, "") for what in ("count", "min", "max", "first", "last"))
+    rows = AnswerRows("cell_{n}", "V", "u8", 2, 1, 16, mask_at=0, number_from=33, digests=digests)
+    values = read_values(AnswerLayout((), (), (rows,)), bytes((0xFF, 0xC0)) + bytes(range(10, 20)) + b"\xaa" * 6)
+    assert (values["cell_33"], values["cell_42"], values["cell_43"], values["cell_48"]) == (10, 19, None, None)
+    assert [values[d.name] for d in digests] == [10, 10, 19, 10, 19]
+    empty = read_values(AnswerLayout((), (), (rows,)), bytes(18))
+    assert [empty[d.name] for d in digests] == [0, None, None, None, None]
+
+
+def test_supported_pids_are_listed_by_number() -> None:
+    """The mask in an answer to PID 40 is about 41 to 60."""
+    layout = AnswerLayout((), (AnswerField("pids", "hex", "pids", 0, offset=0x40),))
+    assert read_values(layout, bytes.fromhex("80000021")) == {"pids": ["41", "5B", "60"]}
+    assert read_values(layout, b"\x80") == {"pids": ["41"]}
+    assert read_values(layout, b"") == {}

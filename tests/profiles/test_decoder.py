@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from can_frames import Frame, batch_of, battery_state, cut, iso_tp, leaf_state_answer, series, with_crc
 from packbox.core.decode import Decoder, DecodeState
 from packbox.core.frames import ERROR, EXTENDED, REMOTE, FrameBatch
-from packbox.core.profile import Profile
+from packbox.core.profile import Profile, Variant
 from packbox.core.signals import Decoded, Refused, Signal
 from packbox.core.stamp import BootId
 
@@ -93,6 +93,27 @@ def test_a_repeated_counter_after_lost_frames_is_no_fault(leaf: Profile) -> None
     """Two bits come round after four frames: the e-NV200 recording has such gaps of 40 ms."""
     _, decoded = decode(leaf, [(0, 0x1DB, battery_state(1, 385, 2)), (40, 0x1DB, battery_state(2, 385, 2))], "ze0")
     assert series(decoded, "pack_current_a") == [(0, 1.0), (40, 2.0)]
+
+
+@pytest.mark.parametrize("silent_ms", [1_000, 3_600_000 * 9])
+def test_a_counter_that_slept_may_begin_where_it_was(leaf: Profile, silent_ms: int) -> None:
+    """A frame on each awakening would be lost by chance, and the sleep is no fault; also of ids that come rarely."""
+    slow = replace_cycle(leaf, 0x1DB, 1000)
+    frames = [(0, 0x1DB, battery_state(1, 385, 2)), (float(silent_ms), 0x1DB, battery_state(2, 385, 2))]
+    for profile in (leaf, slow):
+        _, decoded = decode(profile, frames, "ze0")
+        assert series(decoded, "pack_current_a") == [(0, 1.0), (silent_ms, 2.0)]
+        assert decoded.refused.stuck_counter == 0
+
+
+def replace_cycle(profile: Profile, key: int, cycle_ms: int) -> Profile:
+    """The profile with one message at another pace."""
+
+    def variant(one: Variant) -> Variant:
+        messages = tuple(dataclasses.replace(m, cycle_ms=cycle_ms) if m.key == key else m for m in one.messages)
+        return dataclasses.replace(one, messages=messages)
+
+    return dataclasses.replace(profile, variants=tuple(variant(v) for v in profile.variants))
 
 
 def test_values_that_no_pack_of_this_size_can_have_are_refused(leaf: Profile) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -54,6 +55,7 @@ def spoil(tmp_path: Path) -> Spoil:
         ('request = "21 01"', 'request = "2E 01 02"', "polls.0", "service 2E is not one of those that only read"),
         ('request = "19 02 0E"', 'request = "14 FF FF"', "polls.8", "service 14"),
         ('tx = "79B"', 'tx = "0x79B"', "polls.0.tx", "three hex digits"),
+        ('tx = "79B"', 'tx = "1DB"', "polls.0.tx", "1DB is a frame that the car itself sends"),
         ('pack = "leaf-24"\ndbc', 'pack = "leaf-25"\ndbc', "variants.ze0.pack", "'leaf-25' is not in [[packs]]"),
         ('when = ["gids-full-62"]', 'when = ["gids-full-63"]', "choose.0.when", "near: gids-full-62"),
         ('"nissan-leaf-ze0" = "ze0"', '"nissan-leaf-ze0" = "ze9"', "vehicles.nissan-leaf-ze0", "'ze9' is not in"),
@@ -64,6 +66,9 @@ def spoil(tmp_path: Path) -> Spoil:
         ('dbc = ["ev-can.dbc",', 'dbc = ["nowhere.dbc",', "nowhere.dbc", "No such file"),
         ('signal = "gids_when_full"', 'signal = "temp_gauge"', "evidence.3.value", "not the same in all variants"),
         ('field = "capacity_ah"', 'field = "capacity"', "evidence.9.answer.field", "near: capacity_ah"),
+        ("lengths = [41]", "lengths = []", "evidence.7.answer", "lengths or field"),
+        ("lengths = [41]", 'lengths = [41], over = "soc_bms"', "evidence.7.answer", "over needs field"),
+        ("lengths = [41, 43]", 'lengths = [41, 43]\nvoid_keeps = ["soc"]', "void_keeps", "near: soc_bms"),
         ('id = "leaf-30"', 'id = "leaf-24"', "packs", "'leaf-24' stands there twice"),
         ("[[evidence]]", "[[evidence", "profile.toml", "not TOML"),
     ],
@@ -174,12 +179,41 @@ def test_every_signal_carries_its_grade_and_source(catalogue: Catalogue) -> None
                     assert signal.source
 
 
-def test_vectors_that_ship_are_free_to_ship(catalogue: Catalogue) -> None:
-    """Only what we made, and recordings under Apache-2.0 or CC0, with credit."""
-    free = re.compile(r"\((Apache-2\.0|CC0)\)")
-    for profile_id in catalogue.ids:
-        for vector in load_vectors(profile_id):
+def test_vectors_that_ship_are_free_to_ship() -> None:
+    """Only what we made, and what others gave away under Apache-2.0, MIT or CC0, with credit."""
+    free = re.compile(r"\((Apache-2\.0|MIT|CC0)\)")
+    for path in PROFILES.glob("*/vectors.json"):
+        for vector in json.loads(path.read_text(encoding="utf-8")):
             assert vector["origin"] == "synthetic-from-layout" or free.search(vector["source"]), vector["id"]
+
+
+@pytest.mark.parametrize("path", sorted(PROFILES.glob("*/vectors-obdb.json")), ids=lambda p: p.parent.name)
+def test_vectors_under_another_licence_say_so_themselves(path: Path) -> None:
+    """CC BY-SA goes with the file, not with the folder, and names those who collected the answers."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert "CC BY-SA 4.0" in content["licence"]
+    for vector in content["vectors"]:
+        assert vector["source"].split()[0].removeprefix("OBDb/") in content["credit"], vector["id"]
+    shipped = [v["id"] for v in load_vectors(path.parent.name)]
+    assert [v["id"] for v in content["vectors"] if v["id"] not in shipped] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[]", "must be an object with licence, credit and vectors"),
+        ('{"licence": "CC BY-SA 4.0", "vectors": []}', "must be an object with licence, credit and vectors"),
+        ('{"licence": "CC BY-SA 4.0", "credit": "them", "vectors": {}}', "vectors must be a list of objects"),
+        ('{"licence": "CC BY-SA 4.0", "credit": "them"}', "vectors must be a list of objects"),
+        ('{"licence"', "not JSON"),
+    ],
+)
+def test_further_vectors_without_licence_or_form_are_refused(spoil: Spoil, content: str, reason: str) -> None:
+    """Nobody can ship others' work by forgetting whose it is."""
+    home = spoil("id", "id")
+    (home / "nissan-leaf/vectors-friends.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ProfileError, match=rf"vectors-friends\.json: {reason}"):
+        load_vectors("nissan-leaf", home)
 
 
 def test_what_all_variants_agree_on_is_read_before_the_variant_is_known(leaf: Profile) -> None:

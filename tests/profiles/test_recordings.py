@@ -18,6 +18,9 @@ VAN_STARTUP = "nissan-env200-40kwh/ME0_40kWh Startup.log"
 VAN_CHARGE = "nissan-env200-40kwh/env200-2015-with-40kWh-normal-charge-coldbattery-nocooling-nobridge.crtd"
 ION_DRIVE = "imiev-peugeot-ion/Triplet_2017-04-14_191849.log"
 ION_STANDING = "imiev-peugeot-ion/Triplet_2017-04-15_132733.log"
+KONA = "hyundai-kona/230112-7-2019-pcan-ccan-power-off-on-ready-off.csv"
+KONA_BATTERY = "hyundai-kona/bms-idle-30sec.asc"
+KONA_SCANNER = "hyundai-kona/221210-1-2021-dcan-car-scanner-elm327.csv"
 OUTLANDER = "mitsubishi-outlander-phev/202109061515-steering-lock-to-lock.csv"
 
 Ranges = dict[str, tuple[float, float]]
@@ -74,10 +77,27 @@ Ranges = dict[str, tuple[float, float]]
             {"pack_current_a": (-8.22, 0), "soc_bms_pct": (59.5, 59.5), "soc_shown_pct": (60, 60)}
             | {"capacity_reported_ah": (31.5, 31.5)},
         ),
+        # Two buses in one recording: 595 and 596 of the other one mean something else and leave no trace.
+        (
+            "hyundai-kia",
+            KONA,
+            "first-98",
+            {"pack_current_a": (-3.4, 0), "pack_voltage_v": (354.9, 355.1), "soc_shown_pct": (36.5, 36.5)}
+            | {"pack_temp_min_degc": (22, 22), "pack_temp_max_degc": (23, 23), "aux_voltage_v": (12, 13.4)},
+        ),
+        (
+            "hyundai-kia",
+            KONA_BATTERY,
+            "first-98",
+            {"pack_current_a": (0, 0), "pack_voltage_v": (360.8, 360.9), "soc_shown_pct": (50, 50)}
+            | {"pack_temp_min_degc": (11, 11), "pack_temp_max_degc": (11, 11)},
+        ),
+        # An app asks what ECUs there are and nothing of the battery's.
+        ("hyundai-kia", KONA_SCANNER, None, {}),
     ],
 )
 def test_a_recording_gives_the_figures_that_its_readme_states(
-    shared: Path, catalogue: Catalogue, profile: str, log: str, variant: str, ranges: Ranges
+    shared: Path, catalogue: Catalogue, profile: str, log: str, variant: str | None, ranges: Ranges
 ) -> None:
     """Nobody tells the decoder which car it is; not one frame of these fails its checksum."""
     decoder = Decoder(catalogue.profile(profile))

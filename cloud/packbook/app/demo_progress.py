@@ -60,7 +60,7 @@ def _seen(battery: Mapping[str, Any]) -> Seen:
         int(battery["records"]),
         datetime.fromtimestamp(newest_ms / 1000, UTC).date() if newest_ms is not None else None,
         text,
-        f", {sessions.get('drive', 0)} drives, {sessions.get('charge', 0)} charges",
+        f", drives {sessions.get('drive', 0)}, charges {sessions.get('charge', 0)}",
     )
 
 

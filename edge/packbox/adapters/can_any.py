@@ -4,7 +4,8 @@ In:  interface and channel in python-can's words, and its options for them.
 Out: `FrameBatch` at most four times a second, `Tick` once a second of silence.
 One worker thread reads (python-can waits in blocking calls, and its asyncio Notifier hangs when an interface dies); a
 bounded queue to the loop drops the oldest and counts it.
-Refuses to send; adapters with a listen-only mode are put into it, so that they do not even acknowledge.
+Without `may_send` it refuses to send, and adapters with a listen-only mode are put into it, so that they do not even
+acknowledge. With it, it is also a `ports.FrameLink`; what it sent stands among the frames, marked.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -30,11 +31,14 @@ from packbox.adapters.listening import (
     read_clocks,
     wall_offset_ms,
 )
+from packbox.core.exchange import OutFrame
 from packbox.core.frames import ERROR, FrameBatch, IntArray
+from packbox.core.profile import message_key
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Tick
-from packbox.ports import BusDownError, FrameClock
+from packbox.ports import BusBusyError, BusDownError, FrameClock
 
 QUEUE_FRAMES: Final = 20_000  # several seconds of a busy bus
+SEND_S: Final = 0.1  # a queue that stays full for longer means that nobody acknowledges
 RECEIVE_S: Final = 0.2  # how long the worker waits for a frame before it looks whether to stop
 
 _ADAPTER_TROUBLE: Final = (can.CanError, OSError, ImportError, ValueError, TypeError)  # python-can's drivers mix them
@@ -67,11 +71,12 @@ class PythonCanSource:
         options: Mapping[str, object] = MappingProxyType({}),
         queue_frames: int = QUEUE_FRAMES,
         batch_frames: int = BATCH_FRAMES,
+        may_send: bool = False,
     ) -> None:
         """`options` go to `can.Bus` as they are, for example `{"bitrate": 500_000}`, and win over listen-only."""
         assert 0 <= bus < 256
         self.name = f"{interface}:{channel}"
-        silent = LISTEN_ONLY.get(interface, {})
+        silent = {} if may_send else LISTEN_ONLY.get(interface, {})
         self._options: dict[str, Any] = {**silent, **options, "interface": interface, "channel": channel}
         self.listen_only = bool(silent) and all(self._options[key] == value for key, value in silent.items())
         self._clock = clock
@@ -79,10 +84,42 @@ class PythonCanSource:
         self._queue_frames = queue_frames
         self._batch_frames = batch_frames
         self._counts = BusCounts()
+        self._may_send = may_send
+        self._open: tuple[can.BusABC, _Inbox] | None = None
+        self._overhearing: dict[int, Callable[[bytes], None]] = {}
 
     @property
     def counts(self) -> BusCounts:
         return self._counts
+
+    async def send(self, frame: OutFrame) -> None:
+        assert self._may_send
+        if self._open is None:
+            raise BusDownError(f"{self.name}: not open")
+        adapter, inbox = self._open
+        now = read_clocks(self._clock)
+        message = can.Message(
+            timestamp=now.system_ns / NS_PER_S,
+            arbitration_id=frame.can_id,
+            is_extended_id=frame.extended,
+            data=frame.data,
+            is_rx=False,
+        )
+        try:
+            await asyncio.to_thread(adapter.send, message, SEND_S)
+        except _ADAPTER_TROUBLE as problem:
+            raise BusBusyError(f"{self.name}: {problem}") from problem
+        inbox.put(_Received(message, now.stamp.mono_ns, now.system_ns))
+
+    @contextlib.contextmanager
+    def overhear(self, key: int, heard: Callable[[bytes], None]) -> Iterator[None]:
+        """One at a time for each id."""
+        loop = asyncio.get_running_loop()
+        self._overhearing[key] = lambda data: _call_on(loop, heard, data)
+        try:
+            yield
+        finally:
+            del self._overhearing[key]
 
     async def inputs(self) -> AsyncIterator[FrameBatch | Tick]:
         inbox = _Inbox(self._queue_frames, asyncio.get_running_loop())
@@ -110,13 +147,24 @@ class PythonCanSource:
         """The worker thread: owns the adapter from opening to closing."""
         try:
             with can.Bus(**self._options) as adapter:
+                self._open = adapter, inbox
                 while not inbox.closed.is_set():
                     message = adapter.recv(RECEIVE_S)
                     if message is not None:
                         now = read_clocks(self._clock)
                         inbox.put(_Received(message, now.stamp.mono_ns, now.system_ns))
+                        if self._overhearing:
+                            self._tell(message)
         except _ADAPTER_TROUBLE as error:
             inbox.fail(error)
+
+        finally:
+            self._open = None
+
+    def _tell(self, message: can.Message) -> None:
+        heard = self._overhearing.get(message_key(message.arbitration_id, message.is_extended_id))
+        if heard is not None and message.is_rx and not (message.is_error_frame or message.is_remote_frame):
+            heard(bytes(message.data))
 
     def _batch(self, items: list[_Received]) -> FrameBatch:
         n = len(items)
@@ -202,5 +250,9 @@ class _Inbox:
         return True
 
     def _wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-            self._loop.call_soon_threadsafe(self._something.set)
+        _call_on(self._loop, self._something.set)
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: object) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+        loop.call_soon_threadsafe(call, *arguments)

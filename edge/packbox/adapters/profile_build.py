@@ -28,6 +28,7 @@ from packbox.adapters.profile_file import (
     PackTable,
     PollTable,
     ProfileTable,
+    RawMatchTable,
     SignalTable,
     UsedTable,
     UseTable,
@@ -65,6 +66,8 @@ class ProfileBuilder:
         self._dbc_bytes: dict[str, bytes] = {}
         self._dbc: dict[str, dict[str, DbcMessage]] = {}
         self._evidence = {e.name for e in self._file.evidence}
+        # Each with its number in the file: one that repeats becomes many.
+        self._asked = [(k, one) for k, poll in enumerate(self._file.polls) for one in poll.one_by_one()]
 
     def build(self) -> core.Profile:
         file = self._file
@@ -82,11 +85,11 @@ class ProfileBuilder:
             licence=file.licence,
             native_current_positive=file.native_current_positive,
             buses=tuple(core.Bus(n, b.bitrate, b.where) for n, b in file.buses.items()),
-            detect=tuple(_key(i) for i in file.detect),
+            detect=tuple(self._key(i) for i in file.detect),
             variants=tuple(self._variant(v) for v in file.variants),
             choices=tuple(self._choice(k, c) for k, c in enumerate(file.choose)),
             packs=tuple(_pack(p) for p in file.packs),
-            polls=tuple(self._poll(k, p) for k, p in enumerate(file.polls)),
+            polls=tuple(poll for k, p in self._asked for poll in self._polls(k, p)),
             evidence=tuple(self._evidence_of(k, e) for k, e in enumerate(file.evidence)),
             vehicles={n.lower(): self._vehicle(n, v) for n, v in file.vehicles.items()},
             rules=core.Rules(tuple(file.rules.charging), tuple(file.rules.driving)),
@@ -149,6 +152,11 @@ class ProfileBuilder:
                 )
             if message.bus not in self._file.buses:
                 self._fail(f"messages.{can_id}.bus", f"{message.bus!r} is not one of {sorted(self._file.buses)}")
+            if message.any_sender and not _is_group(can_id):
+                self._fail(f"messages.{can_id}.any_sender", "only for 29-bit ids of J1939 groups from F000 on")
+            for name, signal in message.signals.items():
+                for variant in (v for use in signal.uses for v in use.variants):
+                    self._known_variant(f"messages.{can_id}.signals.{name}.uses.variants", variant)
             self._source(f"messages.{can_id}.source", message.source)
 
     def _refuse_doubles(self) -> None:
@@ -156,7 +164,7 @@ class ProfileBuilder:
         for kind, names in (
             ("packs", [p.id for p in file.packs]),
             ("variants", [v.id for v in file.variants]),
-            ("polls", [p.id for p in file.polls]),
+            ("polls", [p.id for _, p in self._asked]),
             ("evidence", [e.name for e in file.evidence]),
         ):
             if twice := sorted({n for n in names if names.count(n) > 1}):
@@ -178,7 +186,7 @@ class ProfileBuilder:
             for can_id, dbc in self._dbc[name].items():
                 if can_id in messages:
                     self._fail(f"{where}.dbc", f"{can_id} is in two of the variant's files, {name} is the second")
-                messages[can_id] = self._message(can_id, dbc, name)
+                messages[can_id] = self._message(written.id, can_id, dbc, name)
         return core.Variant(written.id, written.name, written.pack, tuple(messages.values()))
 
     def _choice(self, number: int, written: ChoiceTable) -> core.Choice:
@@ -197,8 +205,8 @@ class ProfileBuilder:
         if name not in self._evidence:
             self._fail(where, f"{name!r} is not in [[evidence]]; near: {nearest(name, self._evidence)}")
 
-    def _message(self, can_id: str, dbc: DbcMessage, file_name: str) -> core.Message:
-        written = self._file.messages[can_id]
+    def _message(self, variant: str, can_id: str, dbc: DbcMessage, file_name: str) -> core.Message:
+        written = _of_variant(self._file.messages[can_id], variant)
         lengths = tuple(sorted(set(written.lengths) or {dbc.length}))
         arms = {s.name: _arms(s, dbc) for s in dbc.signals}
         selectors: dict[str, set[int]] = {n: set(v) for n, v in written.mux_ignored.items()}
@@ -225,6 +233,7 @@ class ProfileBuilder:
             counter=written.counter if written.counter in names else None,
             void_when=(void_when.signal, void_when.raw) if void_when and void_when.signal in names else None,
             mux_known=tuple((n, tuple(sorted(v))) for n, v in sorted(selectors.items()) if n in names),
+            any_sender=written.any_sender,
             file=file_name,
         )
 
@@ -283,6 +292,7 @@ class ProfileBuilder:
             offset=float(dbc.offset),
             arms=arms,
             void=tuple(sorted(void)),
+            void_from=written.void_from,
             uses=self._broadcast_uses(where, f"{can_id}.{dbc.name}", written),
             grade=written.grade or message.grade,
             source=self._source(f"{where}.source", written.source or message.source),
@@ -302,24 +312,47 @@ class ProfileBuilder:
             # One signal may feed several quantities, or one quantity on several conditions: number the later ones.
             name = source if number == 0 else f"{source}/{number + 1}"
             best = prefer if use.prefer is None else use.prefer
+            void = tuple(use.void)
             uses.append(
-                core.QuantityUse(use.quantity, name, best, hold_ms, use.factor, use.offset, tuple(steps), use.needs)
+                core.QuantityUse(
+                    use.quantity, name, best, hold_ms, use.factor, use.offset, tuple(steps), use.needs, void
+                )
             )
         return tuple(uses)
 
-    def _poll(self, number: int, written: PollTable) -> core.Poll:
+    def _polls(self, number: int, written: PollTable) -> Iterator[core.Poll]:
+        """One poll for each ECU that may answer, so that their values stay apart; one of each group asks."""
         where = f"polls.{number}"
+        if written.tx is not None and written.rx is not None:
+            yield self._poll(where, written, written.id, written.tx, written.rx)
+            return
+        poll_id = written.id
+        for name in written.groups:
+            if name not in self._file.groups:
+                self._fail(f"{where}.groups", f"{name!r} is not in [groups]")
+            group = self._file.groups[name]
+            asking = self._poll(where, written, poll_id, group.tx, group.rx[0])
+            yield asking
+            for rx in group.rx[1:]:
+                heard = self._poll(where, written, f"{written.id}@{rx}", group.tx, rx)
+                yield replace(heard, every_s={}, once=False, asked_by=asking.id)
+            poll_id = f"{written.id}@{group.tx}"
+
+    def _poll(self, where: str, written: PollTable, poll_id: str, tx: str, rx: str) -> core.Poll:
         self._source(f"{where}.source", written.source)
+        if tx in self._file.messages:
+            self._fail(f"{where}.tx", f"{tx} is a frame that the car itself sends: asking there would forge it")
         longest_s = ONCE_HOLD_S if written.once or not written.every_s else max(written.every_s.values())
         hold_ms = int(POLL_HOLD_ROUNDS * longest_s * 1000)
         return core.Poll(
-            id=written.id,
-            tx=int(written.tx, 16),
-            rx=int(written.rx, 16),
-            extended=len(written.tx) > 3,
+            id=poll_id,
+            tx=int(tx, 16),
+            rx=int(rx, 16),
+            extended=len(tx) > 3,
             request=bytes.fromhex(written.request),
             layouts=tuple(
-                self._layout(f"{where}.layouts.{k}", written, a, hold_ms) for k, a in enumerate(written.layouts)
+                self._layout(f"{where}.layouts.{k}", written, poll_id, a, hold_ms)
+                for k, a in enumerate(written.layouts)
             ),
             ignored_lengths=tuple(written.ignored_lengths),
             every_s=written.every_s,
@@ -327,9 +360,13 @@ class ProfileBuilder:
             alone=written.alone,
         )
 
-    def _layout(self, where: str, poll: PollTable, written: LayoutTable, hold_ms: int) -> core.AnswerLayout:
+    def _layout(
+        self, where: str, poll: PollTable, poll_id: str, written: LayoutTable, hold_ms: int
+    ) -> core.AnswerLayout:
         def uses(key: str, used: UsedTable, name: str) -> tuple[core.QuantityUse, ...]:
-            return self._uses(f"{where}.{key}", f"{poll.id}.{name}", used.all_uses(), POLLED_PREFER, hold_ms)
+            if any(use.variants for use in used.all_uses()):
+                self._fail(f"{where}.{key}.uses.variants", "polls are the same in all variants; needs may help")
+            return self._uses(f"{where}.{key}", f"{poll_id}.{name}", used.all_uses(), POLLED_PREFER, hold_ms)
 
         fields = [
             core.AnswerField(
@@ -341,6 +378,9 @@ class ProfileBuilder:
                 offset=f.offset,
                 length=f.length,
                 void=tuple(f.void),
+                mask=f.mask,
+                only_if=None if f.only_if is None else (f.only_if.at, f.only_if.kind, f.only_if.bits),
+                when=_match(f.when),
                 uses=uses(f"fields.{k}", f, f.name),
                 grade=f.grade or poll.grade,
                 source=self._source(f"{where}.fields.{k}.source", f.source or poll.source),
@@ -360,6 +400,9 @@ class ProfileBuilder:
                 void=tuple(r.void),
                 void_from=r.void_from,
                 guard=None if r.guard is None else (r.guard.at, r.guard.kind, r.guard.raw),
+                mask_at=r.mask_at,
+                number_from=r.number_from,
+                when=_match(r.when),
                 digests=tuple(
                     core.RowDigest(d.what, d.name, d.unit, uses(f"rows.{k}.digests.{j}", d, d.name))
                     for j, d in enumerate(r.digests)
@@ -369,47 +412,70 @@ class ProfileBuilder:
             )
             for k, r in enumerate(written.rows)
         ]
-        return core.AnswerLayout(tuple(written.lengths), tuple(fields), tuple(rows))
+        void_when = tuple(core.RawMatch(m.at, m.kind, tuple(m.raw)) for m in written.void_when)
+        names = {f.name for f in fields}
+        for name in written.void_keeps:
+            if name not in names:
+                self._fail(f"{where}.void_keeps", f"{name!r} is no field of it; near: {nearest(name, names)}")
+        return core.AnswerLayout(
+            tuple(written.lengths), tuple(fields), tuple(rows), void_when, tuple(written.void_keeps)
+        )
 
     def _evidence_of(self, number: int, written: EvidenceTable) -> core.Evidence:
         where = f"evidence.{number}"
         value = written.value
         answer = written.answer
         if answer is not None:
-            poll = next((p for p in self._file.polls if p.id == answer.poll), None)
+            poll = next((p for _, p in self._asked if p.id == answer.poll), None)
             if poll is None:
                 self._fail(f"{where}.answer.poll", f"{answer.poll!r} is not in [[polls]]")
             names = {f.name for a in poll.layouts for f in a.fields}
-            if answer.field is not None and answer.field not in names:
-                self._fail(
-                    f"{where}.answer.field", f"{answer.field!r} is no field of it; near: {nearest(answer.field, names)}"
-                )
+            for key, field in (("field", answer.field), ("over", answer.over)):
+                if field is not None and field not in names:
+                    self._fail(f"{where}.answer.{key}", f"{field!r} is no field of it; near: {nearest(field, names)}")
         for can_id in [*written.seen, *([value.message] if value else [])]:
             if can_id not in self._file.messages:
                 self._fail(where, f"message {can_id} is not in [messages]")
         return core.Evidence(
             name=written.name,
             at_least=written.at_least,
-            seen=tuple(_key(i) for i in written.seen),
+            seen=tuple(self._key(i) for i in written.seen),
             value=None
             if value is None
-            else core.ValueRange(_key(value.message), value.signal, value.low, value.high, value.over),
+            else core.ValueRange(
+                self._key(value.message), value.signal, value.low, value.high, value.over, value.variant
+            ),
             answer=None
             if answer is None
-            else core.AnswerShape(answer.poll, tuple(answer.lengths), answer.field, answer.low, answer.high),
+            else core.AnswerShape(
+                answer.poll, tuple(answer.lengths), answer.field, answer.low, answer.high, answer.over
+            ),
         )
 
     def _check_evidence(self, profile: core.Profile) -> None:
-        """Evidence is weighed before the variant is known, so its signals must mean the same in all of them."""
+        """Evidence is weighed before the variant is known, so its signals must mean the same in all that send them."""
         agreed = {m.key: {s.name for s in m.signals} for m in core.agreed_messages(profile.variants)}
-        everywhere = core.sent_by_all(profile.variants)
         for number, evidence in enumerate(profile.evidence):
-            if evidence.value is not None:
-                for name in (evidence.value.signal, evidence.value.over):
-                    if name is None:
-                        continue
-                    if evidence.value.key not in everywhere or name not in agreed[evidence.value.key]:
-                        self._fail(f"evidence.{number}.value", f"signal {name!r} is not the same in all variants")
+            value = evidence.value
+            if value is None:
+                continue
+            if value.variant is None:
+                names = agreed[value.key]
+            else:
+                self._known_variant(f"evidence.{number}.value.variant", value.variant)
+                names = {
+                    s.name for m in profile.variant(value.variant).messages if m.key == value.key for s in m.signals
+                }
+            for name in (value.signal, value.over):
+                if name is not None and name not in names:
+                    where = value.variant or "all variants that send it"
+                    self._fail(f"evidence.{number}.value", f"signal {name!r} is not the same in {where}")
+
+    def _key(self, can_id: str) -> int:
+        message = self._file.messages.get(can_id)
+        if message is not None and message.any_sender:
+            return core.group_key(int(can_id, 16))
+        return core.message_key(int(can_id, 16), extended=len(can_id) > 3)
 
     def _vehicle(self, name: str, written: str | list[str]) -> tuple[str, ...]:
         """The variants that a car of this name can be; an empty list stands for all."""
@@ -429,8 +495,21 @@ def _arms(signal: DbcSignal, message: DbcMessage) -> tuple[core.MuxArm, ...]:
     return tuple(arms)
 
 
-def _key(text: str) -> int:
-    return core.message_key(int(text, 16), extended=len(text) > 3)
+def _match(written: RawMatchTable | None) -> core.RawMatch | None:
+    return None if written is None else core.RawMatch(written.at, written.kind, tuple(written.raw))
+
+
+def _of_variant(message: MessageTable, variant: str) -> MessageTable:
+    """The message without the uses that are meant for other variants."""
+
+    def cut(signal: SignalTable) -> SignalTable:
+        return signal.model_copy(update={"uses": [u for u in signal.uses if not u.variants or variant in u.variants]})
+
+    return message.model_copy(update={"signals": {name: cut(s) for name, s in message.signals.items()}})
+
+
+def _is_group(can_id: str) -> bool:
+    return len(can_id) > 3 and int(can_id[2:4], 16) >= core.GROUP_FIRST_FORMAT
 
 
 def _pack(written: PackTable) -> PackFacts:

@@ -17,6 +17,7 @@ from packbox.core import profile as core
 from packbox.ports import ProfileError
 
 VECTORS_FILE: Final = "vectors.json"
+FURTHER_VECTORS: Final = "vectors-*.json"  # from sources under another licence, which stands in the file
 README_FILE: Final = "README.md"
 
 
@@ -110,11 +111,24 @@ def _begins_with(text: str, word: str) -> bool:
 
 def load_vectors(profile_id: str, folder: Path | None = None) -> list[dict[str, Any]]:
     """The test vectors that ship with a profile; the form is that of `packbox decode` lines with `expected`."""
-    path = profiles_folder(folder) / profile_id / VECTORS_FILE
+    home = profiles_folder(folder) / profile_id
+    vectors = _list_of_objects(home / VECTORS_FILE, _json(home / VECTORS_FILE))
+    for path in sorted(home.glob(FURTHER_VECTORS)):
+        content = _json(path)
+        if not isinstance(content, dict) or not all(isinstance(content.get(k), str) for k in ("licence", "credit")):
+            raise ProfileError(f"{path}: must be an object with licence, credit and vectors")
+        vectors += _list_of_objects(path, content.get("vectors"))
+    return vectors
+
+
+def _json(path: Path) -> object:
     try:
-        vectors = json.loads(read_bytes(path))
+        return json.loads(read_bytes(path))
     except ValueError as cause:
         raise ProfileError(f"{path}: not JSON: {cause}") from cause
-    if not isinstance(vectors, list) or not all(isinstance(v, dict) for v in vectors):
-        raise ProfileError(f"{path}: must be a list of objects")
-    return vectors
+
+
+def _list_of_objects(path: Path, content: object) -> list[dict[str, Any]]:
+    if not isinstance(content, list) or not all(isinstance(v, dict) for v in content):
+        raise ProfileError(f"{path}: vectors must be a list of objects")
+    return list(content)

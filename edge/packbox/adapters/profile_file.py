@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -18,6 +18,8 @@ from packbox.core import profile as core
 from packbox.core.answers import DIGESTS, KINDS, NUMBER_BYTES
 from packbox.core.packs import Chemistry
 from packbox.core.quantities import QUANTITIES
+
+UDS_READ: Final = 0x22
 
 
 def _checked_id(text: str) -> str:
@@ -50,6 +52,11 @@ def map_key(text: str) -> float:
         raise ValueError(f"map: {text!r} is no number") from None
 
 
+def _same_length(*ids: str) -> None:
+    if len({len(one) for one in ids}) > 1:
+        raise ValueError("tx and rx must both be 11-bit or both 29-bit ids")
+
+
 CanId = Annotated[str, AfterValidator(_checked_id)]
 HexBytes = Annotated[str, AfterValidator(_checked_hex)]
 QuantityName = Annotated[str, AfterValidator(_checked_quantity)]
@@ -69,6 +76,8 @@ class UseTable(_Table):
     steps: list[tuple[float, float, float]] = []  # (from, to, value of the quantity)
     prefer: int | None = None
     needs: str | None = None
+    variants: list[str] = []  # only in these
+    void: list[float] = []  # values of the signal that mean nothing for this quantity
 
     @model_validator(mode="after")
     def _one_way(self) -> UseTable:
@@ -100,6 +109,7 @@ class UsedTable(GradedTable):
 
 class SignalTable(UsedTable):
     void: list[int] = []
+    void_from: int | None = None
     all_ones_valid: bool = False
     like: str | None = None  # the same bits as this signal of the frame, read with another scale
     scale: float | None = None
@@ -124,11 +134,24 @@ class MessageTable(_Table):
     grade: core.Grade
     source: str
     lengths: list[Annotated[int, Field(ge=1, le=8)]] = []
+    any_sender: bool = False
     checksum: core.Checksum | None = None
     counter: str | None = None
     void_when: RawValueTable | None = None
     mux_ignored: dict[str, list[int]] = {}
     signals: dict[str, SignalTable] = {}
+
+
+class NeighbourTable(_Table):
+    at: Annotated[int, Field(ge=0)]
+    kind: NumberKind
+    bits: Annotated[int, Field(ge=1)]
+
+
+class RawMatchTable(_Table):
+    at: Annotated[int, Field(ge=0)]
+    kind: NumberKind
+    raw: Annotated[list[int], Field(min_length=1)]
 
 
 class FieldTable(UsedTable):
@@ -140,6 +163,9 @@ class FieldTable(UsedTable):
     offset: float = 0.0
     length: int | None = None
     void: list[int] = []
+    mask: Annotated[int, Field(ge=1)] | None = None
+    only_if: NeighbourTable | None = None
+    when: RawMatchTable | None = None
 
 
 class DigestTable(UsedTable):
@@ -166,6 +192,9 @@ class RowsTable(GradedTable):
     void: list[int] = []
     void_from: int | None = None
     guard: GuardTable | None = None
+    mask_at: Annotated[int, Field(ge=0)] | None = None
+    number_from: Annotated[int, Field(ge=1)] = 1
+    when: RawMatchTable | None = None
     digests: list[DigestTable] = []
 
 
@@ -173,12 +202,29 @@ class LayoutTable(_Table):
     lengths: list[int] = []
     fields: list[FieldTable] = []
     rows: list[RowsTable] = []
+    void_when: list[RawMatchTable] = []
+    void_keeps: list[str] = []
+
+
+class GroupTable(_Table):
+    """ECUs that answer one functional request."""
+
+    tx: CanId
+    rx: Annotated[list[CanId], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _apart(self) -> GroupTable:
+        _same_length(self.tx, *self.rx)
+        if len(set(self.rx)) < len(self.rx):
+            raise ValueError("an id stands there twice")
+        return self
 
 
 class PollTable(_Table):
-    id: str
-    tx: CanId
-    rx: CanId
+    id: Annotated[str, Field(pattern="^[^@]+$")]
+    tx: CanId | None = None
+    rx: CanId | None = None
+    groups: list[str] = []
     request: HexBytes
     grade: core.Grade
     source: str
@@ -187,17 +233,58 @@ class PollTable(_Table):
     every_s: dict[core.CarState, Annotated[float, Field(gt=0)]] = {}
     once: bool = False
     alone: bool = False
+    repeat: Annotated[int, Field(ge=2, le=512)] | None = None
+    number_from: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _reads_only(self) -> PollTable:
         reason = core.write_reason(bytes.fromhex(self.request))
         if reason is not None:
             raise ValueError(f"request {self.request}: {reason}")
-        if len(self.tx) != len(self.rx):
-            raise ValueError("tx and rx must both be 11-bit or both 29-bit ids")
+        if (self.tx is None, self.rx is None) != (bool(self.groups),) * 2:
+            raise ValueError("either tx and rx or groups")
+        if self.tx is not None and self.rx is not None:
+            _same_length(self.tx, self.rx)
         if self.once and self.every_s:
             raise ValueError("once and every_s exclude each other")
+        if self.repeat is not None and not self._counts_up(self.repeat):
+            raise ValueError(
+                "repeat: only of service 22 within the 16 bits of its identifier, with {n} in id and names"
+            )
         return self
+
+    def _counts_up(self, repeat: int) -> bool:
+        request = bytes.fromhex(self.request)
+        names = [self.id, *(field.name for layout in self.layouts for field in layout.fields)]
+        return (
+            request[0] == UDS_READ
+            and int.from_bytes(request[1:], "big") + repeat <= 1 << 16
+            and not any(layout.rows for layout in self.layouts)
+            and all(name.count("{n}") == 1 for name in names)
+        )
+
+    def one_by_one(self) -> list[PollTable]:
+        """This poll, or with `repeat` as many polls, each asking for the next identifier."""
+        if self.repeat is None:
+            return [self]
+        return [self._following(step) for step in range(self.repeat)]
+
+    def _following(self, step: int) -> PollTable:
+        request = int.from_bytes(bytes.fromhex(self.request), "big") + step
+        n = self.number_from + step
+
+        def named(layout: LayoutTable) -> LayoutTable:
+            fields = [f.model_copy(update={"name": f.name.format(n=n)}) for f in layout.fields]
+            return layout.model_copy(update={"fields": fields})
+
+        return self.model_copy(
+            update={
+                "id": self.id.format(n=n),
+                "request": request.to_bytes(3, "big").hex(" ").upper(),
+                "layouts": [named(layout) for layout in self.layouts],
+                "repeat": None,
+            }
+        )
 
 
 class ValueRangeTable(_Table):
@@ -206,14 +293,24 @@ class ValueRangeTable(_Table):
     low: float
     high: float
     over: str | None = None
+    variant: str | None = None
 
 
 class AnswerShapeTable(_Table):
     poll: str
-    lengths: Annotated[list[int], Field(min_length=1)]
+    lengths: list[int] = []
     field: str | None = None
     low: float = 0.0
     high: float = 0.0
+    over: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> AnswerShapeTable:
+        if not self.lengths and self.field is None:
+            raise ValueError("lengths or field: any answer would do")
+        if self.over is not None and self.field is None:
+            raise ValueError("over needs field")
+        return self
 
 
 class EvidenceTable(_Table):
@@ -234,7 +331,7 @@ class VariantTable(_Table):
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     name: str
     pack: str
-    dbc: Annotated[list[str], Field(min_length=1)]
+    dbc: list[str] = []  # none: a car that is only asked
 
 
 class ChoiceTable(_Table):
@@ -296,12 +393,13 @@ class ProfileTable(_Table):
     all_ones_are_void: bool = True
     sources: dict[str, str]
     buses: dict[str, BusTable]
-    detect: Annotated[list[CanId], Field(min_length=1)]
+    detect: list[CanId] = []  # none: nothing is broadcast where the box listens
     packs: Annotated[list[PackTable], Field(min_length=1)]
     evidence: list[EvidenceTable] = []
     variants: Annotated[list[VariantTable], Field(min_length=1)]
     choose: list[ChoiceTable] = []
     messages: dict[CanId, MessageTable] = {}
+    groups: dict[str, GroupTable] = {}
     polls: list[PollTable] = []
     vehicles: dict[str, str | list[str]]
     rules: RulesTable

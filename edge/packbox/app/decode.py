@@ -52,7 +52,12 @@ class _Line(BaseModel):
     extended: bool | None = None
 
     def is_extended(self, can_id: int) -> bool:
-        return can_id > HIGHEST_11_BIT_ID if self.extended is None else self.extended
+        """Raises UnreadableError."""
+        if self.extended is None:
+            return can_id > HIGHEST_11_BIT_ID
+        if not self.extended and can_id > HIGHEST_11_BIT_ID:
+            raise UnreadableError(f"extended: false, but {can_id:X} has more than 11 bits")
+        return self.extended
 
 
 class FrameLine(_Line):

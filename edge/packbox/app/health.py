@@ -18,7 +18,7 @@ from packbox.app.think import Thinker
 from packbox.core.outcome import BoxHealth
 from packbox.core.stamp import NS_PER_S, Stamp
 from packbox.core.summary import message_of
-from packbox.ports import Clock, FrameSource
+from packbox.ports import Clock, FrameSource, Tester
 from packwire import __version__
 from packwire.messages import Health
 
@@ -42,7 +42,10 @@ class Counting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """All the places to look at. `link` None: there is no broker to talk to. Counts are since this start."""
+    """All the places to look at. Counts are since this start.
+
+    `link` None: there is no broker to talk to. `tester` None: the box only listens.
+    """
 
     data_dir: Path
     clock: Clock
@@ -53,6 +56,7 @@ class Gauge:
     listener: Listener
     thinker: Thinker
     link: LinkReport | None
+    tester: Tester | None = None
 
     def at(self, stamp: Stamp) -> BoxHealth:
         """As a record: `stamp` is on the source's timeline, as are the records that wait."""
@@ -66,6 +70,7 @@ class Gauge:
             frames_bad=self.mind.frames_bad,
             frames_unknown=self.mind.frames_unknown,
             frames_dropped=self.inbox.dropped_frames + (lost.dropped if lost else 0),
+            frames_sent=self.tester.frames_sent if self.tester else 0,
             bus_errors=lost.error_frames if lost else 0,
             outbox_waiting=outbox.waiting,
             oldest_waiting_s=_age_s(outbox.oldest_wall_ms, stamp.wall_ms),

@@ -92,6 +92,11 @@ class Mind:
         return self._state.refused.unknown_frames - self._refused_before.unknown_frames
 
     @property
+    def state(self) -> box.BoxState:
+        """Of the fold, a frozen value: may be looked at from any thread."""
+        return self._state
+
+    @property
     def newest_seq(self) -> int:
         """Of the records on disk."""
         return self._head.next_seq - 1

@@ -114,9 +114,15 @@ def _vectors(catalogue: Catalogue, profile: Profile, vectors: Iterable[Mapping[s
         wrong = [
             text
             for key, want in vector.get("expected", {}).items()
-            if (text := _differs(key, got.get(key), want, steps))
+            if (text := _differs(key, got.get(key), _our_sign(vector, key, want), steps))
         ]
         yield f"{name}: {'; '.join(wrong)}" if wrong else None
+
+
+def _our_sign(vector: Mapping[str, Any], name: str, want: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A vector that states the car's own sign of its current as discharge expects the opposite of what we say."""
+    turned = name == "pack_current" and vector.get("current_positive_means") == "discharge"
+    return {**want, "value": -want["value"]} if turned and _is_number(want["value"]) else want
 
 
 def _steps(profile: Profile) -> dict[str, float]:
@@ -155,6 +161,8 @@ def _ranges(profile: Profile) -> Iterator[str | None]:
     for layout in _layouts(profile):
         low, high = _raw_range(layout.bits, layout.signed)
         outside = [raw for raw in layout.void if not low <= raw <= high]
+        if layout.void_from is not None and not low < layout.void_from <= high:
+            outside = [layout.void_from]
         yield f"{layout.name}: void {outside[0]} does not fit {layout.bits} bits" if outside else None
         for use in layout.uses:
             yield _reachable(use, low * layout.scale + layout.offset, high * layout.scale + layout.offset)
@@ -203,7 +211,7 @@ def _fields(profile: Profile) -> Iterator[AnswerField]:
 
 def _bits(profile: Profile, home: Path) -> Iterator[str | None]:
     """Random frames of every message of every DBC file, read by us and by cantools."""
-    messages = {(m.file, m.key): m for v in profile.variants for m in v.messages}
+    messages = {(m.file, message_key(m.can_id, m.extended)): m for v in profile.variants for m in v.messages}
     for path in sorted(home.glob("*.dbc")):
         database = Database()
         database.add_dbc_string(path.read_text(encoding="utf-8"))

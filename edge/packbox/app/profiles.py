@@ -3,6 +3,7 @@
 list            one line a family
 show ID         a family in full: packs, variants, buses, signals with grade and source, polls
 check [ID ...]  vectors, ranges, bits against cantools, and the proof that nothing but reading is possible
+import-dbc FILE the draft of a profile, to go on from
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from packbox.adapters.profile_dir import Catalogue
+from packbox.adapters.profile_dir import Catalogue, profiles_folder
+from packbox.adapters.profile_draft import draft_profile
 from packbox.app.profile_check import Finding, check
 from packbox.core.profile import EXTENDED_BIT, CarState, Grade, Message, Poll, Profile, QuantityUse, id_text
 from packbox.ports import ProfileError
@@ -38,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checked = commands.add_parser("check", parents=[every], help="prove the profiles")
     checked.add_argument("ids", nargs="*", metavar="ID", help="families; all of them if none is named")
     checked.add_argument("--vectors", type=Path, metavar="FILE", help="further vectors to run besides those that ship")
+    imported = commands.add_parser("import-dbc", parents=[every], help="make the draft of a profile of a DBC file")
+    imported.add_argument("file", type=Path, metavar="FILE", help="DBC file")
+    imported.add_argument("--id", required=True, metavar="NAME", help="id of the new profile, and name of its folder")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -47,6 +52,8 @@ def main(args: argparse.Namespace) -> int:
             return _list(catalogue, args.json)
         if args.profiles_command == "show":
             return _show(catalogue, args.id, args.json)
+        if args.profiles_command == "import-dbc":
+            return _import(args)
         return _check(catalogue, args)
     except ProfileError as cause:
         print(f"packbox profiles: {cause}", file=sys.stderr)
@@ -72,7 +79,7 @@ def _list(catalogue: Catalogue, as_json: bool) -> int:
         messages = {m.key for v in profile.variants for m in v.messages}
         grades = " ".join(f"{grade}:{n}" for grade, n in _grades(profile).items())
         mark = "experimental" if profile.experimental else ""
-        rows.append((profile.id, profile.name, variants, str(len(messages)), str(len(profile.polls)), grades, mark))
+        rows.append((profile.id, profile.name, variants, str(len(messages)), str(len(profile.questions)), grades, mark))
     if not as_json:
         _print_table(rows)
     return FOUND_PROBLEM if broken else 0
@@ -95,7 +102,7 @@ def _grades(profile: Profile) -> dict[Grade, int]:
     """How many signals are known how well, the best first."""
     graded = {(m.key, s.name): s.grade for v in profile.variants for m in v.messages for s in m.signals}
     counts = Counter(graded.values())
-    for poll in profile.polls:
+    for poll in profile.questions:
         for layout in poll.layouts:
             counts.update([*(f.grade for f in layout.fields), *(r.grade for r in layout.rows)])
     return {grade: counts[grade] for grade in Grade if counts[grade]}
@@ -154,7 +161,7 @@ def _show(catalogue: Catalogue, name: str, as_json: bool) -> int:
             source,
             _pace(p),
         )
-        for p in profile.polls
+        for p in profile.questions
         for name, unit, uses, grade, source in _answers(p)
     ]
     _print_table([("FRAME", "BUS", "SIGNAL", "UNIT", "QUANTITY", "GRADE", "SOURCE", "POLLED"), *signals, *polled])
@@ -209,6 +216,7 @@ def _in_full(profile: Profile, variant: str | None) -> dict[str, Any]:
                 "request": p.request.hex().upper(),
                 "every_s": {str(state): seconds for state, seconds in p.every_s.items()},
                 "once": p.once,
+                "asked_by": p.asked_by,
                 "signals": [
                     {
                         "name": name,
@@ -314,6 +322,21 @@ def _print_finding(finding: Finding) -> None:
         print(f"    {problem}", file=sys.stderr)
     if len(finding.problems) > PROBLEMS_SHOWN:
         print(f"    and {len(finding.problems) - PROBLEMS_SHOWN} more", file=sys.stderr)
+
+
+# -- import ------------------------------------------------------------------------------------------------------------
+
+
+def _import(args: argparse.Namespace) -> int:
+    draft = draft_profile(args.file, args.id, profiles_folder(args.profiles_folder))
+    if args.json:
+        said = {"folder": str(draft.folder), "messages": draft.messages, "left_out": list(draft.left_out)}
+        print(json.dumps(said, ensure_ascii=False))
+        return 0
+    print(f"wrote {draft.folder}: {draft.messages} messages, no signal mapped yet")
+    for text in draft.left_out:
+        print(f"left out {text}")
+    return 0
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------

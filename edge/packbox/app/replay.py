@@ -1,10 +1,11 @@
-"""`packbox replay LOG --profile P`: a recorded CAN log through the same fold as in the car, and what the box learned.
+"""`packbox replay LOG [--profile P]`: a recorded CAN log through the same fold as in the car, and what the box learned.
 
-In:  a log of any format that `docs/logs.md` names; a profile, `profile:variant` or vehicle name.
+In:  a log of any format that `docs/logs.md` names; a profile, `profile:variant` or vehicle name, else the car is
+     recognised by what it sends.
 Out: a summary for people, or with --json one JSON object on one line. The same log and profile give the same bytes,
      whatever the batch size; no clock of this computer and no path but the given name is in it.
 Refuses an unknown profile or a log that cannot be opened (exit 2). A log that does not fit the profile is replayed all
-the same, with a warning (exit 1).
+the same, with a warning (exit 1). A log of a car that nobody knows is not guessed at (exit 1).
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ import numpy as np
 
 from packbox.adapters.logs import LogReport, TimeKind, read_log
 from packbox.adapters.profile_dir import Catalogue
+from packbox.app.recognise import UnknownCarError, profiles_of, recognise_log
 from packbox.core import box
 from packbox.core.box import BoxPlan, BoxState
 from packbox.core.decode import Decoder
+from packbox.core.detect import Detection
 from packbox.core.frames import EXTENDED, FrameBatch
 from packbox.core.outcome import EventName, EventSeen, Outcome, SessionClosed, SohComputed, UsageDue
 from packbox.core.packs import PackFacts
-from packbox.core.profile import id_text, message_key
+from packbox.core.profile import Profile, id_text, message_key
 from packbox.core.quantities import QUANTITIES
 from packbox.core.record import BatteryId, BoxId
 from packbox.core.seen import NAMES
@@ -52,7 +55,9 @@ ZONE_ASSUMED: Final = "the log states local time without a zone: taken as UTC"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("log", type=Path, metavar="LOG", help="recorded CAN log, any format of docs/logs.md")
-    parser.add_argument("--profile", required=True, metavar="P", help="profile, profile:variant or vehicle name")
+    parser.add_argument(
+        "--profile", metavar="P", help="profile, profile:variant or vehicle name; without it the car is recognised"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a summary")
     parser.add_argument(
         "--batch-frames", type=_positive, default=BATCH_FRAMES, metavar="N", help="frames at a time; changes no result"
@@ -69,18 +74,27 @@ def _positive(text: str) -> int:
 
 def main(args: argparse.Namespace) -> int:
     try:
-        profile, variant = Catalogue(args.profiles_folder).find(args.profile)
+        catalogue = Catalogue(args.profiles_folder)
+        named = None if args.profile is None else catalogue.find(args.profile)
         if not args.log.exists():
             print(f"packbox replay: {args.log}: no such file{_nearby(args.log)}", file=sys.stderr)
             return USAGE_ERROR
-        replayed = replay(args.log, Decoder(profile, variant), args.batch_frames, _Progress(sys.stderr))
+        detection = recognise_log(args.log, [named[0]] if named else profiles_of(catalogue))
+        profile, variant = named or _recognised(catalogue, detection)
+        wiring = next(f.wiring for f in detection.findings if f.profile == profile.id)
+        replayed = replay(args.log, Decoder(profile, variant, wiring), args.batch_frames, _Progress(sys.stderr))
+    except UnknownCarError as cause:
+        print(f"packbox replay: {args.log}: {cause}", file=sys.stderr)
+        return FOUND_PROBLEM
     except (ProfileError, LogFormatError) as cause:
         print(f"packbox replay: {cause}", file=sys.stderr)
         return USAGE_ERROR
     if not replayed.report.frames:
         print(f"packbox replay: {args.log}: no CAN frame could be read", file=sys.stderr)
         return FOUND_PROBLEM
-    facts = facts_of(replayed, str(args.log), args.profile)
+    facts = facts_of(replayed, str(args.log), args.profile or profile.id)
+    if named is None and detection.found is not None:
+        facts["evidence"] = list(detection.found.evidence)
     if args.json:
         print(json.dumps(facts, ensure_ascii=False))
     else:
@@ -88,6 +102,15 @@ def main(args: argparse.Namespace) -> int:
     for warning in facts["warnings"]:
         print(f"packbox replay: {warning}", file=sys.stderr)
     return FOUND_PROBLEM if replayed.misfit is not None else 0
+
+
+def _recognised(catalogue: Catalogue, detection: Detection) -> tuple[Profile, None]:
+    """The family that the log itself names; its variant shows later by itself."""
+    if not detection.frames:
+        raise UnknownCarError("no CAN frame could be read")
+    if detection.found is None:
+        raise UnknownCarError(f"{detection.why_not}; name a profile with --profile")
+    return catalogue.profile(detection.found.profile), None
 
 
 def _nearby(log: Path) -> str:
@@ -238,7 +261,7 @@ def _ids(replayed: Replayed) -> dict[str, dict[str, int]]:
     for key in sorted(replayed.ids):
         can_id = key & ~message_key(0, extended=True)
         text = id_text(can_id, can_id != key)
-        (known if replayed.decoder.knows(can_id) else unknown)[text] = replayed.ids[key]
+        (known if replayed.decoder.knows(key) else unknown)[text] = replayed.ids[key]
     return {"known": known, "unknown": unknown}
 
 
@@ -311,6 +334,8 @@ def summary(facts: Mapping[str, Any]) -> Iterator[str]:
     detected = facts["variant"] or "variant not recognised"
     reference = "" if pack is None else f", pack {pack['id']}" + _number(pack["reference_ah"], " Ah when new", ", {}")
     yield f"  car         {facts['profile']}: {detected}{reference}"
+    if "evidence" in facts:
+        yield "  recognised  " + "; ".join(facts["evidence"])
     yield f"  frames      {frames['read']:,} read, {frames['unreadable']:,} lines unreadable, {facts['seconds']:,.1f} s"
     unknown = sum(ids["unknown"].values())
     share = 100 * unknown / max(unknown + sum(ids["known"].values()), 1)

@@ -1,4 +1,4 @@
-"""`packbox run`: the box. Puts the parts together and keeps three tasks going: listen, think, carry.
+"""`packbox run`: the box. Puts the parts together and keeps the tasks going: listen, think, carry, ask if agreed.
 
 Listening never stops for the others: a journal that cannot be written and a broker out of reach are waited for.
 SIGTERM and SIGINT save and leave.
@@ -18,9 +18,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, Never, TypeVar
 
 from packbox.adapters.herald import Herald, herald_from
-from packbox.adapters.identity import FileKey, KeyFileError, make_key, read_key
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
 from packbox.adapters.profile_dir import Catalogue
+from packbox.app.ask import Asking, car_sight
+from packbox.app.box_key import box_key
 from packbox.app.carry import Offload, carry, new_report
 from packbox.app.health import Gauge
 from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
@@ -32,6 +33,7 @@ from packbox.app.sources import FORMS, open_source
 from packbox.app.think import Thinker
 from packbox.clock import SystemClock
 from packbox.core.box import BoxPlan
+from packbox.core.courtesy import Consent
 from packbox.core.decode import Decoder
 from packbox.core.profile import Profile
 from packbox.core.record import BatteryId, BoxId
@@ -101,7 +103,7 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
         raise SettingsError("--until-sent needs somebody to send to: set broker.host")
     clock = SystemClock(settings.clock_trusted)
     began = clock.now()
-    key = _key(settings)
+    key = box_key(settings)
     box = BoxId(box_id_of(key.public_key))
     profile, variant = _profile(settings)
     stop = asyncio.Event()
@@ -114,13 +116,20 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
         offload = _offload_to(thread)
         await offload(mind.open)
         try:
-            source = open_source(settings.source, mind.bookmark, clock, profile, speed)
+            may_ask = settings.polling is not Consent.NEVER
+            source = open_source(settings.source, mind.bookmark, clock, profile, speed, may_ask=may_ask)
+            frames, asking = source.frames, None
+            if source.tester is not None:
+                asking = Asking(profile, settings.polling, source.tester, clock, lambda: car_sight(mind.state))
+                frames = asking.overhear(frames)
             inbox = Inbox(may_wait=not source.live, room_frames=ROOM_FRAMES if source.live else RECORDING_ROOM_FRAMES)
-            listener = Listener(source.frames, inbox, clock)
+            listener = Listener(frames, inbox, clock)
             committed = asyncio.Event()
             thinker = Thinker(mind, inbox, offload, committed, herald, settings.commit_every_s)
             link = new_report(mind.store) if settings.broker.host is not None else None
-            gauge = Gauge(settings.data_dir, clock, began, source.frames, inbox, mind, listener, thinker, link)
+            gauge = Gauge(
+                settings.data_dir, clock, began, source.frames, inbox, mind, listener, thinker, link, source.tester
+            )
             mind.begin(source.name, gauge.at)
             log.info("box %s listens to %s", box, settings.source, extra={"PROFILE": profile.id, "STORE": mind.store})
             herald.ready()
@@ -128,6 +137,7 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
             async with asyncio.TaskGroup() as tasks:
                 listening = tasks.create_task(listener.run(), name="listen")
                 stopping = tasks.create_task(_cancel_on(stop, listening), name="stop")
+                questioning = tasks.create_task(asking.run(), name="ask") if asking is not None else None
                 carrying = None
                 if link is not None:
                     carrying = tasks.create_task(
@@ -146,27 +156,14 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
                 sent = not until_sent or stop.is_set() or await _sent(journal, offload, stop)
                 herald.leaving()
                 stopping.cancel()
+                if questioning is not None:
+                    questioning.cancel()
                 if carrying is not None:
                     await _leave(carrying)
         finally:
             await offload(journal.close)
     log.info("box %s leaves", box, extra={"FRAMES": mind.frames, "RECORDS": mind.newest_seq})
     return 0 if sent else 1
-
-
-def _key(settings: Settings) -> FileKey:
-    """Read, or made at the very first start. A key that is gone while its journal is here is not made anew."""
-    if settings.key_file.exists():
-        return read_key(settings.key_file)
-    journal = settings.data_dir / JOURNAL_FILE
-    if journal.exists():
-        raise KeyFileError(
-            f"{settings.key_file}: the key is gone, but its journal is here ({journal}). Bring back a copy of the key; "
-            "to begin as a new box, move the journal away"
-        )
-    key = make_key(settings.key_file)
-    log.info("first start: made the key of box %s", box_id_of(key.public_key))
-    return key
 
 
 def _profile(settings: Settings) -> tuple[Profile, str | None]:

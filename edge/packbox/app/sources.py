@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from packbox.app.mind import Bookmark
-from packbox.core.profile import EXTENDED_BIT, Profile
-from packbox.ports import FrameClock, FrameSource, SettingsError
+from packbox.core.profile import EXTENDED_BIT, FUNCTIONAL_KEYS, GROUP_BIT, GROUP_MASK, Profile
+from packbox.ports import FrameClock, FrameSource, SettingsError, Tester
 
 FORMS: Final = "socketcan:can0[,can1], can:INTERFACE:CHANNEL, log:PATH, sim:SPEC"
+BITRATE: Final = 500_000  # of nearly every car's diagnostic bus (facts/vehicles.md 3 to 12)
 SIM: Final = "sim"  # its timeline goes on by the wall clock, whatever the spec says about days
 
 
@@ -27,16 +28,28 @@ class Opened:
     name: str
     frames: FrameSource
     live: bool  # cannot wait for us
+    tester: Tester | None = None  # only where it was asked for, and only a live bus has one
 
 
-def open_source(spec: str, bookmark: Bookmark, clock: FrameClock, profile: Profile, speed: float | None) -> Opened:
-    """`speed`: of a log, None as fast as it is taken."""
+def open_source(
+    spec: str,
+    bookmark: Bookmark,
+    clock: FrameClock,
+    profile: Profile | None,
+    speed: float | None,
+    *,
+    may_ask: bool = False,
+) -> Opened:
+    """`profile` None: the car is not known yet, every frame comes. `speed`: of a log, None as fast as it is taken.
+
+    Without `may_ask` nothing that could send is made.
+    """
     kind, _, rest = spec.partition(":")
     match kind:
         case "socketcan" if rest:
-            return Opened(spec, _socketcan(rest.split(","), clock, profile), live=True)
+            return _socketcan(spec, rest.split(","), clock, profile, may_ask=may_ask)
         case "can" if rest:
-            return Opened(spec, _python_can(spec, rest, clock, profile), live=True)
+            return _python_can(spec, rest, clock, profile, may_ask=may_ask)
         case "log" if rest:
             return _log(Path(rest), bookmark, speed)
         case "sim" if rest:
@@ -55,25 +68,45 @@ def _log(path: Path, bookmark: Bookmark, speed: float | None) -> Opened:
     return Opened(name, LogSource(path, boot, speed, bookmark.frames if bookmark.source == name else 0), live=False)
 
 
-def _socketcan(names: list[str], clock: FrameClock, profile: Profile) -> FrameSource:
-    from packbox.adapters.can_bus import Interface, SocketCanSource, exactly
+def _socketcan(spec: str, names: list[str], clock: FrameClock, profile: Profile | None, *, may_ask: bool) -> Opened:
+    from packbox.adapters.can_bus import IdFilter, Interface, SocketCanSource, exactly
 
-    filters = tuple(exactly(key & ~EXTENDED_BIT, extended=bool(key & EXTENDED_BIT)) for key in sorted(_keys(profile)))
-    return SocketCanSource([Interface(name, filters) for name in names], clock)
+    def filter_of(key: int) -> IdFilter:
+        if key & GROUP_BIT:
+            return IdFilter(key & GROUP_MASK, GROUP_MASK, extended=True)
+        return exactly(key & ~EXTENDED_BIT, extended=bool(key & EXTENDED_BIT))
+
+    keys = frozenset() if profile is None else _keys(profile)
+    keys |= FUNCTIONAL_KEYS if may_ask else frozenset()  # another tester asks everybody first
+    filters = tuple(filter_of(key) for key in sorted(keys))
+    if profile is None or (may_ask and not any(variant.messages for variant in profile.variants)):
+        filters = ()  # only the car's own traffic tells that it is awake, and we do not know its ids
+    frames = SocketCanSource([Interface(name, filters) for name in names], clock)
+    if not may_ask:
+        return Opened(spec, frames, live=True)
+    from packbox.adapters.isotp_socketcan import socketcan_tester
+
+    return Opened(spec, frames, live=True, tester=socketcan_tester(names[0]))
 
 
-def _python_can(spec: str, rest: str, clock: FrameClock, profile: Profile) -> FrameSource:
+def _python_can(spec: str, rest: str, clock: FrameClock, profile: Profile | None, *, may_ask: bool) -> Opened:
     from packbox.adapters.can_any import PythonCanSource
 
     interface, _, channel = rest.partition(":")
     if not interface or not channel:
         raise SettingsError(f"source: {spec!r}: expected can:INTERFACE:CHANNEL, for example can:slcan:/dev/ttyUSB0")
-    return PythonCanSource(interface, channel, clock, options={"bitrate": profile.buses[0].bitrate})
+    options = {"bitrate": BITRATE if profile is None else profile.buses[0].bitrate}
+    frames = PythonCanSource(interface, channel, clock, options=options, may_send=may_ask)
+    if not may_ask:
+        return Opened(spec, frames, live=True)
+    from packbox.adapters.isotp import FrameTester
+
+    return Opened(spec, frames, live=True, tester=FrameTester(frames))
 
 
-def _keys(profile: Profile) -> set[int]:
+def _keys(profile: Profile) -> frozenset[int]:
     """Every frame that says anything to this profile, on whatever bus."""
     sent = {message.key for variant in profile.variants for message in variant.messages}
     asked = {key for poll in profile.polls for key in (poll.tx_key, poll.rx_key)}
     shown = {key for evidence in profile.evidence for key in evidence.seen}
-    return sent | asked | shown | set(profile.detect)
+    return frozenset(sent | asked | shown | set(profile.detect))

@@ -8,20 +8,25 @@ Any bytes are read without an exception: what does not fit is absent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
 
-from packbox.core.profile import AnswerField, AnswerLayout, AnswerRows, Poll, QuantityUse, RowDigest
+from packbox.core.profile import AnswerField, AnswerLayout, AnswerRows, Poll, QuantityUse, RawMatch, RowDigest
 
 Value: TypeAlias = float | int | bool | str | list[str] | None
 
-NUMBER_BYTES: Final[Mapping[str, int]] = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "s8": 1, "s16": 2, "s32": 4}
-KINDS: Final = (*NUMBER_BYTES, "ascii", "hex", "dtcs")
-DIGESTS: Final = ("count", "sum", "min", "max", "mean")
+_BIG_ENDIAN: Final = {"u8": 1, "u16": 2, "u24": 3, "u32": 4, "s8": 1, "s16": 2, "s32": 4}
+NUMBER_BYTES: Final[Mapping[str, int]] = _BIG_ENDIAN | {f"{k}le": n for k, n in _BIG_ENDIAN.items() if n > 1}
+KINDS: Final = (*NUMBER_BYTES, "ascii", "hex", "pids", "dtcs")
+DIGESTS: Final = ("count", "sum", "min", "max", "mean", "first", "last")
 
 DTC_SYSTEMS: Final = "PCBU"  # powertrain, chassis, body, network: top two bits of a code (SAE J2012)
 DTC_BYTES: Final = 4
+PID_MASK_BYTES: Final = 4
 PADDING: Final = bytes((0x00, 0x1B, 0xFF, 0x20))  # what Nissan fills text with
+CELLS_TOLERANCE: Final = 0.01  # cells added up against the pack voltage (facts/vehicles.md 2, rule 5)
+CELLS_SUM: Final = "cell_voltage_sum"
+PACK_VOLTAGE: Final = "pack_voltage"
 # VINs and chassis numbers, part and serial numbers: short text
 TEXT_MAX_BYTES: Final = 64
 
@@ -71,14 +76,31 @@ def read(layout: AnswerLayout, window: Window, each_row: bool = True) -> list[Re
     """All readings of an answer; without `each_row` only the digests of its rows, which is all that a stream needs."""
     readings: list[Reading] = []
     for field in layout.fields:
-        readings += _read_field(field, window)
+        if _holds(field.when, window):
+            readings += _read_field(field, window)
     for rows in layout.rows:
-        values = _row_values(rows, window)
+        values = _row_values(rows, window) if _holds(rows.when, window) else []
         if each_row:
-            readings += [Reading(rows.name.format(n=n), rows.unit, value) for n, value in enumerate(values, 1)]
+            numbered = enumerate(values, rows.number_from)
+            readings += [Reading(rows.name.format(n=n), rows.unit, value) for n, value in numbered]
         if values:
             readings += [_digest(digest, rows, values) for digest in rows.digests]
+    if layout.void_when and all(_holds(match, window) for match in layout.void_when):
+        return [r if r.name in layout.void_keeps else replace(r, value=None) for r in readings]
     return readings
+
+
+def cells_contradict(readings: Sequence[Reading]) -> bool:
+    """Whether an answer that tells cells and pack voltage does not agree with itself."""
+    told = {r.name: r.value for r in readings}
+    total, voltage = told.get(CELLS_SUM), told.get(PACK_VOLTAGE)
+    if not isinstance(total, int | float) or not isinstance(voltage, int | float):
+        return False
+    return abs(total - voltage) > CELLS_TOLERANCE * abs(voltage)
+
+
+def _holds(match: RawMatch | None, window: Window) -> bool:
+    return match is None or _number(window, match.kind, match.at) in match.raw
 
 
 def _read_field(field: AnswerField, window: Window) -> list[Reading]:
@@ -88,17 +110,34 @@ def _read_field(field: AnswerField, window: Window) -> list[Reading]:
         data = window.rest(field.at) if field.length is None else window.take(field.at, field.length)
         if data is None:
             return []
-        return [Reading(field.name, field.unit, text(data) if field.kind == "ascii" else data.hex().upper())]
+        if field.kind == "hex":
+            return [Reading(field.name, field.unit, data.hex().upper())]
+        return [Reading(field.name, field.unit, text(bytes(b for b in data if b not in field.void)))]
+    if field.kind == "pids":
+        mask = window.rest(field.at)
+        return [] if mask is None else [Reading(field.name, field.unit, _supported_pids(mask, int(field.offset)))]
     raw = _number(window, field.kind, field.at)
     if raw is None:
         return []
-    value = None if raw in field.void else raw * field.factor + field.offset
-    return [Reading(field.name, field.unit, value, field.uses)]
+    if field.mask is not None:
+        raw = (raw & field.mask) // (field.mask & -field.mask)
+    void = raw in field.void or _ruled_out(field, window)
+    return [Reading(field.name, field.unit, None if void else raw * field.factor + field.offset, field.uses)]
+
+
+def _ruled_out(field: AnswerField, window: Window) -> bool:
+    """Whether the neighbour that vouches for this field says that it is not there."""
+    if field.only_if is None:
+        return False
+    at, kind, bits = field.only_if
+    neighbour = _number(window, kind, at)
+    return neighbour is None or not neighbour & bits
 
 
 def _number(window: Window, kind: str, at: int) -> int | None:
     data = window.take(at, NUMBER_BYTES[kind])
-    return None if data is None else int.from_bytes(data, "big", signed=kind.startswith("s"))
+    order: Literal["little", "big"] = "little" if kind.endswith("le") else "big"
+    return None if data is None else int.from_bytes(data, order, signed=kind.startswith("s"))
 
 
 def _row_values(rows: AnswerRows, window: Window) -> list[float | None]:
@@ -115,6 +154,10 @@ def _row_values(rows: AnswerRows, window: Window) -> list[float | None]:
 def _row_is_void(rows: AnswerRows, window: Window, n: int, raw: int) -> bool:
     if raw in rows.void or (rows.void_from is not None and raw >= rows.void_from):
         return True
+    if rows.mask_at is not None:
+        byte = _number(window, "u8", rows.mask_at + n // 8)
+        if byte is None or not byte >> (7 - n % 8) & 1:
+            return True
     if rows.guard is None:
         return False
     at, kind, void = rows.guard
@@ -133,7 +176,15 @@ def _figure(what: str, values: Sequence[float], rows: int) -> float | None:
         return sum(values) if len(values) == rows else None  # a sum over some of the cells is not the pack
     if not values:
         return None
+    if what in ("first", "last"):
+        return values[0 if what == "first" else -1]
     return {"min": min(values), "max": max(values), "mean": sum(values) / len(values)}[what]
+
+
+def _supported_pids(mask: bytes, base: int) -> list[str]:
+    """Answer to PID 00, 20, 40 ...: 32 bits, the highest first, for the 32 PIDs after the one that was asked."""
+    bits = int.from_bytes(mask[:PID_MASK_BYTES].ljust(PID_MASK_BYTES, b"\0"), "big")
+    return [f"{base + n:02X}" for n in range(1, PID_MASK_BYTES * 8 + 1) if bits >> (PID_MASK_BYTES * 8 - n) & 1]
 
 
 def _trouble_codes(window: Window) -> list[Reading]:

@@ -103,6 +103,10 @@ class BoxState:
     usage_said_s: float | None = None
     soh_said_s: float | None = None
     time_back_said_s: float | None = None
+    pack: str | None = None  # id of the last pack that was known
+    swaps: int = 0  # of the decoder's, those that were said
+    serials: int = 0
+    packs_before: int = 0  # how many packs this store has seen go
 
 
 def start(plan: BoxPlan) -> BoxState:
@@ -280,6 +284,7 @@ class _Work:
                 seen=note_seen(self.state.seen, decoded),
             )
             second = part.mono_ns // NS_PER_S
+            self._notice_swap(int(second[0]))
             self._samples(second[np.concatenate(([True], second[1:] != second[:-1]))], decoded)
 
     def _samples(self, second: IntArray, decoded: Decoded) -> None:
@@ -318,6 +323,31 @@ class _Work:
             )
         return max(low, high)
 
+    def _notice_swap(self, at_s: int) -> None:
+        """Another pack in the same car: say so, and count for the new one from nothing."""
+        decode, pack = self.state.decode, self._pack
+        before, pack_id = self.state.pack, None if pack is None else pack.id
+        other = decode.swaps > self.state.swaps and None not in (before, pack_id) and before != pack_id
+        if other or decode.serials > self.state.serials:
+            if self.state.first_s is not None:
+                self._say_usage(at_s)
+            was = f"{before} → {pack_id}: " if other else ""
+            stamp = self._line.stamp(at_s * NS_PER_S)
+            self._event(EventSeen(stamp, EventName.BATTERY_CHANGED, text=f"{was}{decode.swap_text}"))
+            self.state = replace(
+                self.state,
+                usage=usage.start(),
+                soh=panel.start(),
+                usage_said_s=None,
+                soh_said_s=None,
+                swaps=decode.swaps,
+                serials=decode.serials,
+                packs_before=self.state.packs_before + 1,
+            )
+            self._introduce(stamp)
+        if pack_id is not None:
+            self.state = replace(self.state, pack=pack_id)
+
     # -- what is said ------------------------------------------------------------------------------------------------
 
     @property
@@ -326,9 +356,13 @@ class _Work:
 
     def _introduce(self, stamp: Stamp) -> None:
         plan, profile = self.plan, self.plan.decoder.profile
+        gone = self.state.packs_before
+        battery, source = plan.battery, plan.battery_source
+        if gone:  # the name we were given belongs to a pack that is no longer here
+            battery, source = BatteryId(f"prov-{plan.box}-{gone + 1}"), "provisional"
         identity = Identity(
-            plan.battery,
-            plan.battery_source,
+            battery,
+            source,
             plan.vehicle,
             plan.software,
             profile.id,

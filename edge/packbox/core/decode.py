@@ -11,7 +11,8 @@ Several sources of one quantity stand in an order: `prefer`, then name, then bus
 better one has spoken within that one's `hold_ms`. So a poll never disturbs a broadcast, and takes over when it is gone.
 
 Evidence of the variant is counted until it suffices; from the frame that completes it on, the variant holds. Before
-that only what all variants agree on is decoded.
+that only what all variants agree on is decoded. Evidence that excludes what was seen before means another pack
+(`core.swap`): then it is counted in `swaps`, and what the old pack showed is forgotten.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from packbox.core.answers import Reading, Window, layout_for, matching, read
+from packbox.core.answers import CELLS_TOLERANCE, Reading, Window, cells_contradict, layout_for, matching, read
 from packbox.core.frames import ERROR, EXTENDED, REMOTE, BoolArray, FloatArray, FrameBatch, IntArray
 from packbox.core.integrity import CHECKS, moving
 from packbox.core.isotp import Answer, Line, hear_answer, hear_request
@@ -32,6 +33,8 @@ from packbox.core.layout import Column, Words, column, selector_names, words
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.profile import (
     EXTENDED_BIT,
+    GROUP_BIT,
+    GROUP_MASK,
     AnswerShape,
     Evidence,
     Message,
@@ -41,11 +44,14 @@ from packbox.core.profile import (
     ValueRange,
     Variant,
     agreed_messages,
+    group_key,
     sent_by_all,
 )
 from packbox.core.quantities import QUANTITIES
 from packbox.core.signals import Decoded, Refused, Signal
 from packbox.core.stamp import NS_PER_MS
+from packbox.core.swap import SERIAL, rivals_of, weigh
+from packbox.core.wiring import Wiring
 
 # A lithium cell outside this is a wrong value, not a cell (facts/vehicles.md 2, rule 4). LTO has other voltages.
 CELL_LOW_V: Final = 2.0
@@ -55,6 +61,8 @@ CELL_QUANTITIES: Final = ("cell_voltage_min_v", "cell_voltage_max_v")
 ELEVEN_BIT_IDS: Final = 1 << 11
 UNKNOWN_SLOT: Final = 0
 BUS_SHIFT: Final = 32
+SENDER_SHIFT: Final = 8  # above the bus, which is a byte
+SENDER_MASK: Final = 0xFF  # the source address in a J1939 id
 NEVER_NS: Final = -(1 << 61)  # far enough back, and differences to it still fit int64
 
 
@@ -86,6 +94,11 @@ class DecodeState:
     counters: dict[int, tuple[int, int]] = field(default_factory=dict)  # bus, key -> (counter, mono_ns)
     lines: dict[int, Line] = field(default_factory=dict)  # bus, answer key -> reassembly
     heard: dict[str, tuple[Voice, ...]] = field(default_factory=dict)  # quantity -> its sources so far
+    against: tuple[int, ...] = ()  # evidence that contradicts what holds, seen so often in a row
+    serial: str | None = None  # of the pack, as it told last
+    serials: int = 0  # how often it told another one
+    swaps: int = 0  # how often evidence excluded what held before
+    swap_text: str | None = None  # why, the last time
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +130,7 @@ class _Series:
 class _Group:
     """The frames of one id on one bus: `index` rising, with their words."""
 
-    bus: int
+    bus: int  # of a J1939 group: the sender's address above it
     slot: int
     index: IntArray
     frames: Words
@@ -166,15 +179,19 @@ Plans: TypeAlias = Mapping[int, MessagePlan]  # message key -> plan
 class Decoder:
     """Reads one family of cars. Immutable: what it learns is in the state that it returns."""
 
-    def __init__(self, profile: Profile, variant: str | None = None) -> None:
+    def __init__(self, profile: Profile, variant: str | None = None, wiring: Wiring | None = None) -> None:
+        """`wiring`: which bus is which; without it every bus may be any."""
         self.profile: Final = profile
-        self._fixed: Final = None if variant is None else profile.variant(variant)
+        self._wiring: Final = wiring or Wiring()
+        only = profile.variants[0] if len(profile.variants) == 1 else None  # nothing to choose
+        self._fixed: Final = only if variant is None else profile.variant(variant)
         agreed = agreed_messages(profile.variants)
         # An id that only some variants send may mean something else in the others: it waits for the variant.
         everywhere = sent_by_all(profile.variants)
-        self._common: Final[Plans] = {m.key: plan(m) for m in agreed if m.key in everywhere}
+        self._agreed: Final[Plans] = {m.key: plan(m) for m in agreed}
+        self._common: Final[Plans] = {key: p for key, p in self._agreed.items() if key in everywhere}
         self._plans: Final[Mapping[str, Plans]] = {v.id: {m.key: plan(m) for m in v.messages} for v in profile.variants}
-        self._requests: Final = {p.tx_key: p.rx_key for p in profile.polls}
+        self._requests: Final = _answering(profile.polls)
         self._answers: Final = {p.rx_key for p in profile.polls}
         self._keys: Final = (-1, *sorted({m.key for m in agreed} | self._requests.keys() | self._answers))
         self._slots: Final = {key: slot for slot, key in enumerate(self._keys) if slot}
@@ -183,15 +200,18 @@ class Decoder:
             if key < ELEVEN_BIT_IDS:
                 self._eleven_bit[key] = slot
         self._long_keys: Final = np.array([k for k in self._keys if k >= ELEVEN_BIT_IDS], np.int64)
-        self._raw_ids: Final = frozenset(k & ~EXTENDED_BIT for k in self._slots)
+        self._rivals: Final = rivals_of(profile)
+        self._bus_names: Final = {m.key: m.bus for m in agreed}
+        self._groups_known: Final = any(k & GROUP_BIT for k in self._slots)
 
     # -- what others ask ---------------------------------------------------------------------------------------------
 
     def start(self) -> DecodeState:
         return DecodeState(self.profile.digest, evidence=(0,) * len(self.profile.evidence))
 
-    def knows(self, can_id: int) -> bool:
-        return can_id & ~EXTENDED_BIT in self._raw_ids
+    def knows(self, key: int) -> bool:
+        """Whether frames with this key (id, and whether it is a 29-bit one) mean anything here."""
+        return key in self._slots or (bool(key & EXTENDED_BIT) and group_key(key) in self._slots)
 
     def variant(self, state: DecodeState) -> str | None:
         chosen = self._chosen(self._current(state, state.boot).evidence)
@@ -207,7 +227,7 @@ class Decoder:
         tally = _Tally()
         groups = self._groups(batch, tally)
         lines, answered = self._listen(state, batch, groups, tally)
-        counts, cuts = self._weigh(state, groups, answered)
+        weighed, cuts = self._weigh(state, groups, answered)
         series: list[_Series] = []
         counters = dict(state.counters)
         bounds = [0, *sorted(cuts), len(batch)]
@@ -219,7 +239,7 @@ class Decoder:
                 series += self._broadcast(part, seen, batch.mono_ns, counters, tally)
                 series += self._polled([a for a in answered if begin <= a.index < end], seen, tally)
         signals, heard = _speak(series, batch.mono_ns, state.heard)
-        done = replace(state, evidence=counts, counters=counters, lines=lines, heard=heard)
+        done = replace(weighed, counters=counters, lines=lines, heard=heard)
         return done, Decoded(signals, tally.refused())
 
     # -- sorting frames ----------------------------------------------------------------------------------------------
@@ -254,13 +274,18 @@ class Decoder:
         unknown = 0
         for begin, end in pairwise([*starts.tolist(), n]):
             bus, slot = divmod(int(ordered[begin]), len(self._keys))
-            if slot == UNKNOWN_SLOT:
+            if slot == UNKNOWN_SLOT or not self._ours(bus, self._keys[slot]):
                 unknown += end - begin
                 continue
             part = slice(begin, end)
-            groups.append(_Group(bus, slot, order[part], frames.pick(part), lengths[part]))
+            group = _Group(bus, slot, order[part], frames.pick(part), lengths[part])
+            groups += _by_sender(group, batch.can_id) if self._keys[slot] & GROUP_BIT else [group]
         tally.add("unknown_frames", unknown - int(spoilt.sum()))
         return groups
+
+    def _ours(self, bus: int, key: int) -> bool:
+        name = self._bus_names.get(key)
+        return name is None or self._wiring.carries(bus, key, name)
 
     def _slots_of(self, batch: FrameBatch) -> npt.NDArray[np.uint16]:
         extended = (batch.flags & EXTENDED) != 0
@@ -268,12 +293,19 @@ class Decoder:
         slots = self._eleven_bit[np.where(short, batch.can_id, 0)]
         slots[~short] = UNKNOWN_SLOT
         if len(self._long_keys) and extended.any():
-            keys = batch.can_id.astype(np.int64) | EXTENDED_BIT
-            place = np.minimum(np.searchsorted(self._long_keys, keys), len(self._long_keys) - 1)
-            hit = extended & (self._long_keys[place] == keys)
-            first = len(self._keys) - len(self._long_keys)
-            slots[hit] = (first + place[hit]).astype(np.uint16)
+            ids = batch.can_id.astype(np.int64)
+            self._place_long(slots, extended, ids | EXTENDED_BIT)
+            if self._groups_known:
+                rest = extended & (slots == UNKNOWN_SLOT)
+                self._place_long(slots, rest, ids & GROUP_MASK | EXTENDED_BIT | GROUP_BIT)
         return slots
+
+    def _place_long(self, slots: npt.NDArray[np.uint16], which: BoolArray, keys: IntArray) -> None:
+        """Write the slots of the frames in `which` whose key is known."""
+        place = np.minimum(np.searchsorted(self._long_keys, keys), len(self._long_keys) - 1)
+        hit = which & (self._long_keys[place] == keys)
+        first = len(self._keys) - len(self._long_keys)
+        slots[hit] = (first + place[hit]).astype(np.uint16)
 
     # -- diagnostic answers ------------------------------------------------------------------------------------------
 
@@ -293,8 +325,9 @@ class Decoder:
             bus = int(batch.bus[index])
             frame = batch.data[index, : batch.length[index]].tobytes()
             if key in self._requests:
-                place = bus << BUS_SHIFT | self._requests[key]
-                lines[place] = hear_request(lines.get(place, Line()), frame)
+                for answering in self._requests[key]:
+                    place = bus << BUS_SHIFT | answering
+                    lines[place] = hear_request(lines.get(place, Line()), frame)
             if key in self._answers:
                 place = bus << BUS_SHIFT | key
                 heard = hear_answer(lines.get(place, Line()), frame, int(batch.mono_ns[index]))
@@ -316,6 +349,9 @@ class Decoder:
             tally.add("wrong_length", 1)
             return []
         readings = read(layout, Window(0, data[len(poll.head) :]), each_row=False)
+        if cells_contradict(readings):
+            tally.add("cells_not_sum", 1)
+            readings = [r for r in readings if not any(use.quantity in CELL_QUANTITIES for use in r.uses)]
         return [_Answered(index, bus, poll, tuple(readings), len(data))]
 
     # -- variants ----------------------------------------------------------------------------------------------------
@@ -332,24 +368,19 @@ class Decoder:
 
     def _weigh(
         self, state: DecodeState, groups: Sequence[_Group], answered: Sequence[_Answered]
-    ) -> tuple[tuple[int, ...], dict[int, tuple[int, ...]]]:
-        """New evidence counts, and from which frame on which counts hold where that changes what is decoded."""
-        counts = list(state.evidence)
-        completed: list[tuple[int, int]] = []
+    ) -> tuple[DecodeState, dict[int, tuple[int, ...]]]:
+        """New evidence, and from which frame on which counts hold where that changes what is decoded."""
+        hits: dict[int, IntArray] = {}
         for place, evidence in enumerate(self.profile.evidence):
-            missing = evidence.at_least - counts[place]
-            if missing <= 0:
-                continue
-            hits = self._hits(evidence, groups, answered)
-            counts[place] += min(missing, len(hits))
-            if len(hits) >= missing:
-                completed.append((int(hits[missing - 1]), place))
-        now = list(state.evidence)
-        cuts: dict[int, tuple[int, ...]] = {}
-        for index, place in sorted(completed):
-            now[place] = self.profile.evidence[place].at_least
-            cuts[index] = tuple(now)
-        return tuple(counts), cuts
+            missing = evidence.at_least - state.evidence[place]
+            if missing > 0 or self._rivals[place]:
+                found = self._hits(evidence, groups, answered)
+                hits[place] = found if self._rivals[place] else found[:missing]
+        weighed = weigh(self.profile.evidence, self._rivals, state.evidence, state.against, hits)
+        state = replace(state, evidence=weighed.counts, against=weighed.against)
+        if weighed.swapped:
+            state = replace(state, swaps=state.swaps + len(weighed.swapped), swap_text=weighed.swapped[-1])
+        return _named_pack(state, answered), dict(weighed.holds)
 
     def _hits(self, evidence: Evidence, groups: Sequence[_Group], answered: Sequence[_Answered]) -> IntArray:
         """Places of the frames that show this, rising."""
@@ -364,15 +395,10 @@ class Decoder:
         return np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def _in_range(self, group: _Group, wanted: ValueRange) -> IntArray:
-        ready = self._common[wanted.key]
+        plans = self._agreed if wanted.variant is None else self._plans[wanted.variant]
+        ready = plans[wanted.key]
         good = _intact(group, ready)
-        selectors = ready.selector_values(good.frames)
-        value, valid = _values(ready.columns[wanted.signal], good.frames, selectors)
-        if wanted.over is not None:
-            divisor, also = _values(ready.columns[wanted.over], good.frames, selectors)
-            valid = valid & also & (divisor != 0)
-            value = np.divide(value, divisor, out=np.zeros_like(value), where=valid)
-        return good.index[valid & (value >= wanted.low) & (value <= wanted.high)]
+        return good.index[in_range(ready, good.frames, wanted)]
 
     # -- broadcast frames --------------------------------------------------------------------------------------------
 
@@ -395,7 +421,7 @@ class Decoder:
                 continue
             good = _believed(group, ready, mono_ns, counters, tally)
             if ready.used and len(good.index):
-                series += _quantities_of(good, ready, shown, pack, tally)
+                series += _fitting_cells(_quantities_of(good, ready, shown, pack, tally), pack, tally)
         return series
 
     def _polled(self, answered: Sequence[_Answered], counts: Sequence[int], tally: _Tally) -> list[_Series]:
@@ -420,13 +446,35 @@ class Decoder:
         return series
 
 
+def _named_pack(state: DecodeState, answered: Sequence[_Answered]) -> DecodeState:
+    """A pack that tells another serial number than before is another pack."""
+    for serial in (r.value for a in answered for r in a.readings if r.name == SERIAL and isinstance(r.value, str)):
+        if state.serial is not None and serial != state.serial:
+            text = f"serial number was {state.serial}, now {serial}"
+            state = replace(state, serials=state.serials + 1, swap_text=text)
+        if serial != state.serial:
+            state = replace(state, serial=serial)
+    return state
+
+
 def _has_shape(answered: _Answered, shape: AnswerShape) -> bool:
-    if answered.poll.id != shape.poll or answered.length not in shape.lengths:
+    if answered.poll.id != shape.poll or (shape.lengths and answered.length not in shape.lengths):
         return False
     if shape.field is None:
         return True
-    values = [r.value for r in answered.readings if r.name == shape.field]
-    return any(isinstance(v, float | int) and shape.low <= v <= shape.high for v in values)
+    numbers = {r.name: float(r.value) for r in answered.readings if isinstance(r.value, float | int)}
+    if shape.field not in numbers:
+        return False
+    divisor = 1.0 if shape.over is None else numbers.get(shape.over, 0.0)
+    return divisor != 0.0 and shape.low <= numbers[shape.field] / divisor <= shape.high
+
+
+def _by_sender(group: _Group, can_id: npt.NDArray[np.uint32]) -> list[_Group]:
+    """Several control units may send one J1939 group: each is a source of its own, told by its address."""
+    sender = can_id[group.index] & SENDER_MASK
+    return [
+        replace(group.pick(sender == one), bus=group.bus | one << SENDER_SHIFT) for one in np.unique(sender).tolist()
+    ]
 
 
 def _between(group: _Group, begin: int, end: int) -> _Group:
@@ -491,6 +539,17 @@ def _values(ready: Column, frames: Words, selectors: dict[str, IntArray]) -> tup
     return ready.values(raw), valid
 
 
+def in_range(ready: MessagePlan, frames: Words, wanted: ValueRange) -> BoolArray:
+    """Frames in which the value is there and lies in the range."""
+    selectors = ready.selector_values(frames)
+    value, valid = _values(ready.columns[wanted.signal], frames, selectors)
+    if wanted.over is not None:
+        divisor, also = _values(ready.columns[wanted.over], frames, selectors)
+        valid = valid & also & (divisor != 0)
+        value = np.divide(value, divisor, out=np.zeros_like(value), where=valid)
+    return valid & (value >= wanted.low) & (value <= wanted.high)
+
+
 def _quantities_of(
     group: _Group, ready: MessagePlan, shown: frozenset[str], pack: PackFacts | None, tally: _Tally
 ) -> list[_Series]:
@@ -527,6 +586,28 @@ def _quantities_of(
     return series
 
 
+def _fitting_cells(series: list[_Series], pack: PackFacts | None, tally: _Tally) -> list[_Series]:
+    """Highest and lowest cell of a frame are dropped where the pack voltage beside them does not lie between."""
+    by_quantity = {one.use.quantity: one for one in series}
+    three = [by_quantity.get(name) for name in ("pack_voltage_v", *CELL_QUANTITIES)]
+    if pack is None or pack.cells_in_series is None or None in three:
+        return series
+    voltage, lowest, highest = (one for one in three if one is not None)
+    index = np.intersect1d(np.intersect1d(voltage.index, lowest.index), highest.index)
+    mean, low, high = (one.value[np.searchsorted(one.index, index)] for one in (voltage, lowest, highest))
+    mean = mean / pack.cells_in_series
+    wrong = index[(mean < low * (1 - CELLS_TOLERANCE)) | (mean > high * (1 + CELLS_TOLERANCE))]
+    if not len(wrong):
+        return series
+    tally.add("cells_not_sum", len(wrong))
+    return [_without(one, wrong) if one.use.quantity in CELL_QUANTITIES else one for one in series]
+
+
+def _without(one: _Series, index: IntArray) -> _Series:
+    keep = ~np.isin(one.index, index)
+    return _Series(one.use, one.bus, one.index[keep], one.value[keep])
+
+
 def _use(
     use: QuantityUse, bus: int, index: IntArray, value: FloatArray, pack: PackFacts | None, tally: _Tally
 ) -> list[_Series]:
@@ -541,12 +622,21 @@ def _use(
     return [_Series(use, bus, index[believable], quantity[believable])] if believable.any() else []
 
 
+def _answering(polls: Sequence[Poll]) -> dict[int, tuple[int, ...]]:
+    """Key of a request -> keys of those who may answer it: several where it goes to every ECU."""
+    found: dict[int, list[int]] = {}
+    for poll in polls:
+        found.setdefault(poll.tx_key, []).append(poll.rx_key)
+    return {tx: tuple(dict.fromkeys(rx)) for tx, rx in found.items()}
+
+
 def as_quantity(use: QuantityUse, value: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Signal values in the quantity's terms, and where the signal means anything for it."""
     if not use.steps:
+        means = ~np.isin(value, use.void) if use.void else np.ones(value.shape, np.bool_)
         if use.factor == 1.0 and use.offset == 0.0:
-            return value, np.ones(value.shape, np.bool_)
-        return value * use.factor + use.offset, np.ones(value.shape, np.bool_)
+            return value, means
+        return value * use.factor + use.offset, means
     result = np.zeros(value.shape, np.float64)
     known = np.zeros(value.shape, np.bool_)
     for low, high, meaning in use.steps:

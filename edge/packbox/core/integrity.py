@@ -22,6 +22,7 @@ CHECKED_BYTES: Final = 7
 # A counter that repeats after this many lost cycles proves nothing: a two-bit counter is round again after four.
 STUCK_WITHIN_CYCLES: Final = 3
 DEFAULT_CYCLE_MS: Final = 100
+FORGOTTEN_AFTER_MS: Final = 1000  # of slow ids too: a car that slept begins where its counter likes
 
 
 def _crc_of_byte_at(distance: int) -> npt.NDArray[np.uint8]:
@@ -65,9 +66,18 @@ def nibble_sum(frames: Words, can_id: int) -> BoolArray:
     return good
 
 
+def inverted_sum(frames: Words, can_id: int) -> BoolArray:
+    """Byte 7 = all bits turned of the sum of bytes 0-6: then all eight add up to 0xFF, modulo 256."""
+    del can_id  # not part of this sum
+    total = frames.intel.view(np.uint8).reshape(-1, CHECKED_BYTES + 1).sum(axis=1, dtype=np.uint8)
+    good: BoolArray = total == 0xFF
+    return good
+
+
 CHECKS: Final[Mapping[Checksum, Callable[[Words, int], BoolArray]]] = {
     Checksum.LEAF_CRC8: leaf_crc8,
     Checksum.NIBBLE_SUM: nibble_sum,
+    Checksum.INVERTED_SUM: inverted_sum,
 }
 
 
@@ -76,7 +86,7 @@ def moving(counter: IntArray, mono_ns: IntArray, before: tuple[int, int] | None,
 
     `before` is (counter, mono_ns) of the frame before these, if there was one.
     """
-    window_ns = STUCK_WITHIN_CYCLES * (message.cycle_ms or DEFAULT_CYCLE_MS) * 1_000_000
+    window_ns = min(STUCK_WITHIN_CYCLES * (message.cycle_ms or DEFAULT_CYCLE_MS), FORGOTTEN_AFTER_MS) * 1_000_000
     alive = np.ones(counter.shape, np.bool_)
     alive[1:] = (counter[1:] != counter[:-1]) | (mono_ns[1:] - mono_ns[:-1] >= window_ns)
     if before is not None and len(counter):

@@ -91,6 +91,9 @@ class Column:
         for void in self.layout.void:
             hit = raw == void
             mask = hit if mask is None else mask | hit
+        if self.layout.void_from is not None:
+            hit = raw >= self.layout.void_from
+            mask = hit if mask is None else mask | hit
         return mask
 
 

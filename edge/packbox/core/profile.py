@@ -8,13 +8,18 @@ Refuses: a request that could change anything in a car. `Poll` cannot be built w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from packbox.core.packs import PackFacts
 
+FUNCTIONAL_IDS: Final = (0x7DF, 0x18DB33F1)  # requests to every ECU (ISO 15765-4)
 EXTENDED_BIT: Final = 1 << 31  # as in DBC files: set in a key when the id is a 29-bit one
+FUNCTIONAL_KEYS: Final = frozenset((FUNCTIONAL_IDS[0], FUNCTIONAL_IDS[1] | EXTENDED_BIT))
+GROUP_BIT: Final = 1 << 30  # set in a key that stands for a J1939 parameter group from any sender
+GROUP_MASK: Final = 0x03FFFF00  # what is left of an id without priority and source address (SAE J1939-21)
+GROUP_FIRST_FORMAT: Final = 0xF0  # from this PDU format on, a group is sent to all and has no destination
 
 # Services that only read: OBD 01 and 09, trouble codes by mask (19 02), KWP 21, UDS 22, tester present.
 READ_SERVICES: Final = (0x01, 0x09, 0x19, 0x21, 0x22, 0x3E)
@@ -40,6 +45,7 @@ class Grade(StrEnum):
 class Checksum(StrEnum):
     LEAF_CRC8 = "leaf_crc8"
     NIBBLE_SUM = "nibble_sum"
+    INVERTED_SUM = "inverted_sum"
 
 
 class CarState(StrEnum):
@@ -62,6 +68,7 @@ class QuantityUse:
         tuple[float, float, float], ...
     ] = ()  # (low, high, quantity value), both ends included; others are void
     needs: str | None = None  # evidence without which the use is off
+    void: tuple[float, ...] = ()  # values of the signal that mean nothing for the quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,7 @@ class SignalLayout:
     offset: float
     arms: tuple[MuxArm, ...] = ()  # all must hold
     void: tuple[int, ...] = ()  # raw values that mean "not available"
+    void_from: int | None = None  # this raw value and above
     uses: tuple[QuantityUse, ...] = ()
     grade: Grade = Grade.ONE_SOURCE
     source: str = ""
@@ -104,11 +112,12 @@ class Message:
     counter: str | None = None  # signal that counts up by one from frame to frame
     void_when: tuple[str, int] | None = None  # (signal, raw): the whole frame says nothing then
     mux_known: tuple[tuple[str, tuple[int, ...]], ...] = ()  # selector values that are no surprise
+    any_sender: bool = False  # a J1939 parameter group: priority and source address do not matter
     file: str = field(default="", compare=False)  # the DBC file it stands in
 
     @property
     def key(self) -> int:
-        return message_key(self.can_id, self.extended)
+        return group_key(self.can_id) if self.any_sender else message_key(self.can_id, self.extended)
 
     @property
     def label(self) -> str:
@@ -116,17 +125,29 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class RawMatch:
+    """These bytes of the answer, read as `kind`, have one of these raw values."""
+
+    at: int
+    kind: str
+    raw: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerField:
-    """Bytes of an answer, counted from the first after the echoed request; multi-byte values are big-endian."""
+    """Bytes of an answer, counted from the first after the echoed request; big-endian unless the kind says `le`."""
 
     name: str
     unit: str
-    kind: str  # u8 u16 u24 u32 s8 s16 s32 ascii hex dtcs
+    kind: str  # u8 u16 u24 u32 s8 s16 s32, those wider than a byte with le or without; ascii hex dtcs pids
     at: int
     factor: float = 1.0
     offset: float = 0.0
     length: int | None = None  # of text or hex; None = to the end
-    void: tuple[int, ...] = ()
+    void: tuple[int, ...] = ()  # in text: bytes that are left out
+    mask: int | None = None  # only these bits, moved down to bit 0
+    only_if: tuple[int, str, int] | None = None  # (at, kind, bits): void unless this neighbour has one of the bits
+    when: RawMatch | None = None  # the answer has this field only then
     uses: tuple[QuantityUse, ...] = ()
     grade: Grade = Grade.ONE_SOURCE
     source: str = ""
@@ -136,7 +157,7 @@ class AnswerField:
 class RowDigest:
     """One figure over all rows of one answer."""
 
-    what: str  # count sum min max mean
+    what: str  # count sum min max mean first last
     name: str
     unit: str
     uses: tuple[QuantityUse, ...] = ()
@@ -144,7 +165,7 @@ class RowDigest:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRows:
-    """The same field many times: cells, sensors. `name` holds `{n}`, counted from 1."""
+    """The same field many times: cells, sensors. `name` holds `{n}`, counted from `number_from`."""
 
     name: str
     unit: str
@@ -157,6 +178,9 @@ class AnswerRows:
     void: tuple[int, ...] = ()
     void_from: int | None = None  # this raw value and above
     guard: tuple[int, str, int] | None = None  # (at, kind, raw): the row is void where this neighbour has that value
+    mask_at: int | None = None  # a bit for each row begins in this byte, the highest first: 0 = the row is void
+    number_from: int = 1
+    when: RawMatch | None = None  # the answer has these rows only then
     digests: tuple[RowDigest, ...] = ()
     grade: Grade = Grade.ONE_SOURCE
     source: str = ""
@@ -167,6 +191,8 @@ class AnswerLayout:
     lengths: tuple[int, ...]  # of the whole answer, service byte included; () = any
     fields: tuple[AnswerField, ...] = ()
     rows: tuple[AnswerRows, ...] = ()
+    void_when: tuple[RawMatch, ...] = ()  # while all of these hold the answer says nothing ...
+    void_keeps: tuple[str, ...] = ()  # ... but these fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +209,7 @@ class Poll:
     every_s: Mapping[CarState, float] = field(default_factory=dict)
     once: bool = False
     alone: bool = False  # a continuation frame on `rx` without its beginning belongs to this poll
+    asked_by: str | None = None  # the poll that asks for this one too: several ECUs answer one functional request
 
     def __post_init__(self) -> None:
         reason = write_reason(self.request)
@@ -212,6 +239,7 @@ class ValueRange:
     low: float
     high: float
     over: str | None = None  # divide by this signal of the same frame
+    variant: str | None = None  # read as this variant has the frame; None = as all have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +247,11 @@ class AnswerShape:
     """An answer of one of these lengths (service byte included), perhaps with one of its values in a range."""
 
     poll: str
-    lengths: tuple[int, ...]
+    lengths: tuple[int, ...]  # () = any
     field: str | None = None
     low: float = 0.0
     high: float = 0.0
+    over: str | None = None  # divide by this field of the same answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +326,11 @@ class Profile:
     rules: Rules
     care: Care
 
+    @property
+    def questions(self) -> tuple[Poll, ...]:
+        """The polls that may be asked; the others are answers of further ECUs to one of these."""
+        return tuple(p for p in self.polls if p.asked_by is None)
+
     def variant(self, variant_id: str) -> Variant:
         return next(v for v in self.variants if v.id == variant_id)
 
@@ -306,6 +340,11 @@ class Profile:
 
 def message_key(can_id: int, extended: bool) -> int:
     return can_id | (EXTENDED_BIT if extended else 0)
+
+
+def group_key(can_id: int) -> int:
+    """The key of a 29-bit id's J1939 parameter group, whoever sends it."""
+    return can_id & GROUP_MASK | EXTENDED_BIT | GROUP_BIT
 
 
 def id_text(can_id: int, extended: bool) -> str:
@@ -353,7 +392,7 @@ def _agreed(messages: list[Message]) -> Message:
     first = messages[0]
     if all(message == first for message in messages[1:]):
         return first
-    shared = [s for s in first.signals if all(s in m.signals for m in messages[1:])]
+    shared = [s for s in (_agreed_signal(s, messages[1:]) for s in first.signals) if s is not None]
     names = {s.name for s in shared}
     signals = tuple(s for s in shared if all(arm.selector in names for arm in s.arms))
     known: dict[str, set[int]] = {}
@@ -372,4 +411,16 @@ def _agreed(messages: list[Message]) -> Message:
         first.counter if first.counter in names else None,
         first.void_when if all(m.void_when == first.void_when for m in messages) else None,
         tuple((s, tuple(sorted(v))) for s, v in sorted(known.items()) if s in names),
+        first.any_sender,
     )
+
+
+def _agreed_signal(signal: SignalLayout, messages: list[Message]) -> SignalLayout | None:
+    """The signal with the uses that all these messages give it, or None if one has it otherwise or not at all."""
+    uses = signal.uses
+    for message in messages:
+        other = next((s for s in message.signals if s.name == signal.name), None)
+        if other is None or replace(other, uses=()) != replace(signal, uses=()):
+            return None
+        uses = tuple(use for use in uses if use in other.uses)
+    return replace(signal, uses=uses)

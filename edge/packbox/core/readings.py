@@ -13,19 +13,23 @@ from dataclasses import replace
 import numpy as np
 
 from packbox.core.answers import Reading, Window, layout_for, matching, read
-from packbox.core.decode import MessagePlan, as_quantity, plan, plausible_range
+from packbox.core.decode import MessagePlan, as_quantity, in_range, plan, plausible_range
 from packbox.core.frames import CLASSIC_BYTES, IntArray
 from packbox.core.integrity import CHECKS
 from packbox.core.isotp import window_of
 from packbox.core.layout import Column, Words, words
 from packbox.core.packs import PackFacts
 from packbox.core.profile import (
+    FUNCTIONAL_IDS,
     NEGATIVE_ANSWER,
     Poll,
     Profile,
     QuantityUse,
+    ValueRange,
+    Variant,
     agreed_messages,
     answer_head,
+    group_key,
     id_text,
     message_key,
     write_reason,
@@ -49,11 +53,14 @@ class Reader:
         packs = {v.pack for v in possible}
         self._pack: PackFacts | None = profile.pack(packs.pop()) if len(packs) == 1 else None
         self._plans = {m.key: plan(m) for m in agreed_messages(possible)}
+        self._by_layout = _told_by_layout(profile, possible)
         self._elsewhere = {m.key: v.id for v in profile.variants for m in v.messages}
         self._title = ":".join((profile.id, *variants[:1])) if len(variants) == 1 else profile.id
 
     def frame(self, can_id: int, data: bytes, extended: bool = False) -> Readings:
         key = message_key(can_id, extended)
+        if extended and key not in self._plans and group_key(can_id) in self._elsewhere:
+            key = group_key(can_id)
         if key in self._plans:
             return self._broadcast(self._plans[key], data)
         if any(poll.rx_key == key for poll in self._profile.polls):
@@ -75,8 +82,9 @@ class Reader:
             raise UnreadableError(f"answer to {label}: refused by the car ({code})")
         if not data.startswith(answer_head(request)):
             raise UnreadableError(f"answer to {label}: begins with {data[:3].hex().upper()}, that is another answer")
-        poll = matching(self._profile.polls, message_key(rx, extended), data, request)
-        if poll is None or poll.tx != tx:
+        polls = [p for p in self._profile.polls if _asked_through(p, tx)]
+        poll = matching(polls, message_key(rx, extended), data, request)
+        if poll is None:
             raise UnreadableError(f"request {label}: not in profile {self._profile.id}")
         if len(data) in poll.ignored_lengths:
             raise UnreadableError(f"answer to {label}: {len(data)} bytes, known to mean nothing")
@@ -113,6 +121,9 @@ class Reader:
             checked = [Reading(CHECKSUM_OK, "bool", good)]
             if not good:
                 return {CHECKSUM_OK: checked[0]}
+        told = (p for p, tests in self._by_layout.get(message.key, ()) if all(in_range(p, frames, t)[0] for t in tests))
+        ready = next(told, ready)
+        message = ready.message
         selectors = ready.selector_values(frames)
         silent = False
         if message.void_when is not None:
@@ -123,9 +134,12 @@ class Reader:
 
     @staticmethod
     def _signal(ready: Column, frames: Words, silent: bool) -> Reading:
-        raw = int(ready.raw(frames)[0])
+        column = ready.raw(frames)
+        raw = int(column[0])
+        void = ready.says_nothing(column)
+        nothing = void is not None and bool(void[0])
         layout = ready.layout
-        value = None if silent or raw in layout.void else raw * layout.scale + layout.offset
+        value = None if silent or nothing else raw * layout.scale + layout.offset
         return Reading(layout.name, layout.unit, value, layout.uses)
 
     def _believable(self, reading: Reading) -> Reading:
@@ -134,14 +148,39 @@ class Reader:
         return reading
 
 
+def _told_by_layout(
+    profile: Profile, possible: Sequence[Variant]
+) -> dict[int, list[tuple[MessagePlan, tuple[ValueRange, ...]]]]:
+    """Messages whose own content says which variant's layout it has: by key, the layouts and their tests in order."""
+    values = {e.name: e.value for e in profile.evidence}
+    found: dict[int, list[tuple[MessagePlan, tuple[ValueRange, ...]]]] = {}
+    for choice in profile.choices:
+        variant = next((v for v in possible if v.id == choice.variant), None)
+        tests = tuple(t for name in choice.when if (t := values[name]) is not None and t.variant == choice.variant)
+        keys = {t.key for t in tests}
+        if variant is None or len(tests) < len(choice.when) or len(keys) > 1:
+            continue
+        message = next(m for m in variant.messages if m.key in keys)
+        found.setdefault(message.key, []).append((plan(message), tests))
+    return found
+
+
+def _asked_through(poll: Poll, tx: int) -> bool:
+    """Asked by its own id or together with all others, an ECU gives the same answer."""
+    return poll.tx == tx or poll.tx in FUNCTIONAL_IDS or tx in FUNCTIONAL_IDS
+
+
 def _there(ready: Column, selectors: dict[str, IntArray]) -> bool:
     present = ready.present(selectors)
     return present is None or bool(present[0])
 
 
 def _plausible(value: float, uses: Iterable[QuantityUse], pack: PackFacts | None) -> bool:
-    """False when a quantity made of this value would be outside its range."""
-    for use in uses:
+    """False when a quantity made of this value would be outside its range.
+
+    Uses that need evidence are not asked: one frame alone does not show any.
+    """
+    for use in (use for use in uses if use.needs is None):
         quantity, known = as_quantity(use, np.array([value], np.float64))
         low, high = plausible_range(use.quantity, pack)
         if known[0] and not low <= quantity[0] <= high:

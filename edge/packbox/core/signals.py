@@ -47,6 +47,7 @@ class Refused:
     implausible_values: int = 0  # outside the quantity's range or the pack's
     broken_answers: int = 0  # ISO-TP out of order or cut
     negative_answers: int = 0
+    cells_not_sum: int = 0  # frames and answers whose cells do not add up to the pack voltage
 
     def __add__(self, other: Refused) -> Refused:
         return Refused(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))

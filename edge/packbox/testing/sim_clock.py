@@ -1,7 +1,8 @@
-"""A clock that stands still until told to go."""
+"""Clocks for tests: one that stands still until told to go, and one that is the event loop's."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, BootId, Stamp
@@ -25,3 +26,10 @@ class SimClock:
         self.mono_ns += step_ns
         if self.wall_ms is not None:
             self.wall_ms += step_ns // NS_PER_MS
+
+
+class LoopClock:
+    """`ports.Clock` that is the event loop's: under virtual time a drive takes no time."""
+
+    def now(self) -> Stamp:
+        return Stamp(SIM_BOOT, round(asyncio.get_running_loop().time() * NS_PER_S), None)

@@ -1,0 +1,49 @@
+"""Ask over plain CAN frames: our own ISO-TP on any `FrameLink`.
+
+In:  a poll. Out: its `Reply`.
+Sends nothing but what `core.exchange` makes, and counts every frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from packbox.core import exchange
+from packbox.core.exchange import OutFrame, Reply
+from packbox.core.profile import Poll
+from packbox.core.stamp import NS_PER_S
+from packbox.ports import FrameLink
+
+
+class FrameTester:
+    """`ports.Tester` that does its flow control itself."""
+
+    def __init__(self, link: FrameLink) -> None:
+        self.frames_sent = 0
+        self._link = link
+
+    async def ask(self, poll: Poll) -> Reply:
+        frames: asyncio.Queue[bytes] = asyncio.Queue()
+        with self._link.overhear(poll.rx_key, frames.put_nowait):
+            asking = exchange.begin(poll, _now_ns())
+            await self._send(exchange.question(poll))
+            while True:
+                try:
+                    async with asyncio.timeout_at(asking.deadline_ns / NS_PER_S):
+                        frame = await frames.get()
+                except TimeoutError:
+                    return exchange.given_up(asking)
+                turn = exchange.hear(asking, poll.rx_key, frame, _now_ns())
+                asking = turn.exchange
+                if turn.reply is not None:
+                    return turn.reply
+                if turn.send is not None:
+                    await self._send(turn.send)
+
+    async def _send(self, frame: OutFrame) -> None:
+        await self._link.send(frame)
+        self.frames_sent += 1
+
+
+def _now_ns() -> int:
+    return round(asyncio.get_running_loop().time() * NS_PER_S)
