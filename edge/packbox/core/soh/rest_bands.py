@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from packbox.core.frames import FloatArray
+from packbox.core.frames import BoolArray, FloatArray
 from packbox.core.ocv import Curve, curve_of
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.sample import Col, Samples, Sum
@@ -38,6 +38,8 @@ ANCHOR_SIGMA_MAX_PCT: Final = 3.0  # where the curve is flatter, the voltage say
 CHARGE_MIN: Final = 0.20  # of the capacity; chosen on charge, never on the noisy SoC difference
 GAP_LOST_S: Final = 600  # longer without a known current: the charge is lost
 GAP_SOC_PCT: Final = 3.0  # a silence over which the SoC changed by more was no sleep
+STUCK_S: Final = 60  # no current stays the same for so long while the car moves
+MOVING_KMH: Final = 0.5
 CURRENT_MAX_C: Final = 6.0  # more is no current
 STANDBY_AH_PER_DAY: Final = 0.1  # sleeping cars draw less than 0.2
 CHARGE_SIGMA_ROOT: Final = 0.02
@@ -55,6 +57,8 @@ SETTLED_N: Final = 10
 RESTART_AFTER: Final = 8
 CONTRARY_MIN: Final = 3  # swings whose charge ran against the voltage, before that means anything
 EARLY_S: Final = 90 * 86_400.0  # what later changes are counted from
+APART_MAX_PCT: Final = 15.0  # hidden reserves and a BMS's own error together stay below
+APART_KEPT: Final = 0.95  # of all before, per anchor
 VISIT_BINS: Final = 20
 VISIT_SHARE: Final = 0.02
 
@@ -73,6 +77,7 @@ class Anchor:
     unknown_s: float
     sampling_a2s2: float
     lost_ah2: float
+    soc_told_pct: float  # by the car; NaN where it did not
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +91,13 @@ class Move:
 @dataclass(frozen=True, slots=True, eq=False)
 class RestBandsState:
     # What the samples so far lead to
-    second: float | None = None  # newest row
     current_a: float | None = None
     loud_s: float | None = None
     unknown_at_loud_s: float = 0.0
-    soc_pct: float | None = None  # as the BMS says, before a silence
-    after_gap: bool = False
-    filled_ah: float = 0.0
+    soc_pct: float | None = None  # as the car says, newest
+    same_since_s: float | None = None  # the current has not changed since
+    filled_ah: float = 0.0  # net
+    filled_moved_ah: float = 0.0  # both ways
     filled_s: float = 0.0
     lost_ah2: float = 0.0
     spread_v: float | None = None
@@ -103,6 +108,8 @@ class RestBandsState:
     moves: tuple[Move, ...] = ()
     visits: tuple[int, ...] = (0,) * VISIT_BINS
     off_curve: int = 0
+    apart_n: int = 0  # anchors beside which the car told its SoC
+    apart_pct: float = 0.0  # how far the two were apart, mean
     reported_ah: float | None = None
     reported_s: float | None = None
     # What was concluded
@@ -142,6 +149,9 @@ class RestBands:
         return _ask_bms(state, end.at_s)
 
     def estimate(self, state: RestBandsState, at_s: float, pack: PackFacts | None) -> Estimate:
+        why = _contradiction(state)
+        if why is not None:
+            return Estimate(self.id, Basis.OCV, why=why, contradicted=True)
         why = _why_not(state, pack)
         if why is not None:
             return Estimate(self.id, Basis.OCV, why=why)
@@ -163,15 +173,22 @@ class RestBands:
         )
 
 
-def _why_not(state: RestBandsState, pack: PackFacts | None) -> str | None:
-    if pack is None or not pack.ocv:
-        return "no open-circuit curve is known for this pack"
-    if state.off_curve > sum(state.visits):
+def _contradiction(state: RestBandsState) -> str | None:
+    """Why this cannot be the pack that its facts describe."""
+    if state.off_curve > sum(state.visits) + CONTRARY_MIN:
         return f"{state.off_curve} rest voltages lie off the curve of this pack: is it another one?"
     if state.contrary >= CONTRARY_MIN and state.contrary > state.n:
         return (
             f"{state.contrary} times charge ran against the rest voltage: wrong sign of the current, or another pack?"
         )
+    if state.apart_n >= SETTLED_N and state.apart_pct > APART_MAX_PCT:
+        return f"rest voltages and the car's own SoC are {state.apart_pct:.0f} % apart: is it another pack?"
+    return None
+
+
+def _why_not(state: RestBandsState, pack: PackFacts | None) -> str | None:
+    if pack is None or not pack.ocv:
+        return "no open-circuit curve is known for this pack"
     if state.bands is None:
         need_ah = CHARGE_MIN * _scale_ah(state, pack)
         most = f"the most was {state.best_ah:.1f} Ah"
@@ -217,6 +234,17 @@ def _heard(state: RestBandsState, samples: Samples) -> RestBandsState:
     )
 
 
+def _before(value: FloatArray, known: BoolArray, held: float | None) -> FloatArray:
+    """The last known value before each row."""
+    newest = np.maximum.accumulate(np.where(known, np.arange(len(value)), -1))
+    return np.append(value, math.nan if held is None else held)[np.concatenate(([-1], newest[:-1]))]
+
+
+def _newest(value: FloatArray, known: BoolArray, held: float | None) -> float | None:
+    rows = np.flatnonzero(known)
+    return float(value[rows[-1]]) if rows.size else held
+
+
 class _Watch:
     """One call of `watch`: columns once, then only the rows where something happens."""
 
@@ -238,9 +266,13 @@ class _Watch:
         known = ~np.isnan(self.current)
         wild = known & (np.abs(self.current) > CURRENT_MAX_C * self.scale_ah)
         gap = samples.gap_s > 0
-        before = self._before(known)
+        before = _before(self.current, known, state.current_a)
         lost = gap & (samples.gap_s > GAP_LOST_S) & (np.abs(before) > QUIET_A)
-        broken = samples.broken | wild | lost
+        told = ~np.isnan(self.soc)
+        lost |= gap & (np.abs(self.soc - _before(self.soc, told, state.soc_pct)) > GAP_SOC_PCT)
+        same_since_s = self._same_since(before, known)
+        moving = samples.column(Col.SPEED_KMH) > MOVING_KMH
+        broken = samples.broken | wild | lost | (moving & (self.second - same_since_s > STUCK_S))
         loud = (known & (np.abs(self.current) > QUIET_A)) | broken
         loud_s, unknown_at_loud = self._since_loud(loud)
         rest_s = self.second - loud_s
@@ -257,24 +289,25 @@ class _Watch:
             if rested[row]:
                 self._anchor(row, float(loud_s[row]))
         self._settle(float(loud_s[-1]))
-        told = np.flatnonzero(known)
         self.state = replace(
             self.state,
-            second=float(self.second[-1]),
-            current_a=float(self.current[told[-1]]) if told.size else state.current_a,
+            current_a=_newest(self.current, known, state.current_a),
+            soc_pct=_newest(self.soc, told, state.soc_pct),
+            same_since_s=float(same_since_s[-1]),
             loud_s=float(loud_s[-1]),
             unknown_at_loud_s=float(unknown_at_loud[-1]),
         )
         return self.state
 
-    def _before(self, known: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> FloatArray:
-        """The last known current before each row."""
+    def _same_since(self, before: FloatArray, known: BoolArray) -> FloatArray:
+        """For each row the second since when the current has been the same."""
         n = len(self.current)
-        newest = np.maximum.accumulate(np.where(known, np.arange(n), -1))
-        held = np.append(self.current, math.nan if self.state.current_a is None else self.state.current_a)
-        return held[np.concatenate(([-1], newest[:-1]))]
+        changed = known & ~(self.current == before)
+        newest = np.maximum.accumulate(np.where(changed, np.arange(n), -1))
+        first = self.second[0] if self.state.same_since_s is None else self.state.same_since_s
+        return np.append(self.second, first)[newest]
 
-    def _since_loud(self, loud: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> tuple[FloatArray, FloatArray]:
+    def _since_loud(self, loud: BoolArray) -> tuple[FloatArray, FloatArray]:
         """For each row the last second with current, and how long the current had been unknown by then."""
         n = len(loud)
         newest = np.maximum.accumulate(np.where(loud, np.arange(n), -1))
@@ -291,7 +324,7 @@ class _Watch:
 
     def _break(self) -> None:
         """Charge moved that nobody counted."""
-        self.state = replace(self.state, lowest=None, highest=None, after_gap=False)
+        self.state = replace(self.state, lowest=None, highest=None)
 
     def _bridge(self, row: int, before_a: float) -> None:
         """A silence: sleep, or a short hole whose charge can be guessed."""
@@ -308,6 +341,7 @@ class _Watch:
         self.state = replace(
             self.state,
             filled_ah=self.state.filled_ah + 0.5 * (before_a + after) * gap_h,
+            filled_moved_ah=self.state.filled_moved_ah + 0.5 * (abs(before_a) + abs(after)) * gap_h,
             filled_s=self.state.filled_s + 3600.0 * gap_h,
             lost_ah2=self.state.lost_ah2 + (doubt_a * gap_h) ** 2,
         )
@@ -338,11 +372,12 @@ class _Watch:
             soc_pct,
             sigma_pct,
             into - out + state.filled_ah,
-            into + out + abs(state.filled_ah),
+            into + out + state.filled_moved_ah,
             float(total[Sum.OBSERVED_S]) + state.filled_s,
             float(self.unknown_s[row]),
             float(total[Sum.SAMPLING_A2S2]),
             state.lost_ah2,
+            float(self.soc[row]),
         )
         self.state = replace(self.state, candidate=anchor)
 
@@ -351,7 +386,7 @@ def _anchored(state: RestBandsState, anchor: Anchor, need_ah: float) -> RestBand
     """Pair the anchor with the lowest or highest one since the last swing."""
     bin_ = min(int(anchor.soc_pct * VISIT_BINS / 100.0), VISIT_BINS - 1)
     visits = tuple(n + (k == bin_) for k, n in enumerate(state.visits))
-    state = replace(state, visits=visits)
+    state = _apart(replace(state, visits=visits), abs(anchor.soc_pct - anchor.soc_told_pct))
     low, high = state.lowest, state.highest
     if low is None or high is None:
         return replace(state, lowest=anchor, highest=anchor)
@@ -365,6 +400,13 @@ def _anchored(state: RestBandsState, anchor: Anchor, need_ah: float) -> RestBand
         highest=anchor if anchor.charge_in_ah > high.charge_in_ah else high,
         best_ah=max(state.best_ah, moved_ah),
     )
+
+
+def _apart(state: RestBandsState, apart_pct: float) -> RestBandsState:
+    if math.isnan(apart_pct):
+        return state
+    kept = min(APART_KEPT, state.apart_n / (state.apart_n + 1))
+    return replace(state, apart_n=state.apart_n + 1, apart_pct=kept * state.apart_pct + (1.0 - kept) * apart_pct)
 
 
 def swing_of(move: Move) -> Swing:

@@ -60,6 +60,9 @@ class SohValue:
 def weigh(estimates: Sequence[Estimate], pack: PackFacts | None, reported_pct: float | None, at_s: float) -> SohValue:
     reference_ah = pack.reference_ah if pack is not None else None
     source = pack.reference_source if pack is not None else None
+    contradictions = [e.why for e in estimates if e.contradicted and e.why]
+    if contradictions:
+        return SohValue(SohStatus.NONE, contradictions[0], reference_ah=reference_ah, reference_source=source)
     measured = _narrowest([e for e in estimates if e.basis is not Basis.BMS_VALUE])
     reported = _narrowest([e for e in estimates if e.basis is Basis.BMS_VALUE])
     if measured is None and reported is None:
