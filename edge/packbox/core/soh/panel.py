@@ -14,6 +14,7 @@ from packbox.core.soh import resistance, rest_bands
 from packbox.core.soh.bms_value import BmsValue, BmsValueState
 from packbox.core.soh.charge_ratio import ChargeRatio, ChargeRatioState
 from packbox.core.soh.energy import soce_pct
+from packbox.core.soh.full_span import FullSpan, FullSpanState
 from packbox.core.soh.method import Estimate, Method, SessionEnd
 from packbox.core.soh.resistance import ResistanceState
 from packbox.core.soh.rest_bands import RestBands, RestBandsState
@@ -22,6 +23,7 @@ from packbox.core.soh.weigh import SohValue, weigh
 REST_BANDS: Final[Method[RestBandsState]] = RestBands()
 CHARGE_RATIO: Final[Method[ChargeRatioState]] = ChargeRatio()
 BMS_VALUE: Final[Method[BmsValueState]] = BmsValue()
+FULL_SPAN: Final[Method[FullSpanState]] = FullSpan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +44,19 @@ class PanelState:
     charge_ratio: ChargeRatioState
     bms_value: BmsValueState
     rest_bands: RestBandsState = field(default_factory=RestBandsState)  # came later: older snapshots have none
+    full_span: FullSpanState = field(default_factory=FullSpanState)
     resistance: ResistanceState = field(default_factory=ResistanceState)
 
     @property
     def readings(self) -> int:
         """How many have been taken: tells whether a session gave one."""
-        return self.rest_bands.n + self.charge_ratio.n
+        return self.rest_bands.n + self.charge_ratio.n + self.full_span.n
 
 
 def start() -> PanelState:
-    return PanelState(CHARGE_RATIO.start(), BMS_VALUE.start(), REST_BANDS.start(), resistance.start())
+    return PanelState(
+        CHARGE_RATIO.start(), BMS_VALUE.start(), REST_BANDS.start(), FULL_SPAN.start(), resistance.start()
+    )
 
 
 def watch(state: PanelState, samples: Samples, pack: PackFacts | None) -> PanelState:
@@ -59,6 +64,7 @@ def watch(state: PanelState, samples: Samples, pack: PackFacts | None) -> PanelS
         CHARGE_RATIO.watch(state.charge_ratio, samples, pack),
         BMS_VALUE.watch(state.bms_value, samples, pack),
         REST_BANDS.watch(state.rest_bands, samples, pack),
+        FULL_SPAN.watch(state.full_span, samples, pack),
         resistance.watch(state.resistance, samples, pack),
     )
 
@@ -68,6 +74,7 @@ def closed(state: PanelState, end: SessionEnd, pack: PackFacts | None) -> PanelS
         CHARGE_RATIO.closed(state.charge_ratio, end, pack),
         BMS_VALUE.closed(state.bms_value, end, pack),
         REST_BANDS.closed(state.rest_bands, end, pack),
+        FULL_SPAN.closed(state.full_span, end, pack),
         state.resistance,
     )
 
@@ -77,6 +84,7 @@ def estimates(state: PanelState, at_s: float, pack: PackFacts | None) -> tuple[E
         CHARGE_RATIO.estimate(state.charge_ratio, at_s, pack),
         BMS_VALUE.estimate(state.bms_value, at_s, pack),
         REST_BANDS.estimate(state.rest_bands, at_s, pack),
+        FULL_SPAN.estimate(state.full_span, at_s, pack),
     )
 
 
