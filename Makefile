@@ -3,13 +3,14 @@
 # test   lint, then every test that needs no hardware; installs what the tests need from Debian
 # lint   format, lint, types, import contracts
 # bench  speed and memory as ratios against named peers
+# bench-soh  how well the box tells the state of health, on ../shared/data
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LOG ?=
 PROFILE ?=
 
-.PHONY: setup demo test lint bench lock clean
+.PHONY: setup demo test lint bench bench-soh lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -35,6 +36,9 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench -m "" --bench -s
+
+bench-soh: setup
+	$(BIN)/python tests/bench/soh.py
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \

@@ -86,14 +86,15 @@ def predict(state: Bands, years: float) -> Bands:
     """Packs age, sensors wander."""
     if years <= 0.0:
         return state
-    kept = np.ones_like(state.mean)
-    kept[:-1] = math.exp(-DRIFT_PER_YEAR * years)
+    kept = np.full(len(state.mean), math.exp(-DRIFT_PER_YEAR * years))
+    kept[-1] = 1.0
     mean = state.mean * kept
-    cov = state.cov * np.outer(kept, kept)
-    held = mean[:-1]
-    cov[:-1, :-1] += DRIFT_SIGMA_PER_ROOT_YEAR**2 * years * np.outer(held, held)
-    cov[:-1, :-1] += np.diag((BAND_DRIFT * held) ** 2 * years)
-    cov[-1, -1] += OFFSET_DRIFT_A**2 * years
+    held = mean.copy()
+    held[-1] = 0.0
+    cov = state.cov * (kept[:, np.newaxis] * kept) + DRIFT_SIGMA_PER_ROOT_YEAR**2 * years * (held[:, np.newaxis] * held)
+    wander = BAND_DRIFT**2 * years * held * held
+    wander[-1] = OFFSET_DRIFT_A**2 * years
+    cov.flat[:: len(mean) + 1] += wander
     return Bands(mean, cov)
 
 
@@ -123,14 +124,15 @@ def take_direct(state: Bands, capacity_ah: float, sigma_ah: float) -> Bands:
 def _design(state: Bands, swing: Swing) -> FloatArray:
     """Which share of each band the swing crossed, with the sign of the charge, and for how long the offset counted."""
     bands = len(state.mean) - 1
-    edges = np.linspace(0.0, 100.0, bands + 1)
+    width = 100.0 / bands
     low, high = sorted((swing.from_soc_pct, swing.to_soc_pct))
-    crossed = np.clip(np.minimum(high, edges[1:]) - np.maximum(low, edges[:-1]), 0.0, None) * bands / 100.0
-    return np.append(crossed if swing.from_soc_pct > swing.to_soc_pct else -crossed, swing.hours)
+    sign = 1.0 if swing.from_soc_pct > swing.to_soc_pct else -1.0
+    crossed = [sign * max(0.0, min(high, (j + 1) * width) - max(low, j * width)) / width for j in range(bands)]
+    return np.array([*crossed, swing.hours])
 
 
 def _updated(state: Bands, design: FloatArray, residual: float, noise: float) -> Bands:
     spread = state.cov @ design
     gain = spread / (float(design @ spread) + noise)
-    cov = state.cov - np.outer(gain, spread)
+    cov = state.cov - gain[:, np.newaxis] * spread
     return Bands(state.mean + gain * residual, (cov + cov.T) / 2.0)
