@@ -42,6 +42,7 @@ CASES = {
         replace(WELCOME, heard_ns=ago(2.01)),
         replace(WELCOME, heard_ns=NEVER_NS),
         replace(WELCOME, heard_ns=ago(1.5), care=Care(bus_alive_s=1.0)),
+        replace(WELCOME, heard_ns=NEVER_NS, attended_until_ns=NOW),
     ],
     "12 V low": [
         replace(WELCOME, aux_voltage_v=12.19),
@@ -61,6 +62,7 @@ CASES = {
 FREE = {
     "being driven": replace(WELCOME, consent=Consent.STANDING, car_state=CarState.CHARGING),
     "bus silent": replace(WELCOME, heard_ns=ago(1.99)),
+    "attended": replace(WELCOME, heard_ns=NEVER_NS, attended_until_ns=NOW + 1),
     "12 V low": replace(WELCOME, aux_voltage_v=12.2),
     "12 V unknown": replace(WELCOME, aux_voltage_v=None),
     "another tester": replace(WELCOME, other_tester_ns=ago(60)),
@@ -118,7 +120,8 @@ def test_bus_errors_are_answered_with_ever_longer_pauses() -> None:
             now_ns += NS_PER_S
         pauses.append(round((now_ns - began_ns) / NS_PER_S))
     assert pauses == [6, 11, 21, 41, 81, 161, 301, 301, 301]  # the second of the burst's last error on top
-    assert held_by(answered(sight)) is None
+    assert held_by(answered(troubled(WELCOME, ago(5)))) is None
+    assert held_by(answered(troubled(WELCOME, ago(4)))) == "bus errors"
 
 
 def test_sleep_makes_what_was_known_of_this_awakening_void() -> None:

@@ -155,3 +155,11 @@ def test_evidence_is_complete_at_its_last_needed_frame() -> None:
     """From that very frame on the variant holds."""
     weighed = weigh((piece("a", 10, at_least=3),), (frozenset(),), (0,), (), {0: np.array([4, 7, 9])})
     assert (weighed.counts, dict(weighed.holds), weighed.swapped) == ((3,), {9: (3,)}, ())
+
+
+def test_a_value_that_wanders_is_no_rival_of_itself(leaf: Profile) -> None:
+    """A 62 kWh pack that fades through 118 Ah has not become a 40 kWh pack; a shorter answer has."""
+    names = [e.name for e in leaf.evidence]
+    rivals = {name: {names[k] for k in found} for name, found in zip(names, rivals_of(leaf), strict=True)}
+    assert "answer-40" not in rivals["answer-62"]
+    assert {"answer-24", "answer-30"} <= rivals["answer-62"]

@@ -439,6 +439,7 @@ class ProfileBuilder:
         return core.Evidence(
             name=written.name,
             at_least=written.at_least,
+            wanders=written.wanders,
             seen=tuple(self._key(i) for i in written.seen),
             value=None
             if value is None

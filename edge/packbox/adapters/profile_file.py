@@ -316,6 +316,7 @@ class AnswerShapeTable(_Table):
 class EvidenceTable(_Table):
     name: str
     at_least: Annotated[int, Field(ge=1)] = 1
+    wanders: bool = False
     seen: list[CanId] = []
     value: ValueRangeTable | None = None
     answer: AnswerShapeTable | None = None

@@ -73,18 +73,31 @@ def car_sight(state: BoxState) -> CarSight:
 
 
 class Asking:
-    """First `overhear`, then `run`; `look` is asked before every question."""
+    """First `overhear`, then `run`; `look` is asked before every question.
+
+    `attended`: a person at the car has turned it on and waits, so a plug that carries nothing but answers may be asked
+    too, for `courtesy.ATTENDED_MAX_NS`.
+    """
 
     def __init__(
-        self, profile: Profile, consent: Consent, tester: Tester, clock: Clock, look: Callable[[], CarSight]
+        self,
+        profile: Profile,
+        consent: Consent,
+        tester: Tester,
+        clock: Clock,
+        look: Callable[[], CarSight],
+        *,
+        attended: bool = False,
     ) -> None:
         self.tester = tester
         self.held_by: Rule | None = None  # why nothing is asked now
         self._polls = tuple(p for p in profile.questions if p.once or p.every_s)
         self._clock = clock
         self._look = look
-        self._sight = Sight(consent, profile.care)
-        self._plan = poll.start(self._polls, clock.now().mono_ns)
+        now_ns = clock.now().mono_ns
+        until_ns = now_ns + courtesy.ATTENDED_MAX_NS if attended else courtesy.NEVER_NS
+        self._sight = Sight(consent, profile.care, attended_until_ns=until_ns)
+        self._plan = poll.start(self._polls, now_ns)
         self._asks = np.array(sorted({p.tx_key for p in profile.polls} | FUNCTIONAL_KEYS), np.int64)
         self._answers = np.array(sorted({p.rx_key for p in profile.polls}), np.int64)
         self._turns: deque[_Turn] = deque(maxlen=TURNS_KEPT)
@@ -109,10 +122,11 @@ class Asking:
             self._heard(int(batch.mono_ns[others].max()))
         if not sound.all():
             self._sight = courtesy.troubled(self._sight, int(batch.mono_ns[~sound].max()))
-        # Marked as sent or not: another program on this machine is another tester too.
         for place in np.flatnonzero(asks | answers).tolist():
             at_ns = int(batch.mono_ns[place])
-            if not self._is_ours(int(keys[place]), at_ns, is_answer=bool(answers[place])):
+            sent = bool(batch.flags[place] & SENT)  # by this machine, perhaps by another program on it
+            ours = (sent or bool(answers[place])) and self._is_ours(int(keys[place]), at_ns, is_answer=not sent)
+            if not ours:
                 self._sight = replace(self._sight, other_tester_ns=max(self._sight.other_tester_ns, at_ns))
 
     def _heard(self, at_ns: int) -> None:
@@ -126,7 +140,7 @@ class Asking:
         self._plan = poll.start(self._polls, at_ns)
 
     def _is_ours(self, key: int, at_ns: int, *, is_answer: bool) -> bool:
-        """An answer to one of our questions. Some adapters also give us back what we sent, unmarked."""
+        """Whether it was seen while a question of ours to this unit was under way."""
         return any(
             (turn.rx_key in (key, None) if is_answer else key in turn.tx_keys)
             and turn.from_ns <= at_ns

@@ -26,7 +26,7 @@ from packbox.adapters.profile_dir import Catalogue
 from packbox.adapters.record_file import RecordFileError, write_records
 from packbox.app.ask import Asking, car_sight
 from packbox.app.box_key import box_key
-from packbox.app.mind import Bookmark
+from packbox.app.mind import BAD_FRAMES, Bookmark
 from packbox.app.options import add_settings_options, settings_from
 from packbox.app.recognise import UnknownCarError, beginning, profiles_of
 from packbox.app.sheet import Look, html_sheet, text_sheet
@@ -269,7 +269,7 @@ def _inspect(car: Car, material: Material, settings: Settings, out: Path) -> tup
     health = BoxHealth(
         last,
         frames=state.frames,
-        frames_bad=refused.bad_checksum + refused.wrong_length,
+        frames_bad=sum(getattr(refused, reason) for reason in BAD_FRAMES),
         frames_unknown=refused.unknown_frames,
         frames_sent=material.frames_sent,
         clock="unset" if last.wall_ms is None else "set",
@@ -286,7 +286,7 @@ def _inspect(car: Car, material: Material, settings: Settings, out: Path) -> tup
         wall_ms=last.wall_ms,
         seconds=last.mono_ns / NS_PER_S - first_s,
         frames=state.frames,
-        frames_refused=sum(getattr(refused, name) for name in ("bad_checksum", "wrong_length", "stuck_counter")),
+        frames_refused=health.frames_bad,
         frames_sent=material.frames_sent,
         box=box_id,
         records=len(rows),

@@ -23,6 +23,7 @@ from packbox.core.stamp import NS_PER_MS, Stamp, Tick
 from packbox.core.summary import seal_outcomes
 from packbox.ports import Journal, Signer
 
+BAD_FRAMES: Final = ("bad_checksum", "wrong_length", "stuck_counter", "broken_answers", "cells_not_sum")
 PENDING_MAX: Final = 2000  # most of a year of driving without a writable journal, some megabytes
 
 
@@ -82,9 +83,9 @@ class Mind:
 
     @property
     def frames_bad(self) -> int:
-        """Since this start: checksum or length wrong."""
+        """Since this start: checksum or length wrong, counter stuck, answer broken, cells that contradict the pack."""
         now, before = self._state.refused, self._refused_before
-        return now.bad_checksum + now.wrong_length - before.bad_checksum - before.wrong_length
+        return sum(getattr(now, reason) - getattr(before, reason) for reason in BAD_FRAMES)
 
     @property
     def frames_unknown(self) -> int:

@@ -43,7 +43,7 @@ from packwire import __version__
 
 FOUND_PROBLEM: Final = 1
 USAGE_ERROR: Final = 2
-BATCH_FRAMES: Final = 4096
+BATCH_FRAMES: Final = 65_536
 DECIMALS: Final = 6  # finer than any sensor, coarse enough to hide binary fractions
 NEARBY_SHOWN: Final = 5
 PROGRESS_EVERY_FRAMES: Final = 200_000

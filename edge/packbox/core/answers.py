@@ -96,7 +96,7 @@ def cells_contradict(readings: Sequence[Reading]) -> bool:
     total, voltage = told.get(CELLS_SUM), told.get(PACK_VOLTAGE)
     if not isinstance(total, int | float) or not isinstance(voltage, int | float):
         return False
-    return abs(total - voltage) > CELLS_TOLERANCE * abs(voltage)
+    return voltage > 0 and abs(total - voltage) > CELLS_TOLERANCE * voltage  # zero volts: not measured yet
 
 
 def _holds(match: RawMatch | None, window: Window) -> bool:

@@ -20,6 +20,7 @@ from packbox.core.stamp import NS_PER_S
 
 NEVER_NS: Final = -(1 << 61)
 GAP_NS: Final = NS_PER_S // 10  # between the end of one question and the next: under 1 % of a 500 kbit/s bus
+ATTENDED_MAX_NS: Final = 600 * NS_PER_S  # an inspection takes minutes; nobody stays attended for ever
 TROUBLE_PAUSE_NS: Final = 5 * NS_PER_S  # after the first bus error; doubled by each that follows
 TROUBLE_PAUSE_MAX_NS: Final = 300 * NS_PER_S
 TROUBLE_STEPS_MAX: Final = 16
@@ -46,6 +47,7 @@ class Sight:
     trouble_ns: int = NEVER_NS  # newest bus error or frame that could not be sent
     trouble_steps: int = 0  # how many of them without an answer in between
     asked_ns: int = NEVER_NS  # end of the newest question
+    attended_until_ns: int = NEVER_NS  # until then a person at the car says that it is on
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,11 @@ RULES: Final = (
     ),
     Rule(
         "bus silent",
-        "the car's own traffic within the last 2 s",
+        "the car's own traffic within the last 2 s, or for 10 min a person at the car who says that it is on",
         "questions keep control units awake and drain the 12 V battery; answers to us do not count as traffic",
-        lambda sight, now_ns: now_ns - sight.heard_ns > sight.care.bus_alive_s * NS_PER_S,
+        lambda sight, now_ns: (
+            now_ns - sight.heard_ns > sight.care.bus_alive_s * NS_PER_S and now_ns >= sight.attended_until_ns
+        ),
     ),
     Rule(
         "12 V low",
@@ -130,5 +134,5 @@ def troubled(sight: Sight, now_ns: int) -> Sight:
 
 
 def answered(sight: Sight) -> Sight:
-    """The bus works."""
-    return replace(sight, trouble_steps=0, trouble_ns=NEVER_NS)
+    """The bus works. The shortest pause after an error holds all the same: the answer may be older than the error."""
+    return replace(sight, trouble_steps=0)

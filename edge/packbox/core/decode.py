@@ -17,9 +17,10 @@ that only what all variants agree on is decoded. Evidence that excludes what was
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -28,13 +29,14 @@ import numpy.typing as npt
 from packbox.core.answers import CELLS_TOLERANCE, Reading, Window, cells_contradict, layout_for, matching, read
 from packbox.core.frames import ERROR, EXTENDED, REMOTE, BoolArray, FloatArray, FrameBatch, IntArray
 from packbox.core.integrity import CHECKS, moving
-from packbox.core.isotp import Answer, Line, hear_answer, hear_request
-from packbox.core.layout import Column, Words, column, selector_names, words
+from packbox.core.isotp import IDLE, Answer, Line, hear_answer, hear_request
+from packbox.core.layout import Column, Words, among, column, count, every, raws, selector_names, values, words
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.profile import (
     EXTENDED_BIT,
     GROUP_BIT,
     GROUP_MASK,
+    AnswerLayout,
     AnswerShape,
     Evidence,
     Message,
@@ -63,6 +65,7 @@ UNKNOWN_SLOT: Final = 0
 BUS_SHIFT: Final = 32
 SENDER_SHIFT: Final = 8  # above the bus, which is a byte
 SENDER_MASK: Final = 0xFF  # the source address in a J1939 id
+EVERYTHING: Final = (-math.inf, math.inf)
 NEVER_NS: Final = -(1 << 61)  # far enough back, and differences to it still fit int64
 
 
@@ -124,6 +127,18 @@ class _Series:
     @property
     def order(self) -> Order:
         return self.use.prefer, self.use.source, self.bus
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Claim:
+    """A signal of a group's frames that wants to be a quantity."""
+
+    group: _Group
+    signal: Column
+    use: QuantityUse | None  # None: it lacks evidence, so that only its void values are counted
+    present: BoolArray | None  # frames that hold the signal; None = all
+    silent: BoolArray | None  # frames that say nothing at all; None = none
+    again: bool = False  # another use of the signal before: its void values are counted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,6 +206,9 @@ class Decoder:
         self._agreed: Final[Plans] = {m.key: plan(m) for m in agreed}
         self._common: Final[Plans] = {key: p for key, p in self._agreed.items() if key in everywhere}
         self._plans: Final[Mapping[str, Plans]] = {v.id: {m.key: plan(m) for m in v.messages} for v in profile.variants}
+        uses = [u for plans in self._plans.values() for p in plans.values() for s in p.message.signals for u in s.uses]
+        polled = [u for p in profile.polls for layout in p.layouts for u in _uses_of(layout)]
+        self._needed: Final = frozenset(use.needs for use in (*uses, *polled) if use.needs is not None)
         self._requests: Final = _answering(profile.polls)
         self._answers: Final = {p.rx_key for p in profile.polls}
         self._keys: Final = (-1, *sorted({m.key for m in agreed} | self._requests.keys() | self._answers))
@@ -228,6 +246,7 @@ class Decoder:
         groups = self._groups(batch, tally)
         lines, answered = self._listen(state, batch, groups, tally)
         weighed, cuts = self._weigh(state, groups, answered)
+        cuts = self._telling(state.evidence, cuts)
         series: list[_Series] = []
         counters = dict(state.counters)
         bounds = [0, *sorted(cuts), len(batch)]
@@ -235,7 +254,7 @@ class Decoder:
         for begin, end in pairwise(bounds):
             seen = cuts.get(begin, seen)
             if begin < end:
-                part = [_between(group, begin, end) for group in groups]
+                part = [_between(group, begin, end) for group in groups] if cuts else groups
                 series += self._broadcast(part, seen, batch.mono_ns, counters, tally)
                 series += self._polled([a for a in answered if begin <= a.index < end], seen, tally)
         signals, heard = _speak(series, batch.mono_ns, state.heard)
@@ -320,17 +339,14 @@ class Decoder:
             return state.lines, []
         lines = dict(state.lines)
         answered: list[_Answered] = []
-        for index in np.sort(np.concatenate(indices)).tolist():
-            key = int(batch.can_id[index]) | (EXTENDED_BIT if batch.flags[index] & EXTENDED else 0)
-            bus = int(batch.bus[index])
-            frame = batch.data[index, : batch.length[index]].tobytes()
+        for index, bus, key, mono_ns, frame in _one_by_one(batch, np.sort(np.concatenate(indices))):
             if key in self._requests:
                 for answering in self._requests[key]:
                     place = bus << BUS_SHIFT | answering
-                    lines[place] = hear_request(lines.get(place, Line()), frame)
+                    lines[place] = hear_request(lines.get(place, IDLE), frame)
             if key in self._answers:
                 place = bus << BUS_SHIFT | key
-                heard = hear_answer(lines.get(place, Line()), frame, int(batch.mono_ns[index]))
+                heard = hear_answer(lines.get(place, IDLE), frame, mono_ns)
                 lines[place] = heard.line
                 tally.add("broken_answers", heard.broken)
                 tally.add("negative_answers", heard.negative)
@@ -366,6 +382,21 @@ class Decoder:
     def _shown(self, counts: Sequence[int]) -> frozenset[str]:
         return frozenset(e.name for e, n in zip(self.profile.evidence, counts, strict=True) if n >= e.at_least)
 
+    def _view(self, counts: Sequence[int]) -> tuple[str | None, frozenset[str]]:
+        """All that decoding depends on: the variant, and the evidence that some use needs."""
+        chosen = self._chosen(counts)
+        return None if chosen is None else chosen.id, self._shown(counts) & self._needed
+
+    def _telling(self, before: tuple[int, ...], cuts: Mapping[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:
+        """Only the cuts from which on something else is decoded: a batch in pieces takes as often as long."""
+        telling: dict[int, tuple[int, ...]] = {}
+        view = self._view(before) if cuts else None
+        for index in sorted(cuts):
+            now = self._view(cuts[index])
+            if now != view:
+                telling[index], view = cuts[index], now
+        return telling
+
     def _weigh(
         self, state: DecodeState, groups: Sequence[_Group], answered: Sequence[_Answered]
     ) -> tuple[DecodeState, dict[int, tuple[int, ...]]]:
@@ -392,6 +423,8 @@ class Decoder:
         if evidence.answer is not None:
             indices = [a.index for a in answered if _has_shape(a, evidence.answer)]
             found.append(np.array(indices, np.int64))
+        if len(found) == 1:
+            return found[0]
         return np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def _in_range(self, group: _Group, wanted: ValueRange) -> IntArray:
@@ -414,14 +447,17 @@ class Decoder:
         plans = self._common if chosen is None else self._plans[chosen.id]
         pack = None if chosen is None else self.profile.pack(chosen.pack)
         shown = self._shown(counts)
-        series: list[_Series] = []
+        claims: list[_Claim] = []
         for group in groups:
             ready = plans.get(self._keys[group.slot])
             if ready is None or not len(group.index):
                 continue
             good = _believed(group, ready, mono_ns, counters, tally)
             if ready.used and len(good.index):
-                series += _fitting_cells(_quantities_of(good, ready, shown, pack, tally), pack, tally)
+                claims += _claims_of(good, ready, shown, tally)
+        series: list[_Series] = []
+        for of_one_frame in _granted(claims, pack, tally) if claims else []:
+            series += _fitting_cells(of_one_frame, pack, tally)
         return series
 
     def _polled(self, answered: Sequence[_Answered], counts: Sequence[int], tally: _Tally) -> list[_Series]:
@@ -477,6 +513,19 @@ def _by_sender(group: _Group, can_id: npt.NDArray[np.uint32]) -> list[_Group]:
     ]
 
 
+def _one_by_one(batch: FrameBatch, which: IntArray) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """(index, bus, key, time, bytes) of a few frames. Columns become Python values at once: one at a time is slow."""
+    keys = batch.can_id[which].astype(np.int64) | np.where(batch.flags[which] & EXTENDED, EXTENDED_BIT, 0)
+    width = batch.data.shape[1]
+    content = batch.data[which].tobytes()
+    begins = range(0, len(content), width)
+    lengths = batch.length[which].tolist()
+    frames = (content[begin : begin + length] for begin, length in zip(begins, lengths, strict=True))
+    return zip(
+        which.tolist(), batch.bus[which].tolist(), keys.tolist(), batch.mono_ns[which].tolist(), frames, strict=True
+    )
+
+
 def _between(group: _Group, begin: int, end: int) -> _Group:
     """The group's frames with places in [begin, end)."""
     first, last = np.searchsorted(group.index, (begin, end))
@@ -493,16 +542,15 @@ def _intact(group: _Group, ready: MessagePlan) -> _Group:
 
 
 def _right_length(group: _Group, ready: MessagePlan) -> _Group:
-    lengths = ready.message.lengths
-    right = group.length == lengths[0] if len(lengths) == 1 else np.isin(group.length, lengths)
-    return group if right.all() else group.pick(right)
+    right = among(group.length, ready.message.lengths)
+    return group if every(right) else group.pick(right)
 
 
 def _good_checksum(group: _Group, ready: MessagePlan) -> _Group:
     if ready.message.checksum is None:
         return group
     good = CHECKS[ready.message.checksum](group.frames, ready.message.can_id)
-    return group if good.all() else group.pick(good)
+    return group if every(good) else group.pick(good)
 
 
 def _believed(
@@ -520,10 +568,11 @@ def _believed(
     times = mono_ns[good.index]
     alive = moving(counter, times, counters.get(place), ready.message)
     counters[place] = (int(counter[-1]), int(times[-1]))
-    if alive.all():
+    if every(alive):
         return good
-    tally.add("stuck_counter", int((~alive).sum()))
-    return good.pick(alive)
+    moved = good.pick(alive)
+    tally.add("stuck_counter", len(good.index) - len(moved.index))
+    return moved
 
 
 def _values(ready: Column, frames: Words, selectors: dict[str, IntArray]) -> tuple[FloatArray, BoolArray]:
@@ -550,10 +599,9 @@ def in_range(ready: MessagePlan, frames: Words, wanted: ValueRange) -> BoolArray
     return valid & (value >= wanted.low) & (value <= wanted.high)
 
 
-def _quantities_of(
-    group: _Group, ready: MessagePlan, shown: frozenset[str], pack: PackFacts | None, tally: _Tally
-) -> list[_Series]:
-    frames, index = group.frames, group.index
+def _claims_of(group: _Group, ready: MessagePlan, shown: frozenset[str], tally: _Tally) -> list[_Claim]:
+    """What the frames of one id say."""
+    frames = group.frames
     silent: BoolArray | None = None
     if ready.message.void_when is not None:
         name, void = ready.message.void_when
@@ -561,29 +609,63 @@ def _quantities_of(
     selectors = ready.selector_values(frames)
     for name, known in ready.message.mux_known:
         if name in selectors:
-            tally.add("unknown_mux", int((~np.isin(selectors[name], known)).sum()))
-    series: list[_Series] = []
+            tally.add("unknown_mux", len(group.index) - count(among(selectors[name], known)))
+    claims: list[_Claim] = []
     for signal in ready.used:
-        raw = signal.raw(frames)
+        uses = [use for use in signal.layout.uses if use.needs is None or use.needs in shown]
         present = signal.present(selectors)
-        nothing = signal.says_nothing(raw)
-        if silent is not None:
-            nothing = silent if nothing is None else nothing | silent
-        at, kept = index, raw
-        if present is not None or nothing is not None:
-            keep = np.ones(len(raw), np.bool_) if present is None else present
-            if nothing is not None:
-                tally.add("void_values", int((nothing & keep).sum()))
-                keep = keep & ~nothing
-            if not keep.all():
-                at, kept = index[keep], raw[keep]
-        if not len(at):
+        claims.append(_Claim(group, signal, uses[0] if uses else None, present, silent))
+        claims += [_Claim(group, signal, use, present, silent, again=True) for use in uses[1:]]
+    return claims
+
+
+def _granted(claims: Sequence[_Claim], pack: PackFacts | None, tally: _Tally) -> list[list[_Series]]:
+    """Believable values of many signals, in one list per id.
+
+    Their columns lie end to end, so that a batch of few frames per id takes a few steps and not a few for each signal.
+    Only what a profile rarely asks for is done signal by signal.
+    """
+    spans = [slice(a, b) for a, b in pairwise(accumulate((len(c.group.index) for c in claims), initial=0))]
+    columns = [claim.signal for claim in claims]
+    raw = raws(columns, [claim.group.frames for claim in claims])
+    keep = np.ones(raw.shape, np.bool_)
+    for claim, span in zip(claims, spans, strict=True):
+        _leave_out_void(claim, raw[span], keep[span], tally)
+    value = values(columns, raw, [len(claim.group.index) for claim in claims])
+    for claim, span in zip(claims, spans, strict=True):
+        if claim.use is not None and not claim.use.is_plain:
+            value[span], known = as_quantity(claim.use, value[span])
+            tally.add("void_values", count(keep[span] & ~known))
+            keep[span] &= known
+    ranges = np.array([EVERYTHING if c.use is None else plausible_range(c.use.quantity, pack) for c in claims])
+    low, high = np.repeat(ranges.T, [len(claim.group.index) for claim in claims], axis=1)
+    believable = (value >= low) & (value <= high)
+    tally.add("implausible_values", count(keep & ~believable))
+    keep &= believable
+    series: dict[int, list[_Series]] = {}
+    for claim, span in zip(claims, spans, strict=True):
+        if claim.use is None:
             continue
-        values = signal.values(kept)
-        for use in signal.layout.uses:
-            if use.needs is None or use.needs in shown:
-                series += _use(use, group.bus, at, values, pack, tally)
-    return series
+        index, spoken, kept = claim.group.index, value[span], keep[span]
+        if not every(kept):
+            index, spoken = index[kept], spoken[kept]
+        if len(index):
+            of_one_frame = series.setdefault(id(claim.group), [])
+            of_one_frame.append(_Series(claim.use, claim.group.bus, index, spoken))
+    return list(series.values())
+
+
+def _leave_out_void(claim: _Claim, raw: IntArray, keep: BoolArray, tally: _Tally) -> None:
+    """Clear `keep` where the signal is absent or says nothing."""
+    if claim.present is not None:
+        keep &= claim.present
+    nothing = claim.signal.says_nothing(raw)
+    if claim.silent is not None:
+        nothing = claim.silent if nothing is None else nothing | claim.silent
+    if nothing is not None:
+        if not claim.again:
+            tally.add("void_values", count(nothing & keep))
+        keep &= ~nothing
 
 
 def _fitting_cells(series: list[_Series], pack: PackFacts | None, tally: _Tally) -> list[_Series]:
@@ -613,13 +695,19 @@ def _use(
 ) -> list[_Series]:
     """One source's values as the quantity, only believable ones."""
     quantity, known = as_quantity(use, value)
-    tally.add("void_values", int((~known).sum()))
     low, high = plausible_range(use.quantity, pack)
-    believable = known & (quantity >= low) & (quantity <= high)
-    tally.add("implausible_values", int((known & ~believable).sum()))
-    if believable.all():
+    believable = (quantity >= low) & (quantity <= high)
+    if every(known) and every(believable):
         return [_Series(use, bus, index, quantity)]
+    tally.add("void_values", len(index) - count(known))
+    tally.add("implausible_values", count(known & ~believable))
+    believable &= known
     return [_Series(use, bus, index[believable], quantity[believable])] if believable.any() else []
+
+
+def _uses_of(layout: AnswerLayout) -> list[QuantityUse]:
+    of_rows = [use for rows in layout.rows for digest in rows.digests for use in digest.uses]
+    return [use for one in layout.fields for use in one.uses] + of_rows
 
 
 def _answering(polls: Sequence[Poll]) -> dict[int, tuple[int, ...]]:
@@ -633,7 +721,7 @@ def _answering(polls: Sequence[Poll]) -> dict[int, tuple[int, ...]]:
 def as_quantity(use: QuantityUse, value: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Signal values in the quantity's terms, and where the signal means anything for it."""
     if not use.steps:
-        means = ~np.isin(value, use.void) if use.void else np.ones(value.shape, np.bool_)
+        means = ~among(value, use.void) if use.void else np.ones(value.shape, np.bool_)
         if use.factor == 1.0 and use.offset == 0.0:
             return value, means
         return value * use.factor + use.offset, means
@@ -641,7 +729,7 @@ def as_quantity(use: QuantityUse, value: FloatArray) -> tuple[FloatArray, BoolAr
     known = np.zeros(value.shape, np.bool_)
     for low, high, meaning in use.steps:
         hit = (value >= low) & (value <= high) & ~known
-        result[hit] = meaning
+        np.copyto(result, meaning, where=hit)
         known |= hit
     return result, known
 
@@ -662,28 +750,46 @@ def _speak(
     series: Sequence[_Series], mono_ns: IntArray, heard: Mapping[str, tuple[Voice, ...]]
 ) -> tuple[dict[str, Signal], dict[str, tuple[Voice, ...]]]:
     """Of several sources of a quantity let only the best one that is still there speak."""
-    by_quantity: dict[str, dict[Order, list[_Series]]] = {}
+    by_quantity: dict[str, list[_Series]] = {}
     for one in series:
-        by_quantity.setdefault(one.use.quantity, {}).setdefault(one.order, []).append(one)
+        by_quantity.setdefault(one.use.quantity, []).append(one)
     newest = dict(heard)
     signals: dict[str, Signal] = {}
-    for quantity, parts in by_quantity.items():
-        voices = {voice.order: voice for voice in heard.get(quantity, ())}
-        sources = {order: _joined(parts[order]) for order in parts}
-        for order, one in sources.items():
-            last = int(mono_ns[one.index[-1]])
-            voices[order] = Voice(one.use.prefer, one.use.source, one.bus, one.use.hold_ms, last)
+    for quantity, said in by_quantity.items():
+        known = heard.get(quantity, ())
+        if len(said) == 1 and all(voice.order == said[0].order for voice in known):  # there never was another
+            newest[quantity] = (_voice(said[0], mono_ns),)
+            signals[quantity] = _as_signal(said, mono_ns)
+            continue
+        before = {voice.order: voice for voice in known}
+        sources = _by_source(said)
+        voices = before | {order: _voice(one, mono_ns) for order, one in sources.items()}
         newest[quantity] = tuple(voices[order] for order in sorted(voices))
-        before = {voice.order: voice for voice in heard.get(quantity, ())}
         speaking = [_unsilenced(one, sources, before, mono_ns) for one in sources.values()]
-        index = np.concatenate([one.index for one in speaking])
-        value = np.concatenate([one.value for one in speaking])
-        if len(speaking) > 1:
-            in_order = np.argsort(index, kind="stable")
-            index, value = index[in_order], value[in_order]
-        if len(index):
-            signals[quantity] = Signal(mono_ns[index], value)
+        spoken = [one for one in speaking if len(one.index)]
+        if spoken:
+            signals[quantity] = _as_signal(spoken, mono_ns)
     return signals, newest
+
+
+def _voice(one: _Series, mono_ns: IntArray) -> Voice:
+    return Voice(one.use.prefer, one.use.source, one.bus, one.use.hold_ms, int(mono_ns[one.index[-1]]))
+
+
+def _by_source(said: Sequence[_Series]) -> dict[Order, _Series]:
+    parts: dict[Order, list[_Series]] = {}
+    for one in said:
+        parts.setdefault(one.order, []).append(one)
+    return {order: _joined(same) for order, same in parts.items()}
+
+
+def _as_signal(spoken: Sequence[_Series], mono_ns: IntArray) -> Signal:
+    if len(spoken) == 1:
+        return Signal(mono_ns[spoken[0].index], spoken[0].value)
+    index = np.concatenate([one.index for one in spoken])
+    value = np.concatenate([one.value for one in spoken])
+    in_order = np.argsort(index, kind="stable")
+    return Signal(mono_ns[index[in_order]], value[in_order])
 
 
 def _joined(parts: Sequence[_Series]) -> _Series:
@@ -700,14 +806,15 @@ def _unsilenced(
     better = [order for order in sources.keys() | before.keys() if order < one.order]
     if not better:
         return one
+    at_ns = mono_ns[one.index]
     keep = np.ones(len(one.index), np.bool_)
     for order in better:
         voice, now = before.get(order), sources.get(order)
-        last = np.full(len(one.index), NEVER_NS if voice is None else voice.mono_ns)
+        last_ns: IntArray | int = NEVER_NS if voice is None else voice.mono_ns
         hold_ms = 0 if voice is None else voice.hold_ms
         if now is not None:
             hold_ms = now.use.hold_ms
             place = np.searchsorted(now.index, one.index, side="right") - 1
-            last = np.where(place >= 0, mono_ns[now.index[place]], last)
-        keep &= mono_ns[one.index] - last > hold_ms * NS_PER_MS
+            last_ns = np.where(place >= 0, mono_ns[now.index[place]], last_ns)
+        keep &= at_ns - last_ns > hold_ms * NS_PER_MS
     return _Series(one.use, one.bus, one.index[keep], one.value[keep])

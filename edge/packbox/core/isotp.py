@@ -32,6 +32,9 @@ class Line:
     skipping: bool = False  # continuation frames of an answer already given up
 
 
+IDLE: Final = Line()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer, service byte first. `request` is what was seen asked last on this pair, if anything was."""

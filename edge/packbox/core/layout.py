@@ -18,6 +18,7 @@ from packbox.core.frames import CLASSIC_BYTES, BoolArray, FloatArray, IntArray
 from packbox.core.profile import SignalLayout
 
 WORD_BITS: Final = 64
+FEW_VALUES: Final = 16  # above it `np.isin` is the faster one
 MAX_SIGNAL_BITS: Final = 63  # raw values travel as int64
 
 
@@ -67,7 +68,7 @@ class Column:
     shift: np.uint64
     mask: np.uint64
     sign_bit: np.int64  # 0 for unsigned
-    arms: tuple[tuple[str, IntArray], ...]
+    arms: tuple[tuple[str, tuple[int, ...]], ...]
 
     def raw(self, frames: Words) -> IntArray:
         word = frames.motorola if self.layout.motorola else frames.intel
@@ -81,7 +82,7 @@ class Column:
         """Frames whose selectors choose this signal; None = all."""
         mask: BoolArray | None = None
         for selector, allowed in self.arms:
-            hit = selectors[selector] == allowed[0] if len(allowed) == 1 else np.isin(selectors[selector], allowed)
+            hit = among(selectors[selector], allowed)
             mask = hit if mask is None else mask & hit
         return mask
 
@@ -106,8 +107,47 @@ def column(layout: SignalLayout) -> Column:
         np.uint64(shift),
         np.uint64((1 << layout.bits) - 1),
         np.int64(1 << (layout.bits - 1) if layout.signed else 0),
-        tuple((arm.selector, np.array(arm.values, np.int64)) for arm in layout.arms),
+        tuple((arm.selector, arm.values) for arm in layout.arms),
     )
+
+
+def raws(columns: Sequence[Column], frames: Sequence[Words]) -> IntArray:
+    """`Column.raw` of many signals, each of its own frames, end to end: as many steps as for one."""
+    lengths = [len(one) for one in frames]
+    word = np.concatenate([f.motorola if c.layout.motorola else f.intel for c, f in zip(columns, frames, strict=True)])
+    place = np.array([(c.shift, c.mask, c.sign_bit) for c in columns], np.uint64)
+    shift, mask, sign_bit = np.repeat(place.T, lengths, axis=1)
+    raw = ((word >> shift) & mask).view(np.int64)
+    sign = sign_bit.view(np.int64)
+    signed: IntArray = (raw ^ sign) - sign
+    return signed
+
+
+def values(columns: Sequence[Column], raw: IntArray, lengths: Sequence[int]) -> FloatArray:
+    """`Column.values` of many signals end to end, `lengths[k]` of them of the k-th."""
+    terms = np.array([(c.layout.scale, c.layout.offset) for c in columns], np.float64)
+    scale, offset = np.repeat(terms.T, lengths, axis=1)
+    value: FloatArray = raw * scale + offset
+    return value
+
+
+def count(mask: BoolArray) -> int:
+    """How many are true. `mask.sum()` and `mask.all()` take several times as long on a live batch's short columns."""
+    return int(np.count_nonzero(mask))
+
+
+def every(mask: BoolArray) -> bool:
+    return count(mask) == len(mask)
+
+
+def among(values: npt.NDArray[np.integer | np.floating], allowed: Sequence[float]) -> BoolArray:
+    """Where the value is one of a few. `np.isin` sorts, which costs more than to compare with each."""
+    if not 0 < len(allowed) <= FEW_VALUES:
+        return np.isin(values, allowed)
+    mask: BoolArray = values == allowed[0]
+    for other in allowed[1:]:
+        mask |= values == other
+    return mask
 
 
 def selector_names(layouts: Sequence[SignalLayout]) -> tuple[str, ...]:

@@ -68,7 +68,13 @@ class QuantityUse:
         tuple[float, float, float], ...
     ] = ()  # (low, high, quantity value), both ends included; others are void
     needs: str | None = None  # evidence without which the use is off
+
     void: tuple[float, ...] = ()  # values of the signal that mean nothing for the quantity
+
+    @property
+    def is_plain(self) -> bool:
+        """The signal's value is the quantity's."""
+        return self.factor == 1.0 and self.offset == 0.0 and not self.steps and not self.void
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +266,7 @@ class Evidence:
 
     name: str
     at_least: int = 1
+    wanders: bool = False  # its value moves through such ranges within one pack's life: another range proves nothing
     seen: tuple[int, ...] = ()  # keys of frames, any of them
     value: ValueRange | None = None
     answer: AnswerShape | None = None

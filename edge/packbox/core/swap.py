@@ -40,16 +40,18 @@ def rivals_of(profile: Profile) -> Rivals:
 
 
 def _exclude(one: Evidence, other: Evidence) -> bool:
+    lasts = not (one.wanders or other.wanders)
     a, b = one.value, other.value
     if a is not None and b is not None:
-        same = (a.key, a.signal, a.over) == (b.key, b.signal, b.over)
-        return same and (a.high < b.low or b.high < a.low)
+        same = (a.key, a.signal, a.over, a.variant) == (b.key, b.signal, b.over, b.variant)
+        return lasts and same and (a.high < b.low or b.high < a.low)
     c, d = one.answer, other.answer
     if c is None or d is None or c.poll != d.poll:
         return False
-    if not set(c.lengths) & set(d.lengths):
+    if c.lengths and d.lengths and not set(c.lengths) & set(d.lengths):  # () is any length
         return True
-    return c.field is not None and c.field == d.field and (c.high < d.low or d.high < c.low)
+    same = c.field is not None and (c.field, c.over) == (d.field, d.over)
+    return lasts and same and (c.high < d.low or d.high < c.low)
 
 
 def weigh(

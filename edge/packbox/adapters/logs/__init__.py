@@ -23,7 +23,7 @@ from packbox.ports import LogFormatError
 
 __all__ = ["LogReading", "LogReport", "Note", "TimeKind", "read_log"]
 
-BATCH_FRAMES: Final = 4096
+BATCH_FRAMES: Final = 65_536
 LOG_BOOT: Final = BootId("0" * 16)  # a log is no boot of this box
 _HEAD_LINES: Final = 5000
 _LINE_SEEN_BYTES: Final = 1024  # of a line that may be anything; twice the longest frame

@@ -1,0 +1,213 @@
+"""What the benchmarks do, ours and the peers' side by side on the same frames.
+
+Run as a script with pickled frames and the name of a workload it does all of them once and that one
+once more: see `measure.instructions`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import can
+import numpy as np
+from cantools.database import DecodeError
+from cantools.database.can import Database
+
+from packbox.adapters.logs import BATCH_FRAMES, read_log
+from packbox.adapters.profile_dir import Catalogue
+from packbox.core import box
+from packbox.core.box import BoxPlan
+from packbox.core.decode import Decoder, DecodeState
+from packbox.core.frames import EXTENDED, FrameBatch, IntArray, join
+from packbox.core.profile import Profile
+from packbox.core.record import BatteryId, BoxId
+from packbox.testing.captures import Captured, candump_log
+from packbox.testing.sim_source import open_sim
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+LIVE_S: Final = 0.25  # how often the box takes a batch off its buses
+BUS_FRAMES_S: Final = 4000  # a saturated bus of 500 kbit/s
+BUSES: Final = 2
+LIVE_FRAMES: Final = int(LIVE_S * BUS_FRAMES_S) * BUSES
+COUNTED_FRAMES: Final = 16_000
+SIMULATED: Final = "leaf-62,seed=5,days=1,until=2026-06-01,rate=real"
+
+Pairs = list[tuple[int, bytes]]
+
+
+# -- frames ------------------------------------------------------------------------------------------------------------
+
+
+def simulated(frames: int, spec: str = SIMULATED) -> FrameBatch:
+    """The first frames of a simulated car's day, at the rates of the real one, polls included."""
+
+    async def gather() -> FrameBatch:
+        batches: list[FrameBatch] = []
+        async for item in open_sim(spec, None, lambda: 0).inputs():
+            if isinstance(item, FrameBatch):
+                batches.append(item)
+            if sum(map(len, batches)) >= frames:
+                break
+        return join(batches)
+
+    return asyncio.run(gather()).pick(slice(0, frames))
+
+
+def recorded(path: Path) -> FrameBatch:
+    return join(list(read_log(path)))
+
+
+def batches(frames: FrameBatch, size: int = BATCH_FRAMES) -> list[FrameBatch]:
+    return [frames.pick(slice(begin, begin + size)) for begin in range(0, len(frames), size)]
+
+
+def saturated(frames: FrameBatch) -> FrameBatch:
+    """The same frames, alternating between two full buses: every id that a car sends, 4,000 a second on each."""
+    n = len(frames)
+    return FrameBatch(
+        frames.boot,
+        frames.wall_offset_ms,
+        np.arange(n, dtype=np.int64) * (1_000_000_000 // (BUS_FRAMES_S * BUSES)),
+        (np.arange(n) % BUSES).astype(np.uint8),
+        frames.can_id,
+        frames.flags,
+        frames.length,
+        frames.data,
+    )
+
+
+def as_candump(frames: FrameBatch) -> bytes:
+    return candump_log([*_captured(frames)])
+
+
+def _captured(frames: FrameBatch) -> Iterator[Captured]:
+    for k, (mono_ns, can_id, length) in enumerate(
+        zip(frames.mono_ns.tolist(), frames.can_id.tolist(), frames.length.tolist(), strict=True)
+    ):
+        yield Captured(
+            1_700_000_000_000_000 + mono_ns // 1000,
+            can_id,
+            frames.data[k, :length].tobytes(),
+            int(frames.bus[k]),
+            extended=bool(frames.flags[k] & EXTENDED),
+        )
+
+
+# -- peers -------------------------------------------------------------------------------------------------------------
+
+
+def profile(name: str = "nissan-leaf") -> Profile:
+    return Catalogue(ROOT / "can_profiles").profile(name)
+
+
+def dbc_database(of: Profile, variant: str) -> Database:
+    """What a user of cantools would load for this car: the files of its variant."""
+    loaded = Database()
+    for file in sorted({m.file for m in of.variant(variant).messages}):
+        loaded.add_dbc_string((ROOT / "can_profiles" / of.id / file).read_text(encoding="utf-8"))
+    return loaded
+
+
+def known_to(database: Database, frames: FrameBatch) -> FrameBatch:
+    """The frames that cantools can decode."""
+    ids: IntArray = np.array(sorted(m.frame_id for m in database.messages), np.int64)
+    return frames.pick(np.isin(frames.can_id, ids) & (frames.flags & EXTENDED == 0))
+
+
+def pairs(frames: FrameBatch) -> Pairs:
+    ids, lengths = frames.can_id.tolist(), frames.length.tolist()
+    return [(can_id, row[:length].tobytes()) for can_id, length, row in zip(ids, lengths, frames.data, strict=True)]
+
+
+def decode_ours(decoder: Decoder, stream: Iterable[FrameBatch], state: DecodeState | None = None) -> DecodeState:
+    """From `state` on; None: from the very first frame, when it is not known yet which car it is."""
+    state = decoder.start() if state is None else state
+    for batch in stream:
+        state, _ = decoder.decode(state, batch)
+    return state
+
+
+def decode_cantools(database: Database, frames: Pairs) -> None:
+    """Numbers only, as ours: names of values would cost more."""
+    decode = database.decode_message
+    for can_id, data in frames:
+        with suppress(DecodeError):  # shorter than the file says
+            decode(can_id, data, decode_choices=False)
+
+
+def read_ours(path: Path) -> None:
+    for _ in read_log(path):
+        pass
+
+
+def read_python_can(path: Path) -> None:
+    with can.LogReader(path) as reader:
+        for _ in reader:
+            pass
+
+
+def read_and_decode_ours(decoder: Decoder, path: Path) -> None:
+    decode_ours(decoder, read_log(path))
+
+
+def read_and_decode_peers(database: Database, path: Path) -> None:
+    known = {m.frame_id for m in database.messages}
+    with can.LogReader(path) as reader:
+        for message in reader:
+            if message.arbitration_id in known:
+                with suppress(DecodeError):
+                    database.decode_message(message.arbitration_id, bytes(message.data), decode_choices=False)
+
+
+def fold(decoder: Decoder, stream: Iterable[FrameBatch]) -> None:
+    plan = BoxPlan(decoder, BoxId("0" * 16), BatteryId("bench"), "provisional", "bench")
+    state = box.start(plan)
+    for batch in stream:
+        state, _ = box.advance(plan, state, batch)
+
+
+# -- under callgrind ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    run: Callable[[], object]
+    frames: int
+    batches: int
+
+
+def counted(capture: FrameBatch) -> dict[str, Work]:
+    """Short workloads whose instructions are counted."""
+    leaf = profile()
+    decoder = Decoder(leaf)
+    database = dbc_database(leaf, "ze1-62")
+    known = known_to(database, capture)
+    stream, frames = batches(known), pairs(known)
+    live = batches(saturated(capture), LIVE_FRAMES)
+    return {
+        "decode ours": Work(partial(decode_ours, decoder, stream), len(known), len(stream)),
+        "decode cantools": Work(partial(decode_cantools, database, frames), len(known), len(known)),
+        "live decode": Work(partial(decode_ours, decoder, live), len(capture), len(live)),
+        "live fold": Work(partial(fold, decoder, live), len(capture), len(live)),
+    }
+
+
+def main() -> None:
+    frames, extra = sys.argv[1:]
+    works = counted(pickle.loads(Path(frames).read_bytes()))  # noqa: S301  written by the parent just now
+    for name, work in works.items():
+        work.run()
+        if name == extra:
+            work.run()
+
+
+if __name__ == "__main__":
+    main()
