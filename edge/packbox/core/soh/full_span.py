@@ -70,12 +70,13 @@ class FullSpan:
         soc = np.where(np.isnan(bms), samples.column(Col.SOC_SHOWN_PCT), bms)
         current, cold = samples.column(Col.CURRENT_A), samples.column(Col.TEMP_DEGC) < COLD_DEGC
         told = np.flatnonzero(~np.isnan(soc))
-        before = np.diff(soc[told], prepend=np.nan if state.soc_pct is None else state.soc_pct)
-        steps = told[(before != 0.0) & ~np.isnan(before)]
-        holes = np.flatnonzero(samples.broken | (samples.gap_s > UNKNOWN_MAX_S) | cold)
-        for row in np.union1d(steps, holes).tolist():
+        before = np.concatenate(([np.nan if state.soc_pct is None else state.soc_pct], soc[told]))[:-1]
+        happens = samples.broken | (samples.gap_s > UNKNOWN_MAX_S) | cold
+        happens[told[(soc[told] != before) & ~np.isnan(before)]] = True
+        for row in np.flatnonzero(happens).tolist():
             if samples.broken[row] or cold[row] or _flowing(state, samples, row):
-                state = replace(state, low=None, high=None)
+                if state.low is not None:
+                    state = replace(state, low=None, high=None)
             elif not math.isnan(soc[row]):
                 total = samples.total[row + 1]
                 net_ah = float(total[Sum.CHARGE_IN_AH] - total[Sum.CHARGE_OUT_AH])

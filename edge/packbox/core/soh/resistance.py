@@ -64,20 +64,24 @@ def watch(state: ResistanceState, samples: Samples, pack: PackFacts | None) -> R
     """How samples are cut into calls does not matter."""
     rated_ah = None if pack is None else pack.rated_ah or pack.reference_ah
     current, voltage = samples.column(Col.CURRENT_A), samples.column(Col.VOLTAGE_V)
-    if rated_ah is not None:
-        last_s = -math.inf if state.second is None else state.second
-        step_s = np.diff(samples.second, prepend=last_s)
-        step_a = np.diff(current, prepend=state.current_a)
-        step_v = np.diff(voltage, prepend=state.voltage_v)
+    last_s = -math.inf if state.second is None else state.second
+    quick = _rise(samples.second.astype(np.float64), last_s) <= STEP_MAX_S
+    if rated_ah is not None and quick.any():
+        step_a, step_v = _rise(current, state.current_a), _rise(voltage, state.voltage_v)
         soc = samples.column(Col.SOC_PCT)
         soc = np.where(np.isnan(soc), samples.column(Col.SOC_SHOWN_PCT), soc)
         temp = samples.column(Col.TEMP_DEGC)
-        fit = (np.abs(step_a) >= STEP_MIN_C * rated_ah) & (step_s <= STEP_MAX_S) & ~samples.broken
+        fit = quick & (np.abs(step_a) >= STEP_MIN_C * rated_ah) & ~samples.broken
         fit &= ~np.isnan(step_v) & ~np.isnan(temp) & (soc >= SOC_MIN_PCT) & (soc <= SOC_MAX_PCT)
         rows = np.flatnonzero(fit)
         if rows.size:
             state = _steps(state, step_a[rows].tolist(), step_v[rows].tolist(), temp[rows].tolist(), pack)
     return replace(state, second=float(samples.second[-1]), current_a=float(current[-1]), voltage_v=float(voltage[-1]))
+
+
+def _rise(value: FloatArray, before: float) -> FloatArray:
+    """How much each row is above the one before it."""
+    return value - np.concatenate(([before], value[:-1]))
 
 
 def _steps(

@@ -197,10 +197,15 @@ def _why_not(state: RestBandsState, pack: PackFacts | None) -> str | None:
 
 
 def _scale_sigma(visits: tuple[int, ...]) -> float:
-    """Of the capacity: what an error of the curve costs, the less the more of the scale was visited."""
-    total = sum(visits)
-    seen = sum(1 for n in visits if total and n >= VISIT_SHARE * total) / VISIT_BINS
-    return math.sqrt(2.0) * CURVE_SIGMA * max(1.0 / max(seen, 1.0 / VISIT_BINS) - 0.6, 0.3)
+    """Of the capacity: what an error of the curve costs, the less the more of the scale was visited.
+
+    Never more than an error at both ends of what was visited: between them the errors of swings cancel.
+    """
+    total = max(sum(visits), 1)
+    seen = [k for k, n in enumerate(visits) if n and n >= VISIT_SHARE * total]
+    share = max(len(seen), 1) / VISIT_BINS
+    span = (seen[-1] - seen[0] + 1) / VISIT_BINS if seen else share
+    return math.sqrt(2.0) * CURVE_SIGMA * min(max(1.0 / share - 0.6, 0.3), 1.0 / span)
 
 
 def _scale_ah(state: RestBandsState, pack: PackFacts | None) -> float:
@@ -385,7 +390,7 @@ class _Watch:
 def _anchored(state: RestBandsState, anchor: Anchor, need_ah: float) -> RestBandsState:
     """Pair the anchor with the lowest or highest one since the last swing."""
     bin_ = min(int(anchor.soc_pct * VISIT_BINS / 100.0), VISIT_BINS - 1)
-    visits = tuple(n + (k == bin_) for k, n in enumerate(state.visits))
+    visits = (*state.visits[:bin_], state.visits[bin_] + 1, *state.visits[bin_ + 1 :])
     state = _apart(replace(state, visits=visits), abs(anchor.soc_pct - anchor.soc_told_pct))
     low, high = state.lowest, state.highest
     if low is None or high is None:

@@ -63,8 +63,8 @@ def weigh(estimates: Sequence[Estimate], pack: PackFacts | None, reported_pct: f
     contradictions = [e.why for e in estimates if e.contradicted and e.why]
     if contradictions:
         return SohValue(SohStatus.NONE, contradictions[0], reference_ah=reference_ah, reference_source=source)
-    measured = _narrowest([e for e in estimates if e.basis is not Basis.BMS_VALUE])
-    reported = _narrowest([e for e in estimates if e.basis is Basis.BMS_VALUE])
+    measured = _narrowest([e for e in estimates if e.basis is not Basis.BMS_VALUE], pack)
+    reported = _narrowest([e for e in estimates if e.basis is Basis.BMS_VALUE], pack)
     if measured is None and reported is None:
         reasons = "; ".join(e.why for e in estimates if e.why) or "no method has looked at this pack yet"
         return SohValue(SohStatus.NONE, reasons, reference_ah=reference_ah, reference_source=source)
@@ -93,9 +93,15 @@ def weigh(estimates: Sequence[Estimate], pack: PackFacts | None, reported_pct: f
     )
 
 
-def _narrowest(estimates: Sequence[Estimate]) -> Estimate | None:
-    told = [e for e in estimates if e.sigma_ah is not None]
-    return min(told, key=lambda e: e.sigma_ah or 0.0, default=None)
+def _narrowest(estimates: Sequence[Estimate], pack: PackFacts | None) -> Estimate | None:
+    """The surest once its floor is added."""
+
+    def sigma_share(one: Estimate) -> float:
+        assert one.sigma_ah is not None
+        assert one.capacity_ah is not None
+        return math.hypot(one.sigma_ah / one.capacity_ah, _floor(one.basis, pack))
+
+    return min((e for e in estimates if e.sigma_ah is not None), key=sigma_share, default=None)
 
 
 def _floor(basis: Basis, pack: PackFacts | None) -> float:
