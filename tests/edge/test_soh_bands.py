@@ -176,6 +176,15 @@ def test_splitting_the_table_anywhere_changes_nothing() -> None:
         assert dump(days_of(parts)[-1].state) == whole
 
 
+def test_several_rows_a_second_are_no_step_of_the_clock() -> None:
+    block = car(2)
+    fast = replace(block, t_s=block.t_s / 40.0)
+    feeder = Feeder(PACK)
+    for k in range(0, len(fast.t_s), 7):
+        list(feeder.feed(cut(fast, k, k + 7)))
+    assert (feeder.rows, feeder.breaks) == (len(fast.t_s), 0)
+
+
 def test_the_state_stays_small() -> None:
     """It is written with every commit, for years."""
     assert len(dump(days_of([car(40)])[-1].state)) < 4096
@@ -255,3 +264,48 @@ def test_grown_resistance_costs_energy_beyond_capacity() -> None:
     assert soce_pct(90.0, PACK, None) == pytest.approx(90.0)
     assert 90.0 - (soce_pct(90.0, PACK, 1.5) or 0) == pytest.approx(0.3, abs=0.05)
     assert soce_pct(90.0, replace(PACK, chemistry=Chemistry.UNKNOWN, ocv=()), None) is None
+
+
+# -- the car's own scale -----------------------------------------------------------------------------------------------
+
+
+def full_charges(times: int, *, temp: float = 20.0, pause_h: float = 0.0) -> Block:
+    """From 5 to 98 %, as shown in whole percent, a 54 Ah pack without a known curve."""
+    t_s: list[float] = []
+    amps: list[float] = []
+    soc: list[float] = []
+    now = 0.0
+    for _ in range(times):
+        level = 5.0
+        while level < 98.5:
+            step_a = 14.0 if 6.0 < level < 97.8 else 0.0
+            t_s.append(now)
+            amps.append(step_a)
+            soc.append(math.floor(level))
+            now += 10.0 + (3600.0 * pause_h if level < 50.0 <= level + 0.08 else 0.0)
+            level += 14.0 * 10 / 36 / 54.0 if step_a else 0.01
+        now += 86_400.0
+    n = len(t_s)
+    values = {"pack_current_a": np.array(amps), "pack_voltage_v": np.full(n, 370.0)}
+    return Block(np.array(t_s), values | {"soc_shown_pct": np.array(soc), "pack_temp_mean_degc": np.full(n, temp)}, 2)
+
+
+NO_CURVE = replace(PACK, ocv=(), ocv_source=None)
+
+
+def test_a_charge_over_the_whole_scale_tells_the_capacity_without_a_curve() -> None:
+    said = last([full_charges(2)], NO_CURVE)
+    full = said.estimates[3]
+    assert (full.method, full.n) == ("full_span/1", 2)
+    assert full.capacity_ah == pytest.approx(54.0, rel=0.02)
+
+
+def test_a_full_charge_in_the_cold_tells_nothing() -> None:
+    """A cold pack gives less than it holds."""
+    assert last([full_charges(2, temp=2.0)], NO_CURVE).estimates[3].capacity_ah is None
+
+
+def test_displayed_soc_is_counted_from_step_to_step_where_the_bms_tells_none() -> None:
+    ratio = last([full_charges(3)], NO_CURVE).estimates[0]
+    assert ratio.capacity_ah == pytest.approx(54.0, rel=0.01)
+    assert (ratio.sigma_ah or 0.0) > 0.04 * 54.0  # hidden reserves

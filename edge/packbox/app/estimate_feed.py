@@ -63,7 +63,6 @@ class Feeder:
         self.sessions = 0
         self._sample = sampling.start()
         self._shift_s = 0  # line = time of the table + shift
-        self._last_t_s: float | None = None
         self._last_s: int | None = None  # newest second worked on, on the line
         self._held: Block | None = None  # rows of the unfinished second
         self._day: int | None = None  # of the line
@@ -73,17 +72,13 @@ class Feeder:
         self.rows += len(block.t_s)
         block = block if self._held is None else _joined(self._held, block)
         self._held = None
-        t_s = block.t_s
-        before = np.concatenate(([t_s[0] if self._last_t_s is None else self._last_t_s], t_s[:-1]))
-        steps = np.flatnonzero((t_s < before) | (t_s > before + LEAP_S))
-        bounds = [0, *steps.tolist(), len(t_s)]
-        for k in range(len(bounds) - 1):
-            part = _rows(block, bounds[k], bounds[k + 1])
-            if k or (steps.size and steps[0] == 0):
-                self._break(float(part.t_s[0]) if len(part.t_s) else float(t_s[bounds[k]]))
-            last = k == len(bounds) - 2
-            if len(part.t_s):
-                yield from self._take(part, keep_open=last)
+        step_s = np.diff(block.t_s)
+        breaks = np.flatnonzero((step_s < 0.0) | (step_s > LEAP_S)) + 1
+        bounds = [0, *breaks.tolist(), len(block.t_s)]
+        for low, high in pairwise(bounds):
+            if low:
+                self._break(float(block.t_s[low]))
+            yield from self._take(_rows(block, low, high), keep_open=high == len(block.t_s))
 
     def finish(self) -> Iterator[DayEnd]:
         if self._held is not None:
@@ -101,7 +96,6 @@ class Feeder:
         self._sample = sampling.after_break(self._sample, forget=True)
 
     def _take(self, part: Block, *, keep_open: bool) -> Iterator[DayEnd]:
-        self._last_t_s = float(part.t_s[-1])
         if keep_open:
             open_from = int(np.searchsorted(part.t_s, math.floor(part.t_s[-1])))
             self._held = _rows(part, open_from, len(part.t_s))
