@@ -2,7 +2,8 @@
 
 In:  `Block`s in file order. Out: the panel's state at the end of each day, and the swings it read.
 Rows go through `core.sample` as frames do; a silence of `SESSION_GAP_S` ends a session. A table has no boots: time
-that runs back, or leaps by more than a year, is a break across which nothing is counted.
+that runs back, or leaps by more than a year, is a break across which nothing is counted. After time ran back the line
+is ahead of the table until the next long sleep, so that no day comes twice.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from packbox.adapters.sample_csv import Block, SegmentRow
 from packbox.core import sample as sampling
+from packbox.core.frames import FloatArray
 from packbox.core.packs import PackFacts
 from packbox.core.sample import Samples
 from packbox.core.signals import Decoded, Signal
@@ -78,7 +80,18 @@ class Feeder:
         for low, high in pairwise(bounds):
             if low:
                 self._break(float(block.t_s[low]))
-            yield from self._take(_rows(block, low, high), keep_open=high == len(block.t_s))
+            caught_up = low + self._catch_up(step_s[low : max(low, high - 1)])
+            if caught_up > low:
+                yield from self._take(_rows(block, low, caught_up), keep_open=False)
+                self._shift_s = 0
+            yield from self._take(_rows(block, caught_up, high), keep_open=high == len(block.t_s))
+
+    def _catch_up(self, step_s: FloatArray) -> int:
+        """The row before which a sleep is long enough to come back to the table's own time; 0: none."""
+        if self._shift_s <= 0:
+            return 0
+        long = np.flatnonzero(step_s > self._shift_s + SESSION_GAP_S)
+        return int(long[0]) + 1 if long.size else 0
 
     def finish(self) -> Iterator[DayEnd]:
         if self._held is not None:
@@ -134,8 +147,8 @@ class Feeder:
 
     def _day_end(self, at_s: int) -> DayEnd:
         assert self._day is not None
-        t_s = at_s - self._shift_s
-        return DayEnd(self._day - self._shift_s // DAY_S, float(t_s), float(at_s), self.state)
+        leapt_s = min(self._shift_s, 0)
+        return DayEnd(self._day - leapt_s // DAY_S, float(at_s - leapt_s), float(at_s), self.state)
 
     def _close(self, at_s: int) -> None:
         self.sessions += 1

@@ -91,7 +91,7 @@ def estimates(state: PanelState, at_s: float, pack: PackFacts | None) -> tuple[E
 def verdict(state: PanelState, at_s: float, pack: PackFacts | None, soh_reported_pct: float | None = None) -> Verdict:
     """What can be said now. The SoH that the car reports is compared, never mixed in."""
     told = estimates(state, at_s, pack)
-    soh = weigh(told, pack, soh_reported_pct, at_s)
+    soh = weigh(told, pack, soh_reported_pct if soh_reported_pct is not None else _reported(state, pack), at_s)
     ohm, ohm_why = resistance.ohm25(state.resistance, pack)
     first_ohm = state.resistance.first_ohm
     soce, soce_why = None, "no state of health to start from"
@@ -101,3 +101,11 @@ def verdict(state: PanelState, at_s: float, pack: PackFacts | None, soh_reported
     change_ah = rest_bands.change_ah(state.rest_bands, at_s)
     change_pct = None if change_ah is None or not soh.reference_ah else 100.0 * change_ah / soh.reference_ah
     return Verdict(soh, told, soce, soce_why or None, ohm, ohm_why, change_pct)
+
+
+def _reported(state: PanelState, pack: PackFacts | None) -> float | None:
+    """What the car last said, in percent."""
+    own = state.bms_value
+    if own.soh_pct is not None or own.capacity_ah is None or pack is None or pack.reference_ah is None:
+        return own.soh_pct
+    return 100.0 * own.capacity_ah / pack.reference_ah
