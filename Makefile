@@ -4,13 +4,14 @@
 # lint   format, lint, types, import contracts
 # bench  speed and memory as ratios against named peers
 # bench-forecast  errors of forecasts and broken promises, on the shared data
+# bench-soh  how well the box tells the state of health, on ../shared/data
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 LOG ?=
 PROFILE ?=
 
-.PHONY: setup demo test lint bench bench-forecast lock clean
+.PHONY: setup demo test lint bench bench-forecast bench-soh lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -35,10 +36,13 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	$(BIN)/python -m pytest tests/bench -m "" --bench -s
+	$(BIN)/python -m pytest tests/bench/test_speed.py -m "" --bench -s
 
 bench-forecast: setup
 	$(BIN)/python -m pytest tests/bench/forecast -m "" --bench -s
+
+bench-soh: setup
+	$(BIN)/python tests/bench/soh.py
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \

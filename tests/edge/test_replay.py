@@ -150,7 +150,7 @@ def test_json_tells_all_that_was_read(standing: Path, capsys: pytest.CaptureFixt
     assert facts["sessions"] == []
     assert facts["usage"]["charge_out_ah"] == pytest.approx(3 * 1.99 / 3600, abs=1e-6)
     assert facts["soh"]["state"] == "none"
-    assert [e["method"] for e in facts["estimates"]] == ["charge_ratio/1", "bms_value/1"]
+    assert [e["method"] for e in facts["estimates"]] == ["charge_ratio/1", "bms_value/1", "rest_bands/1", "full_span/1"]
 
 
 def test_lines_that_give_no_frame_are_counted_with_the_reason(

@@ -18,7 +18,7 @@ from packbox.core.sample import Sum
 from packbox.core.soh import panel
 from packbox.core.soh.charge_ratio import RESTART_AFTER, ChargeRatio, ChargeRatioState, Edge, Leg
 from packbox.core.soh.method import YEAR_S, Basis, Estimate, MethodId, SessionEnd
-from packbox.core.soh.weigh import GAIN_FLOOR, SohStatus, weigh
+from packbox.core.soh.weigh import GAIN_FLOOR_BMS, SCALE_BMS, SohStatus, weigh
 from packbox.testing.sim_source import open_sim
 
 DAY_S = 86_400.0
@@ -189,7 +189,7 @@ def test_a_percentage_of_an_unknown_pack_is_no_capacity() -> None:
 def test_what_was_measured_well_stands_alone() -> None:
     soh = weigh([estimate(54.0, 0.3), estimate(57.0, 1.4, basis=Basis.BMS_VALUE)], PACK, None, 0.0)
     assert (soh.capacity_ah, soh.basis, soh.soh_pct) == (54.0, Basis.BMS_SOC, 90.0)
-    assert soh.sigma_ah == pytest.approx(math.hypot(0.3, GAIN_FLOOR * 54))
+    assert soh.sigma_ah == pytest.approx(math.hypot(0.3, math.hypot(GAIN_FLOOR_BMS, SCALE_BMS) * 54))
     assert soh.lo90_pct == pytest.approx(90 - 1.645 * (soh.sigma_pct or 0))
     assert soh.hi90_pct == pytest.approx(90 + 1.645 * (soh.sigma_pct or 0))
 

@@ -110,7 +110,7 @@ def test_a_soh_record_carries_methods_evidence_and_what_the_car_says() -> None:
     outcome = [o for o in a_days_outcomes() if isinstance(o, SohComputed)][-1]
     message = message_of(outcome, PUBLIC)
     assert isinstance(message, messages.Soh)
-    assert [e.method for e in message.estimates] == ["charge_ratio/1", "bms_value/1"]
+    assert [e.method for e in message.estimates] == ["charge_ratio/1", "bms_value/1", "rest_bands/1", "full_span/1"]
     assert message.estimates[0].evidence == (1, 3)
     assert (message.soh_reported_pct, message.capacity_reported_ah) == (91.5, 54.9)
     assert (message.reference_ah, message.reference_source) == (60.0, "made up")

@@ -44,7 +44,6 @@ from packbox.core.signals import Decoded, Refused
 from packbox.core.soh import panel
 from packbox.core.soh.method import SessionEnd
 from packbox.core.soh.panel import PanelState
-from packbox.core.soh.weigh import weigh
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Stamp, Tick
 from packbox.core.timeline import Timeline
 from packbox.core.usage import UsageState
@@ -413,14 +412,14 @@ class _Work:
 
     def _say_soh(self, at_s: int) -> None:
         used = usage.usage_of(self.state.usage, None)
-        estimates = panel.estimates(self.state.soh, float(at_s), self._pack)
         newest = self.state.usage.newest
         reported_pct = sampling.known(newest[Col.SOH_REPORTED_PCT])
+        said = panel.verdict(self.state.soh, float(at_s), self._pack, reported_pct)
         self._say(
             SohComputed(
                 self._line.stamp(at_s * NS_PER_S),
-                weigh(estimates, self._pack, reported_pct, float(at_s)),
-                estimates,
+                said.soh,
+                said.estimates,
                 reported_pct,
                 sampling.known(newest[Col.CAPACITY_REPORTED_AH]),
                 used.observed_s,
@@ -429,6 +428,8 @@ class _Work:
                 used.charge_in_ah + used.charge_out_ah,
                 float(self.state.usage.total[Sum.DISTANCE_KM]),
                 used.odometer_km,
+                said.soce_pct,
+                said.r25_ohm,
             )
         )
         self.state = replace(self.state, soh_said_s=float(at_s))

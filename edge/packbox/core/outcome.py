@@ -129,6 +129,8 @@ class SohComputed:
     observed_ah: float
     observed_km: float
     odometer_km: float | None
+    soce_pct: float | None = None  # estimated, not type-approval
+    resistance_ohm: float | None = None  # of the pack at 25 degC
 
 
 @dataclass(frozen=True, slots=True)

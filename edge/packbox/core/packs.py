@@ -26,3 +26,4 @@ class PackFacts:
     nominal_kwh: float | None = None
     ocv: tuple[tuple[float, float], ...] = ()  # (soc_pct, mean cell volts), rising; empty = none that may be shipped
     ocv_source: str | None = None
+    capacity_start_ah: float | None = None  # what the BMS held when watching began, where it tells that only once

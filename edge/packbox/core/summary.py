@@ -200,6 +200,8 @@ def _soh(outcome: SohComputed) -> messages.Soh:
         observed_ah=outcome.observed_ah,
         observed_km=outcome.observed_km,
         odometer_km=outcome.odometer_km,
+        soce_pct=outcome.soce_pct,
+        resistance_ohm=outcome.resistance_ohm,
     )
 
 

@@ -58,8 +58,11 @@ class BmsValue:
     def estimate(self, state: BmsValueState, at_s: float, pack: PackFacts | None) -> Estimate:
         del at_s
         reference_ah = pack.reference_ah if pack is not None else None
+        started_ah = pack.capacity_start_ah if pack is not None else None
         if state.capacity_ah is not None:
             capacity_ah = state.capacity_ah
+        elif state.soh_pct is None and started_ah is not None:
+            capacity_ah = started_ah  # told once, before watching began
         elif state.soh_pct is None:
             return self._none("the car reports neither capacity nor state of health")
         elif reference_ah is None:

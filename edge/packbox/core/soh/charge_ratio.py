@@ -1,4 +1,4 @@
-"""Capacity as charge moved over the change of state of charge that the car's battery management saw.
+"""Capacity as charge moved over the change of state of charge that the car's battery management saw, or displays.
 
 In:  samples (charge is counted at the frames' native rate) and the ends of sessions.
 Out: an estimate from a Kalman filter on one number, the capacity, with one reading per unbroken leg.
@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from packbox.core.frames import FloatArray
+from packbox.core.frames import BoolArray, FloatArray
 from packbox.core.packs import PackFacts
 from packbox.core.sample import Col, Samples, Sum
 from packbox.core.soh.method import (
@@ -46,6 +46,7 @@ REJECT_Z2: Final = 25.0
 DOUBT_Z2: Final = 6.0
 SETTLED_N: Final = 10  # readings before one can be rejected
 RESTART_AFTER: Final = 8  # rejected in a row: the pack is not the one the filter knows (facts/soh.md §13)
+SHOWN_SCALE: Final = 0.04  # of the capacity: displayed SoC hides reserves at both ends (facts/soh.md §6)
 LEGS_KEPT: Final = 8
 _FALLBACK_AH: Final = 50.0  # only scales the jump test while no capacity at all is known
 
@@ -112,6 +113,7 @@ class ChargeRatioState:
     rejected_in_a_row: int = 0
     restarted: bool = False
     best_ah: float = 0.0  # largest charge of a leg that was still too small
+    bms_seen: bool = False  # the BMS told its own SoC: from then on the displayed one is not looked at
     evidence: tuple[int, ...] = ()
 
 
@@ -122,7 +124,8 @@ class ChargeRatio:
         return ChargeRatioState()
 
     def watch(self, state: ChargeRatioState, samples: Samples, pack: PackFacts | None) -> ChargeRatioState:
-        soc = samples.column(Col.SOC_PCT)
+        soc, bms_seen = _soc(state, samples)
+        state = replace(state, bms_seen=bool(bms_seen[-1]))
         told = np.flatnonzero(~np.isnan(soc))
         net_ah = samples.total[1:, Sum.CHARGE_IN_AH] - samples.total[1:, Sum.CHARGE_OUT_AH]
         jump = np.zeros(len(samples), np.bool_)
@@ -135,7 +138,7 @@ class ChargeRatio:
         for low, high in pairwise([*sorted({0, *np.flatnonzero(hole).tolist()}), len(samples)]):
             if hole[low]:
                 state = _across(state, samples, low, broken=bool(jump[low] or samples.broken[low]))
-            state = _along(state, samples.cut(low, high), net_ah[low:high])
+            state = _along(state, samples.cut(low, high), soc[low:high], net_ah[low:high])
         return state
 
     def closed(self, state: ChargeRatioState, end: SessionEnd, pack: PackFacts | None) -> ChargeRatioState:
@@ -158,16 +161,24 @@ class ChargeRatio:
             why = f"no charge or drive has moved {need} in one go yet; the most was {state.best_ah:.1f} Ah"
             return Estimate(self.id, Basis.BMS_SOC, why=why)
         capacity_ah, variance_ah2 = _predicted(state, at_s)
+        scale_ah = 0.0 if state.bms_seen else SHOWN_SCALE * capacity_ah
         return Estimate(
             self.id,
             Basis.BMS_SOC,
             capacity_ah,
-            math.sqrt(variance_ah2),
+            math.hypot(math.sqrt(variance_ah2), scale_ah),
             state.n,
             state.evidence,
             state.at_s,
             state.restarted and state.n < SETTLED_N,
         )
+
+
+def _soc(state: ChargeRatioState, samples: Samples) -> tuple[FloatArray, BoolArray]:
+    """The SoC to count between, and from which row on it is the BMS's own."""
+    bms = samples.column(Col.SOC_PCT)
+    bms_seen = np.logical_or.accumulate(~np.isnan(bms)) | state.bms_seen
+    return np.where(bms_seen, bms, samples.column(Col.SOC_SHOWN_PCT)), bms_seen
 
 
 def _scale_ah(state: ChargeRatioState, pack: PackFacts | None) -> float:
@@ -188,13 +199,12 @@ def _across(state: ChargeRatioState, samples: Samples, row: int, *, broken: bool
     return replace(state, chained=False, lost_ah2=state.lost_ah2 + (flowing_a * gap_s / 3600.0) ** 2)
 
 
-def _along(state: ChargeRatioState, samples: Samples, net_ah: FloatArray) -> ChargeRatioState:
+def _along(state: ChargeRatioState, samples: Samples, soc: FloatArray, net_ah: FloatArray) -> ChargeRatioState:
     """Find the steps of the SoC in rows without a hole."""
     current = samples.column(Col.CURRENT_A)
     flowing = np.flatnonzero(~np.isnan(current))
     if flowing.size:
         state = replace(state, current_a=float(current[flowing[-1]]))
-    soc = samples.column(Col.SOC_PCT)
     told = np.flatnonzero(~np.isnan(soc))
     if not told.size:
         return state
@@ -250,7 +260,7 @@ def _read(state: ChargeRatioState, leg: Leg, end: SessionEnd) -> ChargeRatioStat
     z2 = residual_ah**2 / (variance_ah2 * share**2 + noise)
     if z2 > REJECT_Z2 and state.n >= SETTLED_N:
         if state.rejected_in_a_row + 1 >= RESTART_AFTER:
-            return _read(ChargeRatioState(restarted=True, lost_ah2=state.lost_ah2), leg, end)
+            return _read(ChargeRatioState(restarted=True, lost_ah2=state.lost_ah2, bms_seen=state.bms_seen), leg, end)
         return replace(state, rejected_in_a_row=state.rejected_in_a_row + 1)
     if z2 > DOUBT_Z2:
         noise *= z2 / DOUBT_Z2

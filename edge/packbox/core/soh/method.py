@@ -41,6 +41,7 @@ class Estimate:
     newest_s: float | None = None  # when on the line the newest reading was taken
     restarted: bool = False  # the method began anew because readings and its opinion no longer agreed
     why: str | None = None
+    contradicted: bool = False  # the data and the facts of the pack exclude each other: nobody's value may stand
 
     def __post_init__(self) -> None:
         assert (self.capacity_ah is None) == (self.sigma_ah is None)

@@ -13,16 +13,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from packbox.core.packs import PackFacts
+from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.soh.method import Basis, Estimate, MethodId
 
 WEIGHER: Final = MethodId("weigh/1")
-GAIN_FLOOR: Final = 0.015  # of the capacity: gain error of a current sensor nobody calibrated (facts/soh.md §6)
+GAIN_FLOOR: Final = 0.008  # of the capacity: gain error of a current sensor (facts/soh.md §6)
+GAIN_FLOOR_FLAT: Final = 0.018  # where the chemistry's curve is flat: few anchors, all near the ends
+GAIN_FLOOR_BMS: Final = 0.015  # beside the BMS's SoC: its sensor, which nobody calibrated
+SCALE_BMS: Final = 0.02  # of the capacity: the BMS divides by a capacity of its own, which is off by as much
 ASK_BMS_ABOVE: Final = 0.02  # of the capacity: above this sigma of ours the BMS's opinion counts (§6: 0.8 x 2.5 %)
 Z90: Final = 1.645
 Z99: Final = 2.576
 LEARNING_HALF_WIDTH_PCT: Final = 5.0
 LEARNING_N: Final = 10
+SOH_MIN_PCT, SOH_MAX_PCT = 25.0, 125.0  # outside: the facts and the pack do not belong together
 STALE_S: Final = 90 * 86_400.0
 
 
@@ -56,17 +60,23 @@ class SohValue:
 def weigh(estimates: Sequence[Estimate], pack: PackFacts | None, reported_pct: float | None, at_s: float) -> SohValue:
     reference_ah = pack.reference_ah if pack is not None else None
     source = pack.reference_source if pack is not None else None
-    measured = _narrowest([e for e in estimates if e.basis is not Basis.BMS_VALUE])
-    reported = _narrowest([e for e in estimates if e.basis is Basis.BMS_VALUE])
+    contradictions = [e.why for e in estimates if e.contradicted and e.why]
+    if contradictions:
+        return SohValue(SohStatus.NONE, contradictions[0], reference_ah=reference_ah, reference_source=source)
+    measured = _narrowest([e for e in estimates if e.basis is not Basis.BMS_VALUE], pack)
+    reported = _narrowest([e for e in estimates if e.basis is Basis.BMS_VALUE], pack)
     if measured is None and reported is None:
         reasons = "; ".join(e.why for e in estimates if e.why) or "no method has looked at this pack yet"
         return SohValue(SohStatus.NONE, reasons, reference_ah=reference_ah, reference_source=source)
     capacity_ah, sigma_ah, basis = _combined(measured, reported)
-    sigma_ah = math.hypot(sigma_ah, GAIN_FLOOR * capacity_ah)
+    sigma_ah = math.hypot(sigma_ah, _floor(basis, pack) * capacity_ah)
     if reference_ah is None:
         unnamed = "no reference capacity is known for this pack, so its capacity cannot be a percentage"
         return SohValue(SohStatus.NONE, unnamed, capacity_ah=capacity_ah, sigma_ah=sigma_ah, basis=basis)
     soh_pct, sigma_pct = 100.0 * capacity_ah / reference_ah, 100.0 * sigma_ah / reference_ah
+    if not SOH_MIN_PCT <= soh_pct <= SOH_MAX_PCT:
+        odd = f"{capacity_ah:.1f} Ah of {reference_ah:g} Ah is no health a pack can have: is it another pack?"
+        return SohValue(SohStatus.NONE, odd, reference_ah=reference_ah, reference_source=source)
     state, why = _status(measured, soh_pct, sigma_pct, reported_pct, at_s)
     return SohValue(
         state,
@@ -83,9 +93,22 @@ def weigh(estimates: Sequence[Estimate], pack: PackFacts | None, reported_pct: f
     )
 
 
-def _narrowest(estimates: Sequence[Estimate]) -> Estimate | None:
-    told = [e for e in estimates if e.sigma_ah is not None]
-    return min(told, key=lambda e: e.sigma_ah or 0.0, default=None)
+def _narrowest(estimates: Sequence[Estimate], pack: PackFacts | None) -> Estimate | None:
+    """The surest once its floor is added."""
+
+    def sigma_share(one: Estimate) -> float:
+        assert one.sigma_ah is not None
+        assert one.capacity_ah is not None
+        return math.hypot(one.sigma_ah / one.capacity_ah, _floor(one.basis, pack))
+
+    return min((e for e in estimates if e.sigma_ah is not None), key=sigma_share, default=None)
+
+
+def _floor(basis: Basis, pack: PackFacts | None) -> float:
+    """What no number of readings takes away, as a share of the capacity."""
+    if basis is not Basis.OCV:
+        return math.hypot(GAIN_FLOOR_BMS, SCALE_BMS) if basis is Basis.BMS_SOC else GAIN_FLOOR_BMS
+    return GAIN_FLOOR_FLAT if pack is not None and pack.chemistry is Chemistry.LFP else GAIN_FLOOR
 
 
 def _combined(measured: Estimate | None, reported: Estimate | None) -> tuple[float, float, Basis]:
@@ -94,7 +117,12 @@ def _combined(measured: Estimate | None, reported: Estimate | None) -> tuple[flo
     assert one is not None
     assert one.capacity_ah is not None
     assert one.sigma_ah is not None
-    if measured is None or reported is None or one.sigma_ah <= ASK_BMS_ABOVE * one.capacity_ah:
+    if (
+        measured is None
+        or reported is None
+        or measured.basis is Basis.OCV
+        or one.sigma_ah <= ASK_BMS_ABOVE * one.capacity_ah
+    ):
         return one.capacity_ah, one.sigma_ah, one.basis
     assert reported.capacity_ah is not None
     assert reported.sigma_ah is not None

@@ -1,0 +1,494 @@
+"""Capacity from charge moved between rests, where the voltage of the cells tells the state of charge.
+
+In:  samples and ends of sessions; a pack with an open-circuit curve.
+Out: an estimate from the filter of `banded`.
+An *anchor* is the last quiet second of a long rest. Two anchors with enough charge between them make a swing.
+Refuses: rests too short, too cold or too hot, voltages off the curve, stretches with lost charge; and any value at
+all while the swings contradict the current's sign or the curve.
+
+Flat chemistries (LFP) have one band and few anchors: only where the curve is steep enough.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Final
+
+import numpy as np
+
+from packbox.core.frames import BoolArray, FloatArray
+from packbox.core.ocv import Curve, curve_of
+from packbox.core.packs import Chemistry, PackFacts
+from packbox.core.sample import Col, Samples, Sum
+from packbox.core.soh import banded
+from packbox.core.soh.banded import Bands, Swing, swing_of_charge_in
+from packbox.core.soh.method import EVIDENCE_KEPT, YEAR_S, Basis, Estimate, MethodId, SessionEnd
+
+QUIET_A: Final = 1.5  # a parked car's own load (facts/soh.md §7)
+REST_S: Final = 2 * 3600
+REST_COLD_S: Final = 4 * 3600
+COLD_DEGC: Final = 10.0
+TEMP_MIN_DEGC, TEMP_MAX_DEGC = 0.0, 45.0
+SPREAD_CHANGE_V: Final = 0.030  # of the cells against each other within a minute: not at rest
+SPREAD_WINDOW_S: Final = 60
+ANCHOR_SIGMA_MAX_PCT: Final = 3.0  # where the curve is flatter, the voltage says nothing
+CHARGE_MIN: Final = 0.20  # of the capacity; chosen on charge, never on the noisy SoC difference
+GAP_LOST_S: Final = 600  # longer without a known current: the charge is lost
+GAP_SOC_PCT: Final = 3.0  # a silence over which the SoC changed by more was no sleep
+STUCK_S: Final = 60  # no current stays the same for so long while the car moves
+MOVING_KMH: Final = 0.5
+CURRENT_MAX_C: Final = 6.0  # more is no current
+STANDBY_AH_PER_DAY: Final = 0.1  # sleeping cars draw less than 0.2
+CHARGE_SIGMA_ROOT: Final = 0.02
+OHM_PER_CELL_AH: Final = 0.066  # 1 mOhm for a 66 Ah cell pair: corrects the key-on load while R is not measured
+
+PRIOR_BMS: Final = 0.03  # of the capacity, one sigma: the BMS's own value
+PRIOR_RATED: Final = 0.07
+RATED_NOW: Final = 0.93  # of the rating, where the BMS says nothing
+UNRATED_AH: Final = 50.0
+BAND_SIGMA: Final = 0.03  # with a curve measured on that cell
+CURVE_SIGMA: Final = 0.01
+BMS_SIGMA: Final = 0.025
+BMS_EVERY_S: Final = 7 * 86_400.0
+SETTLED_N: Final = 10
+RESTART_AFTER: Final = 8
+CONTRARY_MIN: Final = 3  # swings whose charge ran against the voltage, before that means anything
+EARLY_S: Final = 90 * 86_400.0  # what later changes are counted from
+APART_MAX_PCT: Final = 15.0  # hidden reserves and a BMS's own error together stay below
+APART_KEPT: Final = 0.95  # of all before, per anchor
+VISIT_BINS: Final = 20
+VISIT_SHARE: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """An instant at which the SoC is known, with all that was counted up to then."""
+
+    at_s: float
+    loud_s: float  # last second before it with current: tells one rest from another
+    soc_pct: float
+    sigma_pct: float
+    charge_in_ah: float  # net
+    moved_ah: float  # both ways
+    counted_s: float
+    unknown_s: float
+    sampling_a2s2: float
+    lost_ah2: float
+    soc_told_pct: float  # by the car; NaN where it did not
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """From one anchor to another, not yet read."""
+
+    first: Anchor
+    last: Anchor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestBandsState:
+    # What the samples so far lead to
+    current_a: float | None = None
+    loud_s: float | None = None
+    unknown_at_loud_s: float = 0.0
+    soc_pct: float | None = None  # as the car says, newest
+    same_since_s: float | None = None  # the current has not changed since
+    filled_ah: float = 0.0  # net
+    filled_moved_ah: float = 0.0  # both ways
+    filled_s: float = 0.0
+    lost_ah2: float = 0.0
+    spread_v: float | None = None
+    spread_s: float = 0.0
+    candidate: Anchor | None = None
+    lowest: Anchor | None = None
+    highest: Anchor | None = None
+    moves: tuple[Move, ...] = ()
+    visits: tuple[int, ...] = (0,) * VISIT_BINS
+    off_curve: int = 0
+    apart_n: int = 0  # anchors beside which the car told its SoC
+    apart_pct: float = 0.0  # how far the two were apart, mean
+    reported_ah: float | None = None
+    reported_s: float | None = None
+    # What was concluded
+    bands: Bands | None = None
+    at_s: float = 0.0  # of the prediction in `bands`
+    newest_s: float | None = None
+    reported_taken_s: float | None = None
+    n: int = 0
+    misfits_in_a_row: int = 0
+    ratios_ah: tuple[float, ...] = ()
+    contrary: int = 0
+    restarted: bool = False
+    evidence: tuple[int, ...] = ()
+    best_ah: float = 0.0
+    first_s: float | None = None  # of the first swing
+    early_ah: float = 0.0  # the capacity at the end of the first `EARLY_S`
+
+
+class RestBands:
+    id: Final = MethodId("rest_bands/1")
+
+    def start(self) -> RestBandsState:
+        return RestBandsState()
+
+    def watch(self, state: RestBandsState, samples: Samples, pack: PackFacts | None) -> RestBandsState:
+        state = _heard(state, samples)
+        curve = None if pack is None else curve_of(pack.ocv)
+        if pack is None or curve is None or pack.cells_in_series is None:
+            return state
+        return _Watch(state, samples, pack, curve).run()
+
+    def closed(self, state: RestBandsState, end: SessionEnd, pack: PackFacts | None) -> RestBandsState:
+        moves = state.moves
+        state = replace(state, moves=())
+        for move in moves:
+            state = _read(state, move, end, pack)
+        return _ask_bms(state, end.at_s)
+
+    def estimate(self, state: RestBandsState, at_s: float, pack: PackFacts | None) -> Estimate:
+        why = _contradiction(state)
+        if why is not None:
+            return Estimate(self.id, Basis.OCV, why=why, contradicted=True)
+        why = _why_not(state, pack)
+        if why is not None:
+            return Estimate(self.id, Basis.OCV, why=why)
+        assert state.bands is not None
+        bands = banded.predict(state.bands, (at_s - state.at_s) / YEAR_S)
+        capacity_ah = bands.capacity_ah
+        # One band alone is crossed whole: how much of the scale was visited then says nothing.
+        unseen = _scale_sigma(state.visits) if len(bands.mean) > 2 else 0.0
+        sigma_ah = math.hypot(math.sqrt(bands.variance_ah2), unseen * capacity_ah)
+        return Estimate(
+            self.id,
+            Basis.OCV,
+            capacity_ah,
+            sigma_ah,
+            state.n,
+            state.evidence,
+            state.newest_s,
+            state.restarted and state.n < SETTLED_N,
+        )
+
+
+def _contradiction(state: RestBandsState) -> str | None:
+    """Why this cannot be the pack that its facts describe."""
+    if state.off_curve > sum(state.visits) + CONTRARY_MIN:
+        return f"{state.off_curve} rest voltages lie off the curve of this pack: is it another one?"
+    if state.contrary >= CONTRARY_MIN and state.contrary > state.n:
+        return (
+            f"{state.contrary} times charge ran against the rest voltage: wrong sign of the current, or another pack?"
+        )
+    if state.apart_n >= SETTLED_N and state.apart_pct > APART_MAX_PCT:
+        return f"rest voltages and the car's own SoC are {state.apart_pct:.0f} % apart: is it another pack?"
+    return None
+
+
+def _why_not(state: RestBandsState, pack: PackFacts | None) -> str | None:
+    if pack is None or not pack.ocv:
+        return "no open-circuit curve is known for this pack"
+    if state.bands is None:
+        need_ah = CHARGE_MIN * _scale_ah(state, pack)
+        most = f"the most was {state.best_ah:.1f} Ah"
+        return f"no {need_ah:.1f} Ah moved between two rests of {REST_S / 3600:g} h yet; {most}"
+    return None
+
+
+def _scale_sigma(visits: tuple[int, ...]) -> float:
+    """Of the capacity: what an error of the curve costs, the less the more of the scale was visited.
+
+    Never more than an error at both ends of what was visited: between them the errors of swings cancel.
+    """
+    total = max(sum(visits), 1)
+    seen = [k for k, n in enumerate(visits) if n and n >= VISIT_SHARE * total]
+    share = max(len(seen), 1) / VISIT_BINS
+    span = (seen[-1] - seen[0] + 1) / VISIT_BINS if seen else share
+    return math.sqrt(2.0) * CURVE_SIGMA * min(max(1.0 / share - 0.6, 0.3), 1.0 / span)
+
+
+def _scale_ah(state: RestBandsState, pack: PackFacts | None) -> float:
+    """For limits that scale with the pack."""
+    if state.bands is not None:
+        return state.bands.capacity_ah
+    rated_ah = None if pack is None else pack.reference_ah or pack.rated_ah
+    return rated_ah or UNRATED_AH
+
+
+def _prior(state: RestBandsState, pack: PackFacts | None) -> tuple[float, float]:
+    """Capacity to start from, and its sigma as a share."""
+    assert pack is not None
+    if state.reported_ah is not None:
+        return state.reported_ah, PRIOR_BMS
+    if pack.capacity_start_ah is not None:
+        return pack.capacity_start_ah, PRIOR_BMS
+    return RATED_NOW * (pack.rated_ah or pack.reference_ah or UNRATED_AH), PRIOR_RATED
+
+
+def _heard(state: RestBandsState, samples: Samples) -> RestBandsState:
+    """What the BMS says of its capacity."""
+    said = np.flatnonzero(~np.isnan(samples.column(Col.CAPACITY_REPORTED_AH)))
+    if not said.size:
+        return state
+    row = said[-1]
+    return replace(
+        state,
+        reported_ah=float(samples.value[row, Col.CAPACITY_REPORTED_AH]),
+        reported_s=float(samples.second[row]),
+    )
+
+
+def _before(value: FloatArray, known: BoolArray, held: float | None) -> FloatArray:
+    """The last known value before each row."""
+    newest = np.maximum.accumulate(np.where(known, np.arange(len(value)), -1))
+    return np.append(value, math.nan if held is None else held)[np.concatenate(([-1], newest[:-1]))]
+
+
+def _newest(value: FloatArray, known: BoolArray, held: float | None) -> float | None:
+    rows = np.flatnonzero(known)
+    return float(value[rows[-1]]) if rows.size else held
+
+
+class _Watch:
+    """One call of `watch`: columns once, then only the rows where something happens."""
+
+    def __init__(self, state: RestBandsState, samples: Samples, pack: PackFacts, curve: Curve) -> None:
+        assert pack.cells_in_series is not None
+        self.state, self.samples, self.pack, self.curve = state, samples, pack, curve
+        self.second = samples.second.astype(np.float64)
+        self.current = samples.column(Col.CURRENT_A)
+        self.volts = samples.column(Col.VOLTAGE_V) / pack.cells_in_series
+        self.temp = samples.column(Col.TEMP_DEGC)
+        self.unknown_s = samples.total[1:, Sum.AWAKE_S] - samples.total[1:, Sum.OBSERVED_S]
+        soc = samples.column(Col.SOC_PCT)
+        self.soc = np.where(np.isnan(soc), samples.column(Col.SOC_SHOWN_PCT), soc)
+        self.scale_ah = _scale_ah(state, pack)
+        self.cell_ohm = OHM_PER_CELL_AH / self.scale_ah
+
+    def run(self) -> RestBandsState:
+        samples, state = self.samples, self.state
+        known = ~np.isnan(self.current)
+        wild = known & (np.abs(self.current) > CURRENT_MAX_C * self.scale_ah)
+        gap = samples.gap_s > 0
+        before = _before(self.current, known, state.current_a)
+        lost = gap & (samples.gap_s > GAP_LOST_S) & (np.abs(before) > QUIET_A)
+        told = ~np.isnan(self.soc)
+        lost |= gap & (np.abs(self.soc - _before(self.soc, told, state.soc_pct)) > GAP_SOC_PCT)
+        same_since_s = self._same_since(before, known)
+        moving = samples.column(Col.SPEED_KMH) > MOVING_KMH
+        broken = samples.broken | wild | lost | (moving & (self.second - same_since_s > STUCK_S))
+        loud = (known & (np.abs(self.current) > QUIET_A)) | broken
+        loud_s, unknown_at_loud = self._since_loud(loud)
+        rest_s = self.second - loud_s
+        cold = ~(self.temp >= COLD_DEGC)  # also where no temperature is known
+        fit = ~((self.temp < TEMP_MIN_DEGC) | (self.temp > TEMP_MAX_DEGC)) & ~np.isnan(self.volts)
+        quiet = known & ~loud & (self.unknown_s - unknown_at_loud <= SPREAD_WINDOW_S)
+        rested = quiet & fit & (rest_s >= np.where(cold, REST_COLD_S, REST_S))
+        for row in np.flatnonzero(rested | gap | broken).tolist():
+            self._settle(float(loud_s[row]))
+            if broken[row]:
+                self._break()
+            elif gap[row]:
+                self._bridge(row, float(before[row]))
+            if rested[row]:
+                self._anchor(row, float(loud_s[row]))
+        self._settle(float(loud_s[-1]))
+        self.state = replace(
+            self.state,
+            current_a=_newest(self.current, known, state.current_a),
+            soc_pct=_newest(self.soc, told, state.soc_pct),
+            same_since_s=float(same_since_s[-1]),
+            loud_s=float(loud_s[-1]),
+            unknown_at_loud_s=float(unknown_at_loud[-1]),
+        )
+        return self.state
+
+    def _same_since(self, before: FloatArray, known: BoolArray) -> FloatArray:
+        """For each row the second since when the current has been the same."""
+        n = len(self.current)
+        changed = known & ~(self.current == before)
+        newest = np.maximum.accumulate(np.where(changed, np.arange(n), -1))
+        first = self.second[0] if self.state.same_since_s is None else self.state.same_since_s
+        return np.append(self.second, first)[newest]
+
+    def _since_loud(self, loud: BoolArray) -> tuple[FloatArray, FloatArray]:
+        """For each row the last second with current, and how long the current had been unknown by then."""
+        n = len(loud)
+        newest = np.maximum.accumulate(np.where(loud, np.arange(n), -1))
+        first = self.second[0] if self.state.loud_s is None else self.state.loud_s  # nobody saw the rest before
+        first_unknown = 0.0 if self.state.loud_s is None else self.state.unknown_at_loud_s
+        return np.append(self.second, first)[newest], np.append(self.unknown_s, first_unknown)[newest]
+
+    def _settle(self, loud_s: float) -> None:
+        """The rest is over: its last quiet second is an anchor."""
+        candidate = self.state.candidate
+        if candidate is None or candidate.loud_s == loud_s:
+            return
+        self.state = _anchored(replace(self.state, candidate=None), candidate, CHARGE_MIN * self.scale_ah)
+
+    def _break(self) -> None:
+        """Charge moved that nobody counted."""
+        self.state = replace(self.state, lowest=None, highest=None)
+
+    def _bridge(self, row: int, before_a: float) -> None:
+        """A silence: sleep, or a short hole whose charge can be guessed."""
+        gap_s = float(self.samples.gap_s[row] + self.samples.span_s[row])
+        counted = self.samples.total[row : row + 2, Sum.OBSERVED_S]
+        if gap_s > GAP_LOST_S or counted[1] > counted[0] or math.isnan(before_a):
+            return
+        after_a = float(self.current[row])
+        after = before_a if math.isnan(after_a) else after_a
+        strongest_a = max(abs(before_a), abs(after))
+        if strongest_a <= QUIET_A:
+            return
+        gap_h, doubt_a = gap_s / 3600.0, 0.5 * strongest_a
+        self.state = replace(
+            self.state,
+            filled_ah=self.state.filled_ah + 0.5 * (before_a + after) * gap_h,
+            filled_moved_ah=self.state.filled_moved_ah + 0.5 * (abs(before_a) + abs(after)) * gap_h,
+            filled_s=self.state.filled_s + 3600.0 * gap_h,
+            lost_ah2=self.state.lost_ah2 + (doubt_a * gap_h) ** 2,
+        )
+
+    def _anchor(self, row: int, loud_s: float) -> None:
+        value, total = self.samples.value[row], self.samples.total[row + 1]
+        spread_v = float(value[Col.CELL_HIGH_V] - value[Col.CELL_LOW_V])
+        state, at_s = self.state, float(self.second[row])
+        if state.spread_v is None or at_s - state.spread_s > SPREAD_WINDOW_S:
+            state = replace(state, spread_v=None if math.isnan(spread_v) else spread_v, spread_s=at_s)
+        moving = state.spread_v is not None and abs(spread_v - state.spread_v) > SPREAD_CHANGE_V
+        self.state = state
+        if moving:
+            return
+        # Positive current into the pack lifts the voltage.
+        rested_v = float(self.volts[row]) - float(self.current[row]) * self.cell_ohm
+        found = self.curve.at(rested_v)
+        if found is None:
+            self.state = replace(state, off_curve=state.off_curve + int(state.candidate is None))
+            return
+        soc_pct, sigma_pct = found
+        if sigma_pct > ANCHOR_SIGMA_MAX_PCT:
+            return
+        into, out = float(total[Sum.CHARGE_IN_AH]), float(total[Sum.CHARGE_OUT_AH])
+        anchor = Anchor(
+            at_s,
+            loud_s,
+            soc_pct,
+            sigma_pct,
+            into - out + state.filled_ah,
+            into + out + state.filled_moved_ah,
+            float(total[Sum.OBSERVED_S]) + state.filled_s,
+            float(self.unknown_s[row]),
+            float(total[Sum.SAMPLING_A2S2]),
+            state.lost_ah2,
+            float(self.soc[row]),
+        )
+        self.state = replace(self.state, candidate=anchor)
+
+
+def _anchored(state: RestBandsState, anchor: Anchor, need_ah: float) -> RestBandsState:
+    """Pair the anchor with the lowest or highest one since the last swing."""
+    bin_ = min(int(anchor.soc_pct * VISIT_BINS / 100.0), VISIT_BINS - 1)
+    visits = (*state.visits[:bin_], state.visits[bin_] + 1, *state.visits[bin_ + 1 :])
+    state = _apart(replace(state, visits=visits), abs(anchor.soc_pct - anchor.soc_told_pct))
+    low, high = state.lowest, state.highest
+    if low is None or high is None:
+        return replace(state, lowest=anchor, highest=anchor)
+    far = max((low, high), key=lambda other: abs(anchor.charge_in_ah - other.charge_in_ah))
+    moved_ah = abs(anchor.charge_in_ah - far.charge_in_ah)
+    if moved_ah >= need_ah:
+        return replace(state, lowest=anchor, highest=anchor, moves=(*state.moves, Move(far, anchor)))
+    return replace(
+        state,
+        lowest=anchor if anchor.charge_in_ah < low.charge_in_ah else low,
+        highest=anchor if anchor.charge_in_ah > high.charge_in_ah else high,
+        best_ah=max(state.best_ah, moved_ah),
+    )
+
+
+def _apart(state: RestBandsState, apart_pct: float) -> RestBandsState:
+    if math.isnan(apart_pct):
+        return state
+    kept = min(APART_KEPT, state.apart_n / (state.apart_n + 1))
+    return replace(state, apart_n=state.apart_n + 1, apart_pct=kept * state.apart_pct + (1.0 - kept) * apart_pct)
+
+
+def swing_of(move: Move) -> Swing:
+    first, last = move.first, move.last
+    moved_ah = last.moved_ah - first.moved_ah
+    days = (last.at_s - first.at_s) / 86_400.0
+    counted = CHARGE_SIGMA_ROOT * math.sqrt(moved_ah) + CHARGE_SIGMA_ROOT
+    sampled = 0.5 * math.sqrt(max(0.0, last.sampling_a2s2 - first.sampling_a2s2)) / 3600.0
+    unknown = moved_ah * max(0.0, last.unknown_s - first.unknown_s) / max(last.counted_s - first.counted_s, 1.0)
+    lost = max(0.0, last.lost_ah2 - first.lost_ah2)
+    return swing_of_charge_in(
+        first.soc_pct,
+        last.soc_pct,
+        last.charge_in_ah - first.charge_in_ah,
+        (last.counted_s - first.counted_s) / 3600.0,
+        math.hypot(first.sigma_pct, last.sigma_pct),
+        math.sqrt(counted**2 + sampled**2 + unknown**2 + lost + (STANDBY_AH_PER_DAY * days) ** 2),
+    )
+
+
+def _read(state: RestBandsState, move: Move, end: SessionEnd, pack: PackFacts | None) -> RestBandsState:
+    if move.last.unknown_s - move.first.unknown_s > GAP_LOST_S:
+        return state
+    return take(state, swing_of(move), move.last.at_s, end.number, pack)
+
+
+def take(state: RestBandsState, swing: Swing, at_s: float, evidence: int, pack: PackFacts | None) -> RestBandsState:
+    """One swing into the filter."""
+    if swing.charge_out_ah * (swing.from_soc_pct - swing.to_soc_pct) <= 0.0:
+        return replace(state, contrary=state.contrary + 1)
+    if state.bands is None:
+        capacity_ah, sigma = _prior(state, pack)
+        flat = pack is not None and pack.chemistry is Chemistry.LFP
+        bands = banded.begin(capacity_ah, sigma, BAND_SIGMA, 1 if flat else banded.BANDS)
+        state = replace(state, bands=bands, at_s=at_s)
+    assert state.bands is not None
+    bands = banded.predict(state.bands, (at_s - state.at_s) / YEAR_S)
+    ratio_ah = (swing.charge_out_ah - swing.hours * bands.offset_a) / (swing.from_soc_pct - swing.to_soc_pct) * 100.0
+    ratios_ah = tuple(deque((*state.ratios_ah, ratio_ah), maxlen=RESTART_AFTER))
+    after, z2 = banded.take_swing(bands, swing, may_reject=state.n >= SETTLED_N)
+    misfits = state.misfits_in_a_row + 1 if z2 > banded.REJECT_Z2 else 0
+    if misfits >= RESTART_AFTER:
+        # The pack is not the one the filter knows: begin with what its last swings say.
+        fresh = banded.begin(median(ratios_ah), PRIOR_RATED, BAND_SIGMA, len(bands.mean) - 1)
+        return replace(state, bands=fresh, at_s=at_s, n=0, misfits_in_a_row=0, restarted=True, evidence=())
+    first_s = at_s if state.first_s is None else state.first_s
+    rejected = z2 > banded.REJECT_Z2 and state.n >= SETTLED_N
+    return replace(
+        state,
+        bands=after,
+        at_s=at_s,
+        newest_s=state.newest_s if rejected else at_s,
+        n=state.n + (not rejected),
+        misfits_in_a_row=misfits,
+        ratios_ah=ratios_ah,
+        evidence=state.evidence if rejected else (*state.evidence, evidence)[-EVIDENCE_KEPT:],
+        first_s=first_s,
+        early_ah=after.capacity_ah if at_s - first_s <= EARLY_S else state.early_ah,
+    )
+
+
+def change_ah(state: RestBandsState, at_s: float) -> float | None:
+    """Since the first three months: errors of the scale cancel."""
+    if state.bands is None or state.first_s is None or at_s - state.first_s <= EARLY_S or state.restarted:
+        return None
+    return banded.predict(state.bands, (at_s - state.at_s) / YEAR_S).capacity_ah - state.early_ah
+
+
+def _ask_bms(state: RestBandsState, at_s: float) -> RestBandsState:
+    """The BMS's value, at most weekly, and only while we know less than it does."""
+    if state.bands is None or state.reported_ah is None or state.reported_s is None:
+        return state
+    last_s, reported_ah = state.reported_taken_s, state.reported_ah
+    if last_s is not None and state.reported_s - last_s < BMS_EVERY_S:
+        return state
+    bands = banded.predict(state.bands, (at_s - state.at_s) / YEAR_S)
+    state = replace(state, bands=bands, at_s=max(at_s, state.at_s), reported_taken_s=state.reported_s)
+    if math.sqrt(bands.variance_ah2) <= 0.8 * BMS_SIGMA * bands.capacity_ah:
+        return state
+    return replace(state, bands=banded.take_direct(bands, reported_ah, BMS_SIGMA * reported_ah))
