@@ -339,7 +339,7 @@ def _moved(
     amps = np.concatenate(([state.current_a], current.value))
     watts = np.concatenate(([state.power_w], current.value * np.where(fresh, voltage_v[newest], np.nan)))
     dt_s = np.diff(at_ns) / NS_PER_S
-    dt_s = np.where(dt_s < GAP_S + 1, dt_s, 0.0)  # rows that many whole seconds apart are no gap either
+    dt_s = np.where(dt_s <= GAP_S, dt_s, 0.0)
     row = np.searchsorted(second, current.mono_ns // NS_PER_S)
 
     def add(what: Sum, amount: FloatArray) -> None:
