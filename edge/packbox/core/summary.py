@@ -1,13 +1,13 @@
-"""Outcomes become records: the door from the fold to the wire, and back for those who show history.
+"""Outcomes become records: the door from the fold to the wire.
 
 In:  outcomes, the head of the chain, the box's key behind `sign`.
-Out: `SealedRow`, one per outcome, and the new head; rows taken apart again.
+Out: `SealedRow`, one per outcome, and the new head.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Final
 
 from packbox.core.outcome import (
@@ -22,23 +22,13 @@ from packbox.core.outcome import (
     UsageDue,
 )
 from packbox.core.record import ChainHead, SealedRow
-from packbox.core.stamp import NS_PER_MS, BootId, Stamp
+from packbox.core.stamp import NS_PER_MS
 from packwire import ids, messages, seal
 
 TEXT_MAX: Final = 200  # of the wire
 MV_PER_V: Final = 1000
 
 Sign = Callable[[bytes], bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class ReadRow:
-    """A record of our own, readable."""
-
-    seq: int
-    kind: str
-    stamp: Stamp
-    fields: dict[str, object]  # by the wire's names, what was never set left out
 
 
 def seal_outcomes(
@@ -60,16 +50,6 @@ def seal_outcomes(
         rows.append(SealedRow(seq, int(message.KIND), number, mono_ms, stamp.wall_ms, sealed))
         seq, previous = seq + 1, seal.digest(sealed)
     return ChainHead(head.box, head.store, seq, previous), tuple(rows)
-
-
-def read_row(row: SealedRow) -> ReadRow:
-    """Take a record of our own journal apart. Raises a WireError (a ValueError) that says what is wrong."""
-    record = seal.read(seal.peek(row.sealed))
-    envelope = record.envelope
-    stamp = Stamp(BootId(envelope.boot), envelope.mono_ms * NS_PER_MS, envelope.wall_ms)
-    said = record.message.model_dump(exclude_unset=True)
-    said = {name: value.hex() if isinstance(value, bytes) else value for name, value in said.items()}
-    return ReadRow(envelope.seq, record.kind.name.lower(), stamp, said)
 
 
 def message_of(outcome: Outcome, public_key: bytes) -> messages.Message:
