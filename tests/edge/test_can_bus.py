@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import aclosing
 
@@ -122,6 +124,24 @@ async def test_frames_come_with_the_time_the_kernel_gave_them(cable: Cable) -> N
     assert (bus.counts.frames, bus.counts.restamped, bus.counts.dropped) == (2, 0, 0)
 
 
+@pytest.fixture
+def stamping() -> Iterator[None]:
+    """The kernel begins to stamp a moment after the first socket asks; until then it stamps at reading. Wait for that."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
+        probe.bind(("127.0.0.1", 0))
+        for _ in range(200):
+            probe.sendto(b"x", probe.getsockname())
+            time.sleep(0.005)
+            read_ns = time.time_ns()
+            ((_, _, stamp),) = probe.recvmsg(1, 64)[1]
+            seconds, ns = struct.unpack("=qq", stamp)
+            if read_ns - (seconds * 1_000_000_000 + ns) > 2_000_000:
+                break
+        yield
+
+
+@pytest.mark.usefixtures("stamping")
 async def test_interfaces_are_buses_by_their_order_and_frames_are_in_order_of_time(cable: Cable) -> None:
     """A profile says EV-CAN is bus 1: frames of two queues must not come one queue after the other."""
     bus = source(cable, "can0", "can1")
