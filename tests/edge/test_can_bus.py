@@ -126,7 +126,7 @@ async def test_frames_come_with_the_time_the_kernel_gave_them(cable: Cable) -> N
 
 @pytest.fixture
 def stamping() -> Iterator[None]:
-    """The kernel begins to stamp a moment after the first socket asks; until then it stamps at reading. Wait for that."""
+    """The kernel begins to stamp a moment after the first socket asks; until then it stamps when read."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
         probe.bind(("127.0.0.1", 0))
