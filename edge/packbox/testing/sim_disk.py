@@ -202,6 +202,9 @@ class _Methods(ctypes.Structure):
     ]
 
 
+_in_use: Final[list[SimDisk]] = []  # SQLite calls back as long as a connection is open, also a forgotten one
+
+
 class SimDisk:
     """Every database that is opened inside the `with` block lies on it. `trouble`: SQLite's code for each write."""
 
@@ -221,6 +224,7 @@ class SimDisk:
         self._vfs.name = NAME
         self._vfs.open = _Open(self._opened)
         self._vfs.delete = _Delete(self._deleted)
+        _in_use.append(self)
         self._calls = (_Write(self._wrote), _Truncate(self._cut), _Sync(self._flushed))
 
     def __enter__(self) -> Self:

@@ -163,7 +163,7 @@ def in_two_transactions(self: SqliteJournal, state: bytes, rows: Sequence[Sealed
         db.execute(
             "INSERT INTO record (seq, kind, session, mono_ms, wall_ms, sealed) VALUES (?, ?, ?, ?, ?, ?)", values
         )
-    db.execute("INSERT INTO state VALUES (1, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot", (state,))
+    db.execute("INSERT OR REPLACE INTO state (only, snapshot) VALUES (1, ?)", (state,))
     self._next_seq += len(rows)
 
 
