@@ -216,6 +216,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         if version > NEWEST:
             raise JournalError(f"{path}: written by newer software (layout {version}, this one knows {NEWEST})")
         migrate(db)
+        read_state(db)  # a flipped bit within a page passes SQLite's check, but not this
     except BaseException:
         db.close()
         raise

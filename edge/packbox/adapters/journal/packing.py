@@ -14,7 +14,7 @@ STATE_BYTES_MAX: Final = 64 * 2**20  # far above any honest state; a damaged hea
 
 
 def pack(state: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=LEVEL).compress(state)
+    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(state)
 
 
 def read_state(db: sqlite3.Connection) -> bytes | None:
