@@ -47,6 +47,7 @@ class LinkReport:
     connections: int = 0
     trouble: str = ""  # why there is no link now, empty while there is one
     sent_bytes: int = 0  # payloads handed to the broker, heartbeats included
+    acked_s: float | None = None  # loop time of the newest ack of this store
 
     @property
     def unheard(self) -> bool:
@@ -132,6 +133,7 @@ class _Carrier:
         async for data in uplink.acks():
             self.report.delivery, answer = delivery.take_ack(self.report.delivery, data, self.newest_seq())
             if isinstance(answer, Ack):
+                self.report.acked_s = asyncio.get_running_loop().time()
                 await self._release(answer)
             else:
                 log.warning("an ack was refused", extra={"REASON": answer.reason})
