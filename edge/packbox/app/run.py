@@ -15,14 +15,16 @@ import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final, Never, TypeVar
 
 from packbox.adapters.herald import Herald, herald_from
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
+from packbox.adapters.power_lines import LineReader, tell
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app.ask import Asking, car_sight
 from packbox.app.box_key import box_key
-from packbox.app.carry import Offload, carry, new_report
+from packbox.app.carry import LinkReport, Offload, carry, new_report
 from packbox.app.health import Gauge
 from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
 from packbox.app.listen import Listener
@@ -30,15 +32,18 @@ from packbox.app.logging_setup import set_up_logging
 from packbox.app.mind import Mind
 from packbox.app.options import add_settings_options, settings_from
 from packbox.app.sources import FORMS, open_source
+from packbox.app.status import StatusFile, Who
 from packbox.app.think import Thinker
+from packbox.app.watch_power import PowerWatch
 from packbox.clock import SystemClock
 from packbox.core.box import BoxPlan
 from packbox.core.courtesy import Consent
 from packbox.core.decode import Decoder
+from packbox.core.power import Limits
 from packbox.core.profile import Profile
 from packbox.core.record import BatteryId, BoxId
 from packbox.ports import Journal, PackboxError, SettingsError, Uplink
-from packbox.settings import BrokerSettings, Settings
+from packbox.settings import BrokerSettings, PowerSettings, Settings
 from packwire import __version__
 from packwire.ids import box_id_of
 from packwire.seal import digest
@@ -47,7 +52,7 @@ log = logging.getLogger(__name__)
 
 STUCK_S: Final = 120.0  # --until-sent: a broker that restarts and a back-off that grew are over by then
 LOOK_EVERY_S: Final = 0.2
-GOODBYE_S: Final = 3.0
+GOODBYE_S: Final = 1.0  # SIGTERM to exit within two seconds, whatever the link does
 
 T = TypeVar("T")
 
@@ -130,14 +135,23 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
             gauge = Gauge(
                 settings.data_dir, clock, began, source.frames, inbox, mind, listener, thinker, link, source.tester
             )
+            watch = _power_watch(settings.power, clock, mind, listener, link)
             mind.begin(source.name, gauge.at)
             log.info("box %s listens to %s", box, settings.source, extra={"PROFILE": profile.id, "STORE": mind.store})
             herald.ready()
             herald.status(f"box {box} listens to {settings.source}")
             async with asyncio.TaskGroup() as tasks:
                 listening = tasks.create_task(listener.run(), name="listen")
-                stopping = tasks.create_task(_cancel_on(stop, listening), name="stop")
-                questioning = tasks.create_task(asking.run(), name="ask") if asking is not None else None
+                beside: list[asyncio.Task[None] | asyncio.Task[Never]] = [
+                    tasks.create_task(_cancel_on(stop, listening), name="stop"),
+                    tasks.create_task(watch.run(), name="power"),
+                ]
+                if asking is not None:
+                    beside.append(tasks.create_task(asking.run(), name="ask"))
+                if settings.status_file is not None:
+                    who = Who(box, mind.store, settings.source, profile.id)
+                    status = StatusFile(settings.status_file, who, gauge, watch)
+                    beside.append(tasks.create_task(status.run(), name="status"))
                 carrying = None
                 if link is not None:
                     carrying = tasks.create_task(
@@ -155,9 +169,8 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
                 await tasks.create_task(thinker.run(lambda: not stop.is_set()), name="think")
                 sent = not until_sent or stop.is_set() or await _sent(journal, offload, stop)
                 herald.leaving()
-                stopping.cancel()
-                if questioning is not None:
-                    questioning.cancel()
+                for task in beside:
+                    task.cancel()
                 if carrying is not None:
                     await _leave(carrying)
         finally:
@@ -175,6 +188,20 @@ def _profile(settings: Settings) -> tuple[Profile, str | None]:
 def _plan(settings: Settings, decoder: Decoder, box: BoxId) -> BoxPlan:
     battery, source = (settings.battery, "configured") if settings.battery else (f"prov-{box}-1", "provisional")
     return BoxPlan(decoder, box, BatteryId(battery), source, f"packbox {__version__}", settings.vehicle)
+
+
+def _power_watch(
+    power: PowerSettings, clock: SystemClock, mind: Mind, listener: Listener, link: LinkReport | None
+) -> PowerWatch:
+    return PowerWatch(
+        clock,
+        LineReader(power.ignition_file, power.ignition_command, power.rail_file, power.rail_v_per_unit),
+        Limits(power.quiet_s, power.plugged_quiet_s, power.unfed_s, power.rail_low_v),
+        None if power.command is None else partial(tell, power.command),
+        state=lambda: mind.state,
+        heard_ns=lambda: listener.heard_ns,
+        sending=lambda: link is not None and link.connected and mind.outbox.waiting > 0,
+    )
 
 
 def _uplinks(broker: BrokerSettings, box: BoxId) -> Callable[[], AbstractAsyncContextManager[Uplink]]:
