@@ -62,6 +62,11 @@ class Cable:
         for frame in frames:
             self.far.send(frame)
 
+    def has_listener(self) -> bool:
+        """Some program has opened the box's end."""
+        listeners = Path("/proc/net/can/rcvlist_err").read_text()
+        return re.search(rf"^ *{self.box} ", listeners, re.MULTILINE) is not None
+
     def down(self) -> None:
         ip("link", "set", self.box, "down")
 

@@ -113,7 +113,7 @@ def _modules() -> list[Path]:
 
 
 def _memory_folder() -> Path:
-    """Where the guest's memory may lie as a file: large enough, and programs may run from there (containers forbid it)."""
+    """Where its memory may lie as a file: large enough, and programs may run from there, which containers forbid."""
     shm = Path("/dev/shm")
     if shm.is_dir() and shutil.disk_usage(shm).free > MEMORY_MB * 2**20 and not os.statvfs(shm).f_flag & os.ST_NOEXEC:
         return shm

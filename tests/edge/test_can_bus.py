@@ -16,7 +16,7 @@ import pytest
 from can_fakes import BOOT, FakeClock, can_frame, canfd_frame
 from packbox.adapters import can_bus
 from packbox.adapters.can_bus import Interface, SocketCanSource, parse_frames
-from packbox.adapters.can_filters import FILTER_MAX, IdFilter, exactly, fold, pack_filters
+from packbox.adapters.can_filters import exactly, pack_filters
 from packbox.adapters.listening import Reading, on_box_clock
 from packbox.core.frames import ERROR, EXTENDED, FD, REMOTE, FrameBatch
 from packbox.core.stamp import NS_PER_S, Stamp, Tick

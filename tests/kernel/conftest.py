@@ -11,7 +11,6 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -106,7 +105,12 @@ def _reports(item: pytest.Item) -> list[pytest.TestReport]:
 
 def _result(item: pytest.Item, outcome: str, text: object) -> pytest.TestReport:
     return pytest.TestReport(
-        item.nodeid, item.location, {}, outcome=outcome, longrepr=text, when="call"  # type: ignore[arg-type]
+        item.nodeid,
+        item.location,
+        {},
+        outcome=outcome,
+        longrepr=text,
+        when="call",  # type: ignore[arg-type]
     )
 
 

@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from can_fakes import can_frame, canfd_frame
-from can_wires import Adapter, Cable, Sender, adapter, cable, ip, wait_until
+from can_wires import Adapter, Cable, Sender, adapter, cable, wait_until
 from packbox.adapters import can_bus
 from packbox.adapters.can_bus import Interface, SocketCanSource, open_can_socket
 from packbox.adapters.can_filters import FILTER_MAX, exactly, fold
@@ -190,8 +191,8 @@ print(made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
 """
     python = [sys.executable, "-c", grown]
     room = int(subprocess.run(python, check=True, capture_output=True, text=True).stdout)
-    with open("/proc/sys/net/core/rmem_max") as granted:
-        assert room == min(2 * int(granted.read()), 2 * can_bus.QUEUE_BYTES)
+    granted = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    assert room == 2 * min(granted, can_bus.QUEUE_BYTES)
 
 
 async def test_can_fd_frames_come_beside_classic_ones(wire: Cable) -> None:
@@ -232,7 +233,7 @@ async def test_two_interfaces_are_two_buses_on_one_timeline(wire: Cable) -> None
 
 
 async def test_a_burst_of_two_busy_buses_is_heard_whole(wire: Cable) -> None:
-    """After a stall of ours (a card that thinks for a second) everything still waits in the kernel, in order of time."""
+    """After a stall of ours (a card that thinks for a second) all still waits in the kernel, in order of time."""
     with cable("can1", "car1") as other:
         bus = source(Interface(wire.box), Interface(other.box), batch_frames=256)
         async with listening(bus) as ear:
@@ -368,7 +369,7 @@ def test_the_emulated_adapter_is_a_can_controller(slcan: Adapter) -> None:
 
 @pytest.mark.parametrize("steps_s", [(3 * 3600, -86_400, 30), (-600_000_000, 600_000_000)])
 async def test_a_clock_that_is_set_moves_no_frame(wire: Cable, steps_s: tuple[int, ...]) -> None:
-    """The network comes in mid-charge, the clock jumps by hours or from the last shutdown: no frame is lost or moved."""
+    """The network comes in mid-charge, the clock jumps by hours or by years: no frame is lost or moved."""
     bus = source(Interface(wire.box))
     gap_s = 0.01
     async with listening(bus) as ear:

@@ -30,13 +30,24 @@ from packbox.adapters.listening import (
     GATHER_S,
     TICK_S,
     BusCounts,
+    Reading,
     in_time_order,
     on_box_clock,
-    Reading,
     read_clocks,
     wall_offset_ms,
 )
-from packbox.core.frames import CLASSIC_BYTES, ERROR, EXTENDED, FD, FD_BYTES, REMOTE, SENT, BoolArray, FrameBatch, IntArray
+from packbox.core.frames import (
+    CLASSIC_BYTES,
+    ERROR,
+    EXTENDED,
+    FD,
+    FD_BYTES,
+    REMOTE,
+    SENT,
+    BoolArray,
+    FrameBatch,
+    IntArray,
+)
 from packbox.core.stamp import NS_PER_S, Tick
 from packbox.ports import BusDownError, FrameClock
 
@@ -150,9 +161,7 @@ class SocketCanSource:
             line.settle(now.stamp.mono_ns)
         return batch
 
-    def _batch(
-        self, heads: list[_Head], spans: list[tuple[_Line, slice]], empty: Reading, now: Reading
-    ) -> FrameBatch:
+    def _batch(self, heads: list[_Head], spans: list[tuple[_Line, slice]], empty: Reading, now: Reading) -> FrameBatch:
         n = len(heads)
         head = np.array(heads, np.int64)
         mono_ns, restamped = on_box_clock(head[:, 3], empty, now)

@@ -43,6 +43,9 @@ class BusErrors:
         return BusErrors(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
+NO_ERRORS: Final = BusErrors()
+
+
 def count_errors(can_id: npt.NDArray[np.uint32], data: npt.NDArray[np.uint8]) -> BusErrors:
     """Of n error frames: ids (n,), data (n, 8 or more)."""
     controller = np.where(can_id & CRTL, data[:, 1], 0)
