@@ -15,41 +15,10 @@ from packbox.adapters import ring as ring_module
 from packbox.adapters.logs import read_log
 from packbox.adapters.ring import FILES, Ring, read_ring, ring_files
 from packbox.adapters.ring_block import decode_all, encode
-from packbox.core.frames import ERROR, EXTENDED, FD, REMOTE, SENT, FrameBatch, join
-from packbox.core.stamp import BootId
+from packbox.core.frames import FrameBatch, join
+from raw_frames import BOOT, batches
 
-BOOT = BootId("b0" * 8)
 BYTES_PER_FRAME_MAX = 3.0
-FD_LENGTHS = (0, 1, 7, 8, 12, 16, 20, 24, 32, 48, 64)
-
-
-@st.composite
-def batches(draw: st.DrawFn) -> FrameBatch:
-    """Any frames that a bus could bring, times that run back and leap too."""
-    n = draw(st.integers(1, 60))
-    seed = draw(st.integers(0, 2**32))
-    dice = random.Random(seed)
-    ids = [dice.randrange(0x800) for _ in range(1 + n // 8)]
-    rows = []
-    for _ in range(n):
-        kind = dice.choice((0, 0, 0, EXTENDED, FD, FD | EXTENDED, ERROR, REMOTE, SENT))
-        can_id = dice.randrange(2**29) if kind & (EXTENDED | ERROR) else dice.choice(ids)
-        length = dice.choice(FD_LENGTHS) if kind & FD else 0 if kind & REMOTE else dice.randrange(9)
-        data = dice.randbytes(length).ljust(64, b"\0")
-        rows.append((dice.randrange(3), can_id, kind, length, np.frombuffer(data, np.uint8)))
-    bus, can_id, flags, length, data = zip(*rows, strict=True)
-    steps_us = [dice.choice((0, 1, 250, 10_000, -500, 10**9)) for _ in range(n)]
-    wide = max(length) > 8
-    return FrameBatch(
-        BOOT,
-        draw(st.sampled_from((None, 0, 1_760_000_000_000, -5))),
-        (np.cumsum(steps_us).astype(np.int64) + draw(st.integers(0, 2**50))) * 1000,
-        np.array(bus, np.uint8),
-        np.array(can_id, np.uint32),
-        np.array(flags, np.uint8),
-        np.array(length, np.uint8),
-        np.stack(data)[:, : 64 if wide else 8],
-    )
 
 
 def assert_same(got: FrameBatch, want: FrameBatch) -> None:
