@@ -22,14 +22,16 @@ from packbox.adapters.herald import Herald, herald_from
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
 from packbox.adapters.power_lines import LineReader, tell
 from packbox.adapters.profile_dir import Catalogue
+from packbox.adapters.snapshot import SnapshotError
 from packbox.app.ask import Asking, car_sight
 from packbox.app.box_key import box_key
 from packbox.app.carry import LinkReport, Offload, carry, new_report
+from packbox.app.crash_guard import CAREFUL_MAX_S, IN_FULL, Care, CrashGuard
 from packbox.app.health import Gauge
 from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
 from packbox.app.keep_raw import keep_raw
 from packbox.app.listen import Listener
-from packbox.app.logging_setup import set_up_logging
+from packbox.app.logging_setup import is_journal, set_up_logging
 from packbox.app.mind import Mind
 from packbox.app.options import add_settings_options, settings_from
 from packbox.app.sources import FORMS, open_source
@@ -74,12 +76,28 @@ def main(args: argparse.Namespace) -> int:
     code = 0
     try:
         settings = settings_from(args)
-        set_up_logging(settings.log_level, under_systemd="JOURNAL_STREAM" in os.environ)
-        code = asyncio.run(_run(settings, herald_from(os.environ), speed=args.speed, until_sent=args.until_sent))
+        set_up_logging(settings.log_level, to_journal=is_journal(os.environ.get("JOURNAL_STREAM")))
+        code = _guarded(settings, herald_from(os.environ), speed=args.speed, until_sent=args.until_sent)
     except* SettingsError as problems:
         code = _said(problems, 2)
     except* PackboxError as problems:
         code = _said(problems, 1)
+    return code
+
+
+def _guarded(settings: Settings, herald: Herald, *, speed: float | None, until_sent: bool) -> int:
+    """With an eye on crash loops, if there is somebody who starts us again."""
+    if not herald.is_heard:
+        return asyncio.run(_run(settings, herald, speed=speed, until_sent=until_sent))
+    guard = CrashGuard(settings.data_dir / JOURNAL_FILE, SystemClock(settings.clock_trusted))
+    try:
+        code = asyncio.run(_run(settings, herald, speed=speed, until_sent=until_sent, care=guard.begin()))
+    except* SnapshotError:
+        raise  # of newer software: no restart helps, a new store does
+    except* PackboxError:
+        guard.left()  # trouble that we know, and that what we leave out has no part in
+        raise
+    guard.left()
     return code
 
 
@@ -104,7 +122,9 @@ def _speed(text: str) -> float | None:
     return factor
 
 
-async def _run(settings: Settings, herald: Herald, *, speed: float | None, until_sent: bool) -> int:
+async def _run(
+    settings: Settings, herald: Herald, *, speed: float | None, until_sent: bool, care: Care = IN_FULL
+) -> int:
     if until_sent and settings.broker.host is None:
         raise SettingsError("--until-sent needs somebody to send to: set broker.host")
     clock = SystemClock(settings.clock_trusted)
@@ -123,7 +143,7 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
         await offload(mind.open)
         raw = keep_raw(settings)
         try:
-            may_ask = settings.polling is not Consent.NEVER
+            may_ask = settings.polling is not Consent.NEVER and care.may_ask
             source = open_source(settings.source, mind.bookmark, clock, profile, speed, may_ask=may_ask)
             frames, asking = source.frames, None
             if source.tester is not None:
@@ -135,7 +155,7 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
             listener = Listener(frames, inbox, clock)
             committed = asyncio.Event()
             thinker = Thinker(mind, inbox, offload, committed, herald, settings.commit_every_s)
-            link = new_report(mind.store) if settings.broker.host is not None else None
+            link = new_report(mind.store) if settings.broker.host is not None and care.may_send else None
             gauge = Gauge(
                 settings.data_dir, clock, began, source.frames, inbox, mind, listener, thinker, link, source.tester
             )
@@ -150,10 +170,12 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
                     tasks.create_task(_cancel_on(stop, listening), name="stop"),
                     tasks.create_task(watch.run(), name="power"),
                 ]
+                if care.why is not None:
+                    beside.append(tasks.create_task(_stop_after(CAREFUL_MAX_S, stop), name="careful"))
                 if asking is not None:
                     beside.append(tasks.create_task(asking.run(), name="ask"))
                 if settings.status_file is not None:
-                    who = Who(box, mind.store, settings.source, profile.id)
+                    who = Who(box, mind.store, settings.source, profile.id, care.why)
                     status = StatusFile(settings.status_file, who, gauge, watch)
                     beside.append(tasks.create_task(status.run(), name="status"))
                 carrying = None
@@ -237,6 +259,12 @@ async def _cancel_on(stop: asyncio.Event, listening: asyncio.Task[None]) -> None
     await stop.wait()
     log.info("asked to leave: saving")
     listening.cancel()
+
+
+async def _stop_after(seconds: float, stop: asyncio.Event) -> None:
+    await asyncio.sleep(seconds)
+    log.warning("was careful for long enough: leaves, to be started in full")
+    stop.set()
 
 
 async def _sent(journal: Journal, offload: Offload, stop: asyncio.Event) -> bool:
