@@ -17,9 +17,10 @@ import pytest
 
 from can_fakes import can_frame, canfd_frame
 from can_wires import Adapter, Cable, Sender, adapter, cable, wait_until
-from packbox.adapters import can_bus
-from packbox.adapters.can_bus import Interface, SocketCanSource, open_can_socket
+from packbox.adapters import can_bus, can_socket
+from packbox.adapters.can_bus import SocketCanSource
 from packbox.adapters.can_filters import FILTER_MAX, exactly, fold
+from packbox.adapters.can_socket import Interface, open_can_socket
 from packbox.clock import ClockTrust, SystemClock
 from packbox.core.frames import ERROR, EXTENDED, FD, SENT, FrameBatch, join
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Tick
@@ -174,8 +175,8 @@ def test_the_queue_is_as_large_as_we_believe(wire: Cable) -> None:
     """How long we may sleep between two looks follows from it."""
     with open_can_socket(Interface(wire.box)) as listener:
         room = listener.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        assert room >= can_bus.QUEUE_BYTES  # as root: whatever net.core.rmem_max says
-        believed = room // can_bus.FRAME_COST_BYTES
+        assert room >= can_socket.QUEUE_BYTES  # as root: whatever net.core.rmem_max says
+        believed = room // can_socket.FRAME_COST_BYTES
         wire.send(*(canfd_frame(1, bytes(64)) for _ in range(believed)))
         assert len(waiting(listener)) == believed
 
@@ -184,7 +185,7 @@ def test_without_rights_the_queue_is_what_the_system_grants(wire: Cable) -> None
     """The shipped service runs without any: it must still hear."""
     grown = f"""
 import os, socket
-from packbox.adapters.can_bus import Interface, open_can_socket
+from packbox.adapters.can_socket import Interface, open_can_socket
 os.setuid(65534)
 made = open_can_socket(Interface({wire.box!r}))
 print(made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
@@ -192,7 +193,7 @@ print(made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
     python = [sys.executable, "-c", grown]
     room = int(subprocess.run(python, check=True, capture_output=True, text=True).stdout)
     granted = int(Path("/proc/sys/net/core/rmem_max").read_text())
-    assert room == 2 * min(granted, can_bus.QUEUE_BYTES)
+    assert room == 2 * min(granted, can_socket.QUEUE_BYTES)
 
 
 async def test_can_fd_frames_come_beside_classic_ones(wire: Cable) -> None:
