@@ -26,7 +26,7 @@ from typing import Final
 from can_fakes import can_frame
 
 SLCAN_DISCIPLINE: Final = 17  # N_SLCAN, linux/tty.h
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 30.0  # a busy machine: a program of ours alone takes 1 to 5 s to start
 LOOK_EVERY_S: Final = 0.01
 
 

@@ -18,15 +18,16 @@ import pytest
 from can_fakes import can_frame, canfd_frame
 from can_wires import Adapter, Cable, Sender, adapter, cable, wait_until
 from packbox.adapters import can_bus, can_socket
+from packbox.adapters.can_any import PythonCanSource
 from packbox.adapters.can_bus import SocketCanSource
 from packbox.adapters.can_filters import FILTER_MAX, exactly, fold
 from packbox.adapters.can_socket import Interface, open_can_socket
 from packbox.clock import ClockTrust, SystemClock
 from packbox.core.frames import ERROR, EXTENDED, FD, SENT, FrameBatch, join
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Tick
-from packbox.ports import BusDownError
+from packbox.ports import BusDownError, FrameSource
 
-PATIENCE_S = 5.0
+PATIENCE_S = 15.0
 KERNEL_FRAMES = 2_000
 
 
@@ -72,7 +73,7 @@ class Ear:
 
 
 @asynccontextmanager
-async def listening(bus: SocketCanSource) -> AsyncIterator[Ear]:
+async def listening(bus: FrameSource) -> AsyncIterator[Ear]:
     """The sockets are open as soon as the block begins."""
     async with aclosing(bus.inputs()) as inputs:
         ear = Ear(inputs)
@@ -385,4 +386,27 @@ async def test_a_clock_that_is_set_moves_no_frame(wire: Cable, steps_s: tuple[in
     between_s = np.diff(batch.mono_ns) / NS_PER_S
     assert between_s.min() >= 0
     assert between_s.max() < 0.25
+    assert bus.counts.restamped == 0
+
+
+# -- python-can --------------------------------------------------------------------------------------------------------
+
+
+async def test_python_can_hears_the_same_bus_and_tells_when_it_is_down(wire: Cable) -> None:
+    """Its own asyncio reader hangs for good when an interface goes down; the box must come back by itself."""
+    bus = PythonCanSource("socketcan", wire.box, SystemClock(ClockTrust.ALWAYS))
+    async with listening(bus) as ear:
+        await asyncio.to_thread(wait_until, wire.has_listener, "python-can opened its socket")
+        sent_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        wire.send(can_frame(1, b"\x01\x02"))
+        batch = await ear.hear(1)
+        assert (batch.can_id.tolist(), batch.length.tolist(), batch.flags.tolist()) == ([1], [2], [0])
+        assert -1 < (batch.mono_ns[0] - sent_ns) / NS_PER_MS < 100
+        wire.down()
+        with pytest.raises(BusDownError, match="can0"):
+            await ear.until(lambda: False)
+    wire.up()
+    async with listening(bus) as ear:
+        with Sender(wire, 2, 0.02):
+            assert (await ear.hear(2)).can_id.tolist()[0] == 2
     assert bus.counts.restamped == 0
