@@ -369,8 +369,8 @@ def test_the_emulated_adapter_is_a_can_controller(slcan: Adapter) -> None:
     wait_until(lambda: slcan.shown() == "ERROR-PASSIVE", "the kernel took the state")
 
 
-@pytest.mark.parametrize("steps_s", [(3 * 3600, -86_400, 30), (-600_000_000, 600_000_000)])
-async def test_a_clock_that_is_set_moves_no_frame(wire: Cable, steps_s: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("steps_s", [(3 * 3600, -86_400), (-600_000_000, 600_000_000), (0.06, -0.06)])
+async def test_a_clock_that_is_set_moves_no_frame(wire: Cable, steps_s: tuple[float, ...]) -> None:
     """The network comes in mid-charge, the clock jumps by hours or by years: no frame is lost or moved."""
     bus = source(Interface(wire.box))
     gap_s = 0.01

@@ -148,7 +148,7 @@ class SocketCanSource:
         dropped = 0
         for line, span in spans:
             mono_ns[span] = line.in_order(mono_ns[span])
-            line.heard(can_id[span], flags[span] & ERROR > 0, now.stamp.mono_ns)
+            line.heard(can_id[span], flags[span], now.stamp.mono_ns)
             dropped += line.newly_dropped(head[span, 4])
         error = flags & ERROR > 0
         self._counts = replace(
@@ -274,12 +274,12 @@ class _Line:
         before, self._dropped = self._dropped, int(told[-1])
         return (self._dropped - before) % (1 << 32)
 
-    def heard(self, can_id: npt.NDArray[np.uint32], error: BoolArray, now_ns: int) -> None:
-        """Only the car's frames end an outage: a link that is down can be opened too, and one bus-off has an echo."""
+    def heard(self, can_id: npt.NDArray[np.uint32], flags: npt.NDArray[np.uint8], now_ns: int) -> None:
+        """Only a frame ends an outage: a link that is down can be opened too, and one that is bus-off reports errors."""
         if not len(can_id):
             return
-        last_frame = _last(~error)
-        if _last(error & (can_id & BUS_OFF > 0)) > last_frame:
+        last_frame = _last(flags & ERROR == 0)
+        if _last((flags & ERROR > 0) & (can_id & BUS_OFF > 0)) > last_frame:
             self._quiet("bus off: too many errors, the controller has left the bus", now_ns)
         elif last_frame >= 0:
             self.trouble = ""
