@@ -275,7 +275,7 @@ class _Line:
         return (self._dropped - before) % (1 << 32)
 
     def heard(self, can_id: npt.NDArray[np.uint32], flags: npt.NDArray[np.uint8], now_ns: int) -> None:
-        """Only a frame ends an outage: a link that is down can be opened too, and one that is bus-off reports errors."""
+        """Only a frame ends an outage: a link that is down opens too, and one that is bus-off reports errors."""
         if not len(can_id):
             return
         last_frame = _last(flags & ERROR == 0)
