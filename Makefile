@@ -1,6 +1,7 @@
 # setup  .venv from the hashed lock file, and this checkout in it
 # demo   a whole system with simulated cars; LOG=path PROFILE=name adds a box that replays a recording
 # test   lint, then every test that needs no hardware; installs what the tests need from Debian
+# test-kernel  the kernel tier alone: the receiver on real CAN sockets, inside user-mode Linux
 # lint   format, lint, types, import contracts
 # bench  speed and memory as ratios against named peers
 # bench-forecast  errors of forecasts and broken promises, on the shared data
@@ -11,7 +12,7 @@ BIN := .venv/bin
 LOG ?=
 PROFILE ?=
 
-.PHONY: setup demo test lint bench bench-forecast bench-soh lock clean
+.PHONY: setup demo test test-kernel lint bench bench-forecast bench-soh lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -28,6 +29,10 @@ demo: setup
 test: lint
 	bash tests/needs.sh
 	$(BIN)/python -m pytest
+
+test-kernel: setup
+	bash tests/needs.sh
+	$(BIN)/python -m pytest tests/kernel
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -34,10 +34,12 @@ class Counts(Protocol):
 
 @runtime_checkable
 class Counting(Protocol):
-    """A live source: it knows what it lost before we saw it."""
+    """A live source: it knows what it lost before we saw it, and what keeps it from giving frames."""
 
     @property
     def counts(self) -> Counts: ...
+    @property
+    def trouble(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ class Gauge:
         )
 
     def _trouble(self) -> str | None:
-        troubles = (("no bus", self.listener.down), ("cannot save", self.thinker.trouble))
+        heard = self.source.trouble if isinstance(self.source, Counting) else None
+        troubles = (("no bus", self.listener.down or heard), ("cannot save", self.thinker.trouble))
         return "; ".join(f"{what}: {why}"[:TROUBLE_CHARS] for what, why in troubles if why) or None
 
     def heartbeat(self) -> Health:
