@@ -1,6 +1,7 @@
 # setup  .venv from the hashed lock file, and this checkout in it
 # demo   a whole system with simulated cars; LOG=path PROFILE=name adds a box that replays a recording
 # test   lint, then every test that needs no hardware; installs what the tests need from Debian
+# deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
 # bench  speed and memory as ratios against named peers
 # bench-forecast  errors of forecasts and broken promises, on the shared data
@@ -11,7 +12,7 @@ BIN := .venv/bin
 LOG ?=
 PROFILE ?=
 
-.PHONY: setup demo test lint bench bench-forecast bench-soh lock clean
+.PHONY: setup demo test lint bench bench-forecast bench-soh deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -43,6 +44,9 @@ bench-forecast: setup
 
 bench-soh: setup
 	$(BIN)/python tests/bench/soh.py
+
+deb: setup
+	$(BIN)/python debian/build.py
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Install what the tests need from Debian: a broker, a database, a browser with Japanese letters.
+# Install what the tests need from Debian: a broker, a database, a browser with Japanese letters, systemd's own checks.
 set -euo pipefail
-packages=(mosquitto postgresql chromium fonts-noto-cjk)
+packages=(mosquitto postgresql chromium fonts-noto-cjk systemd)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "install ok installed" || missing+=("$package")
