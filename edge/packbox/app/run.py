@@ -21,7 +21,7 @@ from typing import Final, Never, TypeVar
 from packbox.adapters.herald import Herald, herald_from
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
 from packbox.adapters.power_lines import LineReader, tell
-from packbox.adapters.profile_dir import Catalogue
+from packbox.adapters.profile_apart import find_apart
 from packbox.adapters.snapshot import SnapshotError
 from packbox.app.ask import Asking, car_sight
 from packbox.app.box_key import box_key
@@ -210,7 +210,7 @@ async def _run(
 def _profile(settings: Settings) -> tuple[Profile, str | None]:
     if settings.profile is None:
         raise SettingsError("profile: none is set; `packbox profiles list` names them")
-    return Catalogue(settings.profiles_dir).find(settings.profile)
+    return find_apart(settings.profile, settings.profiles_dir)
 
 
 def _plan(settings: Settings, decoder: Decoder, box: BoxId) -> BoxPlan:
