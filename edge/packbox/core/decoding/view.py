@@ -100,12 +100,12 @@ def _claim(column: Column, use: QuantityUse | None, pack: PackFacts | None, agai
         return Claim(column, None, *EVERYTHING, column.clear)
     low, high = plausible_range(use.quantity, pack)
     if use.is_plain:
-        return Claim(column, use, low, high, _surely_good(column, low, high), again)
+        return Claim(column, use, low, high, good_raws(column, low, high), again)
     lookup = _lookup(column, use, low, high) if column.layout.bits <= LOOKED_UP_BITS else None
     return Claim(column, use, low, high, None, again, lookup)
 
 
-def _surely_good(column: Column, low: float, high: float) -> tuple[int, int]:
+def good_raws(column: Column, low: float, high: float) -> tuple[int, int]:
     """A value rises or falls with its raw value: so the good ones lie together."""
     begin, end = column.clear[0], column.clear[1] + 1
     scale, offset = column.layout.scale, column.layout.offset
