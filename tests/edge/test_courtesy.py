@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packbox.core import courtesy
 from packbox.core.courtesy import NEVER_NS, RULES, Consent, Sight, answered, forget, is_asleep, restraint, troubled
 from packbox.core.profile import Care, CarState
 from packbox.core.stamp import NS_PER_S
 
 NOW = 10_000 * NS_PER_S
 WELCOME = Sight(Consent.AGREED, Care(), CarState.DRIVING, heard_ns=NOW, aux_voltage_v=14.1)
+BUS_ERRORS = next(rule for rule in RULES if rule.name == "bus errors")
 
 
 def ago(seconds: float) -> int:
@@ -34,6 +34,7 @@ def test_a_car_that_is_awake_and_whose_owner_agreed_may_be_asked() -> None:
 
 CASES = {
     "no consent": [replace(WELCOME, consent=Consent.NEVER)],
+    "car not known": [replace(WELCOME, known=False)],
     "being driven": [
         replace(WELCOME, consent=Consent.STANDING),
         replace(WELCOME, consent=Consent.STANDING, car_state=None),
@@ -116,7 +117,7 @@ def test_bus_errors_are_answered_with_ever_longer_pauses() -> None:
     for _ in range(9):
         sight = troubled(troubled(sight, now_ns), now_ns + 1)
         began_ns = now_ns
-        while courtesy.RULES[5].forbids(sight, now_ns):
+        while BUS_ERRORS.forbids(sight, now_ns):
             now_ns += NS_PER_S
         pauses.append(round((now_ns - began_ns) / NS_PER_S))
     assert pauses == [6, 11, 21, 41, 81, 161, 301, 301, 301]  # the second of the burst's last error on top

@@ -105,6 +105,14 @@ class Asking:
         self._questions = 0
         self._replies = 0
 
+    def hold(self) -> None:
+        """It is not known whether the car on the bus is the one that the questions were chosen for."""
+        self._sight = replace(self._sight, known=False)
+
+    def release(self) -> None:
+        """It is."""
+        self._sight = replace(self._sight, known=True)
+
     # -- listening ---------------------------------------------------------------------------------------------------
 
     def overhear(self, source: FrameSource) -> FrameSource:

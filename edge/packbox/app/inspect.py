@@ -26,6 +26,7 @@ from packbox.adapters.profile_dir import Catalogue
 from packbox.adapters.record_file import RecordFileError, write_records
 from packbox.app.ask import Asking, car_sight
 from packbox.app.box_key import box_key
+from packbox.app.health import refusals
 from packbox.app.mind import BAD_FRAMES, Bookmark
 from packbox.app.options import add_settings_options, settings_from
 from packbox.app.recognise import UnknownCarError, beginning, profiles_of
@@ -275,6 +276,7 @@ def _inspect(car: Car, material: Material, settings: Settings, out: Path) -> tup
         clock="unset" if last.wall_ms is None else "set",
         software=__version__,
     )
+    health = replace(health, **refusals(refused))
     rows = _sealed(outcomes_of(found, _named(outcomes, found), health), box_id, key)
     first_s = state.first_s or 0
     look = Look(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from packbox.app.inbox import Inbox
@@ -23,10 +24,11 @@ TICK_EVERY_S: Final = 1.0
 
 
 class Listener:
-    """`down` says why there is no bus now; None while there is one."""
+    """`down` says why there is no bus now; None while there is one. `hearers` get every batch at once."""
 
     def __init__(self, source: FrameSource, inbox: Inbox, clock: Clock) -> None:
         self.down: str | None = None
+        self.hearers: list[Callable[[FrameBatch], None]] = []
         self._source = source
         self._inbox = inbox
         self._clock = clock
@@ -54,6 +56,8 @@ class Listener:
         if self.down is not None:
             log.info("frames again")
             self.down = None
+        for hear in self.hearers:
+            hear(item)
 
     def _lost(self, problem: BusDownError) -> None:
         if self.down is None:

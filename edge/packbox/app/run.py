@@ -15,6 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final, Never, TypeVar
 
 from packbox.adapters.herald import Herald, herald_from
@@ -27,15 +28,16 @@ from packbox.app.health import Gauge
 from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
 from packbox.app.listen import Listener
 from packbox.app.logging_setup import set_up_logging
+from packbox.app.meet import Meeting
 from packbox.app.mind import Mind
 from packbox.app.options import add_settings_options, settings_from
+from packbox.app.recognise import AUTO, UnknownCarError
 from packbox.app.sources import FORMS, open_source
 from packbox.app.think import Thinker
 from packbox.clock import SystemClock
 from packbox.core.box import BoxPlan
 from packbox.core.courtesy import Consent
 from packbox.core.decode import Decoder
-from packbox.core.profile import Profile
 from packbox.core.record import BatteryId, BoxId
 from packbox.ports import Journal, PackboxError, SettingsError, Uplink
 from packbox.settings import BrokerSettings, Settings
@@ -55,7 +57,7 @@ T = TypeVar("T")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_options(parser)
     parser.add_argument("--source", metavar="SOURCE", help=f"where frames come from: {FORMS} (setting source)")
-    parser.add_argument("--profile", metavar="NAME", help="vehicle profile (setting profile)")
+    parser.add_argument("--profile", metavar="NAME", help="vehicle profile, or auto (setting profile)")
     parser.add_argument(
         "--speed", type=_speed, default=1.0, metavar="FACTOR", help="pace of a log: times faster than recorded, or max"
     )
@@ -105,39 +107,52 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
     began = clock.now()
     key = box_key(settings)
     box = BoxId(box_id_of(key.public_key))
-    profile, variant = _profile(settings)
+    catalogue = Catalogue(settings.profiles_dir)
+    named = None if settings.profile in (None, AUTO) else catalogue.find(settings.profile)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     journal = SqliteJournal(settings.data_dir / JOURNAL_FILE, box, digest, clock)
-    mind = Mind(_plan(settings, Decoder(profile, variant), box), journal, key)
+    mind = Mind(journal, key)
     with ThreadPoolExecutor(1, "journal") as thread:
         offload = _offload_to(thread)
         await offload(mind.open)
         try:
-            may_ask = settings.polling is not Consent.NEVER
-            source = open_source(settings.source, mind.bookmark, clock, profile, speed, may_ask=may_ask)
-            frames, asking = source.frames, None
-            if source.tester is not None:
-                asking = Asking(profile, settings.polling, source.tester, clock, lambda: car_sight(mind.state))
-                frames = asking.overhear(frames)
+            source = open_source(
+                settings.source,
+                mind.bookmark,
+                clock,
+                None if named is None else named[0],
+                speed,
+                may_ask=settings.polling is not Consent.NEVER,
+            )
             inbox = Inbox(may_wait=not source.live, room_frames=ROOM_FRAMES if source.live else RECORDING_ROOM_FRAMES)
-            listener = Listener(frames, inbox, clock)
+            listener = Listener(source.frames, inbox, clock)
             committed = asyncio.Event()
             thinker = Thinker(mind, inbox, offload, committed, herald, settings.commit_every_s)
             link = new_report(mind.store) if settings.broker.host is not None else None
+            meeting = Meeting(mind, catalogue, partial(_plan, settings, box=box), offload, herald)
             gauge = Gauge(
-                settings.data_dir, clock, began, source.frames, inbox, mind, listener, thinker, link, source.tester
+                settings.data_dir,
+                clock,
+                began,
+                source.frames,
+                inbox,
+                mind,
+                listener,
+                thinker,
+                link,
+                source.tester,
+                meeting,
             )
             mind.begin(source.name, gauge.at)
-            log.info("box %s listens to %s", box, settings.source, extra={"PROFILE": profile.id, "STORE": mind.store})
+            log.info("box %s listens to %s", box, settings.source, extra={"STORE": mind.store})
             herald.ready()
             herald.status(f"box {box} listens to {settings.source}")
             async with asyncio.TaskGroup() as tasks:
                 listening = tasks.create_task(listener.run(), name="listen")
-                stopping = tasks.create_task(_cancel_on(stop, listening), name="stop")
-                questioning = tasks.create_task(asking.run(), name="ask") if asking is not None else None
+                beside = [tasks.create_task(_cancel_on(stop, listening), name="stop")]
                 carrying = None
                 if link is not None:
                     carrying = tasks.create_task(
@@ -152,12 +167,22 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
                         ),
                         name="carry",
                     )
-                await tasks.create_task(thinker.run(lambda: not stop.is_set()), name="think")
-                sent = not until_sent or stop.is_set() or await _sent(journal, offload, stop)
+                profile = meeting.named(*named) if named is not None else await meeting.meet(listener, inbox)
+                sent = True
+                if profile is not None:
+                    asking = None
+                    if source.tester is not None:
+                        asking = Asking(profile, settings.polling, source.tester, clock, lambda: car_sight(mind.state))
+                        listener.hearers.append(asking.hear)
+                        beside.append(tasks.create_task(asking.run(), name="ask"))
+                    beside.append(tasks.create_task(meeting.watch(asking), name="doubt"))
+                    await tasks.create_task(thinker.run(lambda: not stop.is_set()), name="think")
+                    sent = not until_sent or stop.is_set() or await _sent(journal, offload, stop)
+                elif not stop.is_set():
+                    raise UnknownCarError(f"the source ended; {meeting.trouble}")
                 herald.leaving()
-                stopping.cancel()
-                if questioning is not None:
-                    questioning.cancel()
+                for task in beside:
+                    task.cancel()
                 if carrying is not None:
                     await _leave(carrying)
         finally:
@@ -166,13 +191,7 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
     return 0 if sent else 1
 
 
-def _profile(settings: Settings) -> tuple[Profile, str | None]:
-    if settings.profile is None:
-        raise SettingsError("profile: none is set; `packbox profiles list` names them")
-    return Catalogue(settings.profiles_dir).find(settings.profile)
-
-
-def _plan(settings: Settings, decoder: Decoder, box: BoxId) -> BoxPlan:
+def _plan(settings: Settings, decoder: Decoder, *, box: BoxId) -> BoxPlan:
     battery, source = (settings.battery, "configured") if settings.battery else (f"prov-{box}-1", "provisional")
     return BoxPlan(decoder, box, BatteryId(battery), source, f"packbox {__version__}", settings.vehicle)
 

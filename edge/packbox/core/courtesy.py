@@ -48,6 +48,7 @@ class Sight:
     trouble_steps: int = 0  # how many of them without an answer in between
     asked_ns: int = NEVER_NS  # end of the newest question
     attended_until_ns: int = NEVER_NS  # until then a person at the car says that it is on
+    known: bool = True  # the car on the bus is the one whose questions these are
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,12 @@ RULES: Final = (
         "setting polling is not `never`",
         "the car belongs to its owner; listening disturbs nothing, asking may",
         lambda sight, _now_ns: sight.consent is Consent.NEVER,
+    ),
+    Rule(
+        "car not known",
+        "a car that was recognised before shows after each start that it is still the same family",
+        "the same question may mean something else to another car",
+        lambda sight, _now_ns: not sight.known,
     ),
     Rule(
         "being driven",

@@ -26,7 +26,16 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from packbox.core.answers import CELLS_TOLERANCE, Reading, Window, cells_contradict, layout_for, matching, read
+from packbox.core.answers import (
+    CELLS_TOLERANCE,
+    Reading,
+    Window,
+    cells_contradict,
+    is_foreign,
+    layout_for,
+    matching,
+    read,
+)
 from packbox.core.frames import ERROR, EXTENDED, REMOTE, BoolArray, FloatArray, FrameBatch, IntArray
 from packbox.core.integrity import CHECKS, moving
 from packbox.core.isotp import IDLE, Answer, Line, hear_answer, hear_request
@@ -358,7 +367,10 @@ class Decoder:
         """The answer names its question itself by what it echoes, so a request we did not see is no loss."""
         data = answer.data
         poll = matching(self.profile.polls, key, data, answer.request)
-        if poll is None or len(data) in poll.ignored_lengths:
+        if poll is None:
+            tally.add("foreign_answers", is_foreign(self.profile.polls, key, data, answer.request))
+            return []
+        if len(data) in poll.ignored_lengths:
             return []
         layout = layout_for(poll, len(data))
         if layout is None:
