@@ -319,6 +319,17 @@ async def test_the_units_of_every_family_answer_what_its_profile_asks(family: st
     assert world.units.shocked == []
 
 
+async def test_a_question_to_everybody_is_answered_by_whoever_is_there() -> None:
+    """The first of eight addresses is empty in many electric cars; the fourth answers."""
+    obd = Catalogue().profile("generic-obd")
+    vin = next(p for p in obd.questions if p.request == b"\x09\x02" and not p.extended)
+    fourth = next(p for p in obd.polls if p.asked_by == vin.id and p.rx == 0x7EB)
+    world = World(replace(obd, polls=(vin, fourth)), moods={vin.id: Mood(silent=True)})
+    reply = await world.tester.ask(vin)
+    assert (reply.ending, world.units.asked) == (Ending.ANSWERED, [vin.id, fourth.id])
+    assert [frame.key for frame in world.sent] == [0x7DF, 0x7E3]
+
+
 async def test_a_drive_with_polling_learns_what_the_bus_does_not_say(leaf: Profile) -> None:
     """Cell voltages and capacity come only by asking on a 24 kWh car; the fold reads them as if another had asked."""
     car = SimCar(LEAF_24, 3, 20_000)

@@ -332,7 +332,7 @@ class ProfileBuilder:
                 self._fail(f"{where}.groups", f"{name!r} is not in [groups]")
             group = self._file.groups[name]
             asking = self._poll(where, written, poll_id, group.tx, group.rx[0])
-            yield asking
+            yield replace(asking, also=tuple(int(rx, 16) for rx in group.rx[1:]))
             for rx in group.rx[1:]:
                 heard = self._poll(where, written, f"{written.id}@{rx}", group.tx, rx)
                 yield replace(heard, every_s={}, once=False, asked_by=asking.id)

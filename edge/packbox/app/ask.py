@@ -188,7 +188,8 @@ class Asking:
     async def _ask(self, place: int, now_ns: int) -> None:
         one = self._polls[place]
         rx_key = None if one.tx_key in FUNCTIONAL_KEYS else one.rx_key
-        turn = _Turn(frozenset((one.tx_key, send_all(one).key)), rx_key, now_ns - NOT_BEFORE_NS, None)
+        flow = {send_all(replace(one, rx=rx)).key for rx in (one.rx, *one.also)}
+        turn = _Turn(frozenset({one.tx_key} | flow), rx_key, now_ns - NOT_BEFORE_NS, None)
         self._turns.append(turn)
         plan = self._plan
         reply = Reply(Ending.SILENT)

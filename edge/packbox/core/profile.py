@@ -215,6 +215,7 @@ class Poll:
     every_s: Mapping[CarState, float] = field(default_factory=dict)
     once: bool = False
     alone: bool = False  # a continuation frame on `rx` without its beginning belongs to this poll
+    also: tuple[int, ...] = ()  # further ids on which units may answer this one question, beside `rx`
     asked_by: str | None = None  # the poll that asks for this one too: several ECUs answer one functional request
 
     def __post_init__(self) -> None:
@@ -234,6 +235,11 @@ class Poll:
     @property
     def rx_key(self) -> int:
         return message_key(self.rx, self.extended)
+
+    @property
+    def rx_keys(self) -> tuple[int, ...]:
+        """Of everybody who may answer."""
+        return (self.rx_key, *(message_key(rx, self.extended) for rx in self.also))
 
 
 @dataclass(frozen=True, slots=True)
