@@ -160,3 +160,14 @@ def test_a_fleet_too_small_to_teach_is_said(tmp_path: Path, capsys: pytest.Captu
     path = table(tmp_path, HEADER + "".join(months(unit, 18) for unit in "abc"))
     assert main(["forecast", "--csv", str(path), "--at", "2020-03", "--months", "1", "--learn", str(path)]) == 0
     assert "--learn teaches nothing about a: fewer than 4 other vehicles" in capsys.readouterr().err
+
+
+def test_a_jump_is_named_and_what_was_before_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An exchanged pack must not be forecast as the old one, nor silently."""
+    old = "".join(f"a,2018-{n:02d},{80 - 0.5 * n}\n" for n in range(1, 13))
+    path = table(tmp_path, HEADER + old + months("a", 18))
+    assert main(["forecast", "--csv", str(path), "--at", "2020-06", "--months", "1"]) == 0
+    jumped = capsys.readouterr()
+    assert "soh_pct of unit a jumps in 2019-01" in jumped.err
+    path = table(tmp_path, HEADER + months("a", 18))
+    assert run(capsys, path, "--months", "1") == [json.loads(jumped.out)]

@@ -42,12 +42,12 @@ def test_the_filter_gives_the_check_values_to_all_printed_digits() -> None:
     assert f"{bands.cov[0, 0]:.6f} {bands.cov[0, 1]:.6f}" == "0.119160 0.086760"
 
     bands = banded.predict(bands, 5 / YEAR_DAYS)
-    bands, _ = banded.take_swing(bands, swing_of_charge_in(30, 80, 29.0, 10, 1.5, 0.12), may_reject=False)
+    bands, _ = banded.take_swing(bands, swing_of_charge_in(30, 80, 29.0, 10, 1.5, 0.12), settled=False)
     assert f"{bands.mean[0]:.4f} {bands.mean[4]:.4f} {bands.offset_a:.4f}" == "5.9635 5.9609 0.0743"
     assert f"{bands.capacity_ah:.4f} {sigma_ah(bands):.4f}" == "59.6222 2.7677"
 
     bands = banded.predict(bands, 4 / YEAR_DAYS)
-    bands, _ = banded.take_swing(bands, swing_of_charge_in(75, 42, -18.0, 1.2, 1.2, 0.10), may_reject=False)
+    bands, _ = banded.take_swing(bands, swing_of_charge_in(75, 42, -18.0, 1.2, 1.2, 0.10), settled=False)
     assert f"{bands.mean[5]:.4f} {bands.offset_a:.4f}" == "5.6329 -0.0755"
     assert f"{bands.capacity_ah:.4f} {sigma_ah(bands):.4f}" == "56.5680 1.7680"
 

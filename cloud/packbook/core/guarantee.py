@@ -7,14 +7,14 @@ Rules and limits are those of facts/soh.md §12. A promise that fails one of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 
-from packbook.core.forecast import SIGMAS_90, Course, FloatArray, Outlook, predict
+from packbook.core.forecast import PERSISTENT_SD_PCT, SIGMAS_90, Course, FloatArray, Outlook, factor_ahead, predict
 
 PROBABILITY_MIN: Final = 0.95
 FACTOR_MIN: Final = 1.3  # the widening without which no promise is made
@@ -87,8 +87,12 @@ class Decision:
 
 def probability_above(known: Outlook, threshold_pct: float, years: float, factor_min: float = FACTOR_MIN) -> float:
     """That SoH is at least the threshold at this age, with the sd widened for what the model cannot know."""
-    mean, sd = predict(known, np.array([years]))
-    factor = max(factor_min, known.model.factor, known.model.factor_low)
+    sure = replace(known, persistent_sd_pct=max(known.persistent_sd_pct, PERSISTENT_SD_PCT))
+    mean, sd = predict(sure, np.array([years]))
+    ahead_years = np.array([years - known.years])
+    factor = max(
+        factor_min, *(float(factor_ahead(f, ahead_years)[0]) for f in (known.model.factor, known.model.factor_low))
+    )
     return NormalDist().cdf(float((mean[0] - threshold_pct) / (factor * sd[0])))
 
 

@@ -29,6 +29,7 @@ from packbook.core.forecast import (
     mileage,
     outlook,
     passages,
+    since_jump,
 )
 from packbook.core.guarantee import KNEE_RATIO, Decision, Evidence, decide, knee_ratio
 from packbook.core.history import EventRow, SohPoint
@@ -96,6 +97,9 @@ def forecast_of(
     readings = _monthly(since_replaced)
     if not readings:
         return Lacking.NO_VALUE
+    jumped = since_jump([reading.at_ms / YEAR_MS for reading in readings], [reading.soh_pct for reading in readings])
+    if jumped:
+        readings, made_ms = readings[jumped:], None  # perhaps another pack, of another age
     if len(readings) < READINGS_MIN:
         return Lacking.TOO_FEW
     seen, newest = _course(readings, made_ms), readings[-1]

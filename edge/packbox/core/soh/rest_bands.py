@@ -451,7 +451,7 @@ def take(state: RestBandsState, swing: Swing, at_s: float, evidence: int, pack: 
     bands = banded.predict(state.bands, (at_s - state.at_s) / YEAR_S)
     ratio_ah = (swing.charge_out_ah - swing.hours * bands.offset_a) / (swing.from_soc_pct - swing.to_soc_pct) * 100.0
     ratios_ah = tuple(deque((*state.ratios_ah, ratio_ah), maxlen=RESTART_AFTER))
-    after, z2 = banded.take_swing(bands, swing, may_reject=state.n >= SETTLED_N)
+    after, z2 = banded.take_swing(bands, swing, settled=state.n >= SETTLED_N)
     misfits = state.misfits_in_a_row + 1 if z2 > banded.REJECT_Z2 else 0
     if misfits >= RESTART_AFTER:
         # The pack is not the one the filter knows: begin with what its last swings say.
