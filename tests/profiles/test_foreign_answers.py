@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from packbox.adapters.profile_dir import Catalogue
 from packbox.core.decode import Decoder
@@ -10,11 +11,11 @@ from packbox.core.frames import FrameBatch
 from packbox.core.signals import Decoded
 from packbox.core.stamp import BootId
 
-STATE_OF_CHARGE = bytes.fromhex("04 62 02 8C 37 AA AA AA")  # facts/vehicles.md 6, of the e-Up as well
+AUX_VOLTAGE = bytes.fromhex("04 62 11 03 A0 AA AA AA")  # 160 x 0.08 V
 
 
 def decoded(*frames: tuple[int, bytes]) -> Decoded:
-    decoder = Decoder(Catalogue().profile("vw-e-up"))
+    decoder = Decoder(Catalogue().profile("nissan-leaf"))
     n = len(frames)
     batch = FrameBatch(
         BootId("0" * 16),
@@ -29,25 +30,23 @@ def decoded(*frames: tuple[int, bytes]) -> Decoded:
     return decoder.decode(decoder.start(), batch)[1]
 
 
-def other_rx() -> int:
-    return next(p.rx for p in Catalogue().profile("vw-e-up").polls if p.rx != 0x7ED and not p.extended)
+CLUSTER = 0x763
 
 
 def test_the_asked_unit_is_believed() -> None:
     """Else the next test would show nothing."""
-    heard = decoded((0x7ED, STATE_OF_CHARGE))
+    heard = decoded((0x79A, AUX_VOLTAGE))
     assert heard.refused.foreign_answers == 0
-    assert heard.signals["soc_bms_pct"].value.tolist() == [22.0]
+    assert heard.signals["aux_voltage_v"].value.tolist() == pytest.approx([12.8])
 
 
 def test_a_unit_that_answers_for_another_is_counted_and_dropped() -> None:
     """The number may be of another battery, or of none."""
-    heard = decoded((other_rx(), STATE_OF_CHARGE))
+    heard = decoded((CLUSTER, AUX_VOLTAGE))
     assert (heard.refused.foreign_answers, dict(heard.signals)) == (1, {})
 
 
 def test_a_unit_that_was_asked_the_same_by_somebody_else_is_not_accused() -> None:
     """A workshop asks every unit for its part number; the profile knows it of one."""
-    tx = next(p.tx for p in Catalogue().profile("vw-e-up").polls if p.rx == other_rx())
-    heard = decoded((tx, bytes.fromhex("03 22 02 8C 00 00 00 00")), (other_rx(), STATE_OF_CHARGE))
+    heard = decoded((0x743, bytes.fromhex("03 22 11 03 00 00 00 00")), (CLUSTER, AUX_VOLTAGE))
     assert (heard.refused.foreign_answers, dict(heard.signals)) == (0, {})

@@ -48,6 +48,7 @@ class LinkReport:
     connections: int = 0
     trouble: str = ""  # why there is no link now, empty while there is one
     sent_bytes: int = 0  # payloads handed to the broker, heartbeats included
+    acked_s: float | None = None  # loop time of the newest ack of this store
 
     @property
     def unheard(self) -> bool:
@@ -141,6 +142,7 @@ class _Carrier:
             if isinstance(answer, delivery.Forked):
                 await self._end_store(answer.reason)
             else:
+                self.report.acked_s = asyncio.get_running_loop().time()
                 await self._take_back(answer)
                 await self._release(answer)
 

@@ -11,8 +11,10 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+
 from packbox.app.inbox import Inbox
-from packbox.core.frames import FrameBatch
+from packbox.core.frames import ERROR, FrameBatch
 from packbox.core.stamp import Tick
 from packbox.ports import BusDownError, Clock, FrameSource
 
@@ -24,10 +26,14 @@ TICK_EVERY_S: Final = 1.0
 
 
 class Listener:
-    """`down` says why there is no bus now; None while there is one. `hearers` get every batch at once."""
+    """`down` says why there is no bus now; None while there is one. `heard_ns`: when the newest frame was taken.
+
+    `hearers` get every batch at once.
+    """
 
     def __init__(self, source: FrameSource, inbox: Inbox, clock: Clock) -> None:
         self.down: str | None = None
+        self.heard_ns: int | None = None
         self.hearers: list[Callable[[FrameBatch], None]] = []
         self._source = source
         self._inbox = inbox
@@ -52,12 +58,15 @@ class Listener:
     def _heard(self, item: FrameBatch | Tick) -> None:
         if not isinstance(item, FrameBatch) or not len(item):
             return
+        for hear in self.hearers:
+            hear(item)
+        if not np.any(item.flags & ERROR == 0):
+            return  # nothing but what the controller itself says
+        self.heard_ns = self._clock.now().mono_ns
         self._wait_s = AGAIN_MIN_S
         if self.down is not None:
             log.info("frames again")
             self.down = None
-        for hear in self.hearers:
-            hear(item)
 
     def _lost(self, problem: BusDownError) -> None:
         if self.down is None:

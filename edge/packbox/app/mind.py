@@ -73,7 +73,8 @@ class Mind:
         self.frames = 0  # folded since this start
         self._refused_before = Refused()
         self._known: box.BoxPlan | None = None
-        self._state: box.BoxState | None = None
+        self._state = box.start()
+        self._is_new = True
         self._journal = journal
         self._signer = signer
         self._health: Callable[[Stamp], BoxHealth]
@@ -90,11 +91,12 @@ class Mind:
             self.bookmark, self.recognised = saved.bookmark, saved.recognised
             self._state = snapshot.load(saved.state, box.BoxState)
             self._refused_before = self._state.refused
+            self._is_new = False
 
     def meet(self, plan: box.BoxPlan, recognised: Recognised | None) -> None:
         """This is the car. `recognised`: how we know, kept with the state; None where a person named it."""
         self._known, self.recognised = plan, recognised
-        if self._state is None:
+        if self._is_new:
             self._state = box.start(plan)
 
     def begin(self, source: str, health: Callable[[Stamp], BoxHealth]) -> None:
@@ -119,12 +121,11 @@ class Mind:
     @property
     def refused(self) -> Refused:
         """Since this start, by reason."""
-        return Refused() if self._state is None else self._state.refused - self._refused_before
+        return self._state.refused - self._refused_before
 
     @property
     def state(self) -> box.BoxState:
-        """Of the fold, a frozen value: may be looked at from any thread. Only once the car is known."""
-        assert self._state is not None
+        """Of the fold, a frozen value: may be looked at from any thread."""
         return self._state
 
     @property
@@ -143,7 +144,7 @@ class Mind:
 
     def fold(self, items: Sequence[FrameBatch | Tick]) -> None:
         for item in items:
-            self._state, outcomes = box.advance(self._plan, self.state, item)
+            self._state, outcomes = box.advance(self._plan, self._state, item)
             self.bookmark = _moved(self.bookmark, item)
             if isinstance(item, FrameBatch):
                 self.frames += len(item)
@@ -153,13 +154,13 @@ class Mind:
         """The source has ended: close what is open. Once: a log that is replayed again has nothing to add."""
         if self.bookmark.finished:
             return
-        self._state, outcomes = box.finish(self._plan, self.state)
+        self._state, outcomes = box.finish(self._plan, self._state)
         self.bookmark = msgspec.structs.replace(self.bookmark, finished=True)
         self._keep(outcomes)
 
     def no_longer_fits(self, text: str) -> None:
         """Another car than the one that was recognised: an event, as soon as there is a history that it concerns."""
-        state = self.state
+        state = self._state
         if state.line is not None and state.introduced is not None:
             self._keep([EventSeen(state.line.stamp(state.line.high_ns), EventName.WRONG_PROFILE, text=text[:TEXT_MAX])])
 
@@ -167,7 +168,7 @@ class Mind:
         """Seal and save. Raises JournalError: then everything is still pending."""
         outcomes = [*self.pending, *self._told_losses()]
         head, rows = seal_outcomes(outcomes, self._head, self._signer.sign, self._signer.public_key)
-        saved = Saved(self.bookmark, snapshot.dump(self.state), self.recognised)
+        saved = Saved(self.bookmark, snapshot.dump(self._state), self.recognised)
         self._journal.commit(msgspec.msgpack.encode(saved), rows)
         self._head = head
         self.pending.clear()
