@@ -20,7 +20,7 @@ from packbox.core import courtesy, poll, seen
 from packbox.core import sample as sampling
 from packbox.core.answers import Window, layout_for, read
 from packbox.core.box import BoxState
-from packbox.core.courtesy import Consent, Rule, Sight
+from packbox.core.courtesy import Consent, Rule, Sight, Signs
 from packbox.core.exchange import Ending, Reply, send_all
 from packbox.core.frames import ERROR, EXTENDED, SENT, FrameBatch
 from packbox.core.profile import EXTENDED_BIT, FUNCTIONAL_KEYS, CarState, Poll, Profile
@@ -76,7 +76,7 @@ class Asking:
     """First `overhear`, then `run`; `look` is asked before every question.
 
     `attended`: a person at the car has turned it on and waits, so a plug that carries nothing but answers may be asked
-    too, for `courtesy.ATTENDED_MAX_NS`.
+    too, for `courtesy.ATTENDED_MAX_NS`. `signs`: what the installation tells of a car whose bus is mute.
     """
 
     def __init__(
@@ -88,12 +88,14 @@ class Asking:
         look: Callable[[], CarSight],
         *,
         attended: bool = False,
+        signs: Callable[[], Signs] = Signs,
     ) -> None:
         self.tester = tester
         self.held_by: Rule | None = None  # why nothing is asked now
         self._polls = tuple(p for p in profile.questions if p.once or p.every_s)
         self._clock = clock
         self._look = look
+        self._signs = signs
         now_ns = clock.now().mono_ns
         until_ns = now_ns + courtesy.ATTENDED_MAX_NS if attended else courtesy.NEVER_NS
         self._sight = Sight(consent, profile.care, attended_until_ns=until_ns)
@@ -167,7 +169,7 @@ class Asking:
     async def step(self) -> bool:
         """Ask one question, if one is due and may be asked. Whether it was."""
         now_ns = self._clock.now().mono_ns
-        self._look_around()
+        self._look_around(now_ns)
         rule = courtesy.restraint(self._sight, now_ns)
         self._say_held(rule)
         if rule is not None:
@@ -178,7 +180,11 @@ class Asking:
         await self._ask(place, now_ns)
         return True
 
-    def _look_around(self) -> None:
+    def _look_around(self, now_ns: int) -> None:
+        signs = self._signs()
+        if signs.awake and not self._sight.signs.awake and courtesy.is_asleep(self._sight, now_ns):
+            self._wake(now_ns)
+        self._sight = courtesy.told(self._sight, signs)
         known = self._look()
         self._sight = replace(self._sight, car_state=known.state)
         if known.aux_count != self._aux_count:
@@ -191,6 +197,7 @@ class Asking:
         flow = {send_all(replace(one, rx=rx)).key for rx in (one.rx, *one.also)}
         turn = _Turn(frozenset({one.tx_key} | flow), rx_key, now_ns - NOT_BEFORE_NS, None)
         self._turns.append(turn)
+        self._sight = courtesy.asked(self._sight, now_ns)
         plan = self._plan
         reply = Reply(Ending.SILENT)
         try:

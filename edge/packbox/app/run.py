@@ -41,7 +41,7 @@ from packbox.app.think import Thinker
 from packbox.app.watch_power import PowerWatch
 from packbox.clock import SystemClock
 from packbox.core.box import BoxPlan
-from packbox.core.courtesy import Consent
+from packbox.core.courtesy import Consent, Signs
 from packbox.core.decode import Decoder
 from packbox.core.power import Limits
 from packbox.core.record import BatteryId, BoxId
@@ -206,7 +206,14 @@ async def _run(
                 if profile is not None:
                     asking = None
                     if source.tester is not None:
-                        asking = Asking(profile, settings.polling, source.tester, clock, lambda: car_sight(mind.state))
+                        asking = Asking(
+                            profile,
+                            settings.polling,
+                            source.tester,
+                            clock,
+                            lambda: car_sight(mind.state),
+                            signs=lambda: Signs(watch.lines.ignition_on, watch.lines.rail_v),
+                        )
                         listener.hearers.append(asking.hear)
                     beside.append(tasks.create_task(meeting.watch(asking), name="doubt"))  # may hold the asking
                     if asking is not None:
