@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -37,6 +37,9 @@ NOT_BEFORE_NS: Final = 100 * NS_PER_MS  # clocks of kernel and box differ by les
 AFTERGLOW_NS: Final = 300 * NS_PER_MS  # frames of an answer that are stamped or read after its end
 LATE_NS: Final = 6 * NS_PER_S  # a slow unit still answers what we gave up
 TURNS_KEPT: Final = 64  # older ones are long out of every batch on its way
+TRIED: Final = 2
+HEARD: Final = -1
+ABSENT: Final = 3  # silent to so many different questions, a unit is not there
 SILENT_AT_FIRST: Final = 10  # questions without any answer since the start: something is wrong with the wiring
 
 _DOING: Final = {Phase.RESTING: CarState.READY, Phase.CHARGING: CarState.CHARGING, Phase.DRIVING: CarState.DRIVING}
@@ -77,6 +80,7 @@ class Asking:
 
     `attended`: a person at the car has turned it on and waits, so a plug that carries nothing but answers may be asked
     too, for `courtesy.ATTENDED_MAX_NS`. `signs`: what the installation tells of a car whose bus is mute.
+    `before`: what another `Asking` saw on the same bus just now, so that its pauses hold.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Asking:
         *,
         attended: bool = False,
         signs: Callable[[], Signs] = Signs,
+        before: Sight | None = None,
     ) -> None:
         self.tester = tester
         self.held_by: Rule | None = None  # why nothing is asked now
@@ -96,9 +101,10 @@ class Asking:
         self._clock = clock
         self._look = look
         self._signs = signs
+        self._attended = attended  # somebody waits: a unit that is not there must not hold up the others
         now_ns = clock.now().mono_ns
         until_ns = now_ns + courtesy.ATTENDED_MAX_NS if attended else courtesy.NEVER_NS
-        self._sight = Sight(consent, profile.care, attended_until_ns=until_ns)
+        self._sight = replace(before or Sight(consent, profile.care), care=profile.care, attended_until_ns=until_ns)
         self._plan = poll.start(self._polls, now_ns)
         self._asks = np.array(sorted({p.tx_key for p in profile.polls} | FUNCTIONAL_KEYS), np.int64)
         self._answers = np.array(sorted({p.rx_key for p in profile.polls}), np.int64)
@@ -106,6 +112,24 @@ class Asking:
         self._aux_count = look().aux_count
         self._questions = 0
         self._replies = 0
+        self._mute: Counter[int] = Counter()  # by asking id: questions that nobody answered, while nobody ever did
+
+    @property
+    def sight(self) -> Sight:
+        return self._sight
+
+    @property
+    def answers(self) -> int:
+        """How many questions were answered or refused so far."""
+        return self._replies
+
+    @property
+    def tried_all(self) -> bool:
+        """Everything was answered, is not known to the car, or was asked twice, or its unit is not there."""
+        return all(
+            asked.over or asked.misses >= TRIED or self._mute[one.tx_key] >= ABSENT
+            for one, asked in zip(self._polls, self._plan.asked, strict=True)
+        )
 
     def hold(self) -> None:
         """It is not known whether the car on the bus is the one that the questions were chosen for."""
@@ -175,6 +199,9 @@ class Asking:
         if rule is not None:
             return False
         place = poll.next_due(self._polls, self._plan, self._sight.car_state or CarState.READY, now_ns)
+        if place is not None and self._attended and self._mute[self._polls[place].tx_key] >= ABSENT:
+            self._plan = poll.given_up(self._plan, place)
+            return True
         if place is None:
             return False
         await self._ask(place, now_ns)
@@ -218,7 +245,10 @@ class Asking:
 
     def _note(self, one: Poll, reply: Reply) -> None:
         self._questions += 1
+        if reply.ending is Ending.SILENT and self._mute[one.tx_key] >= 0:
+            self._mute[one.tx_key] += 1
         if reply.ending in (Ending.ANSWERED, Ending.REFUSED):
+            self._mute[one.tx_key] = HEARD
             self._replies += 1
             self._sight = courtesy.answered(self._sight)
         if self._questions == SILENT_AT_FIRST and not self._replies:

@@ -100,9 +100,12 @@ RULES: Final = (
     ),
     Rule(
         "being driven",
-        "setting polling is `agreed`, or the car is known not to be driven",
+        "setting polling is `agreed`, or the car is known not to be driven, or a person at the car says so",
         "who agreed only for the standing car is taken at his word, also while we do not know",
-        lambda sight, _now_ns: sight.consent is Consent.STANDING and sight.car_state in (None, CarState.DRIVING),
+        lambda sight, now_ns: (
+            sight.consent is Consent.STANDING
+            and (sight.car_state is CarState.DRIVING or (sight.car_state is None and now_ns >= sight.attended_until_ns))
+        ),
     ),
     Rule(
         "bus silent",
@@ -156,7 +159,8 @@ def restraint(sight: Sight, now_ns: int) -> Rule | None:
 
 def is_asleep(sight: Sight, now_ns: int) -> bool:
     """Silent for so long that the car went to sleep: every wait is over, and what was learned this time is void."""
-    return now_ns - sight.heard_ns >= sight.care.stop_after_silence_s * NS_PER_S
+    silent = now_ns - sight.heard_ns >= sight.care.stop_after_silence_s * NS_PER_S
+    return silent and not _awake_by_signs(sight, now_ns) and now_ns >= sight.attended_until_ns
 
 
 def forget(sight: Sight) -> Sight:

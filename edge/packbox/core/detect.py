@@ -192,7 +192,7 @@ def _hold(profile: Profile, seen: _Seen) -> Finding:
         tuple(lacks),
         variant,
         wiring,
-        not messages and all(_generic(p) for p in profile.polls),
+        not messages and all(is_generic(p) for p in profile.polls),
     )
 
 
@@ -272,7 +272,8 @@ def _answered(profile: Profile, seen: _Seen) -> tuple[dict[str, tuple[Poll, int,
     return fitting, [p for name, p in misshapen.items() if name not in fitting]
 
 
-def _generic(poll: Poll) -> bool:
+def is_generic(poll: Poll) -> bool:
+    """Whether every car answers it alike."""
     service = poll.request[0]
     return service in GENERIC_SERVICES or (service == 0x22 and poll.request[1] in GENERIC_IDENTIFIERS)
 
@@ -280,11 +281,11 @@ def _generic(poll: Poll) -> bool:
 def _answer_bits(answered: Mapping[str, tuple[Poll, int, bool]]) -> float:
     bits = 0.0
     for poll, _, exact in answered.values():
-        if _generic(poll):
+        if is_generic(poll):
             bits += GENERIC_ANSWER_BITS
         else:
             bits += EXACT_ANSWER_BITS if exact else ANSWER_BITS
-    own = any(not _generic(p) and not (p.extended or p.rx in STANDARD_IDS) for p, _, _ in answered.values())
+    own = any(not is_generic(p) and not (p.extended or p.rx in STANDARD_IDS) for p, _, _ in answered.values())
     return bits + (OWN_PAIR_BITS if own else 0.0)
 
 
