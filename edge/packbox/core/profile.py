@@ -106,6 +106,15 @@ class SignalLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class CellPlaces:
+    """In a pack of so many cells: which cell a frame begins with, by the module number 1, 2, ... in it; 0 = none."""
+
+    in_series: int
+    selector: str
+    first: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     can_id: int
     extended: bool
@@ -119,6 +128,7 @@ class Message:
     void_when: tuple[str, int] | None = None  # (signal, raw): the whole frame says nothing then
     mux_known: tuple[tuple[str, tuple[int, ...]], ...] = ()  # selector values that are no surprise
     any_sender: bool = False  # a J1939 parameter group: priority and source address do not matter
+    cells: tuple[CellPlaces, ...] = ()  # where all modules send their cells alike
     file: str = field(default="", compare=False)  # the DBC file it stands in
 
     @property
