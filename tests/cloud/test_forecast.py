@@ -20,6 +20,7 @@ from packbook.core.forecast import (
     outlook,
     passages,
     predict,
+    reached_years,
     since_jump,
 )
 from packbook.core.guarantee import Condition, Evidence, decide, knee_ratio, probability_above
@@ -250,6 +251,18 @@ def test_one_failed_condition_is_enough_and_is_named(
     assert [failed.condition for failed in decision.failed] == [missing]
 
 
+def test_a_promise_ends_with_years_or_kilometres_whichever_comes_first() -> None:
+    """A warranty says 8 years or 160 000 km: who drives much is promised less time, who drives little no more of it."""
+    known = outlook(SOUND)
+    much, little = Mileage(60_000.0, 2_000.0), Mileage(5_000.0, 500.0)
+    asked = decide(SOUND, known, GOOD, 75.0, 2.0, 40_000.0, much)
+    assert asked.judged_years == reached_years(much, 40_000.0) == pytest.approx(40_000 / (60_000 - 1.645 * 2_000))
+    assert asked.probability == decide(SOUND, known, GOOD, 75.0, asked.judged_years).probability
+    for driven in (little, None):
+        late = decide(SOUND, known, GOOD, 75.0, 2.0, 40_000.0, driven)
+        assert (late.judged_years, late.horizon_km) == (2.0, 40_000.0 if driven else None)
+
+
 def test_a_threshold_too_near_fails_on_margin_and_probability() -> None:
     """All that stands against a promise is said at once."""
     decision = decide(SOUND, outlook(SOUND), GOOD, 91.0, 1.0)
@@ -355,6 +368,34 @@ def test_an_unsure_figure_makes_an_unsure_forecast() -> None:
     assert isinstance(unsure, Prospect)
     width = [found.months[12].hi90_pct - found.months[12].lo90_pct for found in (sure, unsure)]
     assert width[1] > width[0] + 4.0
+
+
+@pytest.mark.parametrize(("a_year_pct", "fails"), [(5.0, False), (45.0, True)])
+def test_growing_resistance_forbids_promises(a_year_pct: float, fails: bool) -> None:
+    """Power goes before capacity does; what the box tells of it is judged, and no longer named as unknown."""
+    history = [replace(p, resistance_ohm=0.1 * (1 + a_year_pct / 1200 * n)) for n, p in enumerate(points(18))]
+    found = forecast_of(history)
+    assert isinstance(found, Prospect)
+    for promise in found.promises:
+        assert Condition.RESISTANCE not in promise.not_checked
+        assert (Condition.RESISTANCE in [failed.condition for failed in promise.failed]) is fails
+    assert (found.next_use.use is Use.STATIONARY) is fails
+
+
+def test_resistance_of_a_season_is_no_growth() -> None:
+    """Five months, or a week's worth of steps, tell winter from autumn and nothing of ageing."""
+    short = [replace(p, resistance_ohm=0.1 * (1 + 0.05 * n)) for n, p in enumerate(points(5))]
+    found = forecast_of(short)
+    assert isinstance(found, Prospect)
+    assert Condition.RESISTANCE in found.promises[0].not_checked
+
+
+def test_a_jump_in_the_book_begins_a_new_course_too() -> None:
+    """A battery management that learned anew gained ten points over night (facts/soh.md §14)."""
+    history = [replace(p, soh_pct=p.soh_pct + 10.0) if n >= 12 else p for n, p in enumerate(points(20)) if p.soh_pct]
+    found = forecast_of(history, made_ms=-2 * 365 * DAY_MS)
+    assert isinstance(found, Prospect)
+    assert (found.readings, found.age_documented) == (8, False)
 
 
 def test_a_replaced_battery_starts_afresh() -> None:

@@ -56,12 +56,21 @@ class AgeingModel:
     factor: tuple[float, ...]  # conformal, at FACTOR_AT_YEARS ahead: the model's sd times this covers what it says
     factor_low: tuple[float, ...]  # the same for the lower side alone, where knees break promises
     vehicles: int  # learned from; 0: published prior
+    version: str = ""  # by which a forecast can be recomputed; none for what a table taught just now
 
 
 PRIOR_SD: Final = (1.5, 1.2, 2.5)
 # Private car of unknown model (facts/soh.md §12); 1.3 is the factor to use without a fleet.
 PRIOR: Final = AgeingModel(
-    np.array([100.0, -1.5, -3.5]), np.diag(np.square(PRIOR_SD)), 0.9, 0.6, 0.3, (1.3,) * 3, (1.3,) * 3, vehicles=0
+    np.array([100.0, -1.5, -3.5]),
+    np.diag(np.square(PRIOR_SD)),
+    0.9,
+    0.6,
+    0.3,
+    (1.3,) * 3,
+    (1.3,) * 3,
+    vehicles=0,
+    version="prior/1",
 )
 # An age read off the SoH itself is worth less than a documented one: b0 must give way to it.
 LEVEL_SD_AGE_INFERRED_PCT: Final = 3.0
@@ -268,6 +277,11 @@ def mileage(years: Sequence[float], odometer_km: Sequence[float]) -> Mileage | N
     rest = km - km.mean() - slope * centred
     error = float(np.sqrt(rest @ rest / (at.size - 2) / spread))
     return Mileage(slope, error) if slope >= KM_A_YEAR_MIN else None
+
+
+def reached_years(driven: Mileage, km: float) -> float:
+    """When so much is driven at the latest, at the 95 % point: a promise up to there must hold for the slow driver."""
+    return km / max(driven.km_a_year - SIGMAS_90 * driven.sd_km_a_year, KM_A_YEAR_MIN)
 
 
 def passages(known: Outlook, thresholds_pct: Sequence[float], driven: Mileage | None = None) -> tuple[Passage, ...]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Final
 
+from packbox.adapters.can_filters import EFF_FLAG, ID_BITS, exactly, pack_filters
 from packbox.adapters.isotp import FrameTester
 from packbox.core import exchange
 from packbox.core.exchange import Ending, OutFrame, Reply
@@ -32,11 +33,7 @@ KERNEL_ANSWER_WITHIN_S: Final = 3.0
 ANSWER_BYTES: Final = 4095
 
 # linux/can.h, linux/can/isotp.h
-_EFF_FLAG: Final = 0x80000000
-_ID_BITS: Final = 0x1FFFFFFF
-_RTR_FLAG: Final = 0x40000000
 _FRAME: Final = struct.Struct("=IB3x8s")
-_FILTER: Final = struct.Struct("=II")
 _SOL_CAN_ISOTP: Final = 106
 _CAN_ISOTP_OPTS: Final = 1
 _TX_PADDING: Final = 0x0004
@@ -72,7 +69,7 @@ class SocketCanLink:
 
     async def send(self, frame: OutFrame) -> None:
         assert self._socket is not None, "sends only while it overhears"
-        word = frame.can_id | (_EFF_FLAG if frame.extended else 0)
+        word = frame.can_id | (EFF_FLAG if frame.extended else 0)
         try:
             self._socket.send(_FRAME.pack(word, len(frame.data), frame.data))
         except OSError as problem:
@@ -94,7 +91,7 @@ class SocketCanLink:
                 return
             if len(received) == _FRAME.size:
                 word, length, data = _FRAME.unpack(received)
-                heard(message_key(word & _ID_BITS, bool(word & _EFF_FLAG)), data[:length])
+                heard(message_key(word & ID_BITS, bool(word & EFF_FLAG)), data[:length])
 
         with closing(opened):
             self._socket = opened
@@ -167,7 +164,8 @@ def open_raw_socket(interface: str, keys: Sequence[int]) -> socket.socket:
     """Hears these ids. Raises OSError."""
     opened = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
     try:
-        opened.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, b"".join(_filter(key) for key in keys))
+        only = [exactly(key & ID_BITS, extended=bool(key & EXTENDED_BIT)) for key in keys]
+        opened.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, pack_filters(only))
         opened.settimeout(0)
         opened.bind((interface,))
     except BaseException:
@@ -176,19 +174,13 @@ def open_raw_socket(interface: str, keys: Sequence[int]) -> socket.socket:
     return opened
 
 
-def _filter(key: int) -> bytes:
-    extended = key & EXTENDED_BIT
-    mask = (_ID_BITS if extended else 0x7FF) | _EFF_FLAG | _RTR_FLAG
-    return _FILTER.pack((key & _ID_BITS) | (_EFF_FLAG if extended else 0), mask)
-
-
 def open_isotp_socket(interface: str, poll: Poll) -> socket.socket:
     """One pair of ids, padded to eight bytes, flow control as the kernel does by default: all frames, no gap."""
     opened = socket.socket(socket.AF_CAN, socket.SOCK_DGRAM, socket.CAN_ISOTP)
     try:
         options = _OPTIONS.pack(_TX_PADDING | _WAIT_TX_DONE, 0, 0, exchange.PADDING[0], 0, 0)
         opened.setsockopt(_SOL_CAN_ISOTP, _CAN_ISOTP_OPTS, options)
-        flag = _EFF_FLAG if poll.extended else 0
+        flag = EFF_FLAG if poll.extended else 0
         opened.bind((interface, poll.rx | flag, poll.tx | flag))
     except BaseException:
         opened.close()

@@ -29,6 +29,7 @@ from packbox.app.carry import LinkReport, Offload, carry, new_report
 from packbox.app.crash_guard import CAREFUL_MAX_S, IN_FULL, Care, CrashGuard
 from packbox.app.health import Gauge
 from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
+from packbox.app.keep_raw import keep_raw
 from packbox.app.listen import Listener
 from packbox.app.logging_setup import is_journal, set_up_logging
 from packbox.app.meet import Meeting
@@ -142,6 +143,7 @@ async def _run(
     with ThreadPoolExecutor(1, "journal") as thread:
         offload = _offload_to(thread)
         await offload(mind.open)
+        raw = keep_raw(settings)
         try:
             source = open_source(
                 settings.source,
@@ -151,8 +153,9 @@ async def _run(
                 speed,
                 may_ask=settings.polling is not Consent.NEVER and care.may_ask,
             )
+            frames = source.frames if raw is None else raw.along(source.frames)
             inbox = Inbox(may_wait=not source.live, room_frames=ROOM_FRAMES if source.live else RECORDING_ROOM_FRAMES)
-            listener = Listener(source.frames, inbox, clock)
+            listener = Listener(frames, inbox, clock)
             committed = asyncio.Event()
             thinker = Thinker(mind, inbox, offload, committed, herald, settings.commit_every_s)
             link = new_report(mind.store) if settings.broker.host is not None and care.may_send else None
@@ -228,6 +231,8 @@ async def _run(
                 if carrying is not None:
                     await _leave(carrying)
         finally:
+            if raw is not None:
+                await raw.close()
             await offload(journal.close)
     log.info("box %s leaves", box, extra={"FRAMES": mind.frames, "RECORDS": mind.newest_seq})
     return 0 if sent else 1

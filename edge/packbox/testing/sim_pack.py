@@ -21,7 +21,6 @@ _ZERO_DEGC_K: Final = 273.15
 _ROOM_K: Final = 298.15
 _RELAXATION_S: Final = 40.0  # one RC pair stands for all slow polarisation
 _RELAXATION_SHARE: Final = 0.8  # of the ohmic part, after it has settled
-_HYSTERESIS_V: Final = 0.004  # per cell, between having charged and having discharged
 _HYSTERESIS_SPAN: Final = 0.03  # state of charge that has to move before the hysteresis turns over
 _CALENDAR_K: Final = 6000.0  # activation energy over the gas constant
 _DAY_S: Final = 86_400.0
@@ -53,6 +52,7 @@ class OcvCurve:
 
 LMO: Final = OcvCurve((3.6808, 0.4836, -0.0956, -0.4082, -0.0234, 0.0389), 0.015, 0.08, 0.55, 0.15, 0.03)
 NMC: Final = OcvCurve((3.5959, 0.3668, -0.1315, -0.1761, 0.0880, 0.1220), 0.020, 0.08, 0.70, 0.15, 0.08)
+LFP: Final = OcvCurve((3.2431, 0.0833, -0.3471, -0.0868, 0.0091, 0.0846), 0.020, 0.08, 0.30, 0.08, 0.006)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ class PackModel:
     knee_per_100_cycles: float = 0.0
     resistance_growth: float = 2.5  # relative resistance growth per share of capacity lost
     curve_bend: float = 0.004  # this pack's own deviation from the curve, as share of charge
+    hysteresis_v: float = 0.004  # per cell, between having charged and having discharged, either way
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ def run(
     settled_degc = ambient_degc + heat_w / model.cooling_w_per_k
     temp_degc = recur(np.full(len(middle_a), cool), (1 - cool) * settled_degc, start.temp_degc)
 
-    voltage_v = model.cells * (open_circuit_v(model, soc) + _HYSTERESIS_V * hysteresis) + current_a * ohm + relaxation_v
+    voltage_v = model.cells * (open_circuit_v(model, soc) + model.hysteresis_v * hysteresis)
+    voltage_v += current_a * ohm + relaxation_v
     seconds = step_s * len(middle_a)
     end = replace(
         start,
@@ -183,7 +185,7 @@ def charge_current_a(
     """
     grid = np.linspace(start.soc, max(soc_to, start.soc + 1e-4), 400)
     ohm = resistance_ohm(model, now, start.temp_degc) * (1 + _RELAXATION_SHARE)
-    rest_v = model.cells * (open_circuit_v(model, grid) + _HYSTERESIS_V)
+    rest_v = model.cells * (open_circuit_v(model, grid) + model.hysteresis_v)
     bulk_a = power_w / (rest_v + ohm * power_w / rest_v)
     limit_a = (model.cells * model.cell_full_v - rest_v) / ohm
     current_a = np.minimum(bulk_a, limit_a)

@@ -19,8 +19,8 @@ from typing import Final
 
 import numpy as np
 
-from packbox.core.frames import BoolArray, FloatArray
-from packbox.core.ocv import Curve, curve_of
+from packbox.core.frames import BoolArray, FloatArray, IntArray
+from packbox.core.ocv import VOLT_SIGMA_V, Curve, curve_of
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.sample import Col, Samples, Sum
 from packbox.core.soh import banded
@@ -43,6 +43,7 @@ MOVING_KMH: Final = 0.5
 CURRENT_MAX_C: Final = 6.0  # more is no current
 STANDBY_AH_PER_DAY: Final = 0.1  # sleeping cars draw less than 0.2
 CHARGE_SIGMA_ROOT: Final = 0.02
+LEAN_SHARE: Final = 0.02  # of the rating: after so much charge one way a cell rests on that side of its curve
 OHM_PER_CELL_AH: Final = 0.066  # 1 mOhm for a 66 Ah cell pair: corrects the key-on load while R is not measured
 
 PRIOR_BMS: Final = 0.03  # of the capacity, one sigma: the BMS's own value
@@ -78,6 +79,7 @@ class Anchor:
     sampling_a2s2: float
     lost_ah2: float
     soc_told_pct: float  # by the car; NaN where it did not
+    lean: float = 0.0  # 1: rests after a charge; -1: after a discharge; between: not clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class RestBandsState:
     lost_ah2: float = 0.0
     spread_v: float | None = None
     spread_s: float = 0.0
+    leans: tuple[int, int] = (0, 0)  # the way the charge last crossed a line of either grid
     candidate: Anchor | None = None
     lowest: Anchor | None = None
     highest: Anchor | None = None
@@ -159,7 +162,7 @@ class RestBands:
         bands = banded.predict(state.bands, (at_s - state.at_s) / YEAR_S)
         capacity_ah = bands.capacity_ah
         # One band alone is crossed whole: how much of the scale was visited then says nothing.
-        unseen = _scale_sigma(state.visits) if len(bands.mean) > 2 else 0.0
+        unseen = _scale_sigma(state.visits) if bands.bands > 1 else 0.0
         sigma_ah = math.hypot(math.sqrt(bands.variance_ah2), unseen * capacity_ah)
         return Estimate(
             self.id,
@@ -250,6 +253,26 @@ def _newest(value: FloatArray, known: BoolArray, held: float | None) -> float | 
     return float(value[rows[-1]]) if rows.size else held
 
 
+def _crossings(samples: Samples, grid_ah: float) -> list[tuple[IntArray, IntArray]]:
+    """Rows at which the net charge crossed a line of a grid, and which way; for two grids half a step apart.
+
+    Two, because charge that jitters about one line lies clear of the other.
+    """
+    lines = (samples.total[:, Sum.CHARGE_IN_AH] - samples.total[:, Sum.CHARGE_OUT_AH]) / grid_ah
+    found = []
+    for shift in (0.0, 0.5):
+        step = np.diff(np.floor(lines + shift))
+        rows = np.flatnonzero(step)
+        found.append((rows, np.sign(step[rows]).astype(np.int64)))
+    return found
+
+
+def _newest_sign(rows: IntArray, ways: IntArray, low: int, row: int, held: int) -> int:
+    """The newest way in rows `low` to `row`, else the one held."""
+    k = int(np.searchsorted(rows, row, side="right")) - 1
+    return int(ways[k]) if k >= 0 and rows[k] >= low else held
+
+
 class _Watch:
     """One call of `watch`: columns once, then only the rows where something happens."""
 
@@ -265,6 +288,8 @@ class _Watch:
         self.soc = np.where(np.isnan(soc), samples.column(Col.SOC_SHOWN_PCT), soc)
         self.scale_ah = _scale_ah(state, pack)
         self.cell_ohm = OHM_PER_CELL_AH / self.scale_ah
+        self.crossings = _crossings(samples, LEAN_SHARE * (pack.rated_ah or pack.reference_ah or UNRATED_AH))
+        self.broke_at = 0
 
     def run(self) -> RestBandsState:
         samples, state = self.samples, self.state
@@ -288,7 +313,7 @@ class _Watch:
         for row in np.flatnonzero(rested | gap | broken).tolist():
             self._settle(float(loud_s[row]))
             if broken[row]:
-                self._break()
+                self._break(row)
             elif gap[row]:
                 self._bridge(row, float(before[row]))
             if rested[row]:
@@ -301,6 +326,7 @@ class _Watch:
             same_since_s=float(same_since_s[-1]),
             loud_s=float(loud_s[-1]),
             unknown_at_loud_s=float(unknown_at_loud[-1]),
+            leans=self._leans(len(samples) - 1),
         )
         return self.state
 
@@ -327,9 +353,18 @@ class _Watch:
             return
         self.state = _anchored(replace(self.state, candidate=None), candidate, CHARGE_MIN * self.scale_ah)
 
-    def _break(self) -> None:
+    def _break(self, row: int) -> None:
         """Charge moved that nobody counted."""
-        self.state = replace(self.state, lowest=None, highest=None)
+        self.broke_at = row
+        self.state = replace(self.state, lowest=None, highest=None, leans=(0, 0))
+
+    def _leans(self, row: int) -> tuple[int, int]:
+        """The way the charge last crossed a line of either grid, up to this row."""
+        first, second = (
+            _newest_sign(rows, ways, self.broke_at, row, held)
+            for (rows, ways), held in zip(self.crossings, self.state.leans, strict=True)
+        )
+        return first, second
 
     def _bridge(self, row: int, before_a: float) -> None:
         """A silence: sleep, or a short hole whose charge can be guessed."""
@@ -383,6 +418,7 @@ class _Watch:
             float(total[Sum.SAMPLING_A2S2]),
             state.lost_ah2,
             float(self.soc[row]),
+            sum(self._leans(row)) / 2.0,
         )
         self.state = replace(self.state, candidate=anchor)
 
@@ -429,6 +465,7 @@ def swing_of(move: Move) -> Swing:
         (last.counted_s - first.counted_s) / 3600.0,
         math.hypot(first.sigma_pct, last.sigma_pct),
         math.sqrt(counted**2 + sampled**2 + unknown**2 + lost + (STANDBY_AH_PER_DAY * days) ** 2),
+        (first.lean * first.sigma_pct - last.lean * last.sigma_pct) / VOLT_SIGMA_V,
     )
 
 
@@ -455,7 +492,7 @@ def take(state: RestBandsState, swing: Swing, at_s: float, evidence: int, pack: 
     misfits = state.misfits_in_a_row + 1 if z2 > banded.REJECT_Z2 else 0
     if misfits >= RESTART_AFTER:
         # The pack is not the one the filter knows: begin with what its last swings say.
-        fresh = banded.begin(median(ratios_ah), PRIOR_RATED, BAND_SIGMA, len(bands.mean) - 1)
+        fresh = banded.begin(median(ratios_ah), PRIOR_RATED, BAND_SIGMA, bands.bands)
         return replace(state, bands=fresh, at_s=at_s, n=0, misfits_in_a_row=0, restarted=True, evidence=())
     first_s = at_s if state.first_s is None else state.first_s
     rejected = z2 > banded.REJECT_Z2 and state.n >= SETTLED_N
