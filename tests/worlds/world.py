@@ -7,28 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 from packbook.adapters.mqtt import BrokerAddress
-from packbox.adapters.journal import journal as journal_module
 from packbox.adapters.profile_dir import Catalogue
 from packbox.clock import ClockTrust
 from packbox.core.box import BoxPlan
 from packbox.core.decode import Decoder
 from packbox.core.record import BatteryId, BoxId
-from packbox.testing.sim_bus import SimLife, Wire
-from packbox.testing.sim_car import MODELS, SimCar
+from packbox.testing.sim_bus import SimLife
+from packbox.testing.sim_car import SimCar
 from packbox.testing.virtual_loop import run_virtual
-from packwire.testing import Faults, MemoryBroker
+from packwire.testing import MemoryBroker
 from worlds.book import NAME, Book, collector_in_memory
 from worlds.box import Box, Surroundings, Tape
 from worlds.card import Card
-from worlds.plan import CALM_S, FIRST_DAY, Blow, Event, Plan
+from worlds.plan import FIRST_DAY, Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_EVERY_S = 10.0  # for a box whose power went at a write
@@ -99,7 +95,10 @@ class _World:
         self.book = Book(self.folder / "book", self.template, self.broker, BrokerAddress("memory", 0, NAME))
         self.backup_book: Path | None = None
         self.backup_card: tuple[Card, dict[str, bytes]] | None = None
-        with _seeded_store_ids(self.dice), collector_in_memory(self.broker, lambda: int(self.true_ms()), self.plan.seed):
+        with (
+            _seeded_store_ids(self.dice),
+            collector_in_memory(self.broker, lambda: int(self.true_ms()), self.plan.seed),
+        ):
             self.collecting = asyncio.create_task(self.book.collect())
             self.box.switch_on()
             try:
@@ -110,9 +109,7 @@ class _World:
                     await box.switch_off()
                 await self._kill_book()
                 self.book.close()
-        return Ended(
-            self.plan, self.begin_ms, self.around, tuple(self.lives), self.book.file, self.old_book
-        )
+        return Ended(self.plan, self.begin_ms, self.around, tuple(self.lives), self.book.file, self.old_book)
 
     def _new_box(self, life: SimLife | None) -> Box:
         return Box(self.around, self._new_card(), self.dice, life)
