@@ -71,19 +71,24 @@ def speak(series: Sequence[Series], heard: Mapping[str, tuple[Voice, ...]]) -> t
     signals: dict[str, Signal] = {}
     for quantity, said in by_quantity.items():
         known = heard.get(quantity, ())
-        if len(said) == 1 and (not known or (len(known) == 1 and known[0].order == said[0].order)):
-            newest[quantity] = (said[0].voice(),)  # there never was another source
-            signals[quantity] = Signal(said[0].mono_ns, said[0].value)
+        one = said[0]
+        if len(said) == 1 and (not known or (len(known) == 1 and _is_of(one, known[0]))):  # there never was another
+            newest[quantity] = (one.voice(),)
+            signals[quantity] = Signal(one.mono_ns, one.value)
             continue
         before = {voice.order: voice for voice in known}
         sources = _by_source(said)
-        voices = before | {order: one.voice() for order, one in sources.items()}
+        voices = before | {order: of_source.voice() for order, of_source in sources.items()}
         newest[quantity] = tuple(voices[order] for order in sorted(voices))
-        speaking = [_unsilenced(one, sources, before) for one in sources.values()]
-        spoken = [one for one in speaking if len(one.place)]
+        speaking = [_unsilenced(of_source, sources, before) for of_source in sources.values()]
+        spoken = [of_source for of_source in speaking if len(of_source.place)]
         if spoken:
             signals[quantity] = _as_signal(spoken)
     return signals, newest
+
+
+def _is_of(one: Series, voice: Voice) -> bool:
+    return one.use.source == voice.source and one.bus == voice.bus and one.use.prefer == voice.prefer
 
 
 def _by_source(said: Sequence[Series]) -> dict[Order, Series]:
