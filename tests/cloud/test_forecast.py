@@ -15,7 +15,6 @@ from packbook.core.forecast import (
     age_inferred_years,
     course,
     interval90,
-    learn,
     mileage,
     outlook,
     passages,
@@ -25,6 +24,7 @@ from packbook.core.forecast import (
 )
 from packbook.core.guarantee import Condition, Evidence, decide, knee_ratio, probability_above
 from packbook.core.history import EventRow, Provenance, SohPoint
+from packbook.core.learning import learn
 from packbook.core.prospect import DAY_MS, Lacking, Prospect, forecast_of
 from packbook.core.triage import Reason, Standing, Use, triage
 from packbook.testing.memory_histories import soh_point

@@ -20,7 +20,6 @@ from packbook.adapters.soh_table import Month, TableError, UnitHistory, month, r
 from packbook.app.command import DONE, PROBLEM, WRONG_USAGE
 from packbook.core.fleet import TEACHERS_MAX, evenly
 from packbook.core.forecast import (
-    FLEET_MIN,
     MONTHS_A_YEAR,
     READINGS_MIN,
     AgeingModel,
@@ -28,11 +27,11 @@ from packbook.core.forecast import (
     Outlook,
     Passage,
     interval90,
-    learn,
     outlook,
     passages,
 )
 from packbook.core.guarantee import KNEE_RATIO, Condition, Decision, Evidence, Failed, decide, knee_ratio
+from packbook.core.learning import FLEET_MIN, learn
 from packbook.core.triage import CAR_SOH_MIN_PCT, Standing, triage
 from packbook.ports import PackbookError
 
