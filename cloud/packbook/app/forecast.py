@@ -42,7 +42,7 @@ TOO_SMALL: Final = f"fewer than {FLEET_MIN} other vehicles with {READINGS_MIN} r
 
 NO_PACE: Final = "no odometer_km of three months tells its pace; its promises are judged by years alone"
 SILENT_MONTHS: Final = 12  # from then on a slip in --at is likelier than a car that nobody read
-JUMPED: Final = "the forecast rests on the readings from then on"
+RISEN: Final = "the forecast rests on the readings from then on"
 
 WHY: Final[Mapping[Condition, str]] = {
     Condition.PROBABILITY: "probability {found:.3f}, asked {asked:g}",
@@ -136,8 +136,8 @@ def _warn(args: argparse.Namespace, unit: UnitHistory) -> None:
     said = []
     if silent >= SILENT_MONTHS:
         said.append(f"its newest soh_pct is of {newest}, {silent} months before --at")
-    if jump := unit.jump():
-        said.append(f"its soh_pct jumps in {jump}; {JUMPED}")
+    if rise := unit.rise():
+        said.append(f"its soh_pct rises at once in {rise}; {RISEN}")
     if args.guarantee_km is not None and unit.mileage() is None:
         said.append(NO_PACE)
     for text in said:

@@ -71,9 +71,8 @@ STEP_COST: Final = 0.5
 OUTLIER_AMONG: Final = 5  # readings to a reading that may be set aside
 OUTLIER_SIGMAS: Final = 5.0
 MEDIAN_OF_NORMAL: Final = 0.6745  # of |x|, in standard deviations
-JUMP_MIN_PCT: Final = 6.0  # taxis fade as much in a year; a battery management that learned anew jumps by 10 and more
-JUMP_READINGS_MIN: Final = 2  # after it; one alone may be an outlier
-JUMP_GAP_MAX_YEARS: Final = 0.2
+RISE_MIN_PCT: Final = 6.0  # a battery management that learned anew gained 10 and more (facts/soh.md §14)
+RISE_READINGS_MIN: Final = 2  # after it; one alone may be an outlier
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,9 +136,9 @@ def age_inferred_years(soh_pct: float) -> float:
 def course(
     years_since_first: Sequence[float], soh_pct: Sequence[float], age_at_first_years: float | None = None
 ) -> Course:
-    """From the last jump on, if there is one. Without a documented age it is inferred from the first three readings,
-    against the noise of one; what came with a jump may be another pack of another age."""
-    first = since_jump(years_since_first, soh_pct)
+    """From the last rise on, if there is one. Without a documented age it is inferred from the first three readings,
+    against the noise of one; what came with a rise may be another pack of another age."""
+    first = since_rise(soh_pct)
     age = age_at_first_years
     if first:
         since_first = [years - years_since_first[first] for years in years_since_first[first:]]
@@ -149,18 +148,15 @@ def course(
     return Course(np.asarray(years_since_first) + age, np.asarray(soh_pct, float), age_at_first_years is not None)
 
 
-def since_jump(years: Sequence[float], soh_pct: Sequence[float]) -> int:
-    """Index of the first reading after the last jump that stays; 0 if there is none.
+def since_rise(soh_pct: Sequence[float]) -> int:
+    """Index of the first reading after the last rise that stays; 0 if there is none.
 
-    No ageing jumps: the figure was learned anew, or the pack exchanged. What was before is another story. A fall counts
-    only between neighbours; over a longer gap it may be ageing.
+    No ageing rises so far: the figure was learned anew, or the pack exchanged. What was before is another story. A fall
+    is none: it may be a pack that fails, and to forget what was before would hide that.
     """
-    for n in range(len(soh_pct) - JUMP_READINGS_MIN, 0, -1):
+    for n in range(len(soh_pct) - RISE_READINGS_MIN, 0, -1):
         before, after = float(np.median(soh_pct[max(0, n - 3) : n])), float(np.median(soh_pct[n : n + 3]))
-        steps = (after - before, soh_pct[n] - soh_pct[n - 1])
-        if min(steps) >= JUMP_MIN_PCT:
-            return n
-        if max(steps) <= -JUMP_MIN_PCT and years[n] - years[n - 1] <= JUMP_GAP_MAX_YEARS:
+        if min(after - before, soh_pct[n] - soh_pct[n - 1]) >= RISE_MIN_PCT:
             return n
     return 0
 
@@ -222,9 +218,7 @@ def _conditioned(seen: Course, model: AgeingModel) -> tuple[Outlook, float]:
     prior = np.zeros((4, 4))
     prior[:3, :3] = spread
     prior[3, 3] = model.wander_sd_pct**2
-    shared = np.vstack(
-        [spread @ shapes_at(seen.years).T, wander_now]
-    )  # covariance of the state with the readings, (4, n)
+    shared = np.vstack([spread @ shapes_at(seen.years).T, wander_now])  # covariance of state and readings, (4, n)
     gain = np.linalg.solve(covariance, shared.T).T
     state = np.append(model.mean, 0.0) + gain @ rest
     known = Outlook(model, float(seen.years[-1]), state, prior - gain @ shared.T, seen.persistent_sd_pct)
