@@ -20,7 +20,7 @@ from guest import SCRATCH, Guest, missing
 
 HERE: Final = Path(__file__).parent
 REPORTS: Final = "KERNEL_TIER_REPORTS"
-SILENCE_MAX_S: Final = 120.0  # between two results; the slowest test takes 15 s on a busy machine
+SILENCE_MAX_S: Final = 180.0  # between two results; the slowest test takes 15 to 30 s
 LOOK_EVERY_S: Final = 0.05
 INSIDE: Final = os.environ.get(REPORTS)
 TIER: Final = pytest.StashKey["Tier"]()
@@ -119,18 +119,21 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.stash[TIER].stop()
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Inside: tell. Synced, because the guest keeps what it writes in its own memory."""
-    if INSIDE and _CONFIG:
-        told = _CONFIG[0].hook.pytest_report_to_serializable(config=_CONFIG[0], report=report)
-        with Path(INSIDE).open("a") as file:
+class Teller:
+    """Inside: tells each report as it comes. Synced, because the guest keeps what it writes in its own memory."""
+
+    def __init__(self, config: pytest.Config, told: Path) -> None:
+        self._config = config
+        self._told = told
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        told = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        with self._told.open("a") as file:
             file.write(json.dumps(told) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
 
-_CONFIG: Final[list[pytest.Config]] = []
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    _CONFIG.append(config)
+    if INSIDE:
+        config.pluginmanager.register(Teller(config, Path(INSIDE)))
