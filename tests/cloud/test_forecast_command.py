@@ -202,12 +202,12 @@ def test_a_fleet_too_small_to_teach_is_said(tmp_path: Path, capsys: pytest.Captu
     assert "--learn teaches nothing about a: fewer than 4 other vehicles" in capsys.readouterr().err
 
 
-def test_a_jump_is_named_and_what_was_before_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rise_is_named_and_what_was_before_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An exchanged pack must not be forecast as the old one, nor silently."""
     old = "".join(f"a,2018-{n:02d},{80 - 0.5 * n}\n" for n in range(1, 13))
     path = table(tmp_path, HEADER + old + months("a", 18))
     assert main(["forecast", "--csv", str(path), "--at", "2020-06", "--months", "1"]) == 0
-    jumped = capsys.readouterr()
-    assert "unit a: its soh_pct jumps in 2019-01" in jumped.err
+    risen = capsys.readouterr()
+    assert "unit a: its soh_pct rises at once in 2019-01" in risen.err
     path = table(tmp_path, HEADER + months("a", 18))
-    assert run(capsys, path, "--months", "1") == [json.loads(jumped.out)]
+    assert run(capsys, path, "--months", "1") == [json.loads(risen.out)]

@@ -20,7 +20,6 @@ from packbook.adapters.soh_table import Month, TableError, UnitHistory, month, r
 from packbook.app.command import DONE, PROBLEM, WRONG_USAGE
 from packbook.core.fleet import TEACHERS_MAX, evenly
 from packbook.core.forecast import (
-    FLEET_MIN,
     MONTHS_A_YEAR,
     READINGS_MIN,
     AgeingModel,
@@ -28,11 +27,11 @@ from packbook.core.forecast import (
     Outlook,
     Passage,
     interval90,
-    learn,
     outlook,
     passages,
 )
 from packbook.core.guarantee import KNEE_RATIO, Condition, Decision, Evidence, Failed, decide, knee_ratio
+from packbook.core.learning import FLEET_MIN, learn
 from packbook.core.triage import CAR_SOH_MIN_PCT, Standing, triage
 from packbook.ports import PackbookError
 
@@ -43,7 +42,7 @@ TOO_SMALL: Final = f"fewer than {FLEET_MIN} other vehicles with {READINGS_MIN} r
 
 NO_PACE: Final = "no odometer_km of three months tells its pace; its promises are judged by years alone"
 SILENT_MONTHS: Final = 12  # from then on a slip in --at is likelier than a car that nobody read
-JUMPED: Final = "the forecast rests on the readings from then on"
+RISEN: Final = "the forecast rests on the readings from then on"
 
 WHY: Final[Mapping[Condition, str]] = {
     Condition.PROBABILITY: "probability {found:.3f}, asked {asked:g}",
@@ -137,8 +136,8 @@ def _warn(args: argparse.Namespace, unit: UnitHistory) -> None:
     said = []
     if silent >= SILENT_MONTHS:
         said.append(f"its newest soh_pct is of {newest}, {silent} months before --at")
-    if jump := unit.jump():
-        said.append(f"its soh_pct jumps in {jump}; {JUMPED}")
+    if rise := unit.rise():
+        said.append(f"its soh_pct rises at once in {rise}; {RISEN}")
     if args.guarantee_km is not None and unit.mileage() is None:
         said.append(NO_PACE)
     for text in said:

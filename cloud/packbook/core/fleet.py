@@ -16,8 +16,9 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from packbook.core.forecast import READINGS_MIN, AgeingModel, Course, learn
+from packbook.core.forecast import READINGS_MIN, AgeingModel, Course
 from packbook.core.history import SohPoint
+from packbook.core.learning import learn
 from packbook.core.prospect import BMS_VALUE, Lacking, course_of
 
 LEARNER: Final = "fleet/1"  # raised when the same histories would give other numbers

@@ -21,8 +21,9 @@ import pytest
 
 from packbook.__main__ import main
 from packbook.adapters.soh_table import read_table
-from packbook.core.forecast import PRIOR, AgeingModel, Course, course, learn, outlook
+from packbook.core.forecast import PRIOR, AgeingModel, Course, course, outlook
 from packbook.core.guarantee import Evidence, decide
+from packbook.core.learning import learn
 
 RATED_AH = 145.0
 JULY_2020 = "2020-07"
