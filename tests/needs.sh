@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Install what the tests need from Debian: a broker, a database, a browser with Japanese letters, a kernel of our own.
+# Install what the tests need from Debian: a broker, a database, a browser with Japanese letters, a kernel of our
+# own, systemd's own checks.
 set -euo pipefail
-packages=(mosquitto postgresql chromium fonts-noto-cjk iproute2 kmod)
+packages=(mosquitto postgresql chromium fonts-noto-cjk iproute2 kmod systemd)
 if [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ]; then
     packages+=(user-mode-linux) # for x86 only; elsewhere the kernel tier is skipped and says so
 fi

@@ -125,6 +125,8 @@ def _rows(path: Path, file: Iterator[str]) -> Iterator[_Row]:
             raise TableError(f"{path}, line 1: column {column} stands there twice")
     reader.fieldnames = names
     for cells in reader:
+        if None in cells:  # a decimal comma, most often: 92,5 would be read as 92
+            raise TableError(f"{path}, line {reader.line_num}: more cells than the {len(names)} columns of line 1")
         yield _row(_Cells(path, reader.line_num, cells))
 
 

@@ -109,10 +109,10 @@ class BoxState:
     packs_before: int = 0  # how many packs this store has seen go
 
 
-def start(plan: BoxPlan) -> BoxState:
-    """A box that has seen nothing yet."""
+def start(plan: BoxPlan | None = None) -> BoxState:
+    """A box that has seen nothing yet; without a plan one that does not even know which car it is in."""
     return BoxState(
-        decode=plan.decoder.start(),
+        decode=DecodeState("") if plan is None else plan.decoder.start(),
         sample=sampling.start(),
         segment=SegmentState(),
         usage=usage.start(),
