@@ -56,7 +56,7 @@ class Tier:
             if mine and mine[-1].when == "teardown":
                 break
             if ended or time.monotonic() - self._heard_s > SILENCE_MAX_S:
-                self.stop()
+                self._guest.stop()
                 text = "the guest ended or fell silent before this test was done:\n" + self._guest.last_words()
                 return [*mine, _result(item, "failed", text)]
             time.sleep(LOOK_EVERY_S)
@@ -73,7 +73,7 @@ class Tier:
             self._reports[report.nodeid].append(report)
             self._heard_s = time.monotonic()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self._guest.stop()
         self._told.close()
 
@@ -116,7 +116,7 @@ def _result(item: pytest.Item, outcome: str, text: object) -> pytest.TestReport:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if TIER in session.stash:
-        session.stash[TIER].stop()
+        session.stash[TIER].close()
 
 
 class Teller:

@@ -408,7 +408,7 @@ async def test_python_can_hears_the_same_bus_and_tells_when_it_is_down(wire: Cab
         wire.send(can_frame(1, b"\x01\x02"))
         batch = await ear.hear(1)
         assert (batch.can_id.tolist(), batch.length.tolist(), batch.flags.tolist()) == ([1], [2], [0])
-        assert -1 < (batch.mono_ns[0] - sent_ns) / NS_PER_MS < 100
+        assert -1 < (batch.mono_ns[0] - sent_ns) / NS_PER_MS < 1000
         wire.down()
         with pytest.raises(BusDownError, match="can0"):
             await ear.until(lambda: False)
