@@ -15,7 +15,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -57,6 +57,7 @@ BMS_EVERY_S: Final = 7 * 86_400.0
 SETTLED_N: Final = 10
 RESTART_AFTER: Final = 8
 CONTRARY_MIN: Final = 3  # swings whose charge ran against the voltage, before that means anything
+MOVES_KEPT: Final = 2  # of one session, until it ends; each rested for hours
 EARLY_S: Final = 90 * 86_400.0  # what later changes are counted from
 APART_MAX_PCT: Final = 15.0  # hidden reserves and a BMS's own error together stay below
 APART_KEPT: Final = 0.95  # of all before, per anchor
@@ -64,9 +65,8 @@ VISIT_BINS: Final = 20
 VISIT_SHARE: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """An instant at which the SoC is known, with all that was counted up to then."""
+class Anchor(NamedTuple):
+    """An instant at which the SoC is known, with all that was counted up to then. Saved without names: it is many."""
 
     at_s: float
     loud_s: float  # last second before it with current: tells one rest from another
@@ -82,8 +82,7 @@ class Anchor:
     lean: float = 0.0  # 1: rests after a charge; -1: after a discharge; between: not clear
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """From one anchor to another, not yet read."""
 
     first: Anchor
@@ -434,7 +433,7 @@ def _anchored(state: RestBandsState, anchor: Anchor, need_ah: float) -> RestBand
     far = max((low, high), key=lambda other: abs(anchor.charge_in_ah - other.charge_in_ah))
     moved_ah = abs(anchor.charge_in_ah - far.charge_in_ah)
     if moved_ah >= need_ah:
-        return replace(state, lowest=anchor, highest=anchor, moves=(*state.moves, Move(far, anchor)))
+        return replace(state, lowest=anchor, highest=anchor, moves=(*state.moves, Move(far, anchor))[-MOVES_KEPT:])
     return replace(
         state,
         lowest=anchor if anchor.charge_in_ah < low.charge_in_ah else low,
