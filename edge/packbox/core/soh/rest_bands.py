@@ -38,7 +38,8 @@ ANCHOR_SIGMA_MAX_PCT: Final = 3.0  # where the curve is flatter, the voltage say
 CHARGE_MIN: Final = 0.20  # of the capacity; chosen on charge, never on the noisy SoC difference
 GAP_LOST_S: Final = 600  # longer without a known current: the charge is lost
 GAP_SOC_PCT: Final = 3.0  # a silence over which the SoC changed by more was no sleep
-STUCK_S: Final = 60  # no current stays the same for so long while the car moves
+STUCK_S: Final = 60  # no current stays the same for so long while the car moves, or while
+STUCK_JUMP_V: Final = 0.010  # a cell's voltage jumps by more: a charger's changes by some mV in ten seconds
 MOVING_KMH: Final = 0.5
 CURRENT_MAX_C: Final = 6.0  # more is no current
 STANDBY_AH_PER_DAY: Final = 0.1  # sleeping cars draw less than 0.2
@@ -97,6 +98,9 @@ class RestBandsState:
     unknown_at_loud_s: float = 0.0
     soc_pct: float | None = None  # as the car says, newest
     same_since_s: float | None = None  # the current has not changed since
+    volts: float | None = None  # mean cell, newest
+    stuck_n: int = 0  # hours in which the voltage jumped and the current stayed
+    stuck_hour: int | None = None  # the newest of them
     filled_ah: float = 0.0  # net
     filled_moved_ah: float = 0.0  # both ways
     filled_s: float = 0.0
@@ -183,6 +187,8 @@ def _contradiction(state: RestBandsState) -> str | None:
         return (
             f"{state.contrary} times charge ran against the rest voltage: wrong sign of the current, or another pack?"
         )
+    if state.stuck_n > max(state.n, SETTLED_N):
+        return f"in {state.stuck_n} hours the voltage jumped and the current stayed the same: is its sensor frozen?"
     if state.apart_n >= SETTLED_N and state.apart_pct > APART_MAX_PCT:
         return f"rest voltages and the car's own SoC are {state.apart_pct:.0f} % apart: is it another pack?"
     return None
@@ -300,8 +306,8 @@ class _Watch:
         told = ~np.isnan(self.soc)
         lost |= gap & (np.abs(self.soc - _before(self.soc, told, state.soc_pct)) > GAP_SOC_PCT)
         same_since_s = self._same_since(before, known)
-        moving = samples.column(Col.SPEED_KMH) > MOVING_KMH
-        broken = samples.broken | wild | lost | (moving & (self.second - same_since_s > STUCK_S))
+        stuck = self._stuck(same_since_s, gap)
+        broken = samples.broken | wild | lost | stuck
         loud = (known & (np.abs(self.current) > QUIET_A)) | broken
         loud_s, unknown_at_loud = self._since_loud(loud)
         rest_s = self.second - loud_s
@@ -323,6 +329,7 @@ class _Watch:
             current_a=_newest(self.current, known, state.current_a),
             soc_pct=_newest(self.soc, told, state.soc_pct),
             same_since_s=float(same_since_s[-1]),
+            volts=_newest(self.volts, ~np.isnan(self.volts), state.volts),
             loud_s=float(loud_s[-1]),
             unknown_at_loud_s=float(unknown_at_loud[-1]),
             leans=self._leans(len(samples) - 1),
@@ -336,6 +343,23 @@ class _Watch:
         newest = np.maximum.accumulate(np.where(changed, np.arange(n), -1))
         first = self.second[0] if self.state.same_since_s is None else self.state.same_since_s
         return np.append(self.second, first)[newest]
+
+    def _stuck(self, same_since_s: FloatArray, gap: BoolArray) -> BoolArray:
+        """Rows at which the current is the same for long, and the car or the voltage says that it cannot be."""
+        known = ~np.isnan(self.volts)
+        jumps = (
+            ~gap
+            & ~np.isnan(self.current)
+            & (np.abs(self.volts - _before(self.volts, known, self.state.volts)) > STUCK_JUMP_V)
+        )
+        long = self.second - same_since_s > STUCK_S
+        jumps &= long
+        hours = np.unique(self.samples.second[jumps] // 3600)
+        if hours.size:
+            new = hours.size - int(hours[0] == self.state.stuck_hour)
+            self.state = replace(self.state, stuck_n=self.state.stuck_n + new, stuck_hour=int(hours[-1]))
+        stuck: BoolArray = jumps | (long & (self.samples.column(Col.SPEED_KMH) > MOVING_KMH))
+        return stuck
 
     def _since_loud(self, loud: BoolArray) -> tuple[FloatArray, FloatArray]:
         """For each row the last second with current, and how long the current had been unknown by then."""
