@@ -173,6 +173,7 @@ ACKS: Final = {
     "empty": Ack(STORE),
     "typical": ack_of(STORE, range(1, 4712)),
     "holes": ack_of(STORE, [*range(1, 100), 105, *range(110, 120)]),
+    "way-out": Ack(STORE, 99, ((105, 105),), head=bytes(range(16)), resend_from=42),
     "widest": ack_of(STORE, range(2, 10_000_000, 150_000)),
 }
 
@@ -215,8 +216,10 @@ def goldens() -> dict[str, dict[str, Any]]:
     files["hello-first.json"] = _record(first)
     for name, ack in ACKS.items():
         ranges = [list(pair) for pair in ack.ranges]
+        more: dict[str, object] = {} if ack.head is None else {"head_hex": ack.head.hex()}
+        more |= {} if ack.resend_from is None else {"resend_from": ack.resend_from}
         files[f"ack-{name}.json"] = {
-            "ack_hex": encode_ack(ack).hex(), "store": ack.store, "upto": ack.upto, "ranges": ranges
+            "ack_hex": encode_ack(ack).hex(), "store": ack.store, "upto": ack.upto, "ranges": ranges, **more
         }  # fmt: skip
     heartbeat = TYPICAL[-1]
     assert isinstance(heartbeat, Health)

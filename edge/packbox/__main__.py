@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "profiles": ("packbox.app.profiles", "list, show and check vehicle profiles"),
     "estimate": ("packbox.app.estimate", "work out the state of health from a table of samples or segments"),
     "history": ("packbox.app.history", "show what this box has recorded"),
+    "raw": ("packbox.app.raw", "show and export the raw frames that this box kept"),
     "inspect": ("packbox.app.inspect", "look at a car once: recognise it, read it, seal a record, write a sheet"),
     "doctor": ("packbox.app.doctor", "look for trouble on this box and say what to do"),
 }

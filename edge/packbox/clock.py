@@ -4,6 +4,8 @@ Out: `Stamp` with the boot's id, CLOCK_BOOTTIME (goes on while the machine sleep
 until somebody who knows has set it: after a power cut a Pi shows the time of its last shutdown, which looks valid.
 Known, with `auto`: the kernel says the clock is disciplined (adjtimex, any NTP program, GNSS or PTP), or
 systemd-timesyncd left its mark in this boot. Once known it stays known: hours without NTP do not unset a clock.
+Refuses: a wall clock that stepped without anybody who knows having said so (`date -s`, a wrong RTC read late): then
+the calendar goes on from what was known, by the monotonic clock. And any time before this software was written.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from packbox.core.stamp import NS_PER_MS, BootId, Stamp
 
@@ -23,6 +25,8 @@ ASK_EVERY_NS: Final = 1_000_000_000  # the wall clock becomes known within this;
 TIME_ERROR: Final = 5  # adjtimex(2): clock not synchronized
 STA_UNSYNC: Final = 0x0040
 STA_CLOCKERR: Final = 0x1000
+STEP_NS: Final = 1_000_000_000  # a wall clock that moved by less between two looks was disciplined, not set
+EARLIEST_NS: Final = 1_767_225_600 * 1_000_000_000  # 2026-01-01: no box ran this software before
 
 
 class ClockTrust(StrEnum):
@@ -32,24 +36,93 @@ class ClockTrust(StrEnum):
     ALWAYS = "always"  # there is a battery-backed clock that somebody looks after
 
 
+class Machine(Protocol):
+    """The clocks of one boot and what the system knows about them."""
+
+    @property
+    def boot(self) -> BootId: ...
+
+    def boottime_ns(self) -> int: ...
+
+    def realtime_ns(self) -> int: ...
+
+    def synchronized(self) -> bool:
+        """Whether somebody who knows has set the wall clock in this boot."""
+
+    def vouched(self) -> bool:
+        """Whether somebody who knows stands by the wall clock as it is now; asked where it stepped."""
+
+
 class SystemClock:
     """`ports.FrameClock` of a Linux machine."""
 
-    def __init__(self, trust: ClockTrust = ClockTrust.AUTO, synchronized: Callable[[], bool] | None = None) -> None:
-        self.boot = read_boot_id()
-        self._known = trust is ClockTrust.ALWAYS
-        self._synchronized = synchronized if synchronized is not None else system_synchronized
-        self._ask_ns = 0
+    def __init__(
+        self,
+        trust: ClockTrust = ClockTrust.AUTO,
+        synchronized: Callable[[], bool] | None = None,
+        machine: Machine | None = None,
+    ) -> None:
+        """`synchronized`: asked instead of the machine."""
+        self._machine = machine if machine is not None else LinuxMachine()
+        self.boot = self._machine.boot
+        self._always = trust is ClockTrust.ALWAYS
+        self._synchronized = synchronized or self._machine.synchronized
+        self._vouched = synchronized or self._machine.vouched
+        self._offset_ns: int | None = None  # wall - monotonic, as far as it is believed
+        self._look_ns = 0
 
     def now(self) -> Stamp:
-        mono_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        if not self._known and mono_ns >= self._ask_ns:
-            self._ask_ns = mono_ns + ASK_EVERY_NS
-            self._known = self._synchronized()
-        return Stamp(self.boot, mono_ns, time.time_ns() // NS_PER_MS if self._known else None)
+        mono_ns = self._machine.boottime_ns()
+        if mono_ns >= self._look_ns:
+            self._look_ns = mono_ns + ASK_EVERY_NS
+            self._look(mono_ns)
+        wall_ms = None if self._offset_ns is None else (mono_ns + self._offset_ns) // NS_PER_MS
+        return Stamp(self.boot, mono_ns, wall_ms)
 
     def system_ns(self) -> int:
+        return self._machine.realtime_ns()
+
+    def _look(self, mono_ns: int) -> None:
+        """Follow the system's wall clock, where it may be believed."""
+        wall_ns = self._machine.realtime_ns()
+        offset_ns = wall_ns - mono_ns
+        if wall_ns >= EARLIEST_NS and (self._always or self._believed(offset_ns)):
+            self._offset_ns = offset_ns
+
+    def _believed(self, offset_ns: int) -> bool:
+        if self._offset_ns is None:
+            return self._synchronized()
+        return abs(offset_ns - self._offset_ns) < STEP_NS or self._vouched()
+
+
+class LinuxMachine:
+    """`Machine` that we run on."""
+
+    def __init__(self, mark: Path = TIMESYNC_MARK) -> None:
+        self.boot = read_boot_id()
+        self._mark = mark
+        self._mark_ns: int | None = None  # when the mark was touched, as we saw it last
+
+    def boottime_ns(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def realtime_ns(self) -> int:
         return time.time_ns()
+
+    def synchronized(self) -> bool:
+        self._mark_ns = self._touched_ns()
+        return self._mark_ns is not None or _kernel_synchronized()
+
+    def vouched(self) -> bool:
+        """The mark says so once for each touch: systemd-timesyncd touches it with every synchronization."""
+        before_ns, self._mark_ns = self._mark_ns, self._touched_ns()
+        return _kernel_synchronized() or (self._mark_ns is not None and self._mark_ns != before_ns)
+
+    def _touched_ns(self) -> int | None:
+        try:
+            return self._mark.stat().st_mtime_ns
+        except OSError:
+            return None
 
 
 def read_boot_id(path: Path = BOOT_ID_FILE) -> BootId:
@@ -58,11 +131,6 @@ def read_boot_id(path: Path = BOOT_ID_FILE) -> BootId:
     Every process gets the same id until the machine starts again, as CLOCK_BOOTTIME goes on as long.
     """
     return BootId(path.read_text(encoding="ascii").strip().replace("-", "")[:16])
-
-
-def system_synchronized() -> bool:
-    """Whether somebody disciplines the wall clock. False also when nobody can tell."""
-    return TIMESYNC_MARK.exists() or _kernel_synchronized()
 
 
 class _Timex(ctypes.Structure):

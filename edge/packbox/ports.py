@@ -26,6 +26,10 @@ class RefusedError(LinkDownError):
     """The broker answered that it will not take this record (not authorised, quota). It stays in the outbox."""
 
 
+class StoreEndedError(PackboxError):
+    """The book holds another history under this store's name. All is kept; started again, a new store begins."""
+
+
 class BusDownError(PackboxError):
     """The interface went away or down. Nothing was missed that was on the bus before; open it again later."""
 
@@ -137,6 +141,18 @@ class Journal(Protocol):
 
     def release(self, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
         """The book holds these: take them out of the outbox (history keeps them). Returns how many were waiting."""
+
+    def take_back(self, from_seq: int, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
+        """The book holds these, and of what was released from `from_seq` on nothing else any more: it goes again.
+
+        Returns how many records came back into the outbox.
+        """
+
+    def digest_of(self, seq: int) -> bytes | None:
+        """Of one record; None where there is none."""
+
+    def end_store(self, reason: str) -> None:
+        """Nothing may follow here: the next `open` sets the file aside, tells why, and begins a new store."""
 
     def outbox(self) -> Outbox: ...
 

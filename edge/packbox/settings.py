@@ -64,6 +64,30 @@ class BrokerSettings(BaseModel):
         return self
 
 
+class PowerSettings(BaseModel):
+    """When the machine may be switched off, and how to ask and tell. Without `command` the box switches nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str | None = Field(
+        None, min_length=1, description="Shell command, called with phase and reason at each change"
+    )
+    ignition_file: Path | None = Field(None, description="File that says 1 or 0: ignition on or off")
+    ignition_command: str | None = Field(None, min_length=1, description="Shell command that prints 1 or 0")
+    rail_file: Path | None = Field(None, description="File with the 12 V side's voltage")
+    rail_v_per_unit: float = Field(0.001, gt=0, le=100, description="Volts per unit of that file; hwmon says mV")
+    rail_low_v: float = Field(11.8, ge=9, le=13, description="Below it for 60 s: switch off, whatever the car does")
+    quiet_s: float = Field(300, ge=10, le=86_400, description="A silent bus keeps the box up this long")
+    plugged_quiet_s: float = Field(3600, ge=10, le=604_800, description="The same while plugged in")
+    unfed_s: float = Field(21_600, ge=60, le=604_800, description="Hard limit without the car feeding its 12 V side")
+
+    @model_validator(mode="after")
+    def _one_ignition(self) -> PowerSettings:
+        if self.ignition_file is not None and self.ignition_command is not None:
+            raise ValueError("ignition_file and ignition_command say the same: give one")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything an operator can set. Units end the names."""
 
@@ -80,12 +104,19 @@ class Settings(BaseSettings):
         ClockTrust.AUTO, description="`auto`: once synchronized; `always`: from the start"
     )
     commit_every_s: float = Field(10.0, ge=0.1, le=600, description="Longest stretch that a power cut can take")
+    disk_budget_mb: int = Field(256, ge=16, le=1_000_000, description="What the data folder may hold; raw goes first")
+    raw_ring_mb: int = Field(0, ge=0, le=1_000_000, description="Newest raw frames kept, in MB; 0: none")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
+    status_file: Path | None = Field(None, description="Where to say every 10 s how the box is, for other programs")
     broker: BrokerSettings = Field(default_factory=BrokerSettings, description="Where records go")
+    power: PowerSettings = Field(default_factory=PowerSettings, description="When the machine may be switched off")
 
     @property
     def key_file(self) -> Path:
         return self.data_dir / "key" / "box.pem"
+
+
+TABLES: Final[Mapping[str, type[BaseModel]]] = {"broker": BrokerSettings, "power": PowerSettings}
 
 
 def load_settings(file: Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
@@ -99,7 +130,8 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, object] | No
     try:
         from_environment = EnvSettingsSource(Settings)()
     except EnvironmentProblem as problem:
-        raise SettingsError(f"${_variable(['broker'])}: not JSON; give each setting its own variable") from problem
+        table = next((t for t in TABLES if t in str(problem)), "broker")
+        raise SettingsError(f"${_variable([table])}: not JSON; give each setting its own variable") from problem
     for origin, layer in ((str(where), from_file), (f"${_variable(('broker', 'password'))}", from_environment)):
         if "password" in _table(layer, "broker"):
             raise SettingsError(
@@ -116,8 +148,10 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, object] | No
 
 def every_setting() -> dict[str, FieldInfo]:
     """All settings by dotted name, for the documentation's test."""
-    own = {name: field for name, field in Settings.model_fields.items() if name != "broker"}
-    return own | {f"broker.{name}": field for name, field in BrokerSettings.model_fields.items()}
+    own = {name: field for name, field in Settings.model_fields.items() if name not in TABLES}
+    return own | {
+        f"{table}.{name}": field for table, model in TABLES.items() for name, field in model.model_fields.items()
+    }
 
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
@@ -172,7 +206,7 @@ def _variable(location: Sequence[object]) -> str:
 
 
 def _refuse_unknown_variables() -> None:
-    known = {_variable(name.split(".")) for name in every_setting()} | {_variable(["broker"])}
+    known = {_variable(name.split(".")) for name in [*every_setting(), *TABLES]}
     unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
     if unknown:
         raise SettingsError(f"${unknown[0]}: there is no such setting")

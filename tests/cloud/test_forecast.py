@@ -20,12 +20,16 @@ from packbook.core.forecast import (
     outlook,
     passages,
     predict,
+    reached_years,
+    since_jump,
 )
 from packbook.core.guarantee import Condition, Evidence, decide, knee_ratio, probability_above
 from packbook.core.history import EventRow, Provenance, SohPoint
 from packbook.core.prospect import DAY_MS, Lacking, Prospect, forecast_of
 from packbook.core.triage import Reason, Standing, Use, triage
 from packbook.testing.memory_histories import soh_point
+
+from .invented_fleet import KINDS, invented_fleet
 
 CHECKED = Course(np.array([3.5, 3.75, 4.0, 4.25]), np.array([86.0, 85.2, 84.6, 83.8]), age_documented=True)
 GOOD = Evidence(half_width_pct=1.5, segments=60, bms_readings=None, harmful_open=False, resistance_growth_pct=4.0)
@@ -109,7 +113,60 @@ def test_a_fleet_that_surprises_widens_its_own_intervals() -> None:
         replace(seen, soh_pct=seen.soh_pct - 9.0 * np.maximum(0.0, seen.years - 2.2 - 0.1 * n) ** 2)
         for n, seen in enumerate(calm)
     ]
-    assert learn(cliffs).factor_low > 1.5 > learn(calm).factor_low
+    assert min(learn(cliffs).factor_low) > 1.5 > max(learn(calm).factor_low)
+
+
+def test_the_way_ahead_has_a_factor_for_each_part() -> None:
+    """A model that is good for next month and poor for next year must say so, not be middling for both."""
+    at = (np.arange(42) / 12).tolist()
+    kneed = [course(at, soh.tolist()) for soh in invented_fleet(KINDS["kneed"])]
+    near, middle, far = learn(kneed).factor
+    assert near <= middle <= far
+    assert near < far
+
+
+def test_one_mad_reading_changes_little() -> None:
+    """A typing error of 10 pp must not bend the forecast of three years."""
+    sound = fading(2.0)
+    for at in (14, len(sound.years) - 1):
+        mad = replace(sound, soh_pct=sound.soh_pct - 10.0 * (np.arange(sound.years.size) == at))
+        ahead = sound.years[-1:] + 1.0
+        assert predict(outlook(mad), ahead)[0] == pytest.approx(predict(outlook(sound), ahead)[0], abs=0.6)
+
+
+def test_a_jump_that_stays_begins_a_new_course() -> None:
+    """A figure learned anew, or an exchanged pack: what was before says nothing of the pace after it."""
+    at = [n / 12 for n in range(24)]
+    soh = [84.0 - 0.3 * n for n in range(12)] + [97.0 - 0.1 * n for n in range(12)]
+    assert since_jump(at, soh) == 12
+    assert course(at, soh, 5.0).years.size == 12
+    assert not course(at, soh, 5.0).age_documented
+    assert since_jump(at[:13], soh[:13]) == 0  # one reading alone may be an outlier
+    fallen = soh[12:] + soh[:12]
+    assert since_jump(at, fallen) == 12
+    assert (
+        since_jump([years * (1 + (n > 11)) for n, years in enumerate(at)], fallen) == 0
+    )  # a year unseen may be ageing
+    assert since_jump(at, [95.0 - 0.6 * n for n in range(24)]) == 0
+
+
+def test_a_battery_unlike_the_prior_is_believed() -> None:
+    """A car that fades three times as fast as private cars do must widen what is thought possible, and be followed."""
+    fast = fading(7.0, months=18, age=1.0)
+    far = fast.years[-1:] + 1.0
+    known = outlook(fast)
+    assert known.model.spread[1, 1] > PRIOR.spread[1, 1]
+    truth_pct = 97.0 - 7.0 * (far[0] - 1.0)
+    mean, half = interval90(known, far)
+    assert abs(mean[0] - truth_pct) < half[0]
+    assert outlook(CHECKED).model == PRIOR
+
+
+def test_rough_readings_widen_the_forecast() -> None:
+    """Readings that scatter by two points must not be forecast to a few tenths."""
+    ahead = np.array([4.0])
+    calm, rough = (interval90(outlook(fading(2.0, wobble=wobble)), ahead)[1][0] for wobble in (0.2, 3.0))
+    assert rough > calm + 0.3
 
 
 def test_learning_again_gives_the_same_model() -> None:
@@ -192,6 +249,18 @@ def test_one_failed_condition_is_enough_and_is_named(
     decision = decide(seen, outlook(seen), evidence, threshold_pct, horizon_years)
     assert not decision.offered
     assert [failed.condition for failed in decision.failed] == [missing]
+
+
+def test_a_promise_ends_with_years_or_kilometres_whichever_comes_first() -> None:
+    """A warranty says 8 years or 160 000 km: who drives much is promised less time, who drives little no more of it."""
+    known = outlook(SOUND)
+    much, little = Mileage(60_000.0, 2_000.0), Mileage(5_000.0, 500.0)
+    asked = decide(SOUND, known, GOOD, 75.0, 2.0, 40_000.0, much)
+    assert asked.judged_years == reached_years(much, 40_000.0) == pytest.approx(40_000 / (60_000 - 1.645 * 2_000))
+    assert asked.probability == decide(SOUND, known, GOOD, 75.0, asked.judged_years).probability
+    for driven in (little, None):
+        late = decide(SOUND, known, GOOD, 75.0, 2.0, 40_000.0, driven)
+        assert (late.judged_years, late.horizon_km) == (2.0, 40_000.0 if driven else None)
 
 
 def test_a_threshold_too_near_fails_on_margin_and_probability() -> None:
@@ -298,7 +367,35 @@ def test_an_unsure_figure_makes_an_unsure_forecast() -> None:
     assert isinstance(sure, Prospect)
     assert isinstance(unsure, Prospect)
     width = [found.months[12].hi90_pct - found.months[12].lo90_pct for found in (sure, unsure)]
-    assert width[1] > width[0] + 6.0
+    assert width[1] > width[0] + 4.0
+
+
+@pytest.mark.parametrize(("a_year_pct", "fails"), [(5.0, False), (45.0, True)])
+def test_growing_resistance_forbids_promises(a_year_pct: float, fails: bool) -> None:
+    """Power goes before capacity does; what the box tells of it is judged, and no longer named as unknown."""
+    history = [replace(p, resistance_ohm=0.1 * (1 + a_year_pct / 1200 * n)) for n, p in enumerate(points(18))]
+    found = forecast_of(history)
+    assert isinstance(found, Prospect)
+    for promise in found.promises:
+        assert Condition.RESISTANCE not in promise.not_checked
+        assert (Condition.RESISTANCE in [failed.condition for failed in promise.failed]) is fails
+    assert (found.next_use.use is Use.STATIONARY) is fails
+
+
+def test_resistance_of_a_season_is_no_growth() -> None:
+    """Five months, or a week's worth of steps, tell winter from autumn and nothing of ageing."""
+    short = [replace(p, resistance_ohm=0.1 * (1 + 0.05 * n)) for n, p in enumerate(points(5))]
+    found = forecast_of(short)
+    assert isinstance(found, Prospect)
+    assert Condition.RESISTANCE in found.promises[0].not_checked
+
+
+def test_a_jump_in_the_book_begins_a_new_course_too() -> None:
+    """A battery management that learned anew gained ten points over night (facts/soh.md §14)."""
+    history = [replace(p, soh_pct=p.soh_pct + 10.0) if n >= 12 else p for n, p in enumerate(points(20)) if p.soh_pct]
+    found = forecast_of(history, made_ms=-2 * 365 * DAY_MS)
+    assert isinstance(found, Prospect)
+    assert (found.readings, found.age_documented) == (8, False)
 
 
 def test_a_replaced_battery_starts_afresh() -> None:

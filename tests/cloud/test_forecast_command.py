@@ -80,6 +80,22 @@ def test_a_promise_is_decided_month_by_month(tmp_path: Path, capsys: pytest.Capt
     assert last["why"].startswith("3.00 years ahead, at most 2.83")
 
 
+def test_a_promise_may_end_with_kilometres(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Years and km, whichever comes first; without an odometer the years stand, and that is said."""
+    rows = "".join(f"a,2020-{n:02d},{95 - 0.2 * n},{40_000 + 5000 * n}\n" for n in range(1, 13))
+    path = table(tmp_path, "unit,month,soh_pct,odometer_km\n" + rows)
+    asked = ("--guarantee", "80", "--guarantee-km", "30000")
+    lines = run(capsys, path, *asked, at="2020-12")
+    assert (lines[11]["km"], lines[11]["judged_years"]) == (30000.0, pytest.approx(0.5, abs=0.01))
+    assert lines[0]["judged_years"] == pytest.approx(1 / 12, abs=0.001)
+    bare = table(tmp_path, HEADER + months("a", 12))
+    assert main(["forecast", "--csv", str(bare), "--at", "2019-12", "--months", "12", *asked]) == 0
+    told = capsys.readouterr()
+    assert "unit a has no odometer_km of three months" in told.err
+    assert json.loads(told.out.splitlines()[-1])["judged_years"] == 1.0
+    assert main(["forecast", "--csv", str(bare), "--at", "2019-12", "--guarantee-km", "30000"]) == 2
+
+
 def test_life_tells_passages_and_next_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Years and kilometres to 80 % and 70 %, beyond where there is no knowing, and where it could go."""
     rows = "".join(f"a,2020-{n:02d},{90 - 0.2 * n},{40_000 + 1500 * n},2016-01\n" for n in range(1, 13))
@@ -146,7 +162,10 @@ def test_a_file_that_is_not_there_or_not_text_is_said(tmp_path: Path, capsys: py
         assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [["--at", "June"], ["--guarantee", "0.8"], ["--months", "0"], ["--guarantee", "x"]])
+@pytest.mark.parametrize(
+    "options",
+    [["--at", "June"], ["--guarantee", "0.8"], ["--months", "0"], ["--guarantee", "x"], ["--guarantee-km", "0"]],
+)
 def test_wrong_options_are_wrong_usage(tmp_path: Path, options: list[str]) -> None:
     """Exit code 2: other programs tell a slip in the call from bad data."""
     path = table(tmp_path, HEADER + months("a", 6))
@@ -160,3 +179,14 @@ def test_a_fleet_too_small_to_teach_is_said(tmp_path: Path, capsys: pytest.Captu
     path = table(tmp_path, HEADER + "".join(months(unit, 18) for unit in "abc"))
     assert main(["forecast", "--csv", str(path), "--at", "2020-03", "--months", "1", "--learn", str(path)]) == 0
     assert "--learn teaches nothing about a: fewer than 4 other vehicles" in capsys.readouterr().err
+
+
+def test_a_jump_is_named_and_what_was_before_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An exchanged pack must not be forecast as the old one, nor silently."""
+    old = "".join(f"a,2018-{n:02d},{80 - 0.5 * n}\n" for n in range(1, 13))
+    path = table(tmp_path, HEADER + old + months("a", 18))
+    assert main(["forecast", "--csv", str(path), "--at", "2020-06", "--months", "1"]) == 0
+    jumped = capsys.readouterr()
+    assert "soh_pct of unit a jumps in 2019-01" in jumped.err
+    path = table(tmp_path, HEADER + months("a", 18))
+    assert run(capsys, path, "--months", "1") == [json.loads(jumped.out)]

@@ -15,7 +15,8 @@ import pytest
 
 from can_fakes import BOOT, FakeClock, can_frame, canfd_frame
 from packbox.adapters import can_bus
-from packbox.adapters.can_bus import Interface, SocketCanSource, exactly, pack_filters, parse_frames
+from packbox.adapters.can_bus import Interface, SocketCanSource, parse_frames
+from packbox.adapters.can_filters import exactly, pack_filters
 from packbox.adapters.listening import Reading, on_box_clock
 from packbox.core.frames import ERROR, EXTENDED, FD, REMOTE, FrameBatch
 from packbox.core.stamp import NS_PER_S, Stamp, Tick
@@ -211,19 +212,34 @@ async def test_a_machine_without_can_is_told_so_and_may_be_tried_again() -> None
             await anext(bus.inputs())
 
 
-async def test_frames_before_the_link_went_down_are_not_lost(cable: Cable) -> None:
-    """The last frames before the fault are the interesting ones. A link that goes down says so once, on a read."""
+async def test_frames_before_the_interface_went_away_are_not_lost(cable: Cable) -> None:
+    """The last frames before the fault are the interesting ones, and the kernel tells of the fault first."""
     bus = source(cable, "can0")
     async with aclosing(bus.inputs()) as inputs:
         first = asyncio.ensure_future(anext(inputs))
         await asyncio.sleep(0)
-        failing = FailingAfter(cable.ends["can0"], reads=1, error=errno.ENETDOWN)
-        bus._lines[0].socket = failing  # type: ignore[assignment]  # the kernel's part, played
+        bus._lines[0].socket = Failing(cable.ends["can0"], errno.ENODEV)  # type: ignore[assignment]  # the kernel's part
         cable.send("can0", can_frame(0x1DB, b""))
         batch = await first
         assert isinstance(batch, FrameBatch)
-        with pytest.raises(BusDownError, match="can0: the interface is down"):
+        with pytest.raises(BusDownError, match="can0: there is no such interface"):
             await anext(inputs)
+
+
+async def test_a_link_that_goes_down_keeps_its_socket(cable: Cable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened anew it would miss what came until then; meanwhile ticks go on, and health can say why it is silent."""
+    monkeypatch.setattr(can_bus, "TICK_S", 0.001)
+    bus = source(cable, "can0")
+    async with aclosing(bus.inputs()) as inputs:
+        await anext(inputs)
+        bus._lines[0].socket = Failing(cable.ends["can0"], errno.ENETDOWN)  # type: ignore[assignment]  # the kernel's part
+        assert isinstance(await anext(inputs), Tick)
+        assert isinstance(await anext(inputs), Tick)
+        assert bus.trouble is not None
+        cable.send("can0", can_frame(0x1DB, b""))
+        while not isinstance(await anext(inputs), FrameBatch):
+            pass
+        assert bus.trouble is None
 
 
 async def test_one_interface_lost_does_not_silence_the_other(cable: Cable, caplog: pytest.LogCaptureFixture) -> None:
@@ -254,18 +270,20 @@ async def test_one_interface_lost_does_not_silence_the_other(cable: Cable, caplo
     assert said == ["can1: there is no such interface (unplugged, or its driver is not loaded)"]
 
 
-class FailingAfter:
-    """A socket whose link goes down after a number of reads."""
+class Failing:
+    """A socket whose interface fails: told once, before the frames that wait."""
 
-    def __init__(self, real: socket.socket, reads: int, error: int) -> None:
-        self._real, self._reads, self._error = real, reads, error
+    def __init__(self, real: socket.socket, error: int) -> None:
+        self._real, self._error = real, error
 
     def recvmsg_into(self, buffers: list[memoryview], ancillary: int) -> tuple[int, list, int, object]:
-        if self._reads == 0:
-            raise OSError(self._error, "down")
-        answer = self._real.recvmsg_into(buffers, ancillary)
-        self._reads -= 1
-        return answer
+        if self._error:
+            number, self._error = self._error, 0
+            raise OSError(number, "failing")
+        return self._real.recvmsg_into(buffers, ancillary)
+
+    def getsockopt(self, level: int, option: int) -> int:
+        return self._real.getsockopt(level, option)
 
     def fileno(self) -> int:
         return self._real.fileno()

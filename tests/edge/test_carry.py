@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import pytest
@@ -14,9 +14,9 @@ import pytest
 from packbox.app.carry import LinkReport, carry, new_report
 from packbox.core.delivery import AGAIN_MAX_S, WINDOW
 from packbox.core.record import BoxId, ChainHead, SealedRow, StoreId
-from packbox.ports import Checkpoint, JournalError, LinkDownError, RefusedError
+from packbox.ports import Checkpoint, JournalError, LinkDownError, RefusedError, StoreEndedError
 from packbox.testing.memory_uplink import MemoryUplink
-from packwire.ack import ack_of, encode_ack
+from packwire.ack import Ack, ack_of, encode_ack
 from packwire.ids import BoxId as WireBoxId
 from packwire.ids import StoreId as WireStoreId
 from packwire.messages import Health
@@ -38,6 +38,7 @@ class Rows:
         self.rows: list[SealedRow] = []
         self.held: set[int] = set()
         self.trouble = ""
+        self.over = ""
 
     def write(self, count: int) -> None:
         for seq in range(len(self.rows) + 1, len(self.rows) + count + 1):
@@ -52,6 +53,17 @@ class Rows:
         new = {r.seq for r in self.rows if r.seq <= upto or any(lo <= r.seq <= hi for lo, hi in ranges)} - self.held
         self.held |= new
         return len(new)
+
+    def take_back(self, from_seq: int, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
+        lost = {s for s in self.held if s >= from_seq and s > upto and not any(lo <= s <= hi for lo, hi in ranges)}
+        self.held -= lost
+        return len(lost)
+
+    def digest_of(self, seq: int) -> bytes | None:
+        return seq.to_bytes(16, "big") if seq <= len(self.rows) else None
+
+    def end_store(self, reason: str) -> None:
+        self.over = reason
 
     def open(self) -> Checkpoint:
         return Checkpoint(None, ChainHead(BOX, STORE, len(self.rows) + 1, bytes(16)))
@@ -235,6 +247,36 @@ async def test_acks_that_come_twice_or_late_change_nothing() -> None:
         await asyncio.sleep(1)
     assert world.report.delivery.counts.acked == 4
     assert world.book.heard == [1, 2, 3, 4]
+
+
+async def test_a_book_restored_from_a_backup_gets_everything_again() -> None:
+    """It once acknowledged what it no longer holds; the box still has it."""
+    world = World()
+    world.write(50)
+    async with running(world):
+        await until(lambda: len(world.journal.held) == 50)
+        del world.book.heard[30:]
+        held = ack_of(WireStoreId(STORE), world.book.heard)
+        again = replace(held, head=(30).to_bytes(16, "big"), resend_from=31)
+        world.broker.publish(topic(WireBoxId(BOX), Leaf.ACK), encode_ack(again), retain=True)
+        await until(lambda: len(world.book.heard) == 50)
+        await until(lambda: len(world.journal.held) == 50)
+    assert world.book.heard == list(range(1, 51))
+    assert world.report.delivery.counts.taken_back == 20
+
+
+async def test_another_history_under_our_name_ends_the_store() -> None:
+    """Sending on would help nobody; a restart begins a store that the book can believe."""
+    world = World()
+    world.write(3)
+    async with running(world) as box:
+        await until(lambda: len(world.journal.held) == 3)
+        parted = Ack(WireStoreId(STORE), 2, head=bytes(16))
+        world.broker.publish(topic(WireBoxId(BOX), Leaf.ACK), encode_ack(parted), retain=True)
+        with pytest.raises(BaseExceptionGroup) as ended:
+            await box
+    assert ended.group_contains(StoreEndedError, match="record 2 here is not the one that the book holds")
+    assert world.journal.over.startswith("record 2 here")
 
 
 @pytest.mark.parametrize("seed", range(5))

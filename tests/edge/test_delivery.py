@@ -17,7 +17,9 @@ from packbox.core.delivery import (
     AckRefused,
     Delivery,
     DeliveryCounts,
+    Forked,
     backoff_s,
+    compare_head,
     link_lost,
     publish_refused,
     rows_freed,
@@ -52,6 +54,18 @@ def silent_for(sends: int, waiting: list[SealedRow]) -> tuple[Delivery, float]:
         assert state.again_s is not None
         now_s = state.again_s
     return state, now_s
+
+
+def test_a_book_that_tells_its_head_shows_when_histories_part() -> None:
+    """Else an old copy of a card would be refused for ever, in silence."""
+    ahead = Ack(WireStoreId(STORE), 7, head=bytes(16))
+    _, answer = take_ack(FRESH, encode_ack(ahead), newest_seq=6)
+    assert isinstance(answer, Forked)
+    assert "this store wrote 6" in answer.reason
+    assert compare_head(ahead, bytes(16)) is None
+    assert compare_head(ahead, None) is None
+    assert isinstance(compare_head(ahead, b"x" * 16), Forked)
+    assert compare_head(Ack(WireStoreId(STORE), 7), b"x" * 16) is None
 
 
 def test_rows_go_out_once_and_in_order() -> None:

@@ -147,7 +147,7 @@ def test_a_key_that_is_gone_is_found(tmp_path: Path, examined: Examine) -> None:
         ({"PACKBOX_PROFILE": "submarine"}, "profile", "FAIL", "no profile or vehicle"),
         ({"PACKBOX_COMMIT_EVERY_S": "0"}, "settings", "FAIL", "$PACKBOX_COMMIT_EVERY_S"),
         ({"PACKBOX_SOURCE": "socketcan:nocan0"}, "bus", "FAIL", "nocan0: there is no such interface"),
-        ({"PACKBOX_SOURCE": "socketcan:lo"}, "bus", "OK", "lo: up"),
+        ({"PACKBOX_SOURCE": "socketcan:lo"}, "bus", "FAIL", "lo: is no CAN interface"),
         ({"PACKBOX_SOURCE": "log:/nowhere"}, "bus", "FAIL", "there is no such log"),
         ({"PACKBOX_BROKER__HOST": "127.0.0.1", "PACKBOX_BROKER__PORT": "1"}, "broker", "WARN", "cannot be reached"),
         ({"PACKBOX_CLOCK_TRUSTED": "always"}, "clock", "OK", "known"),

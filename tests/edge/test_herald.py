@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -61,3 +63,14 @@ def test_without_systemd_nothing_happens(environ: dict[str, str]) -> None:
     herald.ready()
     herald.alive(1.0)
     herald.leaving()
+
+
+def test_systemd_python_is_used_where_it_is_installed(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's package keeps up with systemd; without it the standard library does the same."""
+    words: list[str] = []
+    package, daemon = ModuleType("systemd"), ModuleType("systemd.daemon")
+    monkeypatch.setattr(daemon, "notify", words.append, raising=False)
+    monkeypatch.setitem(sys.modules, "systemd", package)
+    monkeypatch.setitem(sys.modules, "systemd.daemon", daemon)
+    herald_from({"NOTIFY_SOCKET": manager.getsockname()}).ready()
+    assert (words, heard(manager)) == (["READY=1"], [])

@@ -113,6 +113,43 @@ def test_only_what_the_book_holds_leaves_the_outbox(make: Callable[[], SqliteJou
     assert again.head.next_seq == 11
 
 
+def test_what_the_book_lost_goes_back_into_the_outbox(make: Callable[[], SqliteJournal]) -> None:
+    """A book restored from last week's backup: everything since is still here, and nothing else goes twice."""
+    journal = make()
+    journal.open()
+    journal.commit(b"s", [row(seq) for seq in range(1, 11)])
+    journal.release(9, [])
+    assert journal.take_back(4, 5, [(8, 8)]) == 3
+    assert [r.seq for r in journal.waiting(0, 99)] == [6, 7, 9, 10]
+    assert journal.take_back(4, 5, [(8, 8)]) == 0
+    assert journal.take_back(1, 5, [(8, 8)]) == 0
+
+
+def test_a_store_that_ended_is_kept_and_another_begins(make: Callable[[], SqliteJournal], path: Path) -> None:
+    """An old copy of a card: the book believes nothing more of this store, and only a new one gets on."""
+    journal = make()
+    old = journal.open().head.store
+    journal.commit(b"s", [row(1), row(2)])
+    assert (journal.digest_of(2), journal.digest_of(3)) == (digest(b"record 2"), None)
+    journal.end_store("the book holds another history")
+    journal, begun = reopened(make, journal)
+    assert (begun.state, begun.head.next_seq) == (None, 1)
+    assert begun.head.store != old
+    assert begun.begun_after == "the book holds another history; kept as journal.damaged-1.db"
+    with open_copy(path.with_name("journal.damaged-1.db")) as copy:
+        assert (copy.store, [r.seq for r in copy.chain()]) == (old, [1, 2])
+
+
+def test_a_saved_state_that_cannot_be_unpacked_is_damage(make: Callable[[], SqliteJournal], path: Path) -> None:
+    """A flipped bit within a page passes SQLite's own check; it must not keep the box from starting for ever."""
+    journal = make()
+    journal.open()
+    journal.commit(b"s" * 999, [row(1)])
+    journal._opened().execute("UPDATE state SET snapshot = x'00112233'")
+    journal.close()
+    assert make().open().begun_after is not None
+
+
 def test_the_outbox_tells_how_much_waits_and_since_when(make: Callable[[], SqliteJournal]) -> None:
     """Health and doctor judge the link by it."""
     journal = make()

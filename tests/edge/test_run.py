@@ -31,7 +31,7 @@ from packwire.testing import MemoryBroker
 from packwire.topics import Leaf, topic
 
 KILLS = 3
-LEAVE_MAX_S = 5.0
+LEAVE_MAX_S = 2.0  # the promise; a machine that is slower says so in PACKBOOK_SLOWER
 PATIENCE_S = 60.0  # a shared machine
 
 
@@ -139,7 +139,7 @@ def test_asked_to_leave_it_saves_and_goes(
         box.send_signal(signal.SIGTERM)
         code, said = left(box)
         assert code == 0, said
-        assert time.monotonic() - asked_s < LEAVE_MAX_S
+        assert time.monotonic() - asked_s < LEAVE_MAX_S * float(os.environ.get("PACKBOOK_SLOWER", "1"))
         heard = set()
         manager.settimeout(0)
         try:

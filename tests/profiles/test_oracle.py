@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from can_frames import PROFILES, crc8, database
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app.profile_check import bits_differ
-from packbox.core.decode import MessagePlan, plan
+from packbox.core.decoding.plans import MessagePlan, plan
 from packbox.core.frames import CLASSIC_BYTES
 from packbox.core.integrity import leaf_crc8, nibble_sum
 from packbox.core.layout import column, last_byte, place, words

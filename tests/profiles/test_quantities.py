@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from packbox.core.decode import plausible_range
+from packbox.core.decoding.meaning import plausible_range
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.quantities import QUANTITIES
 

@@ -57,6 +57,11 @@ def test_more_holes_than_fit_are_left_for_later() -> None:
         ([RAW, 1, [[3, 5], [5, 7]]], "ack.ranges"),
         ([RAW, 1, [[3, True]]], "ack.ranges"),
         ([RAW, 1, [[n, n] for n in range(3, 200, 2)]], "ack.ranges: expected at most"),
+        ([RAW, 1, [], {0: bytes(15)}], "ack.head"),
+        ([RAW, 1, [], {0: "0" * 16}], "ack.head"),
+        ([RAW, 0, [], {0: bytes(16)}], "ack.head"),
+        ([RAW, 1, [], {1: 0}], "ack.resend_from"),
+        ([RAW, 1, [], {1: True}], "ack.resend_from"),
     ],
 )
 def test_a_wrong_ack_is_refused_by_name(value: object, reason: str) -> None:
@@ -91,3 +96,4 @@ def test_a_changed_ack_is_an_ack_or_malformed(name: str, data: st.DataObject) ->
 def test_a_fourth_element_of_a_newer_book_is_ignored() -> None:
     """The contract grows by adding."""
     assert decode_ack(dumps([RAW, 5, [], "news"])) == Ack(STORE, 5)
+    assert decode_ack(dumps([RAW, 5, [], {1: 3, 2: "news"}, 7])) == Ack(STORE, 5, resend_from=3)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from packbook.core.forecast import MONTHS_A_YEAR, Course, Mileage, course, mileage
+from packbook.core.forecast import MONTHS_A_YEAR, Course, Mileage, course, mileage, since_jump
 from packbook.ports import PackbookError
 
 COLUMNS: Final = ("unit", "month", "soh_pct")
@@ -67,6 +67,11 @@ class UnitHistory:
         first = self.readings[0].month.index
         age = None if self.made is None else (first - self.made.index) / MONTHS_A_YEAR
         return course(self._years(self.readings), [reading.soh_pct for reading in self.readings], age)
+
+    def jump(self) -> Month | None:
+        """The first month after the last jump of SoH that stays; the course begins there."""
+        first = since_jump(self._years(self.readings), [reading.soh_pct for reading in self.readings])
+        return self.readings[first].month if first else None
 
     def mileage(self) -> Mileage | None:
         known = [reading for reading in self.readings if reading.odometer_km is not None]

@@ -10,13 +10,14 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from packbook.adapters.soh_table import Month, TableError, UnitHistory, month, read_table
-from packbook.app.command import DONE, PROBLEM
+from packbook.app.command import DONE, PROBLEM, WRONG_USAGE
 from packbook.core.forecast import (
     FLEET_MIN,
     MONTHS_A_YEAR,
@@ -39,6 +40,9 @@ MONTHS_AHEAD_MAX: Final = 180
 FLEET_MAX: Final = 60  # vehicles, evenly spread over the table: more make learning slow and the model no better
 LIFE_THRESHOLDS_PCT: Final = (80.0, CAR_SOH_MIN_PCT)  # facts/soh.md §2: the floors at five and at eight years
 TOO_SMALL: Final = f"fewer than {FLEET_MIN} other vehicles with {READINGS_MIN} readings; the published prior stands"
+
+NO_PACE: Final = "has no odometer_km of three months to tell its pace: its promises are judged by years alone"
+JUMPED: Final = "the forecast rests on the readings from then on"
 
 WHY: Final[Mapping[Condition, str]] = {
     Condition.PROBABILITY: "probability {found:.3f}, asked {asked:g}",
@@ -72,6 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="SoH in percent to promise: adds probability and decision to every month",
     )
     parser.add_argument(
+        "--guarantee-km",
+        type=_km,
+        metavar="KM",
+        help="with --guarantee: the promise ends in that month or after so many km, whichever comes first",
+    )
+    parser.add_argument(
         "--months", type=_months, default=MONTHS_AHEAD, metavar="N", help=f"how far ahead; default {MONTHS_AHEAD}"
     )
     parser.add_argument(
@@ -80,15 +90,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.guarantee_km is not None and args.guarantee is None:
+        print("packbook: --guarantee-km needs --guarantee", file=sys.stderr)
+        return WRONG_USAGE
     try:
         units = _histories(args.csv, args.at)
         teacher = _Teacher(read_table(args.learn) if args.learn else {})
     except PackbookError as problem:
         print(f"packbook: {problem}", file=sys.stderr)
         return PROBLEM
+    if args.guarantee_km is not None:
+        for unit in units:
+            if unit.mileage() is None:
+                print(f"packbook: {args.csv}: unit {unit.unit} {NO_PACE}", file=sys.stderr)
     for unit in units:
+        if jump := unit.jump():
+            print(f"packbook: {args.csv}: soh_pct of unit {unit.unit} jumps in {jump}; {JUMPED}", file=sys.stderr)
+        model = teacher.model_for(unit.unit)
         seen = unit.course()
-        known = outlook(seen, teacher.model_for(unit.unit))
+        if model.vehicles:  # its factor was measured on readings, which share such an error with those to come
+            seen = replace(seen, persistent_sd_pct=0.0)
+        known = outlook(seen, model)
         for line in _month_lines(unit, seen, known, args):
             print(json.dumps(line))
         if args.life:
@@ -136,6 +158,7 @@ def _month_lines(
     silent_years = (args.at.index - unit.readings[-1].month.index) / MONTHS_A_YEAR
     horizons_years = silent_years + np.arange(1, args.months + 1) / MONTHS_A_YEAR
     mean, half = interval90(known, known.years + horizons_years)
+    driven = unit.mileage()
     for ahead, horizon_years in enumerate(horizons_years):
         at = args.at.later(ahead + 1)
         line: dict[str, object] = {
@@ -146,7 +169,8 @@ def _month_lines(
             "hi90_pct": _percent(mean[ahead] + half[ahead]),
         }
         if args.guarantee is not None:
-            line |= _said(decide(seen, known, Evidence(), args.guarantee, float(horizon_years)))
+            decision = decide(seen, known, Evidence(), args.guarantee, float(horizon_years), args.guarantee_km, driven)
+            line |= _said(decision)
         yield line
 
 
@@ -158,6 +182,8 @@ def _percent(value: float) -> float:
 def _said(decision: Decision) -> dict[str, object]:
     return {
         "threshold_pct": decision.threshold_pct,
+        "km": decision.horizon_km,
+        "judged_years": round(decision.judged_years, 3),
         "probability": round(decision.probability, 4),
         "decision": "offered" if decision.offered else "not offered",
         "failed": [failed.condition.value for failed in decision.failed],
@@ -216,6 +242,16 @@ def _threshold(text: str) -> float:
         value = math.nan
     if not 1.0 < value <= 100.0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a percentage like 70")
+    return value
+
+
+def _km(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0.0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a distance in km like 100000")
     return value
 
 

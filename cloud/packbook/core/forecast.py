@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Final
 
 import numpy as np
@@ -39,7 +39,9 @@ PASSES: Final = 20  # of mean and spread over the fleet; the estimate stands sti
 SPREAD_PRIOR_WEIGHT: Final = 2.0  # vehicles' worth of belief that vehicles differ half as much as models do
 
 CALIBRATE_EVERY_YEARS: Final = 0.25
-CALIBRATE_AHEAD_YEARS: Final = 1.5  # a forecast is judged over the next year and a half
+CALIBRATE_AHEAD_YEARS: Final = (0.5, 1.0, 1.5)  # a forecast is judged over the next year and a half, in three parts
+FACTOR_AT_YEARS: Final = (0.25, 0.75, 1.25)  # the middles of these
+CALIBRATE_ERRORS_MIN: Final = 12  # for a part to have a factor of its own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,18 +53,38 @@ class AgeingModel:
     wander_sd_pct: float
     wander_tau_years: float
     reading_sd_pct: float
-    factor: float  # conformal: the model's sd times this covers what it says
-    factor_low: float  # the same for the lower side alone, where knees break promises
+    factor: tuple[float, ...]  # conformal, at FACTOR_AT_YEARS ahead: the model's sd times this covers what it says
+    factor_low: tuple[float, ...]  # the same for the lower side alone, where knees break promises
     vehicles: int  # learned from; 0: published prior
+    version: str = ""  # by which a forecast can be recomputed; none for what a table taught just now
 
 
 PRIOR_SD: Final = (1.5, 1.2, 2.5)
 # Private car of unknown model (facts/soh.md §12); 1.3 is the factor to use without a fleet.
 PRIOR: Final = AgeingModel(
-    np.array([100.0, -1.5, -3.5]), np.diag(np.square(PRIOR_SD)), 0.9, 0.6, 0.3, factor=1.3, factor_low=1.3, vehicles=0
+    np.array([100.0, -1.5, -3.5]),
+    np.diag(np.square(PRIOR_SD)),
+    0.9,
+    0.6,
+    0.3,
+    (1.3,) * 3,
+    (1.3,) * 3,
+    vehicles=0,
+    version="prior/1",
 )
 # An age read off the SoH itself is worth less than a documented one: b0 must give way to it.
 LEVEL_SD_AGE_INFERRED_PCT: Final = 3.0
+
+# A battery may be unlike what the model knows, and its readings rougher: each step away must raise the log-likelihood.
+SPREAD_FACTORS: Final = (1.0, 2.0, 3.0)
+READING_SD_ROUGH_PCT: Final = (1.0, 2.0)
+STEP_COST: Final = 0.5
+OUTLIER_AMONG: Final = 5  # readings to a reading that may be set aside
+OUTLIER_SIGMAS: Final = 5.0
+MEDIAN_OF_NORMAL: Final = 0.6745  # of |x|, in standard deviations
+JUMP_MIN_PCT: Final = 6.0  # taxis fade as much in a year; a battery management that learned anew jumps by 10 and more
+JUMP_READINGS_MIN: Final = 2  # after it; one alone may be an outlier
+JUMP_GAP_MAX_YEARS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,29 +148,98 @@ def age_inferred_years(soh_pct: float) -> float:
 def course(
     years_since_first: Sequence[float], soh_pct: Sequence[float], age_at_first_years: float | None = None
 ) -> Course:
-    """Without a documented age it is inferred from the first three readings, against the noise of one."""
+    """From the last jump on, if there is one. Without a documented age it is inferred from the first three readings,
+    against the noise of one; what came with a jump may be another pack of another age."""
+    first = since_jump(years_since_first, soh_pct)
     age = age_at_first_years
+    if first:
+        since_first = [years - years_since_first[first] for years in years_since_first[first:]]
+        return course(since_first, soh_pct[first:])
     if age is None:
         age = age_inferred_years(float(np.median(soh_pct[:3])))
     return Course(np.asarray(years_since_first) + age, np.asarray(soh_pct, float), age_at_first_years is not None)
 
 
+def since_jump(years: Sequence[float], soh_pct: Sequence[float]) -> int:
+    """Index of the first reading after the last jump that stays; 0 if there is none.
+
+    No ageing jumps: the figure was learned anew, or the pack exchanged. What was before is another story. A fall counts
+    only between neighbours; over a longer gap it may be ageing.
+    """
+    for n in range(len(soh_pct) - JUMP_READINGS_MIN, 0, -1):
+        before, after = float(np.median(soh_pct[max(0, n - 3) : n])), float(np.median(soh_pct[n : n + 3]))
+        steps = (after - before, soh_pct[n] - soh_pct[n - 1])
+        if min(steps) >= JUMP_MIN_PCT:
+            return n
+        if max(steps) <= -JUMP_MIN_PCT and years[n] - years[n - 1] <= JUMP_GAP_MAX_YEARS:
+            return n
+    return 0
+
+
 def outlook(seen: Course, model: AgeingModel = PRIOR) -> Outlook:
-    """Condition the model on all readings."""
-    spread = model.spread
-    if not model.vehicles and not seen.age_documented:
-        spread = spread.copy()
-        spread[0, 0] = LEVEL_SD_AGE_INFERRED_PCT**2
+    """Condition the model on all readings, or on a less certain one if they ask for it."""
+    kept = _without_outliers(seen, model)
+    known, best = _conditioned(kept, model)
+    if seen.years.size < READINGS_MIN:
+        return known
+    # A fleet knows how far its vehicles differ; the prior of all cars knows that less well.
+    spreads = (1.0,) if model.vehicles else SPREAD_FACTORS
+    readings_sd = (model.reading_sd_pct, *(sd for sd in READING_SD_ROUGH_PCT if sd > model.reading_sd_pct))
+    for (wider, spread), (rougher, reading_sd) in product(enumerate(spreads), enumerate(readings_sd)):
+        tried = replace(model, spread=model.spread * spread**2, reading_sd_pct=reading_sd)
+        candidate, likelihood = _conditioned(kept, tried)
+        if likelihood - STEP_COST * (wider + rougher) > best:
+            known, best = candidate, likelihood - STEP_COST * (wider + rougher)
+    return known
+
+
+def _without_outliers(seen: Course, model: AgeingModel) -> Course:
+    """A reading far from what all others say of it keeps its place but loses its weight; at most one in five."""
+    extra = np.zeros(seen.years.size) if seen.extra_sd_pct is None else seen.extra_sd_pct.copy()
+    kept = replace(seen, extra_sd_pct=extra)
+    for _ in range(seen.years.size // OUTLIER_AMONG):
+        covariance, rest = _marginal(kept, model)
+        precision = np.linalg.inv(covariance)
+        own = precision.diagonal()
+        missed_pct = precision @ rest / own  # the reading less what the others say of it, own**-0.5 being its sd
+        surprise = np.abs(missed_pct) * np.sqrt(own)
+        worst = int(surprise.argmax())
+        if surprise[worst] <= OUTLIER_SIGMAS * max(1.0, float(np.median(surprise)) / MEDIAN_OF_NORMAL):
+            break
+        extra[worst] = 3.0 * abs(float(missed_pct[worst]))
+    return kept
+
+
+def _marginal(seen: Course, model: AgeingModel) -> tuple[FloatArray, FloatArray]:
+    """Covariance of the readings before they are known, and what they differ from the model's mean by."""
     shapes = _shapes(seen.years)
     noise = _noise(seen, model.wander_sd_pct, model.wander_tau_years, model.reading_sd_pct)
+    return shapes @ _spread(seen, model) @ shapes.T + noise, seen.soh_pct - shapes @ model.mean
+
+
+def _spread(seen: Course, model: AgeingModel) -> FloatArray:
+    if model.vehicles or seen.age_documented:
+        return model.spread
+    spread = model.spread.copy()
+    spread[0, 0] = max(float(spread[0, 0]), LEVEL_SD_AGE_INFERRED_PCT**2)
+    return spread
+
+
+def _conditioned(seen: Course, model: AgeingModel) -> tuple[Outlook, float]:
+    """The outlook, and the log-likelihood of the readings."""
+    spread = _spread(seen, model)
+    covariance, rest = _marginal(seen, model)
     wander_now = model.wander_sd_pct**2 * np.exp((seen.years - seen.years[-1]) / model.wander_tau_years)
     prior = np.zeros((4, 4))
     prior[:3, :3] = spread
     prior[3, 3] = model.wander_sd_pct**2
-    shared = np.vstack([spread @ shapes.T, wander_now])  # covariance of the state with the readings, (4, n)
-    gain = np.linalg.solve(shapes @ spread @ shapes.T + noise, shared.T).T
-    state = np.append(model.mean, 0.0) + gain @ (seen.soh_pct - shapes @ model.mean)
-    return Outlook(model, float(seen.years[-1]), state, prior - gain @ shared.T, seen.persistent_sd_pct)
+    shared = np.vstack(
+        [spread @ _shapes(seen.years).T, wander_now]
+    )  # covariance of the state with the readings, (4, n)
+    gain = np.linalg.solve(covariance, shared.T).T
+    state = np.append(model.mean, 0.0) + gain @ rest
+    known = Outlook(model, float(seen.years[-1]), state, prior - gain @ shared.T, seen.persistent_sd_pct)
+    return known, _log_density(rest, covariance)
 
 
 def predict(known: Outlook, years: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -163,7 +254,14 @@ def predict(known: Outlook, years: FloatArray) -> tuple[FloatArray, FloatArray]:
 def interval90(known: Outlook, years: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean and half-width of the calibrated 90 % interval at these ages."""
     mean, sd = predict(known, years)
-    return mean, SIGMAS_90 * known.model.factor * sd
+    own = factor_ahead(known.model.factor, years - known.years) ** 2 * (sd**2 - known.persistent_sd_pct**2)
+    return mean, SIGMAS_90 * np.sqrt(own + known.persistent_sd_pct**2)
+
+
+def factor_ahead(factor: Sequence[float], ahead_years: FloatArray) -> FloatArray:
+    """A model's factor for forecasts so far ahead; beyond what was judged, that of the farthest."""
+    widened: FloatArray = np.interp(ahead_years, FACTOR_AT_YEARS, factor)
+    return widened
 
 
 def mileage(years: Sequence[float], odometer_km: Sequence[float]) -> Mileage | None:
@@ -181,11 +279,16 @@ def mileage(years: Sequence[float], odometer_km: Sequence[float]) -> Mileage | N
     return Mileage(slope, error) if slope >= KM_A_YEAR_MIN else None
 
 
+def reached_years(driven: Mileage, km: float) -> float:
+    """When so much is driven at the latest, at the 95 % point: a promise up to there must hold for the slow driver."""
+    return km / max(driven.km_a_year - SIGMAS_90 * driven.sd_km_a_year, KM_A_YEAR_MIN)
+
+
 def passages(known: Outlook, thresholds_pct: Sequence[float], driven: Mileage | None = None) -> tuple[Passage, ...]:
     """Draw paths month by month and see when each is first below; always the same paths for the same battery."""
     dice = np.random.default_rng(12)  # any fixed number: asked twice, the book must say the same
     months = np.arange(1, round(LIFE_MAX_YEARS * MONTHS_A_YEAR) + 1)
-    model, wide = known.model, max(known.model.factor, 1.0)
+    model, wide = known.model, max(*known.model.factor, 1.0)
     starts = dice.multivariate_normal(
         known.state, known.covariance * wide**2, PATHS, check_valid="ignore", method="eigh"
     )
@@ -264,7 +367,9 @@ def _fit(
     likelihood = sum(
         _log_likelihood(seen, x, noise, mean, spread) for seen, x, noise in zip(fleet, shapes, noises, strict=True)
     )
-    return likelihood, AgeingModel(mean, spread, wander_sd_pct, tau_years, reading_sd_pct, 1.0, 1.0, len(fleet))
+    return likelihood, AgeingModel(
+        mean, spread, wander_sd_pct, tau_years, reading_sd_pct, PRIOR.factor, PRIOR.factor_low, len(fleet)
+    )
 
 
 def _pooled(weight: FloatArray, pull: FloatArray) -> FloatArray:
@@ -275,32 +380,42 @@ def _pooled(weight: FloatArray, pull: FloatArray) -> FloatArray:
 
 
 def _log_likelihood(seen: Course, shapes: FloatArray, noise: FloatArray, mean: FloatArray, spread: FloatArray) -> float:
-    covariance = shapes @ spread @ shapes.T + noise
-    rest = seen.soh_pct - shapes @ mean
+    return _log_density(seen.soh_pct - shapes @ mean, shapes @ spread @ shapes.T + noise)
+
+
+def _log_density(rest: FloatArray, covariance: FloatArray) -> float:
     _, log_det = np.linalg.slogdet(covariance)
     return float(-0.5 * (log_det + rest @ np.linalg.solve(covariance, rest)))
 
 
 def _calibrated(fleet: Sequence[Course], fitted: AgeingModel) -> AgeingModel:
     """Forecast each vehicle from several ages with what the others teach, and widen until the errors fit."""
-    errors = [error for left_out in range(len(fleet)) for error in _errors_of(fleet, left_out, fitted)]
+    errors = np.array([error for left_out in range(len(fleet)) for error in _errors_of(fleet, left_out, fitted)])
     if len(errors) < 2 * len(fleet):  # records too short to judge a forecast by
-        return replace(fitted, factor=PRIOR.factor, factor_low=PRIOR.factor_low)
-    missed = np.array(errors)
-    factor = float(np.quantile(np.abs(missed), 0.90)) / SIGMAS_90
-    factor_low = float(np.quantile(missed, 0.95)) / SIGMAS_90
-    return replace(fitted, factor=factor, factor_low=factor_low)
+        return fitted
+    ahead, missed = errors.T
+    parts = [missed[(ahead > last) & (ahead <= until)] for last, until in pairwise((0.0, *CALIBRATE_AHEAD_YEARS))]
+    return replace(fitted, factor=_factors([np.abs(part) for part in parts], 0.90), factor_low=_factors(parts, 0.95))
 
 
-def _errors_of(fleet: Sequence[Course], left_out: int, fitted: AgeingModel) -> list[float]:
-    """(forecast - truth) / sd of one vehicle, from every quarter year on."""
+def _factors(parts: Sequence[FloatArray], share: float) -> tuple[float, ...]:
+    """One factor for each part of the way ahead, never falling with distance."""
+    known = np.concatenate(parts)
+    own = [part if part.size >= CALIBRATE_ERRORS_MIN else known for part in parts]
+    factors = np.array([np.quantile(part, share) for part in own]) / SIGMAS_90
+    return tuple(np.maximum.accumulate(factors).tolist())
+
+
+def _errors_of(fleet: Sequence[Course], left_out: int, fitted: AgeingModel) -> list[tuple[float, float]]:
+    """(years ahead, (forecast - truth) / sd) of one vehicle, from every quarter year on."""
     own = fleet[left_out]
     others = [*fleet[:left_out], *fleet[left_out + 1 :]]
     model = _fit(others, fitted.wander_sd_pct, fitted.wander_tau_years, fitted.reading_sd_pct)[1]
-    found: list[float] = []
+    found: list[tuple[float, float]] = []
     for start in np.arange(own.years[0] + 2 * CALIBRATE_EVERY_YEARS, own.years[-1], CALIBRATE_EVERY_YEARS):
-        ahead = (own.years > start) & (own.years <= start + CALIBRATE_AHEAD_YEARS)
+        seen = replace(own.until(start), persistent_sd_pct=0.0)
+        ahead = (own.years > start) & (own.years <= start + CALIBRATE_AHEAD_YEARS[-1])
         if ahead.any():
-            mean, sd = predict(outlook(own.until(start), model), own.years[ahead])
-            found.extend((mean - own.soh_pct[ahead]) / sd)
+            mean, sd = predict(outlook(seen, model), own.years[ahead])
+            found.extend(zip(own.years[ahead] - start, (mean - own.soh_pct[ahead]) / sd, strict=True))
     return found

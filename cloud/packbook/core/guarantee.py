@@ -7,14 +7,24 @@ Rules and limits are those of facts/soh.md §12. A promise that fails one of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 
-from packbook.core.forecast import SIGMAS_90, Course, FloatArray, Outlook, predict
+from packbook.core.forecast import (
+    PERSISTENT_SD_PCT,
+    SIGMAS_90,
+    Course,
+    FloatArray,
+    Mileage,
+    Outlook,
+    factor_ahead,
+    predict,
+    reached_years,
+)
 
 PROBABILITY_MIN: Final = 0.95
 FACTOR_MIN: Final = 1.3  # the widening without which no promise is made
@@ -75,6 +85,8 @@ class Failed:
 class Decision:
     threshold_pct: float
     horizon_years: float  # from the newest reading
+    horizon_km: float | None  # driven from then on; the promise ends with whichever comes first. None: years alone
+    judged_years: float  # when that is
     probability: float
     failed: tuple[Failed, ...]
     not_checked: tuple[Condition, ...]
@@ -87,27 +99,49 @@ class Decision:
 
 def probability_above(known: Outlook, threshold_pct: float, years: float, factor_min: float = FACTOR_MIN) -> float:
     """That SoH is at least the threshold at this age, with the sd widened for what the model cannot know."""
-    mean, sd = predict(known, np.array([years]))
-    factor = max(factor_min, known.model.factor, known.model.factor_low)
+    sure = replace(known, persistent_sd_pct=max(known.persistent_sd_pct, PERSISTENT_SD_PCT))
+    mean, sd = predict(sure, np.array([years]))
+    ahead_years = np.array([years - known.years])
+    factor = max(
+        factor_min, *(float(factor_ahead(f, ahead_years)[0]) for f in (known.model.factor, known.model.factor_low))
+    )
     return NormalDist().cdf(float((mean[0] - threshold_pct) / (factor * sd[0])))
 
 
-def decide(seen: Course, known: Outlook, evidence: Evidence, threshold_pct: float, horizon_years: float) -> Decision:
-    """Every condition is looked at, so that the owner learns all that is missing at once."""
+def decide(
+    seen: Course,
+    known: Outlook,
+    evidence: Evidence,
+    threshold_pct: float,
+    horizon_years: float,
+    horizon_km: float | None = None,
+    driven: Mileage | None = None,
+) -> Decision:
+    """Every condition is looked at, so that the owner learns all that is missing at once.
+
+    A horizon in km counts only where the odometer tells a pace: without one the promise must hold for all its years.
+    """
+    judged_years = horizon_years
+    if horizon_km is None or driven is None:
+        horizon_km = None
+    else:
+        judged_years = min(horizon_years, reached_years(driven, horizon_km))
     failed, not_checked = _check_standing(seen, known, evidence)
     now_pct = float(predict(known, np.array([known.years]))[0][0])
     logged_years = float(seen.years[-1] - seen.years[0])
     age_years = float(seen.years[-1]) if seen.age_documented else logged_years
     horizon_max = min(HORIZON_MAX_YEARS, HORIZON_TO_AGE_MAX * age_years)
-    probability = probability_above(known, threshold_pct, known.years + horizon_years)
-    if horizon_years > horizon_max + MONTH_SLACK_YEARS:
-        failed.append(Failed(Condition.HORIZON, horizon_years, horizon_max))
+    probability = probability_above(known, threshold_pct, known.years + judged_years)
+    if judged_years > horizon_max + MONTH_SLACK_YEARS:
+        failed.append(Failed(Condition.HORIZON, judged_years, horizon_max))
     if now_pct - threshold_pct < MARGIN_MIN_PCT:
         failed.append(Failed(Condition.MARGIN, now_pct - threshold_pct, MARGIN_MIN_PCT))
     if probability < PROBABILITY_MIN:
         failed.append(Failed(Condition.PROBABILITY, probability, PROBABILITY_MIN))
     bms_based = evidence.bms_readings is not None
-    return Decision(threshold_pct, horizon_years, probability, tuple(failed), not_checked, bms_based)
+    return Decision(
+        threshold_pct, horizon_years, horizon_km, judged_years, probability, tuple(failed), not_checked, bms_based
+    )
 
 
 def _check_standing(seen: Course, known: Outlook, evidence: Evidence) -> tuple[list[Failed], tuple[Condition, ...]]:

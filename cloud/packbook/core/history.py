@@ -60,6 +60,7 @@ class SohPoint:
     observed_ah: float
     observed_km: float
     odometer_km: float | None
+    resistance_ohm: float | None  # of the pack, at 25 degC
     provenance: Provenance
 
 

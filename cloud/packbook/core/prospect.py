@@ -29,6 +29,7 @@ from packbook.core.forecast import (
     mileage,
     outlook,
     passages,
+    since_jump,
 )
 from packbook.core.guarantee import KNEE_RATIO, Decision, Evidence, decide, knee_ratio
 from packbook.core.history import EventRow, SohPoint
@@ -41,6 +42,9 @@ READINGS_MIN: Final = 3  # two months; with fewer the forecast would be the prio
 MONTHS_AHEAD: Final = 36
 THRESHOLDS_PCT: Final = (80.0, CAR_SOH_MIN_PCT)  # the floors of UN GTR 22 at five and at eight years
 PROMISE_YEARS: Final = (1.0, 2.0, 3.0)
+PROMISE_KM_A_YEAR: Final = 20_000.0  # warranties pair 5 years with 100 000 km, 8 with 160 000 (facts/soh.md §2, §3)
+RESISTANCE_READINGS_MIN: Final = 6  # months
+RESISTANCE_SPAN_MIN_YEARS: Final = 0.5  # winter against autumn would be taken for growth
 # A crash or an isolation fault stands until a workshop has looked; the others are open while they last.
 HARM_UNTIL_INSPECTED: Final = ("crash", "isolation_fault")
 HARM_WHILE_IT_LASTS: Final = ("cell_low", "cell_high", "pack_hot", "cold_charge")
@@ -70,6 +74,7 @@ class Prospect:
     age_years: float
     age_documented: bool
     vehicles: int  # that taught the model; 0: published prior
+    model_version: str  # of the model: the same version and history give the same forecast
     months: tuple[MonthAhead, ...]  # the first is the newest reading itself
     passages: tuple[Passage, ...]
     promises: tuple[Decision, ...]
@@ -77,7 +82,7 @@ class Prospect:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class Reading:
     at_ms: int
     soh_pct: float
     sigma_pct: float
@@ -92,16 +97,16 @@ def forecast_of(
     model: AgeingModel = PRIOR,
 ) -> Prospect | Lacking:
     """`made_ms`: when the battery was made, where documented; else its age is inferred from its first readings."""
-    since_replaced = points[_first_of_this_battery(points) :]
-    readings = _monthly(since_replaced)
-    if not readings:
-        return Lacking.NO_VALUE
-    if len(readings) < READINGS_MIN:
-        return Lacking.TOO_FEW
-    seen, newest = _course(readings, made_ms), readings[-1]
+    found = course_of(points, made_ms)
+    if isinstance(found, Lacking):
+        return found
+    seen, readings = found
+    newest = readings[-1]
     known = outlook(seen, model)
-    evidence = _evidence(newest.point, events)
-    passed = passages(known, THRESHOLDS_PCT, _mileage(since_replaced))
+    this_battery = points[_first_of_this_battery(points) :]
+    driven = _mileage(this_battery)
+    evidence = _evidence(newest.point, events, _resistance_growth_pct(this_battery))
+    passed = passages(known, THRESHOLDS_PCT, driven)
     months = _months(known, newest.at_ms)
     ratio = knee_ratio(seen)
     standing = Standing(
@@ -117,13 +122,27 @@ def forecast_of(
         age_years=known.years,
         age_documented=seen.age_documented,
         vehicles=model.vehicles,
+        model_version=model.version,
         months=months,
         passages=passed,
         promises=tuple(
-            decide(seen, known, evidence, threshold, years) for threshold in THRESHOLDS_PCT for years in PROMISE_YEARS
+            decide(seen, known, evidence, threshold, years, years * PROMISE_KM_A_YEAR, driven)
+            for threshold in THRESHOLDS_PCT
+            for years in PROMISE_YEARS
         ),
         next_use=triage(standing),
     )
+
+
+def course_of(points: Sequence[SohPoint], made_ms: int | None = None) -> tuple[Course, Sequence[Reading]] | Lacking:
+    """The monthly course of this battery since it was put in, or since its figure last jumped; and its readings."""
+    readings = _monthly(points[_first_of_this_battery(points) :])
+    if not readings:
+        return Lacking.NO_VALUE
+    jumped = since_jump([reading.at_ms / YEAR_MS for reading in readings], [reading.soh_pct for reading in readings])
+    if jumped:
+        readings, made_ms = readings[jumped:], None  # perhaps another pack, of another age
+    return Lacking.TOO_FEW if len(readings) < READINGS_MIN else (_course(readings, made_ms), readings)
 
 
 def _first_of_this_battery(points: Sequence[SohPoint]) -> int:
@@ -131,10 +150,10 @@ def _first_of_this_battery(points: Sequence[SohPoint]) -> int:
     return next((n + 1 for n in reversed(range(len(points))) if points[n].state == "replaced"), 0)
 
 
-def _monthly(points: Sequence[SohPoint]) -> list[_Reading]:
+def _monthly(points: Sequence[SohPoint]) -> list[Reading]:
     """The newest reading of every thirty days, counted back from the newest of all; oldest first."""
     usable = [
-        _Reading(point.at_ms, point.soh_pct, point.sigma_pct, point)
+        Reading(point.at_ms, point.soh_pct, point.sigma_pct, point)
         for point in points
         if point.at_ms is not None and point.soh_pct is not None and point.sigma_pct is not None
     ]
@@ -145,7 +164,7 @@ def _monthly(points: Sequence[SohPoint]) -> list[_Reading]:
     return sorted(kept.values(), key=lambda reading: reading.at_ms)
 
 
-def _course(readings: Sequence[_Reading], made_ms: int | None) -> Course:
+def _course(readings: Sequence[Reading], made_ms: int | None) -> Course:
     """The newest reading's error is shared by all; what earlier ones had more of it is their own noise."""
     soh = np.array([reading.soh_pct for reading in readings])
     sigma = np.array([reading.sigma_pct for reading in readings])
@@ -175,8 +194,21 @@ def _mileage(points: Sequence[SohPoint]) -> Mileage | None:
     return mileage([at for at, _ in known], [km for _, km in known])
 
 
-def _evidence(newest: SohPoint, events: Sequence[EventRow]) -> Evidence:
-    """SoH points carry no resistance yet, so its growth stays unknown and is named as not checked."""
+def _resistance_growth_pct(points: Sequence[SohPoint]) -> float | None:
+    """Percent a year of what it was at the first of these points; None with too little to tell."""
+    known = [(p.at_ms, p.resistance_ohm) for p in points if p.at_ms is not None and p.resistance_ohm is not None]
+    if not known:
+        return None
+    newest_ms = max(at_ms for at_ms, _ in known)
+    monthly = {(newest_ms - at_ms) // UPDATE_EVERY_MS: (at_ms / YEAR_MS, ohm) for at_ms, ohm in sorted(known)}
+    years, ohm = np.array(sorted(monthly.values())).T
+    if years.size < RESISTANCE_READINGS_MIN or np.ptp(years) < RESISTANCE_SPAN_MIN_YEARS:
+        return None
+    slope, at_first = np.polyfit(years - years[0], ohm, 1)
+    return float(100.0 * slope / at_first) if at_first > 0.0 else None
+
+
+def _evidence(newest: SohPoint, events: Sequence[EventRow], resistance_growth_pct: float | None) -> Evidence:
     given = [estimate for estimate in newest.estimates if estimate.capacity_ah is not None]
     of_car = [estimate.n for estimate in given if estimate.method.startswith(BMS_VALUE_METHOD)]
     measured = [estimate.n for estimate in given if not estimate.method.startswith(BMS_VALUE_METHOD)]
@@ -191,4 +223,5 @@ def _evidence(newest: SohPoint, events: Sequence[EventRow]) -> Evidence:
             event.event in HARM_UNTIL_INSPECTED or (event.event in HARM_WHILE_IT_LASTS and event.duration_s is None)
             for event in events
         ),
+        resistance_growth_pct=resistance_growth_pct,
     )

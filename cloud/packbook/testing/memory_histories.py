@@ -152,6 +152,7 @@ def soh_point(seq: int = 1, **changes: object) -> SohPoint:
         observed_ah=0.0,
         observed_km=0.0,
         odometer_km=None,
+        resistance_ohm=None,
         provenance=Provenance(BOX, STORE, seq),
     )
     return replace(point, **changes)  # type: ignore[arg-type]  # as above

@@ -64,6 +64,7 @@ class SohOut(Answer):
     observed_ah: float = Field(description="Coverage: charge counted, Ah")
     observed_km: float = Field(description="Coverage: distance seen, km")
     odometer_km: float | None = Field(description="The car's own odometer, km")
+    resistance_ohm: float | None = Field(description="Of the pack at 25 degC, ohm")
     provenance: ProvenanceOut
 
 
@@ -284,6 +285,8 @@ class PromiseOut(Answer):
 
     threshold_pct: float = Field(description="SoH promised, percent")
     horizon_years: float = Field(description="From the newest reading")
+    horizon_km: float | None = Field(description="Or after so many km, whichever comes first; null: years alone")
+    judged_years: float = Field(description="Which of them comes first, at the pace of the slowest year likely")
     probability: float
     offered: bool
     failed: tuple[FailedOut, ...]
@@ -308,6 +311,7 @@ class ProspectOut(Answer):
     age_years: float
     age_documented: bool = Field(description="false: inferred from the first readings")
     vehicles: int = Field(description="Vehicles that taught the model; 0: published prior")
+    model_version: str = Field(description="The model's version: with it the forecast can be recomputed")
     months: tuple[MonthAheadOut, ...] = Field(description="Month by month; the first is the newest reading itself")
     passages: tuple[PassageOut, ...]
     promises: tuple[PromiseOut, ...]

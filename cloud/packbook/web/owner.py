@@ -304,6 +304,7 @@ def _prospect(t: Words, prospect: Prospect | Lacking) -> ProspectPart:
                 t.count("prospect.readings", prospect.readings),
                 taught,
                 t(f"prospect.age_{age}", years=t.number(prospect.age_years, 1)),
+                t("prospect.model", version=prospect.model_version),
             ),
             "sentences",
         ),
@@ -347,7 +348,7 @@ def _bound(t: Words, years: float | None) -> str:
 def _promises(t: Words, promises: Sequence[Decision]) -> Table:
     rows = tuple(
         (
-            t("prospect.promise", threshold=t.number(p.threshold_pct), years=t.number(p.horizon_years)),
+            _promise(t, p),
             _probability(t, p.probability),
             t("prospect.offered") if p.offered else t("prospect.not_offered"),
             t.joined(_failed(t, failed) for failed in p.failed) if p.failed else ABSENT,
@@ -356,6 +357,13 @@ def _promises(t: Words, promises: Sequence[Decision]) -> Table:
     )
     names = ("promise", "probability", "decision", "against")
     return Table(t("prospect.promises"), tuple(t(f"column.{name}") for name in names), rows, frozenset({3}))
+
+
+def _promise(t: Words, asked: Decision) -> str:
+    threshold, years = t.number(asked.threshold_pct), t.number(asked.horizon_years)
+    if asked.horizon_km is None:
+        return t("prospect.promise", threshold=threshold, years=years)
+    return t("prospect.promise_km", threshold=threshold, years=years, km=t.number(asked.horizon_km, 0, "km"))
 
 
 def _probability(t: Words, probability: float) -> str:

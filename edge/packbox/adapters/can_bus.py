@@ -3,35 +3,51 @@
 In:  interfaces by name, with the ids that matter; the kernel drops the others before they cost anything.
 Out: `FrameBatch`es, gathered for up to 250 ms, with the kernel's time of each frame; `Tick` once a second of silence.
      What the kernel had to drop is counted (SO_RXQ_OVFL).
-Refuses to send: nothing here can. One interface lost of several is opened again while the others go on; when the last
-one is lost, BusDownError.
+Refuses to send: nothing here can. A link that goes down keeps its socket, so that its first frame after it is up again
+is heard; `trouble` says so meanwhile. One interface lost of several is opened again while the others go on; when the
+last one is lost, BusDownError.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from packbox.adapters.can_errors import ALL_CLASSES, BUS_OFF, count_errors
+from packbox.adapters.can_filters import EFF_FLAG, ID_BITS, RTR_FLAG, IdFilter, fold, pack_filters
 from packbox.adapters.listening import (
     BATCH_FRAMES,
     GATHER_S,
     TICK_S,
     BusCounts,
+    Reading,
     in_time_order,
     on_box_clock,
     read_clocks,
     wall_offset_ms,
 )
-from packbox.core.frames import CLASSIC_BYTES, ERROR, EXTENDED, FD, FD_BYTES, REMOTE, SENT, FrameBatch, IntArray
+from packbox.core.frames import (
+    CLASSIC_BYTES,
+    ERROR,
+    EXTENDED,
+    FD,
+    FD_BYTES,
+    REMOTE,
+    SENT,
+    BoolArray,
+    FrameBatch,
+    IntArray,
+)
 from packbox.core.stamp import NS_PER_S, Tick
 from packbox.ports import BusDownError, FrameClock
 
@@ -42,18 +58,15 @@ QUEUE_BYTES: Final = 4 << 20  # about 1 s of the busiest 500 kbit/s bus, through
 FRAME_COST_BYTES: Final = 1024  # what one queued frame takes of SO_RCVBUF, rounded up (sk_buff and its head)
 BUSY_HZ: Final = 5000  # frames a second of the busiest classic bus we expect
 
-# linux/can.h, linux/can/raw.h, linux/can/error.h; asm-generic/socket.h (not all of them are in Python's socket module)
-CAN_ERR_MASK: Final = 0x1FFFFFFF
-_EFF_FLAG: Final = 0x80000000
-_RTR_FLAG: Final = 0x40000000
+# linux/can.h, linux/can/raw.h; asm-generic/socket.h (not all of them are in Python's socket module)
 _ERR_FLAG: Final = 0x20000000
-_ID_BITS: Final = 0x1FFFFFFF
-_STANDARD_ID_BITS: Final = 0x7FF
 _CAN_RAW_ERR_FILTER: Final = 2
-_FILTER_MAX: Final = 512  # CAN_RAW_FILTER_MAX
 _SO_RCVBUFFORCE: Final = 33
 _SO_TIMESTAMPNS: Final = 35
 _SO_RXQ_OVFL: Final = 40
+_SIOCGIFFLAGS: Final = 0x8913
+_IFF_UP: Final = 1
+_IFREQ_FLAGS: Final = struct.Struct("16sH22x")
 _CLASSIC_FRAME_BYTES: Final = 16
 _FD_FRAME_BYTES: Final = 72
 _HEAD_BYTES: Final = 8
@@ -68,19 +81,6 @@ _ADVICE: Final = {
     errno.EAFNOSUPPORT: "this kernel has no CAN sockets, or the service may not use them (module can_raw, AF_CAN)",
     errno.EPERM: "this user may not open CAN sockets",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class IdFilter:
-    """Frames whose id has `can_id`'s bits under `mask`."""
-
-    can_id: int
-    mask: int
-    extended: bool = False
-
-
-def exactly(can_id: int, *, extended: bool = False) -> IdFilter:
-    return IdFilter(can_id, _ID_BITS if extended else _STANDARD_ID_BITS, extended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class SocketCanSource:
         batch_frames: int = BATCH_FRAMES,
         open_socket: Callable[[Interface], socket.socket] | None = None,
     ) -> None:
-        assert 0 < len(interfaces) <= 256
+        assert 0 < len(interfaces) <= min(256, batch_frames)
         self._lines = [_Line(interface) for interface in interfaces]
         self._clock = clock
         self._open_socket = open_socket or open_can_socket
@@ -108,11 +108,18 @@ class SocketCanSource:
         room = memoryview(bytearray(batch_frames * _FD_FRAME_BYTES))
         self._rows = [room[k * _FD_FRAME_BYTES : (k + 1) * _FD_FRAME_BYTES] for k in range(batch_frames)]
         self._raw = np.frombuffer(room, np.uint8).reshape(batch_frames, _FD_FRAME_BYTES)
+        self._share = batch_frames // len(interfaces)  # else a busy bus would keep a quiet one waiting after a stall
         self._emptied = read_clocks(clock)
+        self._more_waits = False
 
     @property
     def counts(self) -> BusCounts:
         return self._counts
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps interfaces from giving frames now."""
+        return "; ".join(f"{line.name}: {line.trouble}" for line in self._lines if line.trouble) or None
 
     async def inputs(self) -> AsyncIterator[FrameBatch | Tick]:
         self._emptied = read_clocks(self._clock)
@@ -125,12 +132,12 @@ class SocketCanSource:
                 if batch is not None:
                     yield batch
                 if not any(line.socket for line in self._lines):
-                    raise BusDownError("; ".join(f"{line.name}: {line.trouble}" for line in self._lines))
+                    raise BusDownError(self.trouble)
                 if batch is None:
                     if not await self._readable(TICK_S):
                         yield Tick(self._clock.now())
                 else:
-                    await asyncio.sleep(0 if len(batch) == len(self._rows) else self._gather_s())
+                    await asyncio.sleep(0 if self._more_waits else self._gather_s())
                 self._open_lost()
         finally:
             for line in self._lines:
@@ -139,23 +146,36 @@ class SocketCanSource:
     def _drain(self) -> FrameBatch | None:
         """Everything that waits, at most a batch. An interface that fails is closed; what it gave before is kept."""
         heads: list[_Head] = []
+        spans: list[tuple[_Line, slice]] = []
+        self._more_waits = False
         for bus, line in enumerate(self._lines):
             if line.socket is not None:
-                self._drain_one(bus, line, line.socket, heads)
-        n = len(heads)
+                before = len(heads)
+                self._more_waits |= self._drain_one(bus, line, line.socket, heads)
+                spans.append((line, slice(before, len(heads))))
         empty, now = self._emptied, read_clocks(self._clock)
-        if n < len(self._rows):
+        if not self._more_waits:
             self._emptied = now
-        if n == 0:
-            return None
+        batch = self._batch(heads, spans, empty, now) if heads else None
+        for line in self._lines:
+            line.settle(now.stamp.mono_ns)
+        return batch
+
+    def _batch(self, heads: list[_Head], spans: list[tuple[_Line, slice]], empty: Reading, now: Reading) -> FrameBatch:
+        n = len(heads)
         head = np.array(heads, np.int64)
         mono_ns, restamped = on_box_clock(head[:, 3], empty, now)
         can_id, flags, length, data = parse_frames(self._raw[:n], head[:, 0])
         flags |= np.where(head[:, 2] > 0, SENT, 0).astype(np.uint8)
+        for line, span in spans:
+            mono_ns[span] = line.in_order(mono_ns[span])
+            line.heard(can_id[span], flags[span] & ERROR > 0, now.stamp.mono_ns)
+        error = flags & ERROR > 0
         self._counts = replace(
             self._counts,
             frames=self._counts.frames + n,
-            error_frames=self._counts.error_frames + int(np.count_nonzero(flags & ERROR)),
+            error_frames=self._counts.error_frames + int(np.count_nonzero(error)),
+            errors=self._counts.errors + count_errors(can_id[error], data[error]),
             restamped=self._counts.restamped + restamped,
         )
         batch = FrameBatch(
@@ -170,17 +190,22 @@ class SocketCanSource:
         )
         return in_time_order(batch) if len(self._lines) > 1 else batch
 
-    def _drain_one(self, bus: int, line: _Line, source: socket.socket, heads: list[_Head]) -> None:
-        """Fill rows from number len(heads) on, and `heads` with them."""
-        before = len(heads)
-        while len(heads) < len(self._rows):
+    def _drain_one(self, bus: int, line: _Line, source: socket.socket, heads: list[_Head]) -> bool:
+        """Fill rows from number len(heads) on, and `heads` with them. Whether more waits than its share."""
+        line.emptied = False
+        until = len(heads) + self._share
+        while len(heads) < until:
             try:
                 size, ancillary, how, _ = source.recvmsg_into([self._rows[len(heads)]], _ANCILLARY_BYTES)
             except BlockingIOError:
-                break
-            except OSError as error:
-                line.lose(error, self._clock.now().mono_ns)
-                break
+                line.emptied = True
+                return False
+            except OSError as error:  # told before the frames that came earlier
+                if line.failure is not None:
+                    line.emptied = True
+                    return False
+                line.failure = error
+                continue
             if size not in (_CLASSIC_FRAME_BYTES, _FD_FRAME_BYTES):
                 continue  # CAN XL, which we never asked for
             kernel_ns = 0
@@ -192,8 +217,7 @@ class SocketCanSource:
                     self._count_dropped(line, _U32.unpack(value)[0])
             # MSG_DONTROUTE: a program on this machine sent it (linux Documentation/networking/can.rst, 4.1.7).
             heads.append((size, bus, how & socket.MSG_DONTROUTE, kernel_ns))
-        if len(heads) > before:
-            line.gave_frames(self._clock.now().mono_ns)
+        return True
 
     def _count_dropped(self, line: _Line, total: int) -> None:
         new = (total - line.dropped) % (1 << 32)  # the kernel counts per socket, in 32 bits
@@ -238,35 +262,76 @@ class _Line:
         self.interface = interface
         self.name = interface.name
         self.socket: socket.socket | None = None
+        self.emptied = False
+        self.failure: OSError | None = None  # told, but frames that came before it may still be there
+        self._was_up = False  # since the socket was opened
         self.trouble = ""
         self.retry_ns = 0
         self.dropped = 0
         self.queue_frames = 0
         self._lost_ns: int | None = None
+        self._newest_ns = 0
 
     def opened(self, source: socket.socket) -> None:
         self.socket = source
+        self.failure = None
+        self._was_up = False
         self.dropped = 0
         self.queue_frames = source.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // FRAME_COST_BYTES
 
-    def lose(self, error: OSError, now_ns: int) -> None:
-        self.close()
-        self.trouble = _ADVICE.get(error.errno or 0) or error.strerror or str(error)
-        self.retry_ns = now_ns + round(RETRY_S * NS_PER_S)
-        if self._lost_ns is None:
-            self._lost_ns = now_ns
-            _log.warning("%s: %s", self.name, self.trouble)
+    def settle(self, now_ns: int) -> None:
+        """After everything that waited was read."""
+        if self.socket is None or not self.emptied:
+            return
+        failure, self.failure = self.failure, None
+        if failure is None:
+            self._was_up = True
+        elif failure.errno != errno.ENETDOWN or not is_up(self.socket, self.name):  # else it is over already
+            self.lose(failure, now_ns)
 
-    def gave_frames(self, now_ns: int) -> None:
-        """Only this ends an outage: a link that is down can be opened too."""
-        if self._lost_ns is not None:
-            _log.info("%s gives frames again after %.0f s", self.name, (now_ns - self._lost_ns) / NS_PER_S)
-            self._lost_ns = None
+    def lose(self, error: OSError, now_ns: int) -> None:
+        """A link that goes down is the same link when it comes up again; its socket goes on by itself (ENETDOWN)."""
+        if error.errno != errno.ENETDOWN or not self._was_up:
+            self.close()
+            self.retry_ns = now_ns + round(RETRY_S * NS_PER_S)
+        self._quiet(_ADVICE.get(error.errno or 0) or error.strerror or str(error), now_ns)
+
+    def in_order(self, mono_ns: IntArray) -> IntArray:
+        """A wall clock set by less than it takes to tell cannot make frames of one queue overtake each other."""
+        if len(mono_ns):
+            mono_ns = np.maximum.accumulate(np.maximum(mono_ns, self._newest_ns))
+            self._newest_ns = int(mono_ns[-1])
+        return mono_ns
+
+    def heard(self, can_id: npt.NDArray[np.uint32], error: BoolArray, now_ns: int) -> None:
+        """Only the car's frames end an outage: a link that is down can be opened too, and one bus-off has an echo."""
+        if not len(can_id):
+            return
+        last_frame = _last(~error)
+        if _last(error & (can_id & BUS_OFF > 0)) > last_frame:
+            self._quiet("bus off: too many errors, the controller has left the bus", now_ns)
+        elif last_frame >= 0:
+            self.trouble = ""
+            if self._lost_ns is not None:
+                _log.info("%s gives frames again after %.0f s", self.name, (now_ns - self._lost_ns) / NS_PER_S)
+                self._lost_ns = None
 
     def close(self) -> None:
         if self.socket is not None:
             self.socket.close()
             self.socket = None
+
+    def _quiet(self, why: str, now_ns: int) -> None:
+        self.trouble = why
+        if self._lost_ns is None:
+            self._lost_ns = now_ns
+            _log.warning("%s: %s", self.name, why)
+
+
+def _last(which: BoolArray) -> int:
+    """The place of the last one, or -1."""
+    places = np.flatnonzero(which)
+    return int(places[-1]) if len(places) else -1
 
 
 def open_can_socket(interface: Interface) -> socket.socket:
@@ -274,15 +339,25 @@ def open_can_socket(interface: Interface) -> socket.socket:
     source = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
     try:
         source.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FD_FRAMES, 1)
-        source.setsockopt(socket.SOL_CAN_RAW, _CAN_RAW_ERR_FILTER, CAN_ERR_MASK)
-        if 0 < len(interface.ids) <= _FILTER_MAX:  # more than that: take all, decoding skips what it does not know
-            source.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, pack_filters(interface.ids))
+        source.setsockopt(socket.SOL_CAN_RAW, _CAN_RAW_ERR_FILTER, ALL_CLASSES)
+        if interface.ids:
+            source.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, pack_filters(fold(interface.ids)))
         ask_for_times(source)
         source.bind((interface.name,))
     except BaseException:
         source.close()
         raise
     return source
+
+
+def is_up(any_socket: socket.socket, name: str) -> bool:
+    """Whether the interface is there and somebody brought it up."""
+    try:
+        answer = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, _IFREQ_FLAGS.pack(name.encode(), 0))
+    except OSError:
+        return False
+    flags: int = _IFREQ_FLAGS.unpack(answer)[1]
+    return bool(flags & _IFF_UP)
 
 
 def ask_for_times(source: socket.socket) -> None:
@@ -296,13 +371,6 @@ def ask_for_times(source: socket.socket) -> None:
         source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, QUEUE_BYTES)
 
 
-def pack_filters(ids: Iterable[IdFilter]) -> bytes:
-    """struct can_filter each. With both flags in the mask the kernel finds an exact id by table (net/can/af_can.c)."""
-    return b"".join(
-        _U32.pack(f.can_id | (_EFF_FLAG if f.extended else 0)) + _U32.pack(f.mask | _EFF_FLAG | _RTR_FLAG) for f in ids
-    )
-
-
 def parse_frames(
     raw: npt.NDArray[np.uint8], size: IntArray
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -310,11 +378,11 @@ def parse_frames(
     assert raw.shape == (len(size), _FD_FRAME_BYTES)
     word = np.ascontiguousarray(raw[:, :4]).view(np.uint32)[:, 0]
     fd = size == _FD_FRAME_BYTES
-    error, remote = word & _ERR_FLAG > 0, word & _RTR_FLAG > 0
-    flags = ((word & _EFF_FLAG > 0) & ~error) * EXTENDED + fd * FD + error * ERROR + remote * REMOTE
+    error, remote = word & _ERR_FLAG > 0, word & RTR_FLAG > 0
+    flags = ((word & EFF_FLAG > 0) & ~error) * EXTENDED + fd * FD + error * ERROR + remote * REMOTE
     length = np.minimum(raw[:, 4], np.where(fd, FD_BYTES, CLASSIC_BYTES))
     length = np.where(remote & ~error, 0, length).astype(np.uint8)
     width = FD_BYTES if np.any(length > CLASSIC_BYTES) else CLASSIC_BYTES
     data = raw[:, _HEAD_BYTES : _HEAD_BYTES + width]
     data = np.where(np.arange(width) < length[:, None], data, 0).astype(np.uint8)
-    return word & np.uint32(_ID_BITS), flags.astype(np.uint8), length, data
+    return word & np.uint32(ID_BITS), flags.astype(np.uint8), length, data

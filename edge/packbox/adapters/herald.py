@@ -5,9 +5,10 @@ Alive is said by whoever made progress, so that a stuck box is restarted and a b
 
 from __future__ import annotations
 
+import importlib
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 log = logging.getLogger(__name__)
@@ -16,12 +17,26 @@ US_PER_S: Final = 1_000_000
 
 
 class Herald:
-    """sd_notify(3) by the standard library. `address`: $NOTIFY_SOCKET; None makes every call a no-op."""
+    """sd_notify(3). `address`: $NOTIFY_SOCKET; None makes every call a no-op.
 
-    def __init__(self, address: str | None = None, watchdog_s: float | None = None) -> None:
+    `notify`: systemd-python's, where it is installed; else the standard library does the same.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        watchdog_s: float | None = None,
+        notify: Callable[[str], object] | None = None,
+    ) -> None:
         self._address = None if address is None else _socket_address(address)
         self._watchdog_s = watchdog_s
+        self._notify = notify
         self._said_alive_s: float | None = None
+
+    @property
+    def is_heard(self) -> bool:
+        """A service manager started us, and will again."""
+        return self._address is not None
 
     def ready(self) -> None:
         self._say("READY=1")
@@ -44,6 +59,9 @@ class Herald:
     def _say(self, words: str) -> None:
         if self._address is None:
             return
+        if self._notify is not None:
+            self._notify(words)
+            return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as out:
             try:
                 out.sendto(words.encode(), self._address)
@@ -55,7 +73,16 @@ def herald_from(environ: Mapping[str, str]) -> Herald:
     """From what systemd put into our environment (sd_notify(3), sd_watchdog_enabled(3))."""
     watchdog_us = environ.get("WATCHDOG_USEC", "")
     watchdog_s = int(watchdog_us) / US_PER_S if watchdog_us.isdecimal() and int(watchdog_us) > 0 else None
-    return Herald(environ.get("NOTIFY_SOCKET") or None, watchdog_s)
+    address = environ.get("NOTIFY_SOCKET") or None
+    return Herald(address, watchdog_s, None if address is None else _systemd_python())
+
+
+def _systemd_python() -> Callable[[str], object] | None:
+    try:
+        notify: Callable[[str], object] = importlib.import_module("systemd.daemon").notify
+    except ImportError:
+        return None
+    return notify
 
 
 def _socket_address(address: str) -> str:

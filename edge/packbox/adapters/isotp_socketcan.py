@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
+from packbox.adapters.can_filters import EFF_FLAG, ID_BITS, exactly, pack_filters
 from packbox.adapters.isotp import FrameTester
 from packbox.core import exchange
 from packbox.core.exchange import Ending, OutFrame, Reply
@@ -32,11 +33,7 @@ KERNEL_ANSWER_WITHIN_S: Final = 3.0
 ANSWER_BYTES: Final = 4095
 
 # linux/can.h, linux/can/isotp.h
-_EFF_FLAG: Final = 0x80000000
-_ID_BITS: Final = 0x1FFFFFFF
-_RTR_FLAG: Final = 0x40000000
 _FRAME: Final = struct.Struct("=IB3x8s")
-_FILTER: Final = struct.Struct("=II")
 _SOL_CAN_ISOTP: Final = 106
 _CAN_ISOTP_OPTS: Final = 1
 _TX_PADDING: Final = 0x0004
@@ -72,7 +69,7 @@ class SocketCanLink:
 
     async def send(self, frame: OutFrame) -> None:
         assert self._socket is not None, "sends only while it overhears"
-        word = frame.can_id | (_EFF_FLAG if frame.extended else 0)
+        word = frame.can_id | (EFF_FLAG if frame.extended else 0)
         try:
             self._socket.send(_FRAME.pack(word, len(frame.data), frame.data))
         except OSError as problem:
@@ -167,10 +164,8 @@ def open_raw_socket(interface: str, key: int) -> socket.socket:
     """Hears one id. Raises OSError."""
     opened = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
     try:
-        extended = key & EXTENDED_BIT
-        word = (key & _ID_BITS) | (_EFF_FLAG if extended else 0)
-        mask = (_ID_BITS if extended else 0x7FF) | _EFF_FLAG | _RTR_FLAG
-        opened.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, _FILTER.pack(word, mask))
+        only = exactly(key & ID_BITS, extended=bool(key & EXTENDED_BIT))
+        opened.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, pack_filters([only]))
         opened.settimeout(0)
         opened.bind((interface,))
     except BaseException:
@@ -185,7 +180,7 @@ def open_isotp_socket(interface: str, poll: Poll) -> socket.socket:
     try:
         options = _OPTIONS.pack(_TX_PADDING | _WAIT_TX_DONE, 0, 0, exchange.PADDING[0], 0, 0)
         opened.setsockopt(_SOL_CAN_ISOTP, _CAN_ISOTP_OPTS, options)
-        flag = _EFF_FLAG if poll.extended else 0
+        flag = EFF_FLAG if poll.extended else 0
         opened.bind((interface, poll.rx | flag, poll.tx | flag))
     except BaseException:
         opened.close()

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from packbox.adapters.can_errors import NO_ERRORS, BusErrors
 from packbox.core.frames import BoolArray, FrameBatch, IntArray
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Stamp
 from packbox.ports import FrameClock
@@ -29,6 +30,7 @@ class BusCounts:
 
     frames: int = 0  # handed out, error frames among them
     error_frames: int = 0
+    errors: BusErrors = NO_ERRORS  # what they report
     dropped: int = 0  # lost in a full queue, the kernel's or ours
     restamped: int = 0  # the kernel's time made no sense: time of reading instead
 

@@ -2,7 +2,8 @@
 
 In:  the journal's outbox, a way to open an uplink, a wake-up when records were committed, a health snapshot.
 Out: records at the broker, released rows in the journal, a heartbeat; a `LinkReport` for health and doctor.
-Losing the link never stops the logging: no trouble of link or outbox leaves `carry`, it waits and tries again.
+Losing the link never stops the logging: no trouble of link or outbox leaves `carry`, it waits and tries again. Only
+StoreEndedError leaves it: the book holds another history under this store's name, and the next start begins a new one.
 Waits use the event loop's time, not the box's clock: a network keeps its pace also when a demo's clock runs fast.
 """
 
@@ -20,7 +21,7 @@ from typing import Final, Never, Protocol, TypeVar
 
 from packbox.core import delivery
 from packbox.core.record import SealedRow, StoreId
-from packbox.ports import Journal, JournalError, LinkDownError, RefusedError, Uplink
+from packbox.ports import Journal, JournalError, LinkDownError, RefusedError, StoreEndedError, Uplink
 from packwire.ack import Ack
 from packwire.messages import Health
 from packwire.presence import HEARTBEAT_EVERY_S, encode_heartbeat
@@ -47,6 +48,7 @@ class LinkReport:
     connections: int = 0
     trouble: str = ""  # why there is no link now, empty while there is one
     sent_bytes: int = 0  # payloads handed to the broker, heartbeats included
+    acked_s: float | None = None  # loop time of the newest ack of this store
 
     @property
     def unheard(self) -> bool:
@@ -131,10 +133,32 @@ class _Carrier:
     async def _take_acks(self, uplink: Uplink) -> None:
         async for data in uplink.acks():
             self.report.delivery, answer = delivery.take_ack(self.report.delivery, data, self.newest_seq())
-            if isinstance(answer, Ack):
-                await self._release(answer)
-            else:
+            if isinstance(answer, delivery.AckRefused):
                 log.warning("an ack was refused", extra={"REASON": answer.reason})
+                continue
+            if isinstance(answer, Ack) and answer.head is not None:
+                ours = await self.offload(partial(self.journal.digest_of, answer.upto))
+                answer = delivery.compare_head(answer, ours) or answer
+            if isinstance(answer, delivery.Forked):
+                await self._end_store(answer.reason)
+            else:
+                self.report.acked_s = asyncio.get_running_loop().time()
+                await self._take_back(answer)
+                await self._release(answer)
+
+    async def _end_store(self, reason: str) -> Never:
+        """The only trouble of the link that ends the box: whatever it recorded from here on nobody would believe."""
+        await self.offload(partial(self.journal.end_store, reason))
+        raise StoreEndedError(f"{reason}; a new store begins at the next start")
+
+    async def _take_back(self, ack: Ack) -> None:
+        if ack.resend_from is None:
+            return
+        rows = await self.offload(partial(self.journal.take_back, ack.resend_from, ack.upto, ack.ranges))
+        if rows:
+            log.warning("the book asks for records again", extra={"FROM_SEQ": ack.resend_from, "RECORDS": rows})
+            self.report.delivery = delivery.rows_taken_back(self.report.delivery, rows)
+            self.committed.set()
 
     async def _release(self, ack: Ack) -> None:
         rows = await self.offload(partial(self.journal.release, ack.upto, ack.ranges))

@@ -38,6 +38,7 @@ OUTBOX_WARN_DAYS: Final = 7  # a car parked for a week is normal, one that drive
 BROKER_WAIT_MAX_S: Final = 10.0
 NETWORK_DEVICES: Final = Path("/sys/class/net")
 DEVICE_UP: Final = 0x1  # IFF_UP, linux/if.h
+CAN_DEVICE: Final = 280  # ARPHRD_CAN, linux/if_arp.h
 MS_PER_DAY: Final = 86_400_000
 KEEP_AND_ASK: Final = "keep a copy of the whole data folder and ask; the book will put these records into quarantine"
 
@@ -239,6 +240,7 @@ def _bus(settings: Settings) -> Iterator[Finding]:
 def _interface(name: str) -> Finding:
     device = NETWORK_DEVICES / name
     try:
+        kind = int((device / "type").read_text())
         up = int((device / "flags").read_text(), 16) & DEVICE_UP
         errors, frames = (int((device / "statistics" / item).read_text()) for item in ("rx_errors", "rx_packets"))
     except OSError:
@@ -248,6 +250,8 @@ def _interface(name: str) -> Finding:
             f"{name}: there is no such interface",
             "look at the HAT, its overlay and setting source",
         )
+    if kind != CAN_DEVICE:
+        return Finding("bus", Verdict.FAIL, f"{name}: is no CAN interface", "look at the setting source")
     if not up:
         return Finding(
             "bus", Verdict.FAIL, f"{name}: is down", f"install systemd/80-can.network, or: ip link set {name} up"

@@ -10,8 +10,10 @@ import asyncio
 import logging
 from typing import Final
 
+import numpy as np
+
 from packbox.app.inbox import Inbox
-from packbox.core.frames import FrameBatch
+from packbox.core.frames import ERROR, FrameBatch
 from packbox.core.stamp import Tick
 from packbox.ports import BusDownError, Clock, FrameSource
 
@@ -23,10 +25,11 @@ TICK_EVERY_S: Final = 1.0
 
 
 class Listener:
-    """`down` says why there is no bus now; None while there is one."""
+    """`down` says why there is no bus now; None while there is one. `heard_ns`: when the newest frame was taken."""
 
     def __init__(self, source: FrameSource, inbox: Inbox, clock: Clock) -> None:
         self.down: str | None = None
+        self.heard_ns: int | None = None
         self._source = source
         self._inbox = inbox
         self._clock = clock
@@ -48,8 +51,9 @@ class Listener:
             self._inbox.end()
 
     def _heard(self, item: FrameBatch | Tick) -> None:
-        if not isinstance(item, FrameBatch) or not len(item):
-            return
+        if not isinstance(item, FrameBatch) or not np.any(item.flags & ERROR == 0):
+            return  # nothing came, or nothing but what the controller itself says
+        self.heard_ns = self._clock.now().mono_ns
         self._wait_s = AGAIN_MIN_S
         if self.down is not None:
             log.info("frames again")

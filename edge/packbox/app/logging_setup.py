@@ -1,15 +1,16 @@
 """How log lines look: a short sentence, then the fields that came with it, on stderr.
 
-Under systemd the journal adds time and unit itself, and takes the level from a number in front (sd-daemon(3)).
+Under systemd they go to the journal, which keeps the fields apart; where its socket is not to be had they go to stderr
+with the level as a number in front (sd-daemon(3)), and the journal adds time and unit itself.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from typing import Final
 
-SYSLOG_LEVEL: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+from packbox.adapters.journald import SYSLOG_LEVEL, JournaldHandler
 
 
 class FieldFormatter(logging.Formatter):
@@ -29,10 +30,18 @@ class JournalFormatter(FieldFormatter):
         return "\n".join(f"<{level}>{line}" for line in super().format(record).splitlines())
 
 
-def set_up_logging(level: str, *, under_systemd: bool) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    if under_systemd:
+def set_up_logging(level: str, *, to_journal: bool) -> None:
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if to_journal:
         handler.setFormatter(JournalFormatter("%(name)s: %(message)s"))
+        handler = JournaldHandler(behind=handler)
+        handler.setFormatter(FieldFormatter())
     else:
         handler.setFormatter(FieldFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def is_journal(journal_stream: str | None) -> bool:
+    """Whether stderr is systemd's journal: $JOURNAL_STREAM names its device and inode (systemd.exec(5))."""
+    stat = os.fstat(2)
+    return journal_stream == f"{stat.st_dev}:{stat.st_ino}"

@@ -21,7 +21,7 @@ from cantools.database.can import Message as DbcMessage
 from packbox.adapters.profile_dir import README_FILE, Catalogue, load_vectors, profiles_folder
 from packbox.app.decode import LineDecoder, signals_json
 from packbox.core.answers import NUMBER_BYTES
-from packbox.core.decode import MessagePlan, plan
+from packbox.core.decoding.plans import MessagePlan, plan
 from packbox.core.frames import CLASSIC_BYTES
 from packbox.core.layout import words
 from packbox.core.profile import (

@@ -15,30 +15,38 @@ import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final, Never, TypeVar
 
 from packbox.adapters.herald import Herald, herald_from
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
+from packbox.adapters.power_lines import LineReader, tell
 from packbox.adapters.profile_dir import Catalogue
+from packbox.adapters.snapshot import SnapshotError
 from packbox.app.ask import Asking, car_sight
 from packbox.app.box_key import box_key
-from packbox.app.carry import Offload, carry, new_report
+from packbox.app.carry import LinkReport, Offload, carry, new_report
+from packbox.app.crash_guard import CAREFUL_MAX_S, IN_FULL, Care, CrashGuard
 from packbox.app.health import Gauge
 from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
+from packbox.app.keep_raw import keep_raw
 from packbox.app.listen import Listener
-from packbox.app.logging_setup import set_up_logging
+from packbox.app.logging_setup import is_journal, set_up_logging
 from packbox.app.mind import Mind
 from packbox.app.options import add_settings_options, settings_from
 from packbox.app.sources import FORMS, open_source
+from packbox.app.status import StatusFile, Who
 from packbox.app.think import Thinker
+from packbox.app.watch_power import PowerWatch
 from packbox.clock import SystemClock
 from packbox.core.box import BoxPlan
 from packbox.core.courtesy import Consent
 from packbox.core.decode import Decoder
+from packbox.core.power import Limits
 from packbox.core.profile import Profile
 from packbox.core.record import BatteryId, BoxId
 from packbox.ports import Journal, PackboxError, SettingsError, Uplink
-from packbox.settings import BrokerSettings, Settings
+from packbox.settings import BrokerSettings, PowerSettings, Settings
 from packwire import __version__
 from packwire.ids import box_id_of
 from packwire.seal import digest
@@ -47,7 +55,7 @@ log = logging.getLogger(__name__)
 
 STUCK_S: Final = 120.0  # --until-sent: a broker that restarts and a back-off that grew are over by then
 LOOK_EVERY_S: Final = 0.2
-GOODBYE_S: Final = 3.0
+GOODBYE_S: Final = 1.0  # SIGTERM to exit within two seconds, whatever the link does
 
 T = TypeVar("T")
 
@@ -68,12 +76,28 @@ def main(args: argparse.Namespace) -> int:
     code = 0
     try:
         settings = settings_from(args)
-        set_up_logging(settings.log_level, under_systemd="JOURNAL_STREAM" in os.environ)
-        code = asyncio.run(_run(settings, herald_from(os.environ), speed=args.speed, until_sent=args.until_sent))
+        set_up_logging(settings.log_level, to_journal=is_journal(os.environ.get("JOURNAL_STREAM")))
+        code = _guarded(settings, herald_from(os.environ), speed=args.speed, until_sent=args.until_sent)
     except* SettingsError as problems:
         code = _said(problems, 2)
     except* PackboxError as problems:
         code = _said(problems, 1)
+    return code
+
+
+def _guarded(settings: Settings, herald: Herald, *, speed: float | None, until_sent: bool) -> int:
+    """With an eye on crash loops, if there is somebody who starts us again."""
+    if not herald.is_heard:
+        return asyncio.run(_run(settings, herald, speed=speed, until_sent=until_sent))
+    guard = CrashGuard(settings.data_dir / JOURNAL_FILE, SystemClock(settings.clock_trusted))
+    try:
+        code = asyncio.run(_run(settings, herald, speed=speed, until_sent=until_sent, care=guard.begin()))
+    except* SnapshotError:
+        raise  # of newer software: no restart helps, a new store does
+    except* PackboxError:
+        guard.left()  # trouble that we know, and that what we leave out has no part in
+        raise
+    guard.left()
     return code
 
 
@@ -98,7 +122,9 @@ def _speed(text: str) -> float | None:
     return factor
 
 
-async def _run(settings: Settings, herald: Herald, *, speed: float | None, until_sent: bool) -> int:
+async def _run(
+    settings: Settings, herald: Herald, *, speed: float | None, until_sent: bool, care: Care = IN_FULL
+) -> int:
     if until_sent and settings.broker.host is None:
         raise SettingsError("--until-sent needs somebody to send to: set broker.host")
     clock = SystemClock(settings.clock_trusted)
@@ -115,29 +141,43 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
     with ThreadPoolExecutor(1, "journal") as thread:
         offload = _offload_to(thread)
         await offload(mind.open)
+        raw = keep_raw(settings)
         try:
-            may_ask = settings.polling is not Consent.NEVER
+            may_ask = settings.polling is not Consent.NEVER and care.may_ask
             source = open_source(settings.source, mind.bookmark, clock, profile, speed, may_ask=may_ask)
             frames, asking = source.frames, None
             if source.tester is not None:
                 asking = Asking(profile, settings.polling, source.tester, clock, lambda: car_sight(mind.state))
                 frames = asking.overhear(frames)
+            if raw is not None:
+                frames = raw.along(frames)
             inbox = Inbox(may_wait=not source.live, room_frames=ROOM_FRAMES if source.live else RECORDING_ROOM_FRAMES)
             listener = Listener(frames, inbox, clock)
             committed = asyncio.Event()
             thinker = Thinker(mind, inbox, offload, committed, herald, settings.commit_every_s)
-            link = new_report(mind.store) if settings.broker.host is not None else None
+            link = new_report(mind.store) if settings.broker.host is not None and care.may_send else None
             gauge = Gauge(
                 settings.data_dir, clock, began, source.frames, inbox, mind, listener, thinker, link, source.tester
             )
+            watch = _power_watch(settings.power, clock, mind, listener, link)
             mind.begin(source.name, gauge.at)
             log.info("box %s listens to %s", box, settings.source, extra={"PROFILE": profile.id, "STORE": mind.store})
             herald.ready()
             herald.status(f"box {box} listens to {settings.source}")
             async with asyncio.TaskGroup() as tasks:
                 listening = tasks.create_task(listener.run(), name="listen")
-                stopping = tasks.create_task(_cancel_on(stop, listening), name="stop")
-                questioning = tasks.create_task(asking.run(), name="ask") if asking is not None else None
+                beside: list[asyncio.Task[None] | asyncio.Task[Never]] = [
+                    tasks.create_task(_cancel_on(stop, listening), name="stop"),
+                    tasks.create_task(watch.run(), name="power"),
+                ]
+                if care.why is not None:
+                    beside.append(tasks.create_task(_stop_after(CAREFUL_MAX_S, stop), name="careful"))
+                if asking is not None:
+                    beside.append(tasks.create_task(asking.run(), name="ask"))
+                if settings.status_file is not None:
+                    who = Who(box, mind.store, settings.source, profile.id, care.why)
+                    status = StatusFile(settings.status_file, who, gauge, watch)
+                    beside.append(tasks.create_task(status.run(), name="status"))
                 carrying = None
                 if link is not None:
                     carrying = tasks.create_task(
@@ -155,12 +195,13 @@ async def _run(settings: Settings, herald: Herald, *, speed: float | None, until
                 await tasks.create_task(thinker.run(lambda: not stop.is_set()), name="think")
                 sent = not until_sent or stop.is_set() or await _sent(journal, offload, stop)
                 herald.leaving()
-                stopping.cancel()
-                if questioning is not None:
-                    questioning.cancel()
+                for task in beside:
+                    task.cancel()
                 if carrying is not None:
                     await _leave(carrying)
         finally:
+            if raw is not None:
+                await raw.close()
             await offload(journal.close)
     log.info("box %s leaves", box, extra={"FRAMES": mind.frames, "RECORDS": mind.newest_seq})
     return 0 if sent else 1
@@ -175,6 +216,20 @@ def _profile(settings: Settings) -> tuple[Profile, str | None]:
 def _plan(settings: Settings, decoder: Decoder, box: BoxId) -> BoxPlan:
     battery, source = (settings.battery, "configured") if settings.battery else (f"prov-{box}-1", "provisional")
     return BoxPlan(decoder, box, BatteryId(battery), source, f"packbox {__version__}", settings.vehicle)
+
+
+def _power_watch(
+    power: PowerSettings, clock: SystemClock, mind: Mind, listener: Listener, link: LinkReport | None
+) -> PowerWatch:
+    return PowerWatch(
+        clock,
+        LineReader(power.ignition_file, power.ignition_command, power.rail_file, power.rail_v_per_unit),
+        Limits(power.quiet_s, power.plugged_quiet_s, power.unfed_s, power.rail_low_v),
+        None if power.command is None else partial(tell, power.command),
+        state=lambda: mind.state,
+        heard_ns=lambda: listener.heard_ns,
+        sending=lambda: link is not None and link.connected and mind.outbox.waiting > 0,
+    )
 
 
 def _uplinks(broker: BrokerSettings, box: BoxId) -> Callable[[], AbstractAsyncContextManager[Uplink]]:
@@ -204,6 +259,12 @@ async def _cancel_on(stop: asyncio.Event, listening: asyncio.Task[None]) -> None
     await stop.wait()
     log.info("asked to leave: saving")
     listening.cancel()
+
+
+async def _stop_after(seconds: float, stop: asyncio.Event) -> None:
+    await asyncio.sleep(seconds)
+    log.warning("was careful for long enough: leaves, to be started in full")
+    stop.set()
 
 
 async def _sent(journal: Journal, offload: Offload, stop: asyncio.Event) -> bool:

@@ -3,7 +3,9 @@
 In:  the oldest waiting rows, a time that never runs back (seconds), a random number, acks as bytes.
 Out: rows to hand to the broker; acks to release by; when to look again; counts of everything that went another way.
 The window is simply the `WINDOW` oldest waiting rows. A broker's PUBACK never sets a row free: brokers lose what they
-acknowledged (facts/transport.md §1). Refuses acks of another store and acks beyond what this store ever wrote.
+acknowledged (facts/transport.md §1). Refuses acks of another store and acks beyond what this store ever wrote. A book
+that tells what it holds last (`head`) shows when its history and ours have parted: then nothing of ours would ever be
+believed again in this store.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ WINDOW: Final = 20  # paho's and mosquitto's own limit of unacknowledged QoS 1 m
 AGAIN_MIN_S: Final = 1.0  # the book acks within 60 ms of receipt, a mobile link adds up to a second
 AGAIN_MAX_S: Final = 300.0  # a book that is away for hours is found again within five minutes
 PROBE_AFTER_SENDS: Final = 3  # then nobody seems to listen: one record asks, the other nineteen save their bytes
+TWO_HISTORIES: Final = "an old copy of the journal, or two boxes with one"
 WARN_AFTER_SENDS: Final = 5  # about half a minute: longer than any restart of a collector
 
 
@@ -53,6 +56,7 @@ class DeliveryCounts:
     refused_publishes: int = 0  # the broker said no: not authorised, quota
     bad_acks: int = 0  # unreadable, or for records that this store never wrote
     stray_acks: int = 0  # of another store
+    taken_back: int = 0  # rows that the book had held and lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +127,18 @@ class AckRefused:
     reason: str
 
 
-def take_ack(state: Delivery, data: bytes, newest_seq: int) -> tuple[Delivery, Ack | AckRefused]:
-    """What an ack sets free, if it is one for us. `newest_seq`: the highest that this store ever wrote."""
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """The book holds records of this store that are not the journal's: nothing may follow in it."""
+
+    reason: str
+
+
+def take_ack(state: Delivery, data: bytes, newest_seq: int) -> tuple[Delivery, Ack | AckRefused | Forked]:
+    """What an ack sets free, if it is one for us. `newest_seq`: the highest that this store ever wrote.
+
+    Only a book that tells its head is believed to hold more than we wrote: others may have counted wrong.
+    """
     counts = state.counts
     try:
         ack = decode_ack(data)
@@ -136,13 +150,24 @@ def take_ack(state: Delivery, data: bytes, newest_seq: int) -> tuple[Delivery, A
     top = ack.ranges[-1][1] if ack.ranges else ack.upto
     if top > newest_seq:
         refused = replace(state, counts=replace(counts, bad_acks=counts.bad_acks + 1))
-        return refused, AckRefused(
-            f"ack up to record {top}, this store wrote {newest_seq}: an old copy of the journal, or two boxes with one"
-        )
+        reason = f"ack up to record {top}, this store wrote {newest_seq}: {TWO_HISTORIES}"
+        return refused, AckRefused(reason) if ack.head is None else Forked(reason)
     left = tuple(flight for flight in state.flights if not ack.holds(flight.seq))
     if len(left) < len(state.flights) and state.unanswered_sends >= PROBE_AFTER_SENDS:
         left = ()  # somebody listens again: the whole window goes at once
     return replace(state, flights=left), ack
+
+
+def compare_head(ack: Ack, ours: bytes | None) -> Forked | None:
+    """`ours`: digest of our record `ack.upto`, None when we cannot tell. Two histories differ there or agree so far."""
+    if ack.head is None or ours is None or ack.head == ours:
+        return None
+    return Forked(f"record {ack.upto} here is not the one that the book holds: {TWO_HISTORIES}")
+
+
+def rows_taken_back(state: Delivery, rows: int) -> Delivery:
+    """The journal put that many rows back into the outbox."""
+    return replace(state, counts=replace(state.counts, taken_back=state.counts.taken_back + rows))
 
 
 def rows_freed(state: Delivery, rows: int) -> Delivery:

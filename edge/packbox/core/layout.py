@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from packbox.core.profile import SignalLayout
 
 WORD_BITS: Final = 64
 FEW_VALUES: Final = 16  # above it `np.isin` is the faster one
+LONG_COLUMN: Final = 300  # frames a signal, from which on one signal at a time is faster than all in a few steps
 MAX_SIGNAL_BITS: Final = 63  # raw values travel as int64
 
 
@@ -36,12 +38,14 @@ class Words:
         return Words(self.intel[which], self.motorola[which])
 
 
-def words(data: npt.NDArray[np.uint8]) -> Words:
-    """`data` uint8 (n, w), w >= 8; bytes past the eighth are not looked at."""
+def words(data: npt.NDArray[np.uint8], order: IntArray | None = None) -> Words:
+    """`data` uint8 (n, w), w >= 8, its rows in `order`; bytes past the eighth are not looked at."""
     assert data.ndim == 2
     assert data.shape[1] >= CLASSIC_BYTES
     eight = np.ascontiguousarray(data[:, :CLASSIC_BYTES])
     intel = eight.view("<u8").reshape(-1)
+    if order is not None:
+        intel = intel[order]
     return Words(intel, intel.byteswap())
 
 
@@ -68,6 +72,7 @@ class Column:
     shift: np.uint64
     mask: np.uint64
     sign_bit: np.int64  # 0 for unsigned
+    clear: tuple[int, int]  # raw values between these, both included, say something for sure
     arms: tuple[tuple[str, tuple[int, ...]], ...]
 
     def raw(self, frames: Words) -> IntArray:
@@ -107,26 +112,44 @@ def column(layout: SignalLayout) -> Column:
         np.uint64(shift),
         np.uint64((1 << layout.bits) - 1),
         np.int64(1 << (layout.bits - 1) if layout.signed else 0),
+        _surely_clear(layout),
         tuple((arm.selector, arm.values) for arm in layout.arms),
     )
 
 
+def _surely_clear(layout: SignalLayout) -> tuple[int, int]:
+    """The widest stretch of raw values without a void one: a column's extremes tell that all of it lies there."""
+    lowest = -(1 << (layout.bits - 1)) if layout.signed else 0
+    above = lowest + (1 << layout.bits)
+    if layout.void_from is not None:
+        above = min(above, layout.void_from)
+    edges = [lowest - 1, *sorted(void for void in layout.void if lowest <= void < above), above]
+    below, after = max(pairwise(edges), key=lambda edge: edge[1] - edge[0])
+    return below + 1, after - 1
+
+
 def raws(columns: Sequence[Column], frames: Sequence[Words]) -> IntArray:
-    """`Column.raw` of many signals, each of its own frames, end to end: as many steps as for one."""
+    """`Column.raw` of many signals, each of its own frames, end to end."""
     lengths = [len(one) for one in frames]
+    if sum(lengths) > LONG_COLUMN * len(columns):
+        return np.concatenate([c.raw(f) for c, f in zip(columns, frames, strict=True)])
     word = np.concatenate([f.motorola if c.layout.motorola else f.intel for c, f in zip(columns, frames, strict=True)])
-    place = np.array([(c.shift, c.mask, c.sign_bit) for c in columns], np.uint64)
-    shift, mask, sign_bit = np.repeat(place.T, lengths, axis=1)
-    raw = ((word >> shift) & mask).view(np.int64)
-    sign = sign_bit.view(np.int64)
-    signed: IntArray = (raw ^ sign) - sign
-    return signed
+    shift = np.repeat(np.array([c.shift for c in columns]), lengths)
+    mask = np.repeat(np.array([c.mask for c in columns]), lengths)
+    raw: IntArray = ((word >> shift) & mask).view(np.int64)
+    if any(c.sign_bit for c in columns):
+        sign = np.repeat(np.array([c.sign_bit for c in columns]), lengths)
+        raw = (raw ^ sign) - sign
+    return raw
 
 
 def values(columns: Sequence[Column], raw: IntArray, lengths: Sequence[int]) -> FloatArray:
     """`Column.values` of many signals end to end, `lengths[k]` of them of the k-th."""
-    terms = np.array([(c.layout.scale, c.layout.offset) for c in columns], np.float64)
-    scale, offset = np.repeat(terms.T, lengths, axis=1)
+    if len(raw) > LONG_COLUMN * len(columns):
+        ends = accumulate(lengths)
+        return np.concatenate([c.values(raw[e - n : e]) for c, n, e in zip(columns, lengths, ends, strict=True)])
+    scale = np.repeat(np.array([c.layout.scale for c in columns]), lengths)
+    offset = np.repeat(np.array([c.layout.offset for c in columns]), lengths)
     value: FloatArray = raw * scale + offset
     return value
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from packbox.core.answers import Reading, Window, layout_for, matching, read
-from packbox.core.decode import MessagePlan, as_quantity, in_range, plan, plausible_range
+from packbox.core.decoding.meaning import as_quantity, plausible_range
+from packbox.core.decoding.plans import MessagePlan, in_range, plan
 from packbox.core.frames import CLASSIC_BYTES, IntArray
 from packbox.core.integrity import CHECKS
 from packbox.core.isotp import window_of

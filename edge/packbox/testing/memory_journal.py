@@ -17,6 +17,7 @@ class MemoryJournal:
         self.held: set[int] = set()
         self.commits = 0
         self.trouble: str | None = None
+        self.over: str | None = None  # why nothing may follow; what happens to the file is the real journal's matter
         self._box = box
         self._store = store
         self._digest = digest
@@ -44,6 +45,21 @@ class MemoryJournal:
         new = {row.seq for row in self.rows if any(lo <= row.seq <= hi for lo, hi in spans)} - self.held
         self.held |= new
         return len(new)
+
+    def take_back(self, from_seq: int, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
+        self._may("written")
+        spans = [(1, upto), *ranges]
+        lost = {seq for seq in self.held if seq >= from_seq and not any(lo <= seq <= hi for lo, hi in spans)}
+        self.held -= lost
+        return len(lost)
+
+    def digest_of(self, seq: int) -> bytes | None:
+        self._may("read")
+        return self._digest(self.rows[seq - 1].sealed) if 0 < seq <= len(self.rows) else None
+
+    def end_store(self, reason: str) -> None:
+        self._may("written")
+        self.over = reason
 
     def outbox(self) -> Outbox:
         waiting = self.waiting(0, len(self.rows))

@@ -1,8 +1,13 @@
-"""Clocks for tests: one that stands still until told to go, and one that is the event loop's."""
+"""Clocks for tests: one that stands still until told to go, one that is the event loop's, and a Pi's bad ones.
+
+`SimMachine` stands under the real `SystemClock`: a crystal that drifts, and a wall clock that is late or wrong until
+somebody sets it, rightly or not.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, BootId, Stamp
@@ -33,3 +38,44 @@ class LoopClock:
 
     def now(self) -> Stamp:
         return Stamp(SIM_BOOT, round(asyncio.get_running_loop().time() * NS_PER_S), None)
+
+
+class SimMachine:
+    """`clock.Machine` of one boot. `true_ms`: what a perfect clock shows; `wrong_ms`: how far the wall clock is off."""
+
+    def __init__(self, boot: BootId, true_ms: Callable[[], float], wrong_ms: float, drift_ppm: float = 0.0) -> None:
+        self.boot = boot
+        self.booted_ms = true_ms()
+        self._true_ms = true_ms
+        self._rate = 1 + drift_ppm * 1e-6
+        self._offset_ms = self.booted_ms + wrong_ms
+        self._synchronized = False
+        self._vouched = False
+
+    def boottime_ns(self) -> int:
+        return round((self._true_ms() - self.booted_ms) * self._rate * NS_PER_MS)
+
+    def realtime_ns(self) -> int:
+        return self.boottime_ns() + round(self._offset_ms * NS_PER_MS)
+
+    def synchronized(self) -> bool:
+        return self._synchronized
+
+    def vouched(self) -> bool:
+        return self._vouched
+
+    def synchronize(self, error_ms: float = 0.0) -> None:
+        """NTP sets the wall clock, up to its error; a server that lies has a large one."""
+        self._offset_ms = self._true_ms() + error_ms - self.boottime_ns() / NS_PER_MS
+        self._synchronized = self._vouched = True
+
+    def step(self, by_ms: float) -> None:
+        """Somebody sets the wall clock who knows nothing; the kernel calls it unsynchronized from then on."""
+        self._offset_ms += by_ms
+        self._vouched = False
+
+    def mono_ns_at(self, true_ns: int) -> int:
+        return round((true_ns - self.booted_ms * NS_PER_MS) * self._rate)
+
+    def true_ms_at(self, mono_ms: float) -> float:
+        return self.booted_ms + mono_ms / self._rate

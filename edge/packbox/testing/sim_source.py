@@ -107,7 +107,7 @@ class SimSource:
         self._now_ms = now_ms
         self._boot = BootId(secrets.token_hex(8))
         self._wall_offset_ms = self._from_ms  # monotonic time counts from the process's first moment
-        self._senders, self._polls = _voices(spec.model, spec.seed)
+        self._senders, self._polls = voices(spec.model, spec.seed)
 
     async def inputs(self) -> AsyncIterator[FrameBatch | Tick]:
         pace = _Pace(self.spec, self._from_ms, self._now_ms)
@@ -184,7 +184,7 @@ class _Pace:
         await asyncio.sleep(wait_s)
 
 
-def _voices(model: CarModel, seed: int) -> tuple[list[Sender], list[Poll]]:
+def voices(model: CarModel, seed: int) -> tuple[list[Sender], list[Poll]]:
     if model.family == "leaf":
         return list(sim_leaf.senders(model)), list(sim_leaf.polls(model, seed))
     return list(sim_imiev.senders(model)), []

@@ -1,7 +1,8 @@
 """The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
 
-Three families. Evidence: `ledger`, `box_key`, `quarantine`; never changed, never made anew. Projections: `chain` and
-everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Presence: `box`, latest only.
+Four families. Evidence: `ledger`, `box_key`, `quarantine`; never changed, never made anew. Projections: `chain` and
+everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from these, and kept:
+`fleet_model`. Presence: `box`, latest only.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -73,6 +74,18 @@ quarantine: Final = sa.Table(
     sa.Column("times", _MS, nullable=False),  # the same message again is counted, not kept again
     sa.Column("last_ms", _MS, nullable=False),
     sa.UniqueConstraint("digest", name="quarantine_digest"),
+)
+
+# --- learned from the projections, version by version: what a forecast rested on stays -------------------------
+
+fleet_model: Final = sa.Table(
+    "fleet_model",
+    metadata,
+    sa.Column("family", _NAME, primary_key=True),  # the pack's name in its profile
+    sa.Column("version", sa.String(32), primary_key=True),
+    sa.Column("learned_ms", _MS, nullable=False),  # last time that it came out
+    sa.Column("newest_ms", _MS, nullable=False),  # newest reading learned from
+    sa.Column("model", sa.JSON, nullable=False),
 )
 
 # --- projections ------------------------------------------------------------------------------------------------
@@ -183,6 +196,7 @@ soh_point: Final = sa.Table(
     sa.Column("observed_ah", sa.Double, nullable=False),
     sa.Column("observed_km", sa.Double, nullable=False),
     sa.Column("odometer_km", sa.Double),
+    sa.Column("resistance_ohm", sa.Double),
 )
 
 usage: Final = sa.Table(

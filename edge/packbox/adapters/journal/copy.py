@@ -16,6 +16,7 @@ from pathlib import Path
 
 from packbox.adapters.journal.files import outbox_of
 from packbox.adapters.journal.migrate import NEWEST
+from packbox.adapters.journal.packing import read_state
 from packbox.adapters.journal.trouble import told
 from packbox.core.record import BoxId, SealedRow, StoreId
 from packbox.ports import JournalError, Outbox
@@ -65,8 +66,7 @@ class JournalCopy:
     def snapshot(self) -> bytes | None:
         """The fold's state, as the box last saved it."""
         with told(self._path, "read"):
-            found = self._db.execute("SELECT snapshot FROM state").fetchone()
-        return None if found is None else found[0]
+            return read_state(self._db)
 
     def outbox(self) -> Outbox:
         with told(self._path, "read"):

@@ -24,6 +24,7 @@ from typing import Final, TypeAlias
 from packbox.adapters.durable import sync_folder
 from packbox.adapters.journal.files import newest_aside, outbox_of, set_aside
 from packbox.adapters.journal.migrate import NEWEST, migrate
+from packbox.adapters.journal.packing import pack, read_state
 from packbox.adapters.journal.trouble import damage, is_damage, told
 from packbox.core.record import BoxId, ChainHead, SealedRow, StoreId
 from packbox.ports import Checkpoint, Clock, JournalError, Outbox
@@ -67,7 +68,9 @@ class SqliteJournal:
         assert seqs == list(range(self._next_seq, self._next_seq + len(rows))), f"{seqs} do not follow {self._next_seq}"
         with told(self.path, "written"), _transaction(self._opened()) as db:
             db.execute(
-                "INSERT INTO state VALUES (1, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot", (state,)
+                "INSERT INTO state (only, snapshot, packed) VALUES (1, ?, 1)"
+                " ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot, packed = excluded.packed",
+                (pack(state),),
             )
             db.executemany(
                 "INSERT INTO record (seq, kind, session, mono_ms, wall_ms, sealed) VALUES (?, ?, ?, ?, ?, ?)",
@@ -91,6 +94,26 @@ class SqliteJournal:
                 for span in [(1, upto), *ranges]
             )
 
+    def take_back(self, from_seq: int, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
+        kept = [(1, upto), *ranges]
+        with told(self.path, "written"), _transaction(self._opened()) as db:
+            back = db.execute("UPDATE record SET held = 0 WHERE held = 1 AND seq >= ?", (from_seq,)).rowcount
+            return back - sum(
+                db.execute(
+                    "UPDATE record SET held = 1 WHERE held = 0 AND seq >= ? AND seq BETWEEN ? AND ?", (from_seq, *span)
+                ).rowcount
+                for span in kept
+            )
+
+    def digest_of(self, seq: int) -> bytes | None:
+        with told(self.path, "read"):
+            found = self._opened().execute("SELECT sealed FROM record WHERE seq = ?", (seq,)).fetchone()
+        return None if found is None else self._digest(found[0])
+
+    def end_store(self, reason: str) -> None:
+        with told(self.path, "written"), _transaction(self._opened()) as db:
+            db.execute("UPDATE store SET over = ?", (reason,))
+
     def outbox(self) -> Outbox:
         with told(self.path, "read"):
             return outbox_of(self._opened(), self.path)
@@ -111,14 +134,20 @@ class SqliteJournal:
     def _open_sound(self) -> tuple[sqlite3.Connection, str | None]:
         """A connection to a sound file, and why an older one had to go, if one had to."""
         try:
-            return _connect(self.path), None
+            db = _connect(self.path)
+            over = db.execute("SELECT over FROM store WHERE over IS NOT NULL").fetchone()
+            if over is None:
+                return db, None
+            db.close()
+            why = str(over[0])
         except sqlite3.DatabaseError as problem:
             if not is_damage(problem):
                 raise
-            moved = set_aside(self.path)
-            reason = f"{self.path.name} was damaged ({problem}); kept as {moved.name}"
-            log.error("journal damaged, a new store begins: %s", reason, extra={"FILE": str(self.path)})
-            return _connect(self.path), reason
+            why = f"{self.path.name} was damaged ({problem})"
+        moved = set_aside(self.path)
+        reason = f"{why}; kept as {moved.name}"
+        log.error("journal set aside, a new store begins: %s", reason, extra={"FILE": str(self.path)})
+        return _connect(self.path), reason
 
     def _checkpoint(self, db: sqlite3.Connection, begun_after: str | None) -> Checkpoint:
         if db.execute("SELECT count(*) FROM store").fetchone() == (0,):
@@ -128,7 +157,10 @@ class SqliteJournal:
                 begun_after = f"an older journal was set aside as {aside.name}"
             with _transaction(db):
                 created_ms = self._clock.now().wall_ms
-                db.execute("INSERT INTO store VALUES (?, ?, ?, ?)", (store, self._box, created_ms, begun_after))
+                db.execute(
+                    "INSERT INTO store (id, box, created_ms, begun_after) VALUES (?, ?, ?, ?)",
+                    (store, self._box, created_ms, begun_after),
+                )
             sync_folder(self.path.parent)
         store, box, begun_after = db.execute("SELECT id, box, begun_after FROM store").fetchone()
         if box != self._box:
@@ -139,9 +171,8 @@ class SqliteJournal:
         newest = db.execute("SELECT seq, sealed FROM record ORDER BY seq DESC LIMIT 1").fetchone()
         seq, previous = (0, bytes(len(self._digest(b"")))) if newest is None else (newest[0], self._digest(newest[1]))
         self._next_seq = seq + 1
-        snapshot = db.execute("SELECT snapshot FROM state").fetchone()
         return Checkpoint(
-            state=None if snapshot is None else snapshot[0],
+            state=read_state(db),
             head=ChainHead(self._box, StoreId(store), self._next_seq, previous),
             begun_after=begun_after if newest is None else None,
         )
@@ -185,6 +216,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         if version > NEWEST:
             raise JournalError(f"{path}: written by newer software (layout {version}, this one knows {NEWEST})")
         migrate(db)
+        read_state(db)  # a flipped bit within a page passes SQLite's check, but not this
     except BaseException:
         db.close()
         raise
