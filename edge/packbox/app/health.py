@@ -83,7 +83,7 @@ class Gauge:
             journal_bytes=outbox.journal_bytes,
             disk_free_bytes=disk_free_bytes(self.data_dir),
             clock="unset" if now.wall_ms is None else "set",
-            uplink_bytes=self.link.sent_bytes if self.link else 0,
+            uplink_bytes=self.link.wire_bytes if self.link else 0,
             uplink_refused=self.link.delivery.counts.refused_publishes if self.link else 0,
             cpu_temp_degc=cpu_temp_degc(),
             software=__version__,
