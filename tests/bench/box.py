@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -66,13 +67,18 @@ def main() -> int:
 
 
 def import_time() -> Figure:
-    """The best of five: how long it takes, not how busy this machine is."""
+    """CPU time, the best of five: how long it takes, not how busy this machine is."""
     taken = []
     for _ in range(5):
-        began = time.perf_counter()
+        before = children_cpu_s()
         subprocess.run([sys.executable, "-c", "import packbox.app.run, packbox.adapters.can_bus"], check=True)
-        taken.append(time.perf_counter() - began)
-    return Figure("start of Python and import of all that `run` needs", min(taken), IMPORT_MAX_S, "s")
+        taken.append(children_cpu_s() - before)
+    return Figure("CPU time to start Python and import all that `run` needs", min(taken), IMPORT_MAX_S, "s")
+
+
+def children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def live(folder: Path) -> Iterator[Figure]:

@@ -70,8 +70,9 @@ def test_a_healthy_box(tmp_path: Path, examined: Examine) -> None:
         "clock",
         "broker",
         "bus",
+        "running",
     ]
-    assert {name for name, (verdict, _) in found.items() if verdict != "OK"} <= {"broker", "clock"}
+    assert {name for name, (verdict, _) in found.items() if verdict != "OK"} <= {"broker", "clock", "running"}
     assert found["chain"][1] == "3 records, each signed and following the one before"
     journal.close()
 
