@@ -2,6 +2,7 @@
 # demo   a whole system with simulated cars; LOG=path PROFILE=name adds a box that replays a recording
 # test   lint, then every test that needs no hardware; installs what the tests need from Debian
 # lint   format, lint, types, import contracts
+# worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7, or one again: SEED=17 DAYS=7
 # bench  speed and memory as ratios against named peers
 # bench-forecast  errors of forecasts and broken promises, on the shared data
 # bench-soh  how well the box tells the state of health, on ../shared/data
@@ -10,8 +11,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOG ?=
 PROFILE ?=
+SEEDS ?= 30
+DAYS ?= 3
+SEED ?=
 
-.PHONY: setup demo test lint bench bench-forecast bench-soh lock clean
+.PHONY: setup demo test lint worlds bench bench-forecast bench-soh lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -34,6 +38,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+worlds: setup
+	PYTHONPATH=tests $(BIN)/python -m worlds --days $(DAYS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench/test_speed.py -m "" --bench -s
