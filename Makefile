@@ -4,6 +4,7 @@
 # test-kernel  the kernel tier alone: the receiver on real CAN sockets, inside user-mode Linux
 # deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
+# worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7, or one again: SEED=17 DAYS=7
 # bench  speed and memory as ratios against named peers
 # bench-forecast  errors of forecasts and broken promises, on the shared data
 # bench-soh  how well the box tells the state of health, on ../shared/data
@@ -12,8 +13,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOG ?=
 PROFILE ?=
+SEEDS ?= 30
+DAYS ?= 3
+SEED ?=
 
-.PHONY: setup demo test test-kernel lint bench bench-forecast bench-soh deb lock clean
+.PHONY: setup demo test test-kernel worlds lint bench bench-forecast bench-soh deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -40,6 +44,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+worlds: setup
+	PYTHONPATH=tests $(BIN)/python -m worlds --days $(DAYS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench/test_speed.py -m "" --bench -s
