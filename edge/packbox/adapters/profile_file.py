@@ -232,6 +232,7 @@ class PollTable(_Table):
     tx: CanId | None = None
     rx: CanId | None = None
     groups: list[str] = []
+    bus: str | None = None
     request: HexBytes
     grade: core.Grade
     source: str

@@ -225,6 +225,7 @@ class Poll:
     every_s: Mapping[CarState, float] = field(default_factory=dict)
     once: bool = False
     alone: bool = False  # a continuation frame on `rx` without its beginning belongs to this poll
+    bus: int | None = None  # place of its bus among the profile's; None: the first interface
     also: tuple[int, ...] = ()  # further ids on which units may answer this one question, beside `rx`
     asked_by: str | None = None  # the poll that asks for this one too: several ECUs answer one functional request
 
