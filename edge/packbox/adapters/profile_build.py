@@ -391,6 +391,7 @@ class ProfileBuilder:
                 factor=f.factor,
                 offset=f.offset,
                 length=f.length,
+                typical=tuple(f.typical),
                 void=tuple(f.void),
                 mask=f.mask,
                 only_if=None if f.only_if is None else (f.only_if.at, f.only_if.kind, f.only_if.bits),
