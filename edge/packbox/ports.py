@@ -162,6 +162,10 @@ class Journal(Protocol):
 class Uplink(Protocol):
     """The way to the broker, as an async context manager around one connection. Raises LinkDownError."""
 
+    @property
+    def wire_bytes(self) -> int:
+        """What this connection cost so far, both ways, with MQTT and TLS; also readable when it is over."""
+
     async def publish(self, sealed: bytes) -> None:
         """Hand one record to the broker (QoS 1). Returning means the broker took it, not that the book holds it.
 

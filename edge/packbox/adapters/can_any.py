@@ -93,6 +93,11 @@ class PythonCanSource:
     def counts(self) -> BusCounts:
         return self._counts
 
+    @property
+    def trouble(self) -> str | None:
+        """Nothing that the loop above does not know already: without its one channel it raises BusDownError."""
+        return None
+
     async def send(self, frame: OutFrame) -> None:
         assert self._may_send
         if self._open is None:

@@ -86,6 +86,8 @@ class SocketCanLink:
         def read() -> None:
             try:
                 received = opened.recv(_FRAME.size)
+            except BlockingIOError:
+                return
             except OSError:  # the source sees it too, and says so
                 loop.remove_reader(opened)
                 return

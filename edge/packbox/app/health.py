@@ -37,10 +37,12 @@ class Counts(Protocol):
 
 @runtime_checkable
 class Counting(Protocol):
-    """A live source: it knows what it lost before we saw it."""
+    """A live source: it knows what it lost before we saw it, and what keeps it from giving frames."""
 
     @property
     def counts(self) -> Counts: ...
+    @property
+    def trouble(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Gauge:
             journal_bytes=outbox.journal_bytes,
             disk_free_bytes=disk_free_bytes(self.data_dir),
             clock="unset" if now.wall_ms is None else "set",
-            uplink_bytes=self.link.sent_bytes if self.link else 0,
+            uplink_bytes=self.link.wire_bytes if self.link else 0,
             uplink_refused=self.link.delivery.counts.refused_publishes if self.link else 0,
             cpu_temp_degc=cpu_temp_degc(),
             software=__version__,
@@ -90,8 +92,13 @@ class Gauge:
         )
 
     def _trouble(self) -> str | None:
+        heard = self.source.trouble if isinstance(self.source, Counting) else None
         car = self.meeting.trouble if self.meeting else None
-        troubles = (("no bus", self.listener.down), ("cannot save", self.thinker.trouble), ("car", car))
+        troubles = (
+            ("no bus", self.listener.down or heard),
+            ("cannot save", self.thinker.trouble),
+            ("car", car),
+        )
         return "; ".join(f"{what}: {why}"[:TROUBLE_CHARS] for what, why in troubles if why) or None
 
     def heartbeat(self) -> Health:

@@ -21,6 +21,7 @@ from typing import Final, Never, TypeVar
 from packbox.adapters.herald import Herald, herald_from
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
 from packbox.adapters.power_lines import LineReader, tell
+from packbox.adapters.profile_apart import find_apart
 from packbox.adapters.profile_dir import Catalogue
 from packbox.adapters.snapshot import SnapshotError
 from packbox.app.ask import Asking, car_sight
@@ -133,7 +134,7 @@ async def _run(
     key = box_key(settings)
     box = BoxId(box_id_of(key.public_key))
     catalogue = Catalogue(settings.profiles_dir)
-    named = None if settings.profile in (None, AUTO) else catalogue.find(settings.profile)
+    named = None if settings.profile in (None, AUTO) else find_apart(settings.profile, settings.profiles_dir)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
