@@ -169,6 +169,7 @@ class FieldTable(UsedTable):
     factor: float = 1.0
     offset: float = 0.0
     length: int | None = None
+    typical: list[Annotated[str, Field(min_length=3)]] = []
     void: list[int] = []
     mask: Annotated[int, Field(ge=1)] | None = None
     only_if: NeighbourTable | None = None
@@ -232,6 +233,7 @@ class PollTable(_Table):
     tx: CanId | None = None
     rx: CanId | None = None
     groups: list[str] = []
+    bus: str | None = None
     request: HexBytes
     grade: core.Grade
     source: str
