@@ -84,8 +84,8 @@ class FrameLink(Protocol):
     async def send(self, frame: OutFrame) -> None:
         """Raises BusBusyError, or BusDownError when there is no bus."""
 
-    def overhear(self, key: int, heard: Callable[[bytes], None]) -> AbstractContextManager[None]:
-        """While open, `heard` gets the data of every frame of this id (`core.profile.message_key`), on the loop."""
+    def overhear(self, keys: Sequence[int], heard: Callable[[int, bytes], None]) -> AbstractContextManager[None]:
+        """While open, `heard` gets every frame of these ids (key: `core.profile.message_key`, data), on the loop."""
 
 
 class Tester(Protocol):
