@@ -23,6 +23,7 @@ from packbox.app.estimate_feed import DayEnd, Feeder, SwingRead
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.soh import panel
 from packbox.core.soh.rest_bands import RestBandsState, take
+from packbox.core.soh.weigh import GAIN_FLOOR
 
 MAE_MAX_PCT, MAE_MAX_FLAT_PCT, WIDTH_MAX_PCT = 1.0, 1.2, 6.0
 COVER_MIN, COVER_MAX = 85.0, 100.0
@@ -47,6 +48,7 @@ def packs(folder: Path) -> dict[str, PackFacts]:
             float(row["nominal_ah"]),
             ocv=tuple((100.0 * float(c["soc"]), float(c[f"{row['chem']}_v"])) for c in curves),
             ocv_source="supplied with the data",
+            current_gain_sigma_pct=100.0 * GAIN_FLOOR,  # 0.3 % by the README: a known sensor
             capacity_start_ah=float(row["bms_cap_start_ah"]),
         )
         for row in rows(folder / "meta.csv")
