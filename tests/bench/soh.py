@@ -193,8 +193,9 @@ def examine_all() -> bool:
     width = float(np.mean([np.mean(one.width) for one in scores]))
     error = float(np.mean([mae(one.ours) for one in scores]))
     good = cover >= EXAM_COVER_MIN
+    word = "ok  " if good else "MISS"
     print(
-        f"{'ok  ' if good else 'MISS'} examiner: MAE {error:.2f} pp, width {width:.2f} pp, held {cover:.0f} % (at least {EXAM_COVER_MIN:g})"
+        f"{word} examiner: held {cover:.0f} % (at least {EXAM_COVER_MIN:g}), MAE {error:.2f} pp, width {width:.2f} pp"
     )
     return good
 
