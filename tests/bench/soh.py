@@ -194,9 +194,7 @@ def examine_all() -> bool:
     error = float(np.mean([mae(one.ours) for one in scores]))
     good = cover >= EXAM_COVER_MIN
     word = "ok  " if good else "MISS"
-    print(
-        f"{word} examiner: held {cover:.0f} % (at least {EXAM_COVER_MIN:g}), MAE {error:.2f} pp, width {width:.2f} pp"
-    )
+    print(f"{word} exams: held {cover:.0f} % (at least {EXAM_COVER_MIN:g}), MAE {error:.2f} pp, width {width:.2f} pp")
     return good
 
 
