@@ -1,7 +1,10 @@
 # setup  .venv from the hashed lock file, and this checkout in it
 # demo   a whole system with simulated cars; LOG=path PROFILE=name adds a box that replays a recording
 # test   lint, then every test that needs no hardware; installs what the tests need from Debian
+# test-kernel  the kernel tier alone: the receiver on real CAN sockets, inside user-mode Linux
+# deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
+# worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7, or one again: SEED=17 DAYS=7
 # bench  speed and memory as ratios against named peers
 # bench-forecast  errors of forecasts and broken promises, on the shared data
 # bench-soh  how well the box tells the state of health, on ../shared/data
@@ -10,8 +13,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOG ?=
 PROFILE ?=
+SEEDS ?= 30
+DAYS ?= 3
+SEED ?=
 
-.PHONY: setup demo test lint bench bench-forecast bench-soh lock clean
+.PHONY: setup demo test test-kernel worlds lint bench bench-forecast bench-soh deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -29,11 +35,18 @@ test: lint
 	bash tests/needs.sh
 	$(BIN)/python -m pytest
 
+test-kernel: setup
+	bash tests/needs.sh
+	$(BIN)/python -m pytest tests/kernel
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+worlds: setup
+	PYTHONPATH=tests $(BIN)/python -m worlds --days $(DAYS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench/test_speed.py -m "" --bench -s
@@ -43,6 +56,9 @@ bench-forecast: setup
 
 bench-soh: setup
 	$(BIN)/python tests/bench/soh.py
+
+deb: setup
+	$(BIN)/python debian/build.py
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \

@@ -109,10 +109,10 @@ class BoxState:
     packs_before: int = 0  # how many packs this store has seen go
 
 
-def start(plan: BoxPlan) -> BoxState:
-    """A box that has seen nothing yet."""
+def start(plan: BoxPlan | None = None) -> BoxState:
+    """A box that has seen nothing yet; without a plan one that does not even know which car it is in."""
     return BoxState(
-        decode=plan.decoder.start(),
+        decode=DecodeState("") if plan is None else plan.decoder.start(),
         sample=sampling.start(),
         segment=SegmentState(),
         usage=usage.start(),
@@ -202,7 +202,9 @@ class _Work:
         line, stepped = timeline.set_wall(self._line, wall_offset_ms)
         self.state = replace(self.state, line=line)
         if stepped:
-            self._say(EventSeen(line.stamp(line.high_ns), EventName.CLOCK_SET, text="wall clock set"))
+            error_ms = float(timeline.CLOCK_STEP_MS)  # smaller moves are followed without a word
+            stamp = line.stamp(line.high_ns)
+            self._say(EventSeen(stamp, EventName.CLOCK_SET, extreme=error_ms, text="wall clock set"))
 
     def _reboot(self, first: Stamp, wall_offset_ms: int | None) -> None:
         self._flush()
