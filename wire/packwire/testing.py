@@ -129,7 +129,6 @@ class MemoryBroker:
         if session.link is not None:
             session.link.wake()
 
-
     def _arrive(self, session: _Session, message: Arrived) -> None:
         """A late message; one for a session that ended meanwhile is lost."""
         if session.link is not None or (session.lasting and session in self._sessions.values()):
