@@ -1,6 +1,8 @@
 # setup  .venv from the hashed lock file, and this checkout in it
 # demo   a whole system with simulated cars; LOG=path PROFILE=name adds a box that replays a recording
 # test   lint, then every test that needs no hardware; installs what the tests need from Debian
+# test-kernel  the kernel tier alone: the receiver on real CAN sockets, inside user-mode Linux
+# deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
 # worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7, or one again: SEED=17 DAYS=7
 # bench  speed and memory as ratios against named peers
@@ -15,7 +17,7 @@ SEEDS ?= 30
 DAYS ?= 3
 SEED ?=
 
-.PHONY: setup demo test lint worlds bench bench-forecast bench-soh lock clean
+.PHONY: setup demo test test-kernel worlds lint bench bench-forecast bench-soh deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -32,6 +34,10 @@ demo: setup
 test: lint
 	bash tests/needs.sh
 	$(BIN)/python -m pytest
+
+test-kernel: setup
+	bash tests/needs.sh
+	$(BIN)/python -m pytest tests/kernel
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -50,6 +56,9 @@ bench-forecast: setup
 
 bench-soh: setup
 	$(BIN)/python tests/bench/soh.py
+
+deb: setup
+	$(BIN)/python debian/build.py
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \

@@ -8,6 +8,7 @@ docs/box.md, and a test holds us to it.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,6 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
-from pydantic_settings import SettingsError as EnvironmentProblem
 
 from packbox.clock import ClockTrust
 from packbox.core.courtesy import Consent
@@ -88,14 +87,14 @@ class PowerSettings(BaseModel):
         return self
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything an operator can set. Units end the names."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data_dir: Path = Field(Path("/var/lib/packbox"), description="Journal and key live here")
     source: str = Field("socketcan:can0", min_length=1, description="Where frames come from; see Sources")
-    profile: str | None = Field(None, min_length=1, description="Vehicle profile, `family` or `family:variant`")
+    profile: str | None = Field(None, min_length=1, description="Vehicle profile; absent or `auto`: recognised")
     profiles_dir: Path | None = Field(None, description="Folder of profiles; absent: the ones that came along")
     battery: Name | None = Field(None, description="Battery's name when its serial cannot be read")
     vehicle: str | None = Field(None, min_length=1, max_length=63, description="Your name for the car; never a VIN")
@@ -126,12 +125,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, object] | No
     """
     where = file if file is not None else DEFAULT_FILE
     from_file = _read(where, must_exist=file is not None)
-    _refuse_unknown_variables()
-    try:
-        from_environment = EnvSettingsSource(Settings)()
-    except EnvironmentProblem as problem:
-        table = next((t for t in TABLES if t in str(problem)), "broker")
-        raise SettingsError(f"${_variable([table])}: not JSON; give each setting its own variable") from problem
+    from_environment = _from_environment()
     for origin, layer in ((str(where), from_file), (f"${_variable(('broker', 'password'))}", from_environment)):
         if "password" in _table(layer, "broker"):
             raise SettingsError(
@@ -140,7 +134,6 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, object] | No
             )
     from_command_line = {key: value for key, value in (overrides or {}).items() if value is not None}
     try:
-        # Given as arguments they win over what pydantic-settings finds by itself, which is the same environment again.
         return Settings(**_laid_over(from_file, from_environment, _secrets(), from_command_line))
     except ValidationError as problem:
         raise SettingsError("; ".join(_said(where, error) for error in problem.errors(include_url=False))) from problem
@@ -205,11 +198,31 @@ def _variable(location: Sequence[object]) -> str:
     return PREFIX + "__".join(str(part) for part in location).upper()
 
 
-def _refuse_unknown_variables() -> None:
-    known = {_variable(name.split(".")) for name in [*every_setting(), *TABLES]}
-    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
-    if unknown:
-        raise SettingsError(f"${unknown[0]}: there is no such setting")
+def _from_environment() -> dict[str, Any]:
+    """Every PACKBOX_ variable. By hand: pydantic-settings would cost a running box 9 MB (docs/budgets.md)."""
+    known = {_variable(name.split(".")): name for name in every_setting()}
+    tables = {_variable([table]): table for table in TABLES}
+    layers: list[dict[str, Any]] = []
+    for variable in sorted(name for name in os.environ if name.upper().startswith(PREFIX)):
+        text = os.environ[variable]
+        if variable.upper() in tables:
+            layers.insert(0, {tables[variable.upper()]: _json_table(variable, text)})
+        elif variable.upper() in known:
+            table, _, name = known[variable.upper()].rpartition(".")
+            layers.append({table: {name: text}} if table else {name: text})
+        else:
+            raise SettingsError(f"${variable}: there is no such setting")
+    return _laid_over(*layers)
+
+
+def _json_table(variable: str, text: str) -> dict[str, Any]:
+    try:
+        table = json.loads(text)
+    except ValueError as problem:
+        raise SettingsError(f"${variable}: not JSON; give each setting its own variable") from problem
+    if not isinstance(table, dict):
+        raise SettingsError(f"${variable}: not JSON; give each setting its own variable")
+    return table
 
 
 def _said(file: Path, error: ErrorDetails) -> str:

@@ -7,12 +7,13 @@ Sends nothing but what `core.exchange` makes, and counts every frame.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from packbox.core import exchange
-from packbox.core.exchange import OutFrame, Reply
+from packbox.core.exchange import Ending, OutFrame, Reply
 from packbox.core.profile import Poll
 from packbox.core.stamp import NS_PER_S
-from packbox.ports import FrameLink
+from packbox.ports import FrameLink, Tester
 
 
 class FrameTester:
@@ -23,18 +24,18 @@ class FrameTester:
         self._link = link
 
     async def ask(self, poll: Poll) -> Reply:
-        frames: asyncio.Queue[bytes] = asyncio.Queue()
-        with self._link.overhear(poll.rx_key, frames.put_nowait):
-            asking = exchange.begin(poll, _now_ns())
+        frames: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        with self._link.overhear(poll.rx_keys, lambda key, data: frames.put_nowait((key, data))):
+            asking = exchange.begin_round(poll, _now_ns())
             await self._send(exchange.question(poll))
             while True:
                 try:
                     async with asyncio.timeout_at(asking.deadline_ns / NS_PER_S):
-                        frame = await frames.get()
+                        key, frame = await frames.get()
                 except TimeoutError:
-                    return exchange.given_up(asking)
-                turn = exchange.hear(asking, poll.rx_key, frame, _now_ns())
-                asking = turn.exchange
+                    return exchange.round_over(asking)
+                turn = exchange.hear_round(asking, key, frame, _now_ns())
+                asking = turn.round
                 if turn.reply is not None:
                     return turn.reply
                 if turn.send is not None:
@@ -43,6 +44,22 @@ class FrameTester:
     async def _send(self, frame: OutFrame) -> None:
         await self._link.send(frame)
         self.frames_sent += 1
+
+
+class ManyTester:
+    """`ports.Tester` over several interfaces, in the order of the profile's buses."""
+
+    def __init__(self, testers: Sequence[Tester]) -> None:
+        self._testers = tuple(testers)
+
+    @property
+    def frames_sent(self) -> int:
+        return sum(tester.frames_sent for tester in self._testers)
+
+    async def ask(self, poll: Poll) -> Reply:
+        """On the poll's own bus; one that no interface is on is not asked on another."""
+        place = poll.bus or 0
+        return await self._testers[place].ask(poll) if place < len(self._testers) else Reply(Ending.SILENT)
 
 
 def _now_ns() -> int:

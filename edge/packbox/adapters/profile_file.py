@@ -129,6 +129,12 @@ class RawValueTable(_Table):
     raw: int
 
 
+class CellPlacesTable(_Table):
+    in_series: Annotated[int, Field(ge=1)]
+    selector: str
+    first: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
 class MessageTable(_Table):
     bus: str
     grade: core.Grade
@@ -139,6 +145,7 @@ class MessageTable(_Table):
     counter: str | None = None
     void_when: RawValueTable | None = None
     mux_ignored: dict[str, list[int]] = {}
+    cells: list[CellPlacesTable] = []
     signals: dict[str, SignalTable] = {}
 
 
@@ -162,6 +169,7 @@ class FieldTable(UsedTable):
     factor: float = 1.0
     offset: float = 0.0
     length: int | None = None
+    typical: list[Annotated[str, Field(min_length=3)]] = []
     void: list[int] = []
     mask: Annotated[int, Field(ge=1)] | None = None
     only_if: NeighbourTable | None = None
@@ -225,6 +233,7 @@ class PollTable(_Table):
     tx: CanId | None = None
     rx: CanId | None = None
     groups: list[str] = []
+    bus: str | None = None
     request: HexBytes
     grade: core.Grade
     source: str

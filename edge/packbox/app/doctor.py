@@ -15,17 +15,23 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from pathlib import Path
+from dataclasses import asdict
 from typing import Final
 
 from packbox.adapters.identity import read_key
 from packbox.adapters.journal import JOURNAL_FILE, open_copy
+from packbox.adapters.machine import supply_trouble
 from packbox.adapters.profile_dir import Catalogue
+from packbox.app.doctor_bus import bus_findings
+from packbox.app.doctor_running import running_findings
+from packbox.app.findings import Finding, Verdict
+from packbox.app.mind import BAD_FRAMES, remembered
 from packbox.app.options import add_settings_options, settings_from
+from packbox.app.recognise import AUTO
 from packbox.clock import SystemClock
+from packbox.core.recognised import Recognised
 from packbox.core.record import SealedRow
+from packbox.core.signals import Refused
 from packbox.ports import PackboxError
 from packbox.settings import Settings
 from packwire.errors import WireError
@@ -36,25 +42,24 @@ DISK_FREE_WARN_BYTES: Final = 256 * 2**20  # the journal's own budget
 DISK_FREE_FAIL_BYTES: Final = 16 * 2**20  # a few days of driving
 OUTBOX_WARN_DAYS: Final = 7  # a car parked for a week is normal, one that drives should have met a network
 BROKER_WAIT_MAX_S: Final = 10.0
-NETWORK_DEVICES: Final = Path("/sys/class/net")
-DEVICE_UP: Final = 0x1  # IFF_UP, linux/if.h
-CAN_DEVICE: Final = 280  # ARPHRD_CAN, linux/if_arp.h
+CERTIFICATE_WARN_DAYS: Final = 30
 MS_PER_DAY: Final = 86_400_000
+REFUSED_WARN: Final = 1000  # of frames that were not as the profile says: real logs of the right car have none
+REASONS: Final[Mapping[str, str]] = {
+    "wrong_length": "of another length",
+    "bad_checksum": "with a wrong checksum",
+    "stuck_counter": "with a counter that stands still",
+    "unknown_mux": "with an unknown multiplexer value",
+    "broken_answers": "answers cut or out of order",
+    "foreign_answers": "answers of a unit that was not asked",
+    "negative_answers": "answers that refuse",
+    "void_values": "values that the car calls void",
+    "implausible_values": "impossible values",
+    "cells_not_sum": "with cells that do not add up to the pack",
+    "error_frames": "error frames",
+    "unknown_frames": "of ids that the profile does not know",
+}
 KEEP_AND_ASK: Final = "keep a copy of the whole data folder and ask; the book will put these records into quarantine"
-
-
-class Verdict(StrEnum):
-    OK = "OK"
-    WARN = "WARN"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    check: str
-    verdict: Verdict
-    text: str
-    do: str | None = None  # what the person can do about it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,12 +94,49 @@ def examine(load: Callable[[], Settings]) -> Iterator[Finding]:
 
 
 def _profile(settings: Settings) -> Iterator[Finding]:
-    if settings.profile is None:
-        yield Finding("profile", Verdict.FAIL, "none is set", "set profile; `packbox profiles list` names them")
+    if settings.profile in (None, AUTO):
+        yield _recognised(settings)
         return
     profile, variant = Catalogue(settings.profiles_dir).find(settings.profile)
     chosen = f"variant {variant}" if variant else "variant found by what the car shows"
     yield Finding("profile", Verdict.OK, f"{profile.id}, {chosen}")
+
+
+def _recognised(settings: Settings) -> Finding:
+    known, _ = _remembered(settings)
+    if known is None:
+        return Finding(
+            "profile",
+            Verdict.WARN,
+            "no car was recognised yet",
+            "wake the car; `packbox inspect --detect` says what is missing; or set profile",
+        )
+    Catalogue(settings.profiles_dir).profile(known.profile)
+    variant = known.variant or "variant not recognised then"
+    return Finding("profile", Verdict.OK, f"recognised {known.profile}, {variant}: {'; '.join(known.evidence)}")
+
+
+def _refused(settings: Settings) -> Iterator[Finding]:
+    """What never became a value, by reason, since the store began."""
+    _, refused = _remembered(settings)
+    counts = {words: getattr(refused, reason) for reason, words in REASONS.items()}
+    bad = sum(getattr(refused, reason) for reason in BAD_FRAMES)
+    told = ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
+    if bad >= REFUSED_WARN:
+        yield Finding(
+            "refused", Verdict.WARN, told, "look at wiring and profile; `packbox inspect --detect` tells more"
+        )
+    else:
+        yield Finding("refused", Verdict.OK, told or "nothing was refused")
+
+
+def _remembered(settings: Settings) -> tuple[Recognised | None, Refused]:
+    path = settings.data_dir / JOURNAL_FILE
+    if not path.exists():
+        return None, Refused()
+    with open_copy(path) as journal:
+        saved = journal.snapshot()
+    return (None, Refused()) if saved is None else remembered(saved)
 
 
 def _key(settings: Settings) -> Iterator[Finding]:
@@ -227,49 +269,63 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         yield Finding("broker", Verdict.OK, f"{where} answers")
 
 
-def _bus(settings: Settings) -> Iterator[Finding]:
-    kind, _, rest = settings.source.partition(":")
-    if kind == "log" and not Path(rest).is_file():
-        yield Finding("bus", Verdict.FAIL, f"{rest}: there is no such log", "look at the setting source")
-    elif kind == "socketcan":
-        yield from (_interface(name) for name in rest.split(","))
-    else:
-        yield Finding("bus", Verdict.OK, f"{settings.source} (not looked into)")
+def _certificate(settings: Settings) -> Iterator[Finding]:
+    file = settings.broker.cert_file
+    if file is None:
+        return
+    from cryptography import x509
 
-
-def _interface(name: str) -> Finding:
-    device = NETWORK_DEVICES / name
     try:
-        kind = int((device / "type").read_text())
-        up = int((device / "flags").read_text(), 16) & DEVICE_UP
-        errors, frames = (int((device / "statistics" / item).read_text()) for item in ("rx_errors", "rx_packets"))
-    except OSError:
-        return Finding(
-            "bus",
-            Verdict.FAIL,
-            f"{name}: there is no such interface",
-            "look at the HAT, its overlay and setting source",
-        )
-    if kind != CAN_DEVICE:
-        return Finding("bus", Verdict.FAIL, f"{name}: is no CAN interface", "look at the setting source")
-    if not up:
-        return Finding(
-            "bus", Verdict.FAIL, f"{name}: is down", f"install systemd/80-can.network, or: ip link set {name} up"
-        )
-    text = f"{name}: up, {frames} frames and {errors} errors since boot"
-    if errors and not frames:
-        return Finding("bus", Verdict.WARN, text, "errors and no frames: wrong bit rate or a swapped pair of wires")
-    return Finding("bus", Verdict.OK, text)
+        until = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError) as problem:
+        yield Finding("certificate", Verdict.FAIL, f"{file}: cannot be read: {problem}", "enrol again")
+        return
+    text = f"{file}: valid until {until:%Y-%m-%d}"
+    wall_ms = _clock_of(settings).now().wall_ms
+    left_days = None if wall_ms is None else (until.timestamp() * 1000 - wall_ms) / MS_PER_DAY
+    if left_days is not None and left_days < 0:
+        yield Finding("certificate", Verdict.FAIL, text, "it has run out: enrol again; records wait here meanwhile")
+    elif left_days is not None and left_days < CERTIFICATE_WARN_DAYS:
+        yield Finding("certificate", Verdict.WARN, f"{text}, {left_days:.0f} days", "renew it")
+    else:
+        yield Finding("certificate", Verdict.OK, text)
+
+
+def _bus(settings: Settings) -> Iterator[Finding]:
+    try:
+        bitrates = [bus.bitrate for bus in Catalogue(settings.profiles_dir).find(settings.profile or "")[0].buses]
+    except PackboxError:
+        bitrates = []
+    yield from bus_findings(settings, bitrates)
+
+
+def _running(settings: Settings) -> Iterator[Finding]:
+    yield from running_findings(settings, _clock_of(settings).now())
+
+
+def _supply(_settings: Settings) -> Iterator[Finding]:
+    trouble = supply_trouble()
+    if trouble is None:
+        return
+    if trouble:
+        do = "a Pi 4 wants 5.1 V and 3 A at its pins: look at converter, cable and heat"
+        yield Finding("supply", Verdict.WARN, "; ".join(trouble), do)
+    else:
+        yield Finding("supply", Verdict.OK, "no under-voltage, no throttling since boot")
 
 
 CHECKS: Final[Mapping[str, Callable[[Settings], Iterator[Finding]]]] = {
     "profile": _profile,
     "key": _key,
     "journal": _journal,
+    "refused": _refused,
     "disk": _disk,
     "clock": _clock,
     "broker": _broker,
+    "certificate": _certificate,
     "bus": _bus,
+    "running": _running,
+    "supply": _supply,
 }
 
 
