@@ -4,6 +4,7 @@
 # deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
 # bench  speed and memory as ratios against named peers
+# bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
 # bench-soh  how well the box tells the state of health, on ../shared/data
 SHELL := /bin/bash
@@ -12,7 +13,7 @@ BIN := .venv/bin
 LOG ?=
 PROFILE ?=
 
-.PHONY: setup demo test lint bench bench-forecast bench-soh deb lock clean
+.PHONY: setup demo test lint bench bench-forecast bench-box bench-soh deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -38,6 +39,9 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench/test_speed.py -m "" --bench -s
+
+bench-box: setup
+	$(BIN)/python tests/bench/box.py
 
 bench-forecast: setup
 	$(BIN)/python -m pytest tests/bench/forecast -m "" --bench -s
