@@ -1,6 +1,7 @@
 # setup  .venv from the hashed lock file, and this checkout in it
 # demo   a whole system with simulated cars; LOG=path PROFILE=name adds a box that replays a recording
 # test   lint, then every test that needs no hardware; installs what the tests need from Debian
+# test-kernel  the kernel tier alone: the receiver on real CAN sockets, inside user-mode Linux
 # deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
 # bench  speed and memory as ratios against named peers
@@ -13,7 +14,7 @@ BIN := .venv/bin
 LOG ?=
 PROFILE ?=
 
-.PHONY: setup demo test lint bench bench-forecast bench-box bench-soh deb lock clean
+.PHONY: setup demo test test-kernel lint bench bench-forecast bench-box bench-soh deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -30,6 +31,10 @@ demo: setup
 test: lint
 	bash tests/needs.sh
 	$(BIN)/python -m pytest
+
+test-kernel: setup
+	bash tests/needs.sh
+	$(BIN)/python -m pytest tests/kernel
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -22,6 +22,7 @@ MODULES: Final = Path("/usr/lib/uml/modules")
 LOADED: Final = ("can", "can-dev", "can-raw", "can-gw", "vcan", "vxcan", "slcan", "sch_netem")
 MEMORY_MB: Final = 768
 LEAVE_S: Final = 10.0
+LIFE_MAX_S: Final = 1200  # then it ends by itself: whoever started it may have been killed
 SCRATCH: Final = "/run/scratch"  # the guest's own memory: what is written there never reaches this machine
 
 BOOT: Final = """\
@@ -36,6 +37,7 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 for module in {modules}; do insmod "$module" || echo "$module: not loaded"; done
 ip link set lo up
+(sleep {life}; echo o >/proc/sysrq-trigger) &
 cd {folder}
 env HOME={scratch} TMPDIR={scratch} {command} </dev/null
 sync
@@ -62,6 +64,7 @@ class Guest:
             BOOT.format(
                 log=shlex.quote(str(self.log)),
                 scratch=SCRATCH,
+                life=LIFE_MAX_S,
                 modules=" ".join(shlex.quote(str(path)) for path in _modules()),
                 folder=shlex.quote(str(folder)),
                 command=shlex.join(words),

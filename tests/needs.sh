@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
-# Install what the tests need from Debian: a broker, a database, a browser with Japanese letters, systemd's own checks.
+# Install what the tests need from Debian: a broker, a database, a browser with Japanese letters, a kernel of our
+# own, systemd's own checks.
 set -euo pipefail
-packages=(mosquitto postgresql chromium fonts-noto-cjk systemd)
+packages=(mosquitto postgresql chromium fonts-noto-cjk iproute2 kmod systemd)
+if [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ]; then
+    packages+=(user-mode-linux) # for x86 only; elsewhere the kernel tier is skipped and says so
+fi
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "install ok installed" || missing+=("$package")

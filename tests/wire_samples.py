@@ -166,6 +166,9 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         oldest_waiting_s=31_536_000.0, journal_bytes=268_435_456, disk_free_bytes=999_999_999_999, clock="unset",
         uplink_bytes=9_999_999_999, uplink_refused=999_999, cpu_temp_degc=-12.3,
         software="packbox 12.34.56+linux-aarch64-3.13", config_version=99_999, text="t" * 80,
+        wrong_length=99_999_999, bad_checksum=99_999_999, stuck_counter=99_999_999, unknown_mux=99_999_999,
+        broken_answers=99_999_999, foreign_answers=99_999_999, void_values=99_999_999_999,
+        implausible_values=99_999_999, cells_not_sum=99_999_999,
     ),
 )  # fmt: skip
 
@@ -214,6 +217,8 @@ def goldens() -> dict[str, dict[str, Any]]:
     }
     first = seal(TYPICAL[0], envelope(1, NO_PREVIOUS, None), KEY.sign, key_id_of(PUBLIC_KEY))
     files["hello-first.json"] = _record(first)
+    # Released before the refusals were told one by one; `health-maximal.json` keeps that shape.
+    files["health-refusals.json"] = _record(sealed_sample(MAXIMAL[-1], largest=True))
     for name, ack in ACKS.items():
         ranges = [list(pair) for pair in ack.ranges]
         more: dict[str, object] = {} if ack.head is None else {"head_hex": ack.head.hex()}

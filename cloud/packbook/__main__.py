@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("packbook.app.demo", "a whole system with simulated cars on this machine"),
     "migrate": ("packbook.app.migrate", "bring the database to this version's schema"),
     "rebuild": ("packbook.app.rebuild", "make all histories anew from the ledger"),
+    "learn": ("packbook.app.learn", "learn from the stored batteries how each family of packs ages"),
     "forecast": ("packbook.app.forecast", "say how SoH goes on from a table of months, and what may be promised"),
     "doctor": ("packbook.app.doctor", "look for trouble and say what to do"),
 }

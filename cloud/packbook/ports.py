@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from packbook.core.fleet import FleetModel
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
 
@@ -85,6 +86,9 @@ class Histories(Protocol):
 
     async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
         """Newest first."""
+
+    async def fleet_model(self, family: str) -> FleetModel | None:
+        """What batteries with this pack taught last; None: too few of them, or not learned yet."""
 
     async def boxes(self) -> Sequence[BoxRow]: ...
 

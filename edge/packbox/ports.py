@@ -84,8 +84,8 @@ class FrameLink(Protocol):
     async def send(self, frame: OutFrame) -> None:
         """Raises BusBusyError, or BusDownError when there is no bus."""
 
-    def overhear(self, key: int, heard: Callable[[bytes], None]) -> AbstractContextManager[None]:
-        """While open, `heard` gets the data of every frame of this id (`core.profile.message_key`), on the loop."""
+    def overhear(self, keys: Sequence[int], heard: Callable[[int, bytes], None]) -> AbstractContextManager[None]:
+        """While open, `heard` gets every frame of these ids (key: `core.profile.message_key`, data), on the loop."""
 
 
 class Tester(Protocol):
@@ -161,6 +161,10 @@ class Journal(Protocol):
 
 class Uplink(Protocol):
     """The way to the broker, as an async context manager around one connection. Raises LinkDownError."""
+
+    @property
+    def wire_bytes(self) -> int:
+        """What this connection cost so far, both ways, with MQTT and TLS; also readable when it is over."""
 
     async def publish(self, sealed: bytes) -> None:
         """Hand one record to the broker (QoS 1). Returning means the broker took it, not that the book holds it.

@@ -94,7 +94,7 @@ class Settings(BaseModel):
 
     data_dir: Path = Field(Path("/var/lib/packbox"), description="Journal and key live here")
     source: str = Field("socketcan:can0", min_length=1, description="Where frames come from; see Sources")
-    profile: str | None = Field(None, min_length=1, description="Vehicle profile, `family` or `family:variant`")
+    profile: str | None = Field(None, min_length=1, description="Vehicle profile; absent or `auto`: recognised")
     profiles_dir: Path | None = Field(None, description="Folder of profiles; absent: the ones that came along")
     battery: Name | None = Field(None, description="Battery's name when its serial cannot be read")
     vehicle: str | None = Field(None, min_length=1, max_length=63, description="Your name for the car; never a VIN")

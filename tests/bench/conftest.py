@@ -6,7 +6,7 @@ import pytest
 
 from bench.measure import REPEATS, TABLE
 
-HEAD = f"bench: ratios within this run, medians of {REPEATS} repeats taken in turn, CPU time of one core"
+HEAD = f"bench: medians of the ratios of {REPEATS} rounds, peers taken in turn, CPU time of one core"
 METHOD = (
     "Decode: the same frames to both, in memory. cantools turns bits into numbers; ours also checks lengths, checksums",
     "and counters, drops void and impossible values and lets one source speak per quantity. Method: docs/bench.md",

@@ -1,8 +1,9 @@
 """How the benchmarks measure: CPU time of peers taken in turn, instructions under callgrind, peak memory of a child.
 
 In:  things to do, as functions or as command lines.
-Out: medians and counts; rows of the one table.
-Ratios are taken within one run on one machine: an absolute time says nothing about another machine.
+Out: times, ratios and counts; rows of the one table.
+Ratios are taken within one run on one machine: an absolute time says nothing about another machine. What else the
+machine does slows neighbours in time alike, so a ratio is taken of each round and the median of those is told.
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-REPEATS: Final = 7
+REPEATS: Final = 15
 LEAST_S: Final = 0.05  # of one measurement: shorter ones measure the clock
-COUNTED: Final = re.compile(r"Collected\s*:\s*(\d+)")
+TOTAL: Final = re.compile(r"^totals: (\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,27 @@ class Table:
 TABLE: Final = Table()
 
 
-def medians_s(runs: Mapping[str, Callable[[], object]], repeats: int = REPEATS) -> dict[str, float]:
-    """CPU seconds of one call of each, measured in turn so that a slow minute of the machine hits all alike."""
+@dataclass(frozen=True, slots=True)
+class Times:
+    """CPU seconds of one call of each, by round."""
+
+    taken_s: Mapping[str, Sequence[float]]
+
+    def typical_s(self, name: str) -> float:
+        return statistics.median(self.taken_s[name])
+
+    def ratio(self, peer: str, ours: str) -> float:
+        """How many times as long the peer takes."""
+        return statistics.median(p / o for p, o in zip(self.taken_s[peer], self.taken_s[ours], strict=True))
+
+
+def in_turn(runs: Mapping[str, Callable[[], object]], repeats: int = REPEATS) -> Times:
     rounds = {name: _rounds(run) for name, run in runs.items()}
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
             taken[name].append(_once_s(run, rounds[name]) / rounds[name])
-    return {name: statistics.median(times) for name, times in taken.items()}
+    return Times(taken)
 
 
 def _rounds(run: Callable[[], object]) -> int:
@@ -77,40 +90,39 @@ def _once_s(run: Callable[[], object], rounds: int) -> float:
     return time.process_time() - begin
 
 
-def instructions(script: Path, frames: Path, names: Sequence[str]) -> dict[str, int] | str:
-    """Instructions of one call of each workload of the script, or why there are none.
+def mark() -> None:
+    """Where callgrind closes one count and begins the next: a function of the C library that nobody else calls."""
+    os.ctermid()
 
-    Each is the difference of two processes, one of which does the work once more: start-up and set-up cancel out.
+
+def instructions(script: Path, arguments: Sequence[str], works: int, workdir: Path) -> list[int] | str:
+    """Instructions of each of so many pieces of work of the script, or why there are none.
+
+    The script calls `mark` before and after each piece.
     """
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         return "valgrind is not installed"
+    out = workdir / "callgrind"
+    command = [
+        valgrind,
+        "--tool=callgrind",
+        "--dump-before=ctermid",
+        f"--callgrind-out-file={out}",
+        sys.executable,
+        str(script),
+        *arguments,
+    ]
+    subprocess.run(
+        command, capture_output=True, check=True, env={**os.environ, **_import_path(), "PYTHONHASHSEED": "0"}
+    )
+    return [_total(workdir / f"callgrind.{2 * k}") for k in range(1, works + 1)]  # the odd ones lie between
 
-    def count(extra: str) -> int:
-        out = frames.parent / f"callgrind.{extra or 'base'}"
-        command = [
-            valgrind,
-            "--tool=callgrind",
-            f"--callgrind-out-file={out}",
-            sys.executable,
-            str(script),
-            str(frames),
-            extra,
-        ]
-        ended = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, **_import_path(), "PYTHONHASHSEED": "0"},
-        )
-        found = COUNTED.search(ended.stderr)
-        assert found, ended.stderr
-        return int(found[1])
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        base, *counts = pool.map(count, ("", *names))
-    return {name: n - base for name, n in zip(names, counts, strict=True)}
+def _total(dump: Path) -> int:
+    found = TOTAL.search(dump.read_text(encoding="utf-8"))
+    assert found, dump
+    return int(found[1])
 
 
 # The kernel's own mark of this process: what `wait4` tells includes the parent's size at the fork.

@@ -1,7 +1,7 @@
 """What the benchmarks do, ours and the peers' side by side on the same frames.
 
-Run as a script with pickled frames and the name of a workload it does all of them once and that one
-once more: see `measure.instructions`.
+Run as a script with a name of COUNTED and a pickled `Capture` it does each of those pieces of work between marks: see
+`measure.instructions`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from cantools.database import DecodeError
 from cantools.database.can import Database
 
+from bench.measure import mark
 from packbox.adapters.logs import BATCH_FRAMES, read_log
 from packbox.adapters.profile_dir import Catalogue
 from packbox.core import box
@@ -178,35 +179,49 @@ def fold(decoder: Decoder, stream: Iterable[FrameBatch]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    run: Callable[[], object]
-    frames: int
-    batches: int
+class Capture:
+    name: str
+    frames: FrameBatch
+    variant: str  # of the car that sent it
 
 
-def counted(capture: FrameBatch) -> dict[str, Work]:
-    """Short workloads whose instructions are counted."""
+Works = dict[str, Callable[[], object]]
+
+
+def decoding(capture: Capture) -> Works:
+    """The frames that cantools can read, by each of the peers; ours knows the car already, as cantools is told it."""
     leaf = profile()
-    decoder = Decoder(leaf)
-    database = dbc_database(leaf, "ze1-62")
-    known = known_to(database, capture)
-    stream, frames = batches(known), pairs(known)
-    live = batches(saturated(capture), LIVE_FRAMES)
+    decoder, database = Decoder(leaf), dbc_database(leaf, capture.variant)
+    known = known_to(database, capture.frames)
+    learned = decode_ours(decoder, batches(known))
+    assert decoder.variant(learned) == capture.variant
     return {
-        "decode ours": Work(partial(decode_ours, decoder, stream), len(known), len(stream)),
-        "decode cantools": Work(partial(decode_cantools, database, frames), len(known), len(known)),
-        "live decode": Work(partial(decode_ours, decoder, live), len(capture), len(live)),
-        "live fold": Work(partial(fold, decoder, live), len(capture), len(live)),
+        "ours": partial(decode_ours, decoder, batches(known), learned),
+        "cantools": partial(decode_cantools, database, pairs(known)),
+        "live": partial(decode_ours, decoder, batches(known, LIVE_FRAMES), learned),
+        "first": partial(decode_ours, decoder, batches(known)),
+        "all": partial(decode_ours, decoder, batches(capture.frames), learned),
     }
 
 
+def living(capture: Capture) -> Works:
+    """Two full buses in batches of 250 ms."""
+    decoder = Decoder(profile())
+    live = batches(saturated(capture.frames), LIVE_FRAMES)
+    return {"decode": partial(decode_ours, decoder, live), "fold": partial(fold, decoder, live)}
+
+
+COUNTED: Final = {"decoding": decoding, "living": living}
+
+
 def main() -> None:
-    frames, extra = sys.argv[1:]
-    works = counted(pickle.loads(Path(frames).read_bytes()))  # noqa: S301  written by the parent just now
-    for name, work in works.items():
-        work.run()
-        if name == extra:
-            work.run()
+    kind, path = sys.argv[1:]
+    capture = pickle.loads(Path(path).read_bytes())  # noqa: S301  written by the parent just now
+    for work in COUNTED[kind](capture).values():
+        work()  # the first time makes what the others find made
+        mark()
+        work()
+        mark()
 
 
 if __name__ == "__main__":

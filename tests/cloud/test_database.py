@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import aclosing
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
@@ -49,6 +51,23 @@ def test_every_field_of_a_history_value_has_its_column(table: sa.Table, value: t
     """They are translated by name: a field without a column would be lost."""
     names = {field.name for field in fields(value)} - {"provenance"}
     assert names <= set(table.columns.keys())
+
+
+async def test_a_book_of_the_first_schema_is_brought_to_this_one(tmp_path: Path) -> None:
+    """An update must take what is there along."""
+    config = database_module._config()
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'book.db'}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(sa.text("INSERT INTO battery VALUES ('b1', 1, 0, 0, 0)"))
+    engine.dispose()
+    async with aclosing(Database(f"sqlite:///{tmp_path / 'book.db'}")) as database:
+        assert await database.revision() == "0001"
+        await database.migrate()
+        await database.require_schema()
+        async with database.transaction() as connection_now:
+            assert await connection_now.scalar(sa.select(tables.battery.c.battery)) == "b1"
 
 
 async def test_an_empty_database_gets_the_schema_only_from_a_writer(tmp_path: Path) -> None:

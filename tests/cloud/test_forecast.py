@@ -15,16 +15,16 @@ from packbook.core.forecast import (
     age_inferred_years,
     course,
     interval90,
-    learn,
     mileage,
     outlook,
     passages,
     predict,
     reached_years,
-    since_jump,
+    since_rise,
 )
 from packbook.core.guarantee import Condition, Evidence, decide, knee_ratio, probability_above
 from packbook.core.history import EventRow, Provenance, SohPoint
+from packbook.core.learning import learn
 from packbook.core.prospect import DAY_MS, Lacking, Prospect, forecast_of
 from packbook.core.triage import Reason, Standing, Use, triage
 from packbook.testing.memory_histories import soh_point
@@ -134,20 +134,23 @@ def test_one_mad_reading_changes_little() -> None:
         assert predict(outlook(mad), ahead)[0] == pytest.approx(predict(outlook(sound), ahead)[0], abs=0.6)
 
 
-def test_a_jump_that_stays_begins_a_new_course() -> None:
+def test_a_rise_that_stays_begins_a_new_course() -> None:
     """A figure learned anew, or an exchanged pack: what was before says nothing of the pace after it."""
     at = [n / 12 for n in range(24)]
     soh = [84.0 - 0.3 * n for n in range(12)] + [97.0 - 0.1 * n for n in range(12)]
-    assert since_jump(at, soh) == 12
+    assert since_rise(soh) == 12
     assert course(at, soh, 5.0).years.size == 12
     assert not course(at, soh, 5.0).age_documented
-    assert since_jump(at[:13], soh[:13]) == 0  # one reading alone may be an outlier
-    fallen = soh[12:] + soh[:12]
-    assert since_jump(at, fallen) == 12
-    assert (
-        since_jump([years * (1 + (n > 11)) for n, years in enumerate(at)], fallen) == 0
-    )  # a year unseen may be ageing
-    assert since_jump(at, [95.0 - 0.6 * n for n in range(24)]) == 0
+    assert since_rise(soh[:13]) == 0  # one reading alone may be an outlier
+    assert since_rise([95.0 - 0.6 * n for n in range(24)]) == 0
+
+
+def test_a_fall_is_not_forgotten() -> None:
+    """A pack that lost ten points at once may be failing: no new course hides that, and nothing is promised."""
+    fallen = replace(SOUND, soh_pct=SOUND.soh_pct - 10.0 * (SOUND.years > SOUND.years[-4]))
+    assert since_rise(fallen.soh_pct.tolist()) == 0
+    decision = decide(fallen, outlook(fallen), GOOD, 70.0, 1.0)
+    assert Condition.KNEE in [failed.condition for failed in decision.failed]
 
 
 def test_a_battery_unlike_the_prior_is_believed() -> None:
@@ -390,7 +393,7 @@ def test_resistance_of_a_season_is_no_growth() -> None:
     assert Condition.RESISTANCE in found.promises[0].not_checked
 
 
-def test_a_jump_in_the_book_begins_a_new_course_too() -> None:
+def test_a_rise_in_the_book_begins_a_new_course_too() -> None:
     """A battery management that learned anew gained ten points over night (facts/soh.md §14)."""
     history = [replace(p, soh_pct=p.soh_pct + 10.0) if n >= 12 else p for n, p in enumerate(points(20)) if p.soh_pct]
     found = forecast_of(history, made_ms=-2 * 365 * DAY_MS)

@@ -91,7 +91,7 @@ def test_a_promise_may_end_with_kilometres(tmp_path: Path, capsys: pytest.Captur
     bare = table(tmp_path, HEADER + months("a", 12))
     assert main(["forecast", "--csv", str(bare), "--at", "2019-12", "--months", "12", *asked]) == 0
     told = capsys.readouterr()
-    assert "unit a has no odometer_km of three months" in told.err
+    assert "unit a: no odometer_km of three months" in told.err
     assert json.loads(told.out.splitlines()[-1])["judged_years"] == 1.0
     assert main(["forecast", "--csv", str(bare), "--at", "2019-12", "--guarantee-km", "30000"]) == 2
 
@@ -132,6 +132,9 @@ def test_units_without_history_are_named_and_left_out(tmp_path: Path, capsys: py
         (HEADER + "a,2020-01,nan\n", "line 2, column soh_pct: 'nan' is not a finite number"),
         (HEADER + "a,2020-01,0.93\n", "line 2, column soh_pct: 0.93 is not between 5 and 130 percent"),
         (HEADER + ",2020-01,93\n", "line 2, column unit: empty"),
+        (HEADER + "a,2020-01,92,5\n", "line 2: more cells than the 3 columns of line 1"),
+        (HEADER + "a,2020-01\n", "no unit has a soh_pct up to 2020-06"),
+        (HEADER + "a,2021-01,93\n", "no unit has a soh_pct up to 2020-06"),
         (HEADER + "a,2020-01,93\na,2020-01,92\n", "line 3, column month: unit a has 2020-01 already in line 2"),
         (HEADER + "a,2020-01,93\na,2,92\n", "line 3, column month: 2 is written in another way than 2020-01 in line 2"),
         (HEADER + "a,2020-07,93\n", "column month: no unit has a soh_pct up to 2020-06"),
@@ -174,6 +177,24 @@ def test_wrong_options_are_wrong_usage(tmp_path: Path, options: list[str]) -> No
     assert stopped.value.code == 2
 
 
+def test_a_month_long_after_the_readings_is_answered_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip in --at would otherwise look like a forecast of next month."""
+    path = table(tmp_path, HEADER + months("a", 12))
+    assert main(["forecast", "--csv", str(path), "--at", "2021-12", "--months", "1"]) == 0
+    out = capsys.readouterr()
+    assert "unit a: its newest soh_pct is of 2019-12, 24 months before --at" in out.err
+    assert json.loads(out.out)["month"] == "2022-01"
+
+
+def test_an_empty_table_to_learn_from_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that teaches nothing was not what the caller meant."""
+    path, empty = table(tmp_path, HEADER + months("a", 12)), table(tmp_path, HEADER, "empty.csv")
+    assert main(["forecast", "--csv", str(path), "--at", "2019-12", "--learn", str(empty)]) == 1
+    assert f"{empty}: no row below the header" in capsys.readouterr().err
+
+
 def test_a_fleet_too_small_to_teach_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever gave a file to learn from must know that it changed nothing."""
     path = table(tmp_path, HEADER + "".join(months(unit, 18) for unit in "abc"))
@@ -181,12 +202,12 @@ def test_a_fleet_too_small_to_teach_is_said(tmp_path: Path, capsys: pytest.Captu
     assert "--learn teaches nothing about a: fewer than 4 other vehicles" in capsys.readouterr().err
 
 
-def test_a_jump_is_named_and_what_was_before_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rise_is_named_and_what_was_before_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An exchanged pack must not be forecast as the old one, nor silently."""
     old = "".join(f"a,2018-{n:02d},{80 - 0.5 * n}\n" for n in range(1, 13))
     path = table(tmp_path, HEADER + old + months("a", 18))
     assert main(["forecast", "--csv", str(path), "--at", "2020-06", "--months", "1"]) == 0
-    jumped = capsys.readouterr()
-    assert "soh_pct of unit a jumps in 2019-01" in jumped.err
+    risen = capsys.readouterr()
+    assert "unit a: its soh_pct rises at once in 2019-01" in risen.err
     path = table(tmp_path, HEADER + months("a", 18))
-    assert run(capsys, path, "--months", "1") == [json.loads(jumped.out)]
+    assert run(capsys, path, "--months", "1") == [json.loads(risen.out)]

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from packbook.core.forecast import PRIOR, Course, course, interval90, learn, outlook
+from packbook.core.forecast import PRIOR, Course, course, interval90, outlook
 from packbook.core.guarantee import Evidence, decide
+from packbook.core.learning import learn
 
 from .invented_fleet import KINDS, invented_fleet
 

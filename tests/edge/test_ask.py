@@ -15,7 +15,7 @@ from packbox.adapters.isotp import FrameTester
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app.ask import Asking, CarSight, car_sight
 from packbox.core import box, courtesy
-from packbox.core.courtesy import Consent
+from packbox.core.courtesy import Consent, Signs
 from packbox.core.decode import Decoder
 from packbox.core.exchange import Ending, Reply
 from packbox.core.frames import ERROR, FloatArray, FrameBatch
@@ -60,20 +60,31 @@ class World:
         moods: Mapping[str, Mood] | None = None,
         truth: Mapping[str, float] | None = None,
         attended: bool = False,
+        mute: bool = False,
     ) -> None:
+        self.signs = Signs()
+        self.mute = mute
         self.bus = SimBus()
         self.truth = dict(CALM if truth is None else truth)
         self.units = SimUnits(self.bus, profile, lambda: self.truth, lengths=LENGTHS, moods=moods)
         self.tester = FrameTester(SimLink(self.bus))
         self.sight = CarSight(state)
-        self.asking = Asking(profile, consent, self.tester, LoopClock(), lambda: self.sight, attended=attended)
+        self.asking = Asking(
+            profile,
+            consent,
+            self.tester,
+            LoopClock(),
+            lambda: self.sight,
+            attended=attended,
+            signs=lambda: self.signs,
+        )
         self.silences: list[tuple[float, float]] = []
         self.broken: list[tuple[float, float]] = []
 
     def broadcast(self, from_s: float, to_s: float) -> FrameBatch | None:
         """One frame of the car's own a batch is enough to show that it is awake."""
         at_s = to_s - 0.01
-        if any(a <= at_s < b for a, b in self.silences):
+        if self.mute or any(a <= at_s < b for a, b in self.silences):
             return None
         errors = any(a <= at_s < b for a, b in self.broken)
         return FrameBatch(
@@ -170,6 +181,40 @@ async def test_a_plug_without_traffic_is_asked_while_a_person_waits_at_the_car(
     world.silences = [(0, 100)]
     await world.run(60)
     assert world.sent_between(0, 30) > 20
+    assert world.sent_between(31, 60) == 0
+
+
+async def test_a_car_behind_a_gateway_is_asked_while_its_ignition_is_on(hungry: Profile) -> None:
+    """Most cars since 2018 broadcast nothing on the plug: without a second sign the box would never learn a thing."""
+    world = World(hungry, mute=True, state=None)
+    world.later(20, lambda: setattr(world, "signs", Signs(ignition_on=True)))
+    world.later(80, lambda: setattr(world, "signs", Signs(ignition_on=False)))
+    await world.run(120)
+    assert world.sent_between(0, 20) == 0
+    assert world.sent_between(20, 80) > 30
+    assert world.sent_between(81, 120) == 0
+
+
+async def test_a_car_that_does_not_answer_is_left_alone_although_its_ignition_is_on(hungry: Profile) -> None:
+    """The plug is on another bus, or the car sleeps with its key in: ten seconds, then only a new sign begins anew."""
+    silent = {p.id: Mood(silent=True) for p in hungry.polls}
+    world = World(hungry, mute=True, state=None, moods=silent)
+    world.signs = Signs(rail_v=14.1)
+    world.later(100, lambda: setattr(world, "signs", Signs(rail_v=12.7)))
+    world.later(110, lambda: setattr(world, "signs", Signs(rail_v=14.1)))
+    await world.run(200)
+    assert world.sent_between(0, 10) > 3
+    assert world.sent_between(10.5, 110) == 0
+    assert 0 < world.sent_between(110, 121) == world.sent_between(110, 200)
+
+
+async def test_the_12_v_side_that_the_box_measures_ends_the_asking(hungry: Profile) -> None:
+    """Ignition on without the car running is how batteries are found empty."""
+    world = World(hungry, mute=True, state=None)
+    world.signs = Signs(ignition_on=True, rail_v=12.6)
+    world.later(30, lambda: setattr(world, "signs", Signs(ignition_on=True, rail_v=12.1)))
+    await world.run(60)
+    assert world.sent_between(0, 30) > 10
     assert world.sent_between(31, 60) == 0
 
 
@@ -317,6 +362,17 @@ async def test_the_units_of_every_family_answer_what_its_profile_asks(family: st
         reply = await world.tester.ask(poll)
         assert (poll.id, reply.ending) == (poll.id, Ending.ANSWERED)
     assert world.units.shocked == []
+
+
+async def test_a_question_to_everybody_is_answered_by_whoever_is_there() -> None:
+    """The first of eight addresses is empty in many electric cars; the fourth answers."""
+    obd = Catalogue().profile("generic-obd")
+    vin = next(p for p in obd.questions if p.request == b"\x09\x02" and not p.extended)
+    fourth = next(p for p in obd.polls if p.asked_by == vin.id and p.rx == 0x7EB)
+    world = World(replace(obd, polls=(vin, fourth)), moods={vin.id: Mood(silent=True)})
+    reply = await world.tester.ask(vin)
+    assert (reply.ending, world.units.asked) == (Ending.ANSWERED, [vin.id, fourth.id])
+    assert [frame.key for frame in world.sent] == [0x7DF, 0x7E3]
 
 
 async def test_a_drive_with_polling_learns_what_the_bus_does_not_say(leaf: Profile) -> None:

@@ -165,7 +165,7 @@ async def test_what_it_sends_is_on_the_bus_and_among_its_frames_marked(car: can.
     async with aclosing(bus.inputs()) as inputs:
         await send(inputs, car)
         answers: list[bytes] = []
-        with bus.overhear(0x7BB, answers.append):
+        with bus.overhear([0x7BB], lambda _key, data: answers.append(data)):
             await bus.send(OutFrame(0x79B, extended=False, data=bytes.fromhex("0221010000000000")))
             car.send(frame(0x7BB, b"\x01"))
             car.send(frame(0x7BC, b"\x02"))

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from can_fakes import BOOT, FakeClock, can_frame, canfd_frame
-from packbox.adapters import can_bus
-from packbox.adapters.can_bus import Interface, SocketCanSource, parse_frames
-from packbox.adapters.can_filters import exactly, pack_filters
+from packbox.adapters import can_bus, can_socket
+from packbox.adapters.can_bus import SocketCanSource
+from packbox.adapters.can_errors import BusErrors, count_errors
+from packbox.adapters.can_filters import FILTER_MAX, IdFilter, exactly, fold, pack_filters
+from packbox.adapters.can_socket import Interface, parse_frames
 from packbox.adapters.listening import Reading, on_box_clock
 from packbox.core.frames import ERROR, EXTENDED, FD, REMOTE, FrameBatch
 from packbox.core.stamp import NS_PER_S, Stamp, Tick
@@ -35,7 +37,7 @@ class Cable:
         if interface.name in self.failing:
             raise OSError(self.failing[interface.name], "failing")
         end = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        can_bus.ask_for_times(end)
+        can_socket.ask_for_times(end)
         end.bind(("127.0.0.1", 0))
         self.ends[interface.name] = end
         return end
@@ -105,6 +107,31 @@ def test_filters_are_the_kernels_and_exact_ids_are_found_by_table() -> None:
     """net/can/af_can.c uses its fast table only when the mask holds every id bit and both flags."""
     packed = pack_filters([exactly(0x1DB), exactly(0x18DAF110, extended=True)])
     assert np.frombuffer(packed, np.uint32).tolist() == [0x1DB, 0xC00007FF, 0x98DAF110, 0xDFFFFFFF]
+
+
+def test_more_ids_than_the_kernel_has_filters_for_share_some() -> None:
+    """All that were asked for pass, of the others as few as can be; what fits is left as it is."""
+    few = [exactly(0x1DB), exactly(0x18DAF110, extended=True), IdFilter(0x00F09000, 0x03FFFF00, extended=True)]
+    assert set(fold(few)) == set(few)
+    many = [exactly(k) for k in range(0x400, 0x800)] + few
+    folded = fold(many)
+    assert len(folded) <= FILTER_MAX
+    passed = [k for k in range(0x800) if any(not f.extended and k & f.mask == f.can_id for f in folded)]
+    assert set(range(0x400, 0x800)) | {0x1DB} <= set(passed)
+    assert len(passed) < 0x400 + 8
+    assert any(f.extended and 0x18DAF110 & f.mask == f.can_id for f in folded)
+
+
+def test_an_error_frame_may_report_several_things() -> None:
+    """linux/can/error.h; drivers set "protocol" beside "no acknowledgement" (slcan, sja1000), which is no noise."""
+    ids = np.array([0x08 | 0x80 | 0x20, 0x08 | 0x80, 0x04, 0x04 | 0x40, 0x100], np.uint32)
+    data = np.zeros((5, 8), np.uint8)
+    data[2, 1] = 0x01 | 0x04
+    data[3, 1] = 0x20
+    assert count_errors(ids, data) == BusErrors(
+        protocol=1, no_ack=1, overrun=1, warning=1, passive=1, bus_off=1, restarted=1
+    )
+    assert BusErrors(overrun=1) + BusErrors(overrun=2, bus_off=1) == BusErrors(overrun=3, bus_off=1)
 
 
 async def test_frames_come_with_the_time_the_kernel_gave_them(cable: Cable) -> None:

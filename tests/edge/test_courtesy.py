@@ -9,13 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packbox.core import courtesy
-from packbox.core.courtesy import NEVER_NS, RULES, Consent, Sight, answered, forget, is_asleep, restraint, troubled
+from packbox.core.courtesy import (
+    NEVER_NS,
+    RULES,
+    Consent,
+    Sight,
+    Signs,
+    answered,
+    forget,
+    is_asleep,
+    restraint,
+    troubled,
+)
 from packbox.core.profile import Care, CarState
 from packbox.core.stamp import NS_PER_S
 
 NOW = 10_000 * NS_PER_S
 WELCOME = Sight(Consent.AGREED, Care(), CarState.DRIVING, heard_ns=NOW, aux_voltage_v=14.1)
+BUS_ERRORS = next(rule for rule in RULES if rule.name == "bus errors")
 
 
 def ago(seconds: float) -> int:
@@ -34,6 +45,7 @@ def test_a_car_that_is_awake_and_whose_owner_agreed_may_be_asked() -> None:
 
 CASES = {
     "no consent": [replace(WELCOME, consent=Consent.NEVER)],
+    "car not known": [replace(WELCOME, known=False)],
     "being driven": [
         replace(WELCOME, consent=Consent.STANDING),
         replace(WELCOME, consent=Consent.STANDING, car_state=None),
@@ -43,10 +55,14 @@ CASES = {
         replace(WELCOME, heard_ns=NEVER_NS),
         replace(WELCOME, heard_ns=ago(1.5), care=Care(bus_alive_s=1.0)),
         replace(WELCOME, heard_ns=NEVER_NS, attended_until_ns=NOW),
+        replace(WELCOME, heard_ns=NEVER_NS, signs=Signs(ignition_on=False, rail_v=12.9)),
+        replace(WELCOME, heard_ns=NEVER_NS, signs=Signs(ignition_on=True), unanswered_ns=ago(10)),
+        replace(WELCOME, heard_ns=NEVER_NS, signs=Signs(rail_v=13.8), unanswered_ns=ago(10)),
     ],
     "12 V low": [
         replace(WELCOME, aux_voltage_v=12.19),
         replace(WELCOME, aux_voltage_v=12.5, care=Care(aux_voltage_min_v=12.6)),
+        replace(WELCOME, aux_voltage_v=None, signs=Signs(ignition_on=True, rail_v=12.1)),
     ],
     "another tester": [
         replace(WELCOME, other_tester_ns=ago(59.9)),
@@ -63,6 +79,11 @@ FREE = {
     "being driven": replace(WELCOME, consent=Consent.STANDING, car_state=CarState.CHARGING),
     "bus silent": replace(WELCOME, heard_ns=ago(1.99)),
     "attended": replace(WELCOME, heard_ns=NEVER_NS, attended_until_ns=NOW + 1),
+    "ignition on": replace(WELCOME, heard_ns=NEVER_NS, signs=Signs(ignition_on=True)),
+    "12 V side fed": replace(WELCOME, heard_ns=NEVER_NS, signs=Signs(ignition_on=False, rail_v=13.2)),
+    "a question on its way": replace(
+        WELCOME, heard_ns=NEVER_NS, signs=Signs(ignition_on=True), unanswered_ns=ago(9.99)
+    ),
     "12 V low": replace(WELCOME, aux_voltage_v=12.2),
     "12 V unknown": replace(WELCOME, aux_voltage_v=None),
     "another tester": replace(WELCOME, other_tester_ns=ago(60)),
@@ -116,7 +137,7 @@ def test_bus_errors_are_answered_with_ever_longer_pauses() -> None:
     for _ in range(9):
         sight = troubled(troubled(sight, now_ns), now_ns + 1)
         began_ns = now_ns
-        while courtesy.RULES[5].forbids(sight, now_ns):
+        while BUS_ERRORS.forbids(sight, now_ns):
             now_ns += NS_PER_S
         pauses.append(round((now_ns - began_ns) / NS_PER_S))
     assert pauses == [6, 11, 21, 41, 81, 161, 301, 301, 301]  # the second of the burst's last error on top

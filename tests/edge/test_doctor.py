@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +18,7 @@ import pytest
 from box_records import BEGIN_WALL_MS, BOOT, fill
 from packbox.__main__ import main
 from packbox.app import doctor, history, run
+from packbox.core.signals import Refused
 from packbox.core.stamp import Stamp
 from packwire.messages import Drive, Health
 
@@ -63,6 +65,7 @@ def test_a_healthy_box(tmp_path: Path, examined: Examine) -> None:
         "journal",
         "chain",
         "outbox",
+        "refused",
         "disk",
         "clock",
         "broker",
@@ -170,14 +173,37 @@ def test_records_that_wait_too_long_are_pointed_at() -> None:
     assert doctor._outbox(0, None, None).text == "the book has all"
 
 
+def test_a_box_that_knows_no_car_yet_says_what_to_do(examined: Examine) -> None:
+    """Without a profile the box recognises the car; until it was awake once there is nothing to say."""
+    assert examined(PACKBOX_PROFILE="auto")["profile"] == ("WARN", "no car was recognised yet")
+
+
+def test_what_was_refused_is_told_by_reason(tmp_path: Path, examined: Examine) -> None:
+    """A wrong length is the wrong profile, a wrong checksum the wrong wire: the sum alone helps nobody."""
+    refused = Refused(wrong_length=900, bad_checksum=200, foreign_answers=3, void_values=1_000_000)
+    fill(tmp_path, MESSAGES, refused=refused).close()
+    verdict, text = examined()["refused"]
+    assert verdict == "WARN"
+    assert text == (
+        "900 of another length, 200 with a wrong checksum, 3 answers of a unit that was not asked, "
+        "1,000,000 values that the car calls void"
+    )
+
+
+def test_every_reason_has_its_words() -> None:
+    """A reason that the doctor does not know would be counted for nobody."""
+    assert set(doctor.REASONS) == {field.name for field in fields(Refused)}
+
+
 def test_people_get_lines_with_advice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is wrong and what to do about it, in one look."""
     monkeypatch.setattr(doctor.SystemClock, "now", lambda self: Stamp(BOOT, 0, None))
+    monkeypatch.setenv("PACKBOX_PROFILE", "leaf-of-tea")
     assert main(["doctor", "--data-dir", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
-    assert "FAIL  profile: none is set\n      -> set profile; `packbox profiles list` names them\n" in out
+    assert "FAIL  profile: no profile or vehicle 'leaf-of-tea'" in out
     assert "WARN  clock: not synchronized since boot" in out
     assert err == "packbox doctor: found a problem\n"
 

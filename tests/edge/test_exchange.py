@@ -7,7 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packbox.core import exchange
-from packbox.core.exchange import Ending, NotHarmlessError, OutFrame, Reply, begin, given_up, hear, question, send_all
+from packbox.core.exchange import (
+    Ending,
+    NotHarmlessError,
+    OutFrame,
+    Reply,
+    begin,
+    begin_round,
+    given_up,
+    hear,
+    hear_round,
+    question,
+    send_all,
+)
 from packbox.core.profile import READ_SERVICES, AnswerLayout, Poll, write_reason
 from packbox.core.stamp import NS_PER_MS, NS_PER_S
 from packbox.testing.sim_ecu import iso_tp
@@ -168,3 +180,58 @@ def test_any_frames_lead_to_a_reply_or_to_waiting(frames: list[bytes]) -> None:
     reply, sent = told(frames)
     assert reply is None or reply.ending in Ending
     assert sent <= len(frames)
+
+
+EVERYBODY = Poll(
+    "vin", 0x7DF, 0x7E8, extended=False, request=b"\x09\x02", layouts=(AnswerLayout(()),), also=(0x7E9, 0x7EC)
+)
+VIN = b"\x49\x02\x01" + b"JN1ZE0123456"
+
+
+def round_of(*heard: tuple[int, bytes]) -> tuple[Reply | None, list[int], exchange.Round]:
+    """What came of a question to everybody, and to whom flow control was sent."""
+    asking, flow = begin_round(EVERYBODY, 0), []
+    for k, (key, frame) in enumerate(heard, 1):
+        turn = hear_round(asking, key, frame, k * NS_PER_MS)
+        asking = turn.round
+        flow += [turn.send.can_id] if turn.send is not None else []
+        if turn.reply is not None:
+            return turn.reply, flow, asking
+    return None, flow, asking
+
+
+def test_any_unit_may_answer_what_everybody_was_asked() -> None:
+    """An electric car has no engine control unit: its first address is often empty."""
+    frames = [(0x7EC, frame) for frame in iso_tp(VIN)]
+    reply, flow, asking = round_of(*frames)
+    assert (reply, flow) == (None, [0x7E4])  # the others have a moment more
+    assert asking.deadline_ns == (len(frames) * NS_PER_MS) + exchange.OTHERS_WITHIN_NS
+    assert exchange.round_over(asking) == Reply(Ending.ANSWERED, VIN)
+
+
+def test_answers_of_two_units_do_not_break_each_other() -> None:
+    """Each has its own line and gets its own flow control."""
+    frames = [(key, frame) for frame in iso_tp(VIN) for key in (0x7E8, 0x7E9)]
+    reply, flow, asking = round_of(*frames)
+    assert (reply, flow, list(asking.open)) == (None, [0x7E0, 0x7E1], [0x7EC])
+    assert exchange.round_over(asking).data == VIN
+
+
+def test_one_refusal_does_not_speak_for_the_others() -> None:
+    """Nor does one that says it cannot end the waiting early."""
+    refusal = bytes.fromhex("037F0912AAAAAAAA")
+    reply, _, asking = round_of((0x7E8, refusal))
+    assert (reply, asking.deadline_ns) == (None, exchange.ANSWER_WITHIN_NS)
+    assert exchange.round_over(asking).ending is Ending.REFUSED
+    reply, _, _ = round_of((0x7E8, refusal), (0x7E9, refusal), (0x7EC, refusal))
+    assert reply is not None
+    assert reply.ending is Ending.REFUSED
+
+
+def test_an_answer_that_began_is_waited_for() -> None:
+    """The slow one of two loses nothing because the other was quick."""
+    first = iso_tp(VIN)[0]
+    _, _, asking = round_of((0x7E9, first), (0x7E8, b"\x03\x49\x02\x01"))
+    assert asking.deadline_ns == NS_PER_MS + exchange.CONTINUED_WITHIN_NS
+    assert exchange.round_over(round_of((0x7E9, first))[2]).ending is Ending.BROKEN
+    assert exchange.round_over(begin_round(EVERYBODY, 0)).ending is Ending.SILENT

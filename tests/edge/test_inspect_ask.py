@@ -9,7 +9,7 @@ import pytest
 
 from packbox.adapters.isotp import FrameTester
 from packbox.adapters.profile_dir import Catalogue
-from packbox.app.inspect import ask_and_listen
+from packbox.app.attend import ask_once
 from packbox.core.frames import FrameBatch
 from packbox.core.inspection import CELL_ROWS, Collector
 from packbox.testing.sim_clock import LoopClock
@@ -43,7 +43,7 @@ async def test_each_question_is_asked_once() -> None:
     SimUnits(bus, leaf, lambda: TRUTH, lengths={"lbc-state": 41})
     tester = FrameTester(SimLink(bus))
     source = SimBusSource(bus, asyncio.get_running_loop().time() + 60, awake)
-    heard = await ask_and_listen(leaf, source, tester, LoopClock(), 120.0)
+    heard = await ask_once(leaf, source, tester, LoopClock(), 120.0)
     questions = [frame for frame in bus.sent_by(BOX) if frame.data[0] != SEND_ALL]
     asked = [(frame.key, frame.data[1 : 1 + frame.data[0]]) for frame in questions]
     assert len(asked) == len(set(asked))

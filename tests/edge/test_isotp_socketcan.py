@@ -64,7 +64,7 @@ def wire() -> Iterator[Wire]:
 
 
 def by_frames(wire: Wire) -> FrameTester:
-    return FrameTester(SocketCanLink("can0", lambda _name, key: wire.open(key)))
+    return FrameTester(SocketCanLink("can0", lambda _name, keys: wire.open(*keys)))
 
 
 def by_kernel(wire: Wire) -> KernelTester:

@@ -212,7 +212,7 @@ def said_of(capsys: pytest.CaptureFixture[str], code: int, *options: str) -> str
 @pytest.mark.parametrize(
     ("code", "options", "said"),
     [
-        (2, ["--source", "log:x"], "profile: none is set"),
+        (1, ["--source", "log:x"], "x: cannot be read"),
         (1, ["--source", "log:x", "--profile", "submarine"], "no profile or vehicle 'submarine'"),
         (2, ["--profile", "nissan-leaf", "--source", "socketcan:"], "is none of socketcan:can0[,can1], can:"),
         (2, ["--profile", "nissan-leaf", "--source", "can:slcan"], "expected can:INTERFACE:CHANNEL"),

@@ -80,8 +80,9 @@ def journal(box: BoxId) -> MemoryJournal:
 
 
 def begun(plan: BoxPlan, journal: MemoryJournal | SqliteJournal, key: FileKey, source: str = "log:1") -> Mind:
-    mind = Mind(plan, journal, key)
+    mind = Mind(journal, key)
     mind.open()
+    mind.meet(plan, None)
     mind.begin(source, BoxHealth)
     return mind
 

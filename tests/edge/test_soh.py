@@ -14,7 +14,6 @@ from packbox.core import sample as sampling
 from packbox.core.decode import Decoder
 from packbox.core.outcome import Outcome, SohComputed
 from packbox.core.packs import Chemistry, PackFacts
-from packbox.core.sample import Sum
 from packbox.core.soh import panel
 from packbox.core.soh.charge_ratio import RESTART_AFTER, ChargeRatio, ChargeRatioState, Edge, Leg
 from packbox.core.soh.method import YEAR_S, Basis, Estimate, MethodId, SessionEnd
@@ -33,10 +32,8 @@ def said(day: Day, pack: PackFacts | None = PACK) -> SohComputed:
 
 def leg(charge_ah: float, soc_pct: float) -> Leg:
     """An unbroken leg with all current known."""
-    first, last = np.zeros(len(Sum)), np.zeros(len(Sum))
-    last[Sum.CHARGE_IN_AH] = charge_ah
-    last[Sum.OBSERVED_S] = last[Sum.AWAKE_S] = 7200.0
-    return Leg(Edge(20.0, 0.1, first, 0.0), Edge(20.0 + soc_pct, 0.1, last, 0.0))
+    first = Edge(20.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0)
+    return Leg(first, Edge(20.0 + soc_pct, 0.1, charge_ah, 7200.0, 7200.0, 0.0, 0.0))
 
 
 def after_legs(legs: list[Leg], state: ChargeRatioState | None = None, *, every_days: float = 1.0) -> ChargeRatioState:

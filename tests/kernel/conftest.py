@@ -20,7 +20,7 @@ from guest import SCRATCH, Guest, missing
 
 HERE: Final = Path(__file__).parent
 REPORTS: Final = "KERNEL_TIER_REPORTS"
-SILENCE_MAX_S: Final = 120.0  # between two results; the slowest test takes 15 s on a busy machine
+SILENCE_MAX_S: Final = 180.0  # between two results; the slowest test takes 15 to 30 s
 LOOK_EVERY_S: Final = 0.05
 INSIDE: Final = os.environ.get(REPORTS)
 TIER: Final = pytest.StashKey["Tier"]()
@@ -56,7 +56,7 @@ class Tier:
             if mine and mine[-1].when == "teardown":
                 break
             if ended or time.monotonic() - self._heard_s > SILENCE_MAX_S:
-                self.stop()
+                self._guest.stop()
                 text = "the guest ended or fell silent before this test was done:\n" + self._guest.last_words()
                 return [*mine, _result(item, "failed", text)]
             time.sleep(LOOK_EVERY_S)
@@ -73,7 +73,7 @@ class Tier:
             self._reports[report.nodeid].append(report)
             self._heard_s = time.monotonic()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self._guest.stop()
         self._told.close()
 
@@ -116,21 +116,24 @@ def _result(item: pytest.Item, outcome: str, text: object) -> pytest.TestReport:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if TIER in session.stash:
-        session.stash[TIER].stop()
+        session.stash[TIER].close()
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Inside: tell. Synced, because the guest keeps what it writes in its own memory."""
-    if INSIDE and _CONFIG:
-        told = _CONFIG[0].hook.pytest_report_to_serializable(config=_CONFIG[0], report=report)
-        with Path(INSIDE).open("a") as file:
+class Teller:
+    """Inside: tells each report as it comes. Synced, because the guest keeps what it writes in its own memory."""
+
+    def __init__(self, config: pytest.Config, told: Path) -> None:
+        self._config = config
+        self._told = told
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        told = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        with self._told.open("a") as file:
             file.write(json.dumps(told) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
 
-_CONFIG: Final[list[pytest.Config]] = []
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    _CONFIG.append(config)
+    if INSIDE:
+        config.pluginmanager.register(Teller(config, Path(INSIDE)))

@@ -208,9 +208,9 @@ def test_a_current_whose_sign_nobody_proved_is_shown_and_not_stored(j1939: Profi
 
 def test_the_kernel_lets_every_sender_of_a_group_through(j1939: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A filter for one address would make the other packs silent."""
-    from packbox.adapters import can_bus
+    from packbox.adapters import can_bus, can_socket
 
-    asked: list[can_bus.Interface] = []
+    asked: list[can_socket.Interface] = []
     monkeypatch.setattr(can_bus, "SocketCanSource", lambda interfaces, _clock: asked.extend(interfaces))
     sources.open_source("socketcan:can0", Bookmark(), SimClock(), j1939, None)
     found = [f for f in asked[0].ids if 0x18F090AB & f.mask == f.can_id & f.mask]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import httpx
 
+from packbook.core.fleet import FleetModel
+from packbook.core.forecast import PRIOR
 from packbook.core.guarantee import Condition
 from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.core.triage import Reason, Use
@@ -61,6 +64,21 @@ async def test_a_promise_not_offered_says_why_in_the_readers_language(client: ht
     assert "years is too far ahead" in english
     japanese = (await client.get(f"/battery/{LEAF}", params={"lang": "ja"})).text
     assert "守られる見込みは 100 回のうち 88 回" in japanese
+
+
+async def test_a_pack_whose_family_taught_is_forecast_by_it_and_says_by_which_model(
+    client: httpx.AsyncClient, book: MemoryHistories
+) -> None:
+    """Whoever doubts the forecast must be able to make it again: the model's version stands on the page."""
+    pack = book.heads[LEAF].pack
+    assert pack is not None
+    model = replace(PRIOR, mean=PRIOR.mean - 1.0, vehicles=9, version="fleet/1-0123456789ab")
+    book.fleets[pack] = FleetModel(pack, 1, model)
+    told = (await client.get(f"{V1}/batteries/{LEAF}/forecast")).json()["forecast"]
+    assert (told["vehicles"], told["model_version"]) == (9, model.version)
+    page = (await client.get(f"/battery/{LEAF}", params={"lang": "en"})).text
+    assert "Model fleet/1-0123456789ab." in page
+    assert "learnt from 9 vehicles" in page
 
 
 async def test_without_a_forecast_the_page_says_what_it_needs(at: Visit) -> None:

@@ -273,6 +273,16 @@ class Health(Message):
     software: Annotated[Text, Wire(15)] = ""
     config_version: Annotated[Count, Wire(16)] = 0
     text: Annotated[Text | None, Wire(17)] = None
+    # What was refused, by reason (`frames_bad` is the sum of those that point to a fault):
+    wrong_length: Annotated[Count, Wire(18)] = 0  # of another length than the profile says
+    bad_checksum: Annotated[Count, Wire(19)] = 0
+    stuck_counter: Annotated[Count, Wire(20)] = 0
+    unknown_mux: Annotated[Count, Wire(21)] = 0  # multiplexer values never seen
+    broken_answers: Annotated[Count, Wire(22)] = 0  # ISO-TP out of order or cut
+    foreign_answers: Annotated[Count, Wire(23)] = 0  # a control unit answered for another
+    void_values: Annotated[Count, Wire(24)] = 0  # the car says "not available"
+    implausible_values: Annotated[Count, Wire(25)] = 0  # outside any car's or the pack's range
+    cells_not_sum: Annotated[Count, Wire(26)] = 0  # cells that do not add up to the pack voltage
 
 
 MESSAGES: Final[dict[Kind, type[Message]]] = {
@@ -301,5 +311,5 @@ BYTE_BUDGET: Final[dict[Kind, int]] = {
     Kind.SOH: 1280,
     Kind.CELLS: 960,
     Kind.EVENT: 380,
-    Kind.HEALTH: 410,
+    Kind.HEALTH: 460,
 }

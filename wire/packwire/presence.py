@@ -15,6 +15,9 @@ from packwire.errors import Malformed
 from packwire.messages import Health
 
 HEARTBEAT_EVERY_S: Final = 300  # 43 kB a day while awake (facts/transport.md §5)
+HEARTBEAT_QUIET_S: Final = (
+    3600  # while the car sleeps: the status topic tells who is online, and mobile data costs money
+)
 HEARTBEAT_EXPIRY_S: Final = 600  # two of them: an older one tells nothing
 MAX_STATUS_BYTES: Final = 200
 

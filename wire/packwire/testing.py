@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 SHARE_PREFIX: Final = "$share"
+LATE_MAX_S: Final = 600.0  # longer than a sender waits for an answer
 
 
 class BrokerDownError(Exception):
@@ -27,6 +28,7 @@ class Faults:
     lose: float = 0.0
     double: float = 0.0
     swap: float = 0.0  # jumps the queue to any place in it
+    late: float = 0.0  # comes up to `LATE_MAX_S` later, after newer ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +118,21 @@ class MemoryBroker:
         for _ in range(2 if self._dice.random() < self.faults.double else 1):
             self._number += 1
             message = Arrived(topic, payload, retained, self._number)
+            if self.faults.late and self._dice.random() < self.faults.late:
+                wait_s = self._dice.uniform(0, LATE_MAX_S)
+                asyncio.get_running_loop().call_later(wait_s, self._arrive, session, message)
+                continue
             if self._dice.random() < self.faults.swap:
                 session.waiting.insert(self._dice.randint(0, len(session.waiting)), message)
             else:
                 session.waiting.append(message)
+        if session.link is not None:
+            session.link.wake()
+
+    def _arrive(self, session: _Session, message: Arrived) -> None:
+        """A late message; one for a session that ended meanwhile is lost."""
+        if session.link is not None or (session.lasting and session in self._sessions.values()):
+            session.waiting.append(message)
         if session.link is not None:
             session.link.wake()
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from packbook.core.forecast import MONTHS_A_YEAR, Course, Mileage, course, mileage, since_jump
+from packbook.core.forecast import MONTHS_A_YEAR, Course, Mileage, course, mileage, since_rise
 from packbook.ports import PackbookError
 
 COLUMNS: Final = ("unit", "month", "soh_pct")
@@ -68,9 +68,9 @@ class UnitHistory:
         age = None if self.made is None else (first - self.made.index) / MONTHS_A_YEAR
         return course(self._years(self.readings), [reading.soh_pct for reading in self.readings], age)
 
-    def jump(self) -> Month | None:
-        """The first month after the last jump of SoH that stays; the course begins there."""
-        first = since_jump(self._years(self.readings), [reading.soh_pct for reading in self.readings])
+    def rise(self) -> Month | None:
+        """The first month after the last rise of SoH that stays; the course begins there."""
+        first = since_rise([reading.soh_pct for reading in self.readings])
         return self.readings[first].month if first else None
 
     def mileage(self) -> Mileage | None:
@@ -125,6 +125,8 @@ def _rows(path: Path, file: Iterator[str]) -> Iterator[_Row]:
             raise TableError(f"{path}, line 1: column {column} stands there twice")
     reader.fieldnames = names
     for cells in reader:
+        if None in cells:  # a decimal comma, most often: 92,5 would be read as 92
+            raise TableError(f"{path}, line {reader.line_num}: more cells than the {len(names)} columns of line 1")
         yield _row(_Cells(path, reader.line_num, cells))
 
 

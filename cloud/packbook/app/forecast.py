@@ -18,8 +18,8 @@ import numpy as np
 
 from packbook.adapters.soh_table import Month, TableError, UnitHistory, month, read_table
 from packbook.app.command import DONE, PROBLEM, WRONG_USAGE
+from packbook.core.fleet import TEACHERS_MAX, evenly
 from packbook.core.forecast import (
-    FLEET_MIN,
     MONTHS_A_YEAR,
     READINGS_MIN,
     AgeingModel,
@@ -27,22 +27,22 @@ from packbook.core.forecast import (
     Outlook,
     Passage,
     interval90,
-    learn,
     outlook,
     passages,
 )
 from packbook.core.guarantee import KNEE_RATIO, Condition, Decision, Evidence, Failed, decide, knee_ratio
+from packbook.core.learning import FLEET_MIN, learn
 from packbook.core.triage import CAR_SOH_MIN_PCT, Standing, triage
 from packbook.ports import PackbookError
 
 MONTHS_AHEAD: Final = 36  # as far as a guarantee may reach
 MONTHS_AHEAD_MAX: Final = 180
-FLEET_MAX: Final = 60  # vehicles, evenly spread over the table: more make learning slow and the model no better
 LIFE_THRESHOLDS_PCT: Final = (80.0, CAR_SOH_MIN_PCT)  # facts/soh.md §2: the floors at five and at eight years
 TOO_SMALL: Final = f"fewer than {FLEET_MIN} other vehicles with {READINGS_MIN} readings; the published prior stands"
 
-NO_PACE: Final = "has no odometer_km of three months to tell its pace: its promises are judged by years alone"
-JUMPED: Final = "the forecast rests on the readings from then on"
+NO_PACE: Final = "no odometer_km of three months tells its pace; its promises are judged by years alone"
+SILENT_MONTHS: Final = 12  # from then on a slip in --at is likelier than a car that nobody read
+RISEN: Final = "the forecast rests on the readings from then on"
 
 WHY: Final[Mapping[Condition, str]] = {
     Condition.PROBABILITY: "probability {found:.3f}, asked {asked:g}",
@@ -99,13 +99,8 @@ def main(args: argparse.Namespace) -> int:
     except PackbookError as problem:
         print(f"packbook: {problem}", file=sys.stderr)
         return PROBLEM
-    if args.guarantee_km is not None:
-        for unit in units:
-            if unit.mileage() is None:
-                print(f"packbook: {args.csv}: unit {unit.unit} {NO_PACE}", file=sys.stderr)
     for unit in units:
-        if jump := unit.jump():
-            print(f"packbook: {args.csv}: soh_pct of unit {unit.unit} jumps in {jump}; {JUMPED}", file=sys.stderr)
+        _warn(args, unit)
         model = teacher.model_for(unit.unit)
         seen = unit.course()
         if model.vehicles:  # its factor was measured on readings, which share such an error with those to come
@@ -134,12 +129,27 @@ def _histories(path: Path, at: Month) -> list[UnitHistory]:
     return known
 
 
+def _warn(args: argparse.Namespace, unit: UnitHistory) -> None:
+    """What may surprise in the figures of this unit, on stderr."""
+    newest = unit.readings[-1].month
+    silent = args.at.index - newest.index
+    said = []
+    if silent >= SILENT_MONTHS:
+        said.append(f"its newest soh_pct is of {newest}, {silent} months before --at")
+    if rise := unit.rise():
+        said.append(f"its soh_pct rises at once in {rise}; {RISEN}")
+    if args.guarantee_km is not None and unit.mileage() is None:
+        said.append(NO_PACE)
+    for text in said:
+        print(f"packbook: {args.csv}: unit {unit.unit}: {text}", file=sys.stderr)
+
+
 class _Teacher:
     """The ageing model for a unit, from all the fleet but the unit itself; learned once where the unit is not in it."""
 
     def __init__(self, fleet: Mapping[str, UnitHistory]) -> None:
         known = [(name, unit.course()) for name, unit in fleet.items() if unit.readings]
-        self._courses = dict(known[:: -(-len(known) // FLEET_MAX) or 1])
+        self._courses = dict(evenly(known, TEACHERS_MAX))
         self._learned: dict[str | None, AgeingModel] = {}
 
     def model_for(self, unit: str) -> AgeingModel:

@@ -1,4 +1,7 @@
-"""`packbook rebuild`: make all histories anew from the ledger, for example after an update that reads more from it."""
+"""`packbook rebuild`: make all histories anew from the ledger, for example after an update that reads more from it.
+
+What fleets teach is learned anew from them; earlier versions of it stay.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import argparse
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.ledger import Ledger
 from packbook.app.command import DONE, add_settings, run, show_progress
+from packbook.app.learn import learn_fleets
 from packbook.settings import Settings
 
 
@@ -21,5 +25,6 @@ def main(args: argparse.Namespace) -> int:
 async def rebuild(settings: Settings) -> int:
     async with open_writer(settings.database_url.get_secret_value(), "rebuild") as database:
         records = await Ledger(database).rebuild(show_progress("rebuild"))
+        await learn_fleets(database)
         print(f"{database.name}: histories made anew from {records} records")
     return DONE

@@ -10,6 +10,7 @@ from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.collect import make_collector
 from packbook.app.command import DONE, add_settings, run
+from packbook.app.learn import learn_daily
 from packbook.app.web import listening, say_where, serve_pages
 from packbook.settings import Settings
 
@@ -37,4 +38,5 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
             collector = make_collector(settings, database)
             async with asyncio.TaskGroup() as book:
                 book.create_task(collector.run(), name="collect")
+                book.create_task(learn_daily(database), name="learn")
                 book.create_task(serve_pages(SqlHistories(database), door, on_ready), name="web")

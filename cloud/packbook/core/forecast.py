@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -24,24 +24,13 @@ SIGMAS_90: Final = 1.645  # half-width of the central 90 % of a normal distribut
 PERSISTENT_SD_PCT: Final = 0.8
 LIFE_MAX_YEARS: Final = 15.0  # beyond it a number would be invention (facts/soh.md §12)
 PATHS: Final = 2000  # drawn for first passages: the 5 % point then rests on a hundred of them
-FLEET_MIN: Final = 4  # vehicles; fewer say too little about how vehicles differ
 READINGS_MIN: Final = 6  # of a vehicle to learn from: half a year
 AGE_INFERRED_MAX_YEARS: Final = 12.0
 MONTHS_A_YEAR: Final = 12.0
 MILEAGE_SPAN_MIN_YEARS: Final = 1.0 / 6.0  # over less, one holiday trip would be taken for a habit
 KM_A_YEAR_MIN: Final = 100.0  # a car that stands has no pace to go by
 
-# What learning may choose from: marginal likelihood is flat between neighbours.
-WANDER_SD_PCT: Final = (0.3, 0.6, 0.9, 1.2, 1.6, 2.2)
-WANDER_TAU_YEARS: Final = (0.15, 0.3, 0.6, 1.2)
-READING_SD_PCT: Final = (0.3, 1.0)
-PASSES: Final = 20  # of mean and spread over the fleet; the estimate stands still after about ten
-SPREAD_PRIOR_WEIGHT: Final = 2.0  # vehicles' worth of belief that vehicles differ half as much as models do
-
-CALIBRATE_EVERY_YEARS: Final = 0.25
-CALIBRATE_AHEAD_YEARS: Final = (0.5, 1.0, 1.5)  # a forecast is judged over the next year and a half, in three parts
-FACTOR_AT_YEARS: Final = (0.25, 0.75, 1.25)  # the middles of these
-CALIBRATE_ERRORS_MIN: Final = 12  # for a part to have a factor of its own
+FACTOR_AT_YEARS: Final = (0.25, 0.75, 1.25)  # ahead; the middles of the half years that forecasts are judged over
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +71,8 @@ STEP_COST: Final = 0.5
 OUTLIER_AMONG: Final = 5  # readings to a reading that may be set aside
 OUTLIER_SIGMAS: Final = 5.0
 MEDIAN_OF_NORMAL: Final = 0.6745  # of |x|, in standard deviations
-JUMP_MIN_PCT: Final = 6.0  # taxis fade as much in a year; a battery management that learned anew jumps by 10 and more
-JUMP_READINGS_MIN: Final = 2  # after it; one alone may be an outlier
-JUMP_GAP_MAX_YEARS: Final = 0.2
+RISE_MIN_PCT: Final = 6.0  # a battery management that learned anew gained 10 and more (facts/soh.md §14)
+RISE_READINGS_MIN: Final = 2  # after it; one alone may be an outlier
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,9 +136,9 @@ def age_inferred_years(soh_pct: float) -> float:
 def course(
     years_since_first: Sequence[float], soh_pct: Sequence[float], age_at_first_years: float | None = None
 ) -> Course:
-    """From the last jump on, if there is one. Without a documented age it is inferred from the first three readings,
-    against the noise of one; what came with a jump may be another pack of another age."""
-    first = since_jump(years_since_first, soh_pct)
+    """From the last rise on, if there is one. Without a documented age it is inferred from the first three readings,
+    against the noise of one; what came with a rise may be another pack of another age."""
+    first = since_rise(soh_pct)
     age = age_at_first_years
     if first:
         since_first = [years - years_since_first[first] for years in years_since_first[first:]]
@@ -160,18 +148,15 @@ def course(
     return Course(np.asarray(years_since_first) + age, np.asarray(soh_pct, float), age_at_first_years is not None)
 
 
-def since_jump(years: Sequence[float], soh_pct: Sequence[float]) -> int:
-    """Index of the first reading after the last jump that stays; 0 if there is none.
+def since_rise(soh_pct: Sequence[float]) -> int:
+    """Index of the first reading after the last rise that stays; 0 if there is none.
 
-    No ageing jumps: the figure was learned anew, or the pack exchanged. What was before is another story. A fall counts
-    only between neighbours; over a longer gap it may be ageing.
+    No ageing rises so far: the figure was learned anew, or the pack exchanged. What was before is another story. A fall
+    is none: it may be a pack that fails, and to forget what was before would hide that.
     """
-    for n in range(len(soh_pct) - JUMP_READINGS_MIN, 0, -1):
+    for n in range(len(soh_pct) - RISE_READINGS_MIN, 0, -1):
         before, after = float(np.median(soh_pct[max(0, n - 3) : n])), float(np.median(soh_pct[n : n + 3]))
-        steps = (after - before, soh_pct[n] - soh_pct[n - 1])
-        if min(steps) >= JUMP_MIN_PCT:
-            return n
-        if max(steps) <= -JUMP_MIN_PCT and years[n] - years[n - 1] <= JUMP_GAP_MAX_YEARS:
+        if min(after - before, soh_pct[n] - soh_pct[n - 1]) >= RISE_MIN_PCT:
             return n
     return 0
 
@@ -212,8 +197,8 @@ def _without_outliers(seen: Course, model: AgeingModel) -> Course:
 
 def _marginal(seen: Course, model: AgeingModel) -> tuple[FloatArray, FloatArray]:
     """Covariance of the readings before they are known, and what they differ from the model's mean by."""
-    shapes = _shapes(seen.years)
-    noise = _noise(seen, model.wander_sd_pct, model.wander_tau_years, model.reading_sd_pct)
+    shapes = shapes_at(seen.years)
+    noise = noise_of(seen, model.wander_sd_pct, model.wander_tau_years, model.reading_sd_pct)
     return shapes @ _spread(seen, model) @ shapes.T + noise, seen.soh_pct - shapes @ model.mean
 
 
@@ -233,19 +218,17 @@ def _conditioned(seen: Course, model: AgeingModel) -> tuple[Outlook, float]:
     prior = np.zeros((4, 4))
     prior[:3, :3] = spread
     prior[3, 3] = model.wander_sd_pct**2
-    shared = np.vstack(
-        [spread @ _shapes(seen.years).T, wander_now]
-    )  # covariance of the state with the readings, (4, n)
+    shared = np.vstack([spread @ shapes_at(seen.years).T, wander_now])  # covariance of state and readings, (4, n)
     gain = np.linalg.solve(covariance, shared.T).T
     state = np.append(model.mean, 0.0) + gain @ rest
     known = Outlook(model, float(seen.years[-1]), state, prior - gain @ shared.T, seen.persistent_sd_pct)
-    return known, _log_density(rest, covariance)
+    return known, log_density(rest, covariance)
 
 
 def predict(known: Outlook, years: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean and standard deviation (before any factor) at these ages, not before the newest reading. Shapes (m,)."""
     kept = np.exp((known.years - years) / known.model.wander_tau_years)
-    shapes = np.column_stack([_shapes(years), kept])
+    shapes = np.column_stack([shapes_at(years), kept])
     wandered = known.model.wander_sd_pct**2 * (1.0 - kept * kept)
     variance = np.einsum("ij,jk,ik->i", shapes, known.covariance, shapes) + wandered + known.persistent_sd_pct**2
     return shapes @ known.state, np.sqrt(variance)
@@ -300,7 +283,7 @@ def passages(known: Outlook, thresholds_pct: Sequence[float], driven: Mileage | 
     for month in months:
         wander[:, month] = kept * wander[:, month - 1] + dice.normal(0.0, step_sd, PATHS)
     ages = known.years + np.append(0, months) / MONTHS_A_YEAR
-    paths = starts[:, :3] @ _shapes(ages).T + wander
+    paths = starts[:, :3] @ shapes_at(ages).T + wander
     rates = np.maximum(dice.normal(driven.km_a_year, driven.sd_km_a_year, PATHS), KM_A_YEAR_MIN) if driven else None
     found = []
     for threshold in thresholds_pct:
@@ -308,18 +291,6 @@ def passages(known: Outlook, thresholds_pct: Sequence[float], driven: Mileage | 
         years = np.where(below.any(axis=1), below.argmax(axis=1) / MONTHS_A_YEAR, np.inf)
         found.append(Passage(threshold, _points(years), None if rates is None else _points(years * rates)))
     return tuple(found)
-
-
-def learn(fleet: Sequence[Course]) -> AgeingModel:
-    """The ageing of this fleet, with its conformal factor; the published prior where the fleet is too small."""
-    usable = [seen for seen in fleet if seen.years.size >= READINGS_MIN]
-    if len(usable) < FLEET_MIN:
-        return PRIOR
-    fitted = max(
-        (_fit(usable, *choice) for choice in product(WANDER_SD_PCT, WANDER_TAU_YEARS, READING_SD_PCT)),
-        key=lambda fit: fit[0],
-    )[1]
-    return _calibrated(usable, fitted)
 
 
 def _points(values: FloatArray) -> tuple[float | None, float | None, float | None]:
@@ -332,11 +303,12 @@ def _points(values: FloatArray) -> tuple[float | None, float | None, float | Non
     return said(low), said(middle), said(high)
 
 
-def _shapes(years: FloatArray) -> FloatArray:
+def shapes_at(years: FloatArray) -> FloatArray:
+    """What a unit of each coefficient adds at these ages. Shape (n, 3)."""
     return np.column_stack([np.ones_like(years), years, np.sqrt(years)])
 
 
-def _noise(seen: Course, wander_sd_pct: float, tau_years: float, reading_sd_pct: float) -> FloatArray:
+def noise_of(seen: Course, wander_sd_pct: float, tau_years: float, reading_sd_pct: float) -> FloatArray:
     """Covariance of what is not the three coefficients: the wander, and each reading's own error. Shape (n, n)."""
     apart = np.abs(seen.years[:, None] - seen.years[None, :])
     own = np.full(seen.years.size, reading_sd_pct**2)
@@ -346,76 +318,6 @@ def _noise(seen: Course, wander_sd_pct: float, tau_years: float, reading_sd_pct:
     return noise
 
 
-def _fit(
-    fleet: Sequence[Course], wander_sd_pct: float, tau_years: float, reading_sd_pct: float
-) -> tuple[float, AgeingModel]:
-    """Mean and spread of the vehicles' ridge fits (each shrunk towards the fleet), and the likelihood of it all."""
-    noises = [_noise(seen, wander_sd_pct, tau_years, reading_sd_pct) for seen in fleet]
-    inverses = [np.linalg.inv(noise) for noise in noises]
-    shapes = [_shapes(seen.years) for seen in fleet]
-    weight = np.array([x.T @ inverse @ x for x, inverse in zip(shapes, inverses, strict=True)])  # (v, 3, 3)
-    pull = np.array([x.T @ inverse @ s.soh_pct for x, inverse, s in zip(shapes, inverses, fleet, strict=True)])
-    believed = SPREAD_PRIOR_WEIGHT * np.diag(np.square(np.array(PRIOR_SD) / 2.0))
-    mean, spread = _pooled(weight, pull), PRIOR.spread
-    for _ in range(PASSES):
-        stiffness = np.linalg.inv(spread)
-        errors = np.linalg.inv(weight + stiffness)
-        fits = np.einsum("vij,vj->vi", errors, pull + stiffness @ mean)
-        mean = fits.mean(axis=0)
-        apart = fits - mean
-        spread = (errors.sum(axis=0) + apart.T @ apart + believed) / (len(fleet) + SPREAD_PRIOR_WEIGHT)
-    likelihood = sum(
-        _log_likelihood(seen, x, noise, mean, spread) for seen, x, noise in zip(fleet, shapes, noises, strict=True)
-    )
-    return likelihood, AgeingModel(
-        mean, spread, wander_sd_pct, tau_years, reading_sd_pct, PRIOR.factor, PRIOR.factor_low, len(fleet)
-    )
-
-
-def _pooled(weight: FloatArray, pull: FloatArray) -> FloatArray:
-    """One curve through all vehicles, held by the prior where the fleet's ages do not tell the coefficients apart."""
-    stiffness = np.linalg.inv(PRIOR.spread)
-    pooled: FloatArray = np.linalg.solve(weight.sum(axis=0) + stiffness, pull.sum(axis=0) + stiffness @ PRIOR.mean)
-    return pooled
-
-
-def _log_likelihood(seen: Course, shapes: FloatArray, noise: FloatArray, mean: FloatArray, spread: FloatArray) -> float:
-    return _log_density(seen.soh_pct - shapes @ mean, shapes @ spread @ shapes.T + noise)
-
-
-def _log_density(rest: FloatArray, covariance: FloatArray) -> float:
+def log_density(rest: FloatArray, covariance: FloatArray) -> float:
     _, log_det = np.linalg.slogdet(covariance)
     return float(-0.5 * (log_det + rest @ np.linalg.solve(covariance, rest)))
-
-
-def _calibrated(fleet: Sequence[Course], fitted: AgeingModel) -> AgeingModel:
-    """Forecast each vehicle from several ages with what the others teach, and widen until the errors fit."""
-    errors = np.array([error for left_out in range(len(fleet)) for error in _errors_of(fleet, left_out, fitted)])
-    if len(errors) < 2 * len(fleet):  # records too short to judge a forecast by
-        return fitted
-    ahead, missed = errors.T
-    parts = [missed[(ahead > last) & (ahead <= until)] for last, until in pairwise((0.0, *CALIBRATE_AHEAD_YEARS))]
-    return replace(fitted, factor=_factors([np.abs(part) for part in parts], 0.90), factor_low=_factors(parts, 0.95))
-
-
-def _factors(parts: Sequence[FloatArray], share: float) -> tuple[float, ...]:
-    """One factor for each part of the way ahead, never falling with distance."""
-    known = np.concatenate(parts)
-    own = [part if part.size >= CALIBRATE_ERRORS_MIN else known for part in parts]
-    factors = np.array([np.quantile(part, share) for part in own]) / SIGMAS_90
-    return tuple(np.maximum.accumulate(factors).tolist())
-
-
-def _errors_of(fleet: Sequence[Course], left_out: int, fitted: AgeingModel) -> list[tuple[float, float]]:
-    """(years ahead, (forecast - truth) / sd) of one vehicle, from every quarter year on."""
-    own = fleet[left_out]
-    others = [*fleet[:left_out], *fleet[left_out + 1 :]]
-    model = _fit(others, fitted.wander_sd_pct, fitted.wander_tau_years, fitted.reading_sd_pct)[1]
-    found: list[tuple[float, float]] = []
-    for start in np.arange(own.years[0] + 2 * CALIBRATE_EVERY_YEARS, own.years[-1], CALIBRATE_EVERY_YEARS):
-        seen = replace(own.until(start), persistent_sd_pct=0.0)
-        ahead = (own.years > start) & (own.years <= start + CALIBRATE_AHEAD_YEARS[-1])
-        if ahead.any():
-            mean, sd = predict(outlook(seen, model), own.years[ahead])
-            found.extend(zip(own.years[ahead] - start, (mean - own.soh_pct[ahead]) / sd, strict=True))
-    return found

@@ -29,7 +29,7 @@ from packbook.core.forecast import (
     mileage,
     outlook,
     passages,
-    since_jump,
+    since_rise,
 )
 from packbook.core.guarantee import KNEE_RATIO, Decision, Evidence, decide, knee_ratio
 from packbook.core.history import EventRow, SohPoint
@@ -135,13 +135,13 @@ def forecast_of(
 
 
 def course_of(points: Sequence[SohPoint], made_ms: int | None = None) -> tuple[Course, Sequence[Reading]] | Lacking:
-    """The monthly course of this battery since it was put in, or since its figure last jumped; and its readings."""
+    """The monthly course of this battery since it was put in or its figure last rose at once; and its readings."""
     readings = _monthly(points[_first_of_this_battery(points) :])
     if not readings:
         return Lacking.NO_VALUE
-    jumped = since_jump([reading.at_ms / YEAR_MS for reading in readings], [reading.soh_pct for reading in readings])
-    if jumped:
-        readings, made_ms = readings[jumped:], None  # perhaps another pack, of another age
+    risen = since_rise([reading.soh_pct for reading in readings])
+    if risen:
+        readings, made_ms = readings[risen:], None  # perhaps another pack, of another age
     return Lacking.TOO_FEW if len(readings) < READINGS_MIN else (_course(readings, made_ms), readings)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from packbook.core.fleet import FleetModel
 from packbook.core.history import (
     C_RATE_EDGES,
     DEPTH_EDGES_PCT,
@@ -53,6 +54,7 @@ class MemoryHistories:
     event_rows: dict[str, list[EventRow]] = field(default_factory=dict)
     box_rows: list[BoxRow] = field(default_factory=list)
     refused: list[Quarantined] = field(default_factory=list)
+    fleets: dict[str, FleetModel] = field(default_factory=dict)
 
     def add(
         self,
@@ -93,6 +95,9 @@ class MemoryHistories:
 
     async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
         return list(reversed(self.event_rows.get(battery, [])))[:limit]
+
+    async def fleet_model(self, family: str) -> FleetModel | None:
+        return self.fleets.get(family)
 
     async def boxes(self) -> Sequence[BoxRow]:
         return list(self.box_rows)

@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 
 from fastapi import Depends, HTTPException, Path, Query, Request, Response
 
+from packbook.core.forecast import PRIOR, AgeingModel
 from packbook.core.history import Battery
 from packbook.core.prospect import Lacking, forecast_of
 from packbook.ports import Histories
@@ -66,8 +67,15 @@ async def soh(request: Request, known: Known, book: Book) -> Response:
     return reply(request, models.SohSeriesOut.model_validate({"battery": known.battery, "points": points}))
 
 
+async def ageing_model(book: Histories, battery: Battery) -> AgeingModel:
+    """What the book learned of this pack; the published prior for a pack unknown or rare."""
+    learned = None if battery.pack is None else await book.fleet_model(battery.pack)
+    return PRIOR if learned is None else learned.model
+
+
 async def forecast(request: Request, known: Known, book: Book) -> Response:
-    found = forecast_of(await book.soh_series(known.battery), await book.events(known.battery, SESSIONS_MAX))
+    series, events = await book.soh_series(known.battery), await book.events(known.battery, SESSIONS_MAX)
+    found = forecast_of(series, events, model=await ageing_model(book, known))
     lacking = isinstance(found, Lacking)
     answer = {"battery": known.battery, "why": found if lacking else None, "forecast": None if lacking else found}
     return reply(request, models.ForecastOut.model_validate(answer))

@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -92,6 +93,11 @@ class PythonCanSource:
     def counts(self) -> BusCounts:
         return self._counts
 
+    @property
+    def trouble(self) -> str | None:
+        """Nothing that the loop above does not know already: without its one channel it raises BusDownError."""
+        return None
+
     async def send(self, frame: OutFrame) -> None:
         assert self._may_send
         if self._open is None:
@@ -112,14 +118,15 @@ class PythonCanSource:
         inbox.put(_Received(message, now.stamp.mono_ns, now.system_ns))
 
     @contextlib.contextmanager
-    def overhear(self, key: int, heard: Callable[[bytes], None]) -> Iterator[None]:
+    def overhear(self, keys: Sequence[int], heard: Callable[[int, bytes], None]) -> Iterator[None]:
         """One at a time for each id."""
         loop = asyncio.get_running_loop()
-        self._overhearing[key] = lambda data: _call_on(loop, heard, data)
+        self._overhearing |= {key: partial(_call_on, loop, heard, key) for key in keys}
         try:
             yield
         finally:
-            del self._overhearing[key]
+            for key in keys:
+                del self._overhearing[key]
 
     async def inputs(self) -> AsyncIterator[FrameBatch | Tick]:
         inbox = _Inbox(self._queue_frames, asyncio.get_running_loop())

@@ -12,19 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import logging
 import socket
-import struct
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from packbox.adapters.can_errors import ALL_CLASSES, BUS_OFF, count_errors
-from packbox.adapters.can_filters import EFF_FLAG, ID_BITS, RTR_FLAG, IdFilter, fold, pack_filters
+from packbox.adapters.can_errors import BUS_OFF, count_errors
+from packbox.adapters.can_socket import (
+    FD_FRAME_BYTES,
+    FRAME_COST_BYTES,
+    Head,
+    Interface,
+    is_up,
+    open_can_socket,
+    parse_frames,
+    read_frames,
+)
 from packbox.adapters.listening import (
     BATCH_FRAMES,
     GATHER_S,
@@ -37,12 +44,7 @@ from packbox.adapters.listening import (
     wall_offset_ms,
 )
 from packbox.core.frames import (
-    CLASSIC_BYTES,
     ERROR,
-    EXTENDED,
-    FD,
-    FD_BYTES,
-    REMOTE,
     SENT,
     BoolArray,
     FrameBatch,
@@ -54,26 +56,8 @@ from packbox.ports import BusDownError, FrameClock
 _log = logging.getLogger(__name__)
 
 RETRY_S: Final = 5.0  # one of several interfaces is gone: how often to try it again
-QUEUE_BYTES: Final = 4 << 20  # about 1 s of the busiest 500 kbit/s bus, through any stall of ours
-FRAME_COST_BYTES: Final = 1024  # what one queued frame takes of SO_RCVBUF, rounded up (sk_buff and its head)
 BUSY_HZ: Final = 5000  # frames a second of the busiest classic bus we expect
 
-# linux/can.h, linux/can/raw.h; asm-generic/socket.h (not all of them are in Python's socket module)
-_ERR_FLAG: Final = 0x20000000
-_CAN_RAW_ERR_FILTER: Final = 2
-_SO_RCVBUFFORCE: Final = 33
-_SO_TIMESTAMPNS: Final = 35
-_SO_RXQ_OVFL: Final = 40
-_SIOCGIFFLAGS: Final = 0x8913
-_IFF_UP: Final = 1
-_IFREQ_FLAGS: Final = struct.Struct("16sH22x")
-_CLASSIC_FRAME_BYTES: Final = 16
-_FD_FRAME_BYTES: Final = 72
-_HEAD_BYTES: Final = 8
-_TIMESPEC: Final = struct.Struct("@ll")
-_U32: Final = struct.Struct("@I")
-_Head: TypeAlias = tuple[int, int, int, int]  # size, bus, sent, kernel time in ns
-_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_SPACE(_U32.size)
 
 _ADVICE: Final = {
     errno.ENETDOWN: "the interface is down (bring it up with its bit rate, for example with the shipped network unit)",
@@ -81,12 +65,6 @@ _ADVICE: Final = {
     errno.EAFNOSUPPORT: "this kernel has no CAN sockets, or the service may not use them (module can_raw, AF_CAN)",
     errno.EPERM: "this user may not open CAN sockets",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Interface:
-    name: str
-    ids: tuple[IdFilter, ...] = ()  # none: everything
 
 
 class SocketCanSource:
@@ -105,9 +83,9 @@ class SocketCanSource:
         self._clock = clock
         self._open_socket = open_socket or open_can_socket
         self._counts = BusCounts()
-        room = memoryview(bytearray(batch_frames * _FD_FRAME_BYTES))
-        self._rows = [room[k * _FD_FRAME_BYTES : (k + 1) * _FD_FRAME_BYTES] for k in range(batch_frames)]
-        self._raw = np.frombuffer(room, np.uint8).reshape(batch_frames, _FD_FRAME_BYTES)
+        room = memoryview(bytearray(batch_frames * FD_FRAME_BYTES))
+        self._rows = [room[k * FD_FRAME_BYTES : (k + 1) * FD_FRAME_BYTES] for k in range(batch_frames)]
+        self._raw = np.frombuffer(room, np.uint8).reshape(batch_frames, FD_FRAME_BYTES)
         self._share = batch_frames // len(interfaces)  # else a busy bus would keep a quiet one waiting after a stall
         self._emptied = read_clocks(clock)
         self._more_waits = False
@@ -145,7 +123,7 @@ class SocketCanSource:
 
     def _drain(self) -> FrameBatch | None:
         """Everything that waits, at most a batch. An interface that fails is closed; what it gave before is kept."""
-        heads: list[_Head] = []
+        heads: list[Head] = []
         spans: list[tuple[_Line, slice]] = []
         self._more_waits = False
         for bus, line in enumerate(self._lines):
@@ -161,21 +139,24 @@ class SocketCanSource:
             line.settle(now.stamp.mono_ns)
         return batch
 
-    def _batch(self, heads: list[_Head], spans: list[tuple[_Line, slice]], empty: Reading, now: Reading) -> FrameBatch:
+    def _batch(self, heads: list[Head], spans: list[tuple[_Line, slice]], empty: Reading, now: Reading) -> FrameBatch:
         n = len(heads)
         head = np.array(heads, np.int64)
         mono_ns, restamped = on_box_clock(head[:, 3], empty, now)
         can_id, flags, length, data = parse_frames(self._raw[:n], head[:, 0])
         flags |= np.where(head[:, 2] > 0, SENT, 0).astype(np.uint8)
+        dropped = 0
         for line, span in spans:
             mono_ns[span] = line.in_order(mono_ns[span])
-            line.heard(can_id[span], flags[span] & ERROR > 0, now.stamp.mono_ns)
+            line.heard(can_id[span], flags[span], now.stamp.mono_ns)
+            dropped += line.newly_dropped(head[span, 4])
         error = flags & ERROR > 0
         self._counts = replace(
             self._counts,
             frames=self._counts.frames + n,
             error_frames=self._counts.error_frames + int(np.count_nonzero(error)),
             errors=self._counts.errors + count_errors(can_id[error], data[error]),
+            dropped=self._counts.dropped + dropped,
             restamped=self._counts.restamped + restamped,
         )
         batch = FrameBatch(
@@ -190,13 +171,14 @@ class SocketCanSource:
         )
         return in_time_order(batch) if len(self._lines) > 1 else batch
 
-    def _drain_one(self, bus: int, line: _Line, source: socket.socket, heads: list[_Head]) -> bool:
+    def _drain_one(self, bus: int, line: _Line, source: socket.socket, heads: list[Head]) -> bool:
         """Fill rows from number len(heads) on, and `heads` with them. Whether more waits than its share."""
         line.emptied = False
         until = len(heads) + self._share
-        while len(heads) < until:
+        while True:
             try:
-                size, ancillary, how, _ = source.recvmsg_into([self._rows[len(heads)]], _ANCILLARY_BYTES)
+                read_frames(source, bus, self._rows, heads, until)
+                return True
             except BlockingIOError:
                 line.emptied = True
                 return False
@@ -205,25 +187,6 @@ class SocketCanSource:
                     line.emptied = True
                     return False
                 line.failure = error
-                continue
-            if size not in (_CLASSIC_FRAME_BYTES, _FD_FRAME_BYTES):
-                continue  # CAN XL, which we never asked for
-            kernel_ns = 0
-            for _, kind, value in ancillary:
-                if kind == _SO_TIMESTAMPNS:
-                    seconds, ns = _TIMESPEC.unpack(value)
-                    kernel_ns = seconds * NS_PER_S + ns
-                elif kind == _SO_RXQ_OVFL:
-                    self._count_dropped(line, _U32.unpack(value)[0])
-            # MSG_DONTROUTE: a program on this machine sent it (linux Documentation/networking/can.rst, 4.1.7).
-            heads.append((size, bus, how & socket.MSG_DONTROUTE, kernel_ns))
-        return True
-
-    def _count_dropped(self, line: _Line, total: int) -> None:
-        new = (total - line.dropped) % (1 << 32)  # the kernel counts per socket, in 32 bits
-        line.dropped = total
-        if new:
-            self._counts = replace(self._counts, dropped=self._counts.dropped + new)
 
     def _gather_s(self) -> float:
         """Long enough to sleep, short enough that the smallest queue is at most half full on the busiest bus."""
@@ -267,7 +230,7 @@ class _Line:
         self._was_up = False  # since the socket was opened
         self.trouble = ""
         self.retry_ns = 0
-        self.dropped = 0
+        self._dropped = 0
         self.queue_frames = 0
         self._lost_ns: int | None = None
         self._newest_ns = 0
@@ -276,7 +239,7 @@ class _Line:
         self.socket = source
         self.failure = None
         self._was_up = False
-        self.dropped = 0
+        self._dropped = 0
         self.queue_frames = source.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // FRAME_COST_BYTES
 
     def settle(self, now_ns: int) -> None:
@@ -303,12 +266,20 @@ class _Line:
             self._newest_ns = int(mono_ns[-1])
         return mono_ns
 
-    def heard(self, can_id: npt.NDArray[np.uint32], error: BoolArray, now_ns: int) -> None:
-        """Only the car's frames end an outage: a link that is down can be opened too, and one bus-off has an echo."""
+    def newly_dropped(self, totals: IntArray) -> int:
+        """By the kernel's count, which goes on in 32 bits from the socket's opening."""
+        told = totals[totals > 0]
+        if not len(told):
+            return 0
+        before, self._dropped = self._dropped, int(told[-1])
+        return (self._dropped - before) % (1 << 32)
+
+    def heard(self, can_id: npt.NDArray[np.uint32], flags: npt.NDArray[np.uint8], now_ns: int) -> None:
+        """Only a frame ends an outage: a link that is down opens too, and one that is bus-off reports errors."""
         if not len(can_id):
             return
-        last_frame = _last(~error)
-        if _last(error & (can_id & BUS_OFF > 0)) > last_frame:
+        last_frame = _last(flags & ERROR == 0)
+        if _last((flags & ERROR > 0) & (can_id & BUS_OFF > 0)) > last_frame:
             self._quiet("bus off: too many errors, the controller has left the bus", now_ns)
         elif last_frame >= 0:
             self.trouble = ""
@@ -332,57 +303,3 @@ def _last(which: BoolArray) -> int:
     """The place of the last one, or -1."""
     places = np.flatnonzero(which)
     return int(places[-1]) if len(places) else -1
-
-
-def open_can_socket(interface: Interface) -> socket.socket:
-    """A raw socket that receives the interface's frames, CAN FD and error frames among them. OSError when it cannot."""
-    source = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
-    try:
-        source.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FD_FRAMES, 1)
-        source.setsockopt(socket.SOL_CAN_RAW, _CAN_RAW_ERR_FILTER, ALL_CLASSES)
-        if interface.ids:
-            source.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, pack_filters(fold(interface.ids)))
-        ask_for_times(source)
-        source.bind((interface.name,))
-    except BaseException:
-        source.close()
-        raise
-    return source
-
-
-def is_up(any_socket: socket.socket, name: str) -> bool:
-    """Whether the interface is there and somebody brought it up."""
-    try:
-        answer = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, _IFREQ_FLAGS.pack(name.encode(), 0))
-    except OSError:
-        return False
-    flags: int = _IFREQ_FLAGS.unpack(answer)[1]
-    return bool(flags & _IFF_UP)
-
-
-def ask_for_times(source: socket.socket) -> None:
-    """Kernel time and drop count with every frame, room for a stall, never wait."""
-    source.settimeout(0)
-    source.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    source.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
-    try:
-        source.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, QUEUE_BYTES)
-    except PermissionError:  # without CAP_NET_ADMIN the kernel grants up to net.core.rmem_max
-        source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, QUEUE_BYTES)
-
-
-def parse_frames(
-    raw: npt.NDArray[np.uint8], size: IntArray
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Ids, flags, lengths and data of n frames: `raw` (n, 72) holds struct can_frame or canfd_frame, as `size` says."""
-    assert raw.shape == (len(size), _FD_FRAME_BYTES)
-    word = np.ascontiguousarray(raw[:, :4]).view(np.uint32)[:, 0]
-    fd = size == _FD_FRAME_BYTES
-    error, remote = word & _ERR_FLAG > 0, word & RTR_FLAG > 0
-    flags = ((word & EFF_FLAG > 0) & ~error) * EXTENDED + fd * FD + error * ERROR + remote * REMOTE
-    length = np.minimum(raw[:, 4], np.where(fd, FD_BYTES, CLASSIC_BYTES))
-    length = np.where(remote & ~error, 0, length).astype(np.uint8)
-    width = FD_BYTES if np.any(length > CLASSIC_BYTES) else CLASSIC_BYTES
-    data = raw[:, _HEAD_BYTES : _HEAD_BYTES + width]
-    data = np.where(np.arange(width) < length[:, None], data, 0).astype(np.uint8)
-    return word & np.uint32(ID_BITS), flags.astype(np.uint8), length, data

@@ -23,18 +23,18 @@ class FrameTester:
         self._link = link
 
     async def ask(self, poll: Poll) -> Reply:
-        frames: asyncio.Queue[bytes] = asyncio.Queue()
-        with self._link.overhear(poll.rx_key, frames.put_nowait):
-            asking = exchange.begin(poll, _now_ns())
+        frames: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        with self._link.overhear(poll.rx_keys, lambda key, data: frames.put_nowait((key, data))):
+            asking = exchange.begin_round(poll, _now_ns())
             await self._send(exchange.question(poll))
             while True:
                 try:
                     async with asyncio.timeout_at(asking.deadline_ns / NS_PER_S):
-                        frame = await frames.get()
+                        key, frame = await frames.get()
                 except TimeoutError:
-                    return exchange.given_up(asking)
-                turn = exchange.hear(asking, poll.rx_key, frame, _now_ns())
-                asking = turn.exchange
+                    return exchange.round_over(asking)
+                turn = exchange.hear_round(asking, key, frame, _now_ns())
+                asking = turn.round
                 if turn.reply is not None:
                     return turn.reply
                 if turn.send is not None:

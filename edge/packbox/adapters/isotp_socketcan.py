@@ -13,7 +13,7 @@ import errno
 import logging
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Final
 
@@ -22,7 +22,7 @@ from packbox.adapters.isotp import FrameTester
 from packbox.core import exchange
 from packbox.core.exchange import Ending, OutFrame, Reply
 from packbox.core.isotp import RESPONSE_PENDING
-from packbox.core.profile import EXTENDED_BIT, FUNCTIONAL_KEYS, NEGATIVE_ANSWER, Poll
+from packbox.core.profile import EXTENDED_BIT, FUNCTIONAL_KEYS, NEGATIVE_ANSWER, Poll, message_key
 from packbox.core.stamp import NS_PER_S
 from packbox.ports import BusBusyError, BusDownError, PackboxError, Tester
 
@@ -44,7 +44,7 @@ _GONE: Final = frozenset((errno.ENETDOWN, errno.ENODEV, errno.ENXIO, errno.EAFNO
 # What the kernel's ISO-TP says of an answer that began and went wrong: sequence, time, too long, anything else.
 _BROKEN: Final = frozenset((errno.EILSEQ, errno.ETIMEDOUT, errno.EMSGSIZE, errno.EBADMSG))
 
-OpenRaw = Callable[[str, int], socket.socket]
+OpenRaw = Callable[[str, Sequence[int]], socket.socket]
 OpenIsoTp = Callable[[str, Poll], socket.socket]
 
 
@@ -76,22 +76,24 @@ class SocketCanLink:
             raise trouble(self._interface, problem) from problem
 
     @contextmanager
-    def overhear(self, key: int, heard: Callable[[bytes], None]) -> Iterator[None]:
+    def overhear(self, keys: Sequence[int], heard: Callable[[int, bytes], None]) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         try:
-            opened = self._open_raw(self._interface, key)
+            opened = self._open_raw(self._interface, keys)
         except OSError as problem:
             raise trouble(self._interface, problem) from problem
 
         def read() -> None:
             try:
                 received = opened.recv(_FRAME.size)
+            except BlockingIOError:
+                return
             except OSError:  # the source sees it too, and says so
                 loop.remove_reader(opened)
                 return
             if len(received) == _FRAME.size:
-                _, length, data = _FRAME.unpack(received)
-                heard(data[:length])
+                word, length, data = _FRAME.unpack(received)
+                heard(message_key(word & ID_BITS, bool(word & EFF_FLAG)), data[:length])
 
         with closing(opened):
             self._socket = opened
@@ -160,12 +162,12 @@ def trouble(interface: str, problem: OSError) -> PackboxError:
     return kind(f"{interface}: {problem.strerror}")
 
 
-def open_raw_socket(interface: str, key: int) -> socket.socket:
-    """Hears one id. Raises OSError."""
+def open_raw_socket(interface: str, keys: Sequence[int]) -> socket.socket:
+    """Hears these ids. Raises OSError."""
     opened = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
     try:
-        only = exactly(key & ID_BITS, extended=bool(key & EXTENDED_BIT))
-        opened.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, pack_filters([only]))
+        only = [exactly(key & ID_BITS, extended=bool(key & EXTENDED_BIT)) for key in keys]
+        opened.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FILTER, pack_filters(only))
         opened.settimeout(0)
         opened.bind((interface,))
     except BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Never
@@ -21,6 +21,7 @@ from cantools.database.can import Signal as DbcSignal
 from pydantic import ValidationError
 
 from packbox.adapters.profile_file import (
+    CellPlacesTable,
     ChoiceTable,
     EvidenceTable,
     LayoutTable,
@@ -234,8 +235,14 @@ class ProfileBuilder:
             void_when=(void_when.signal, void_when.raw) if void_when and void_when.signal in names else None,
             mux_known=tuple((n, tuple(sorted(v))) for n, v in sorted(selectors.items()) if n in names),
             any_sender=written.any_sender,
+            cells=tuple(self._cell_places(f"messages.{can_id}.cells", place, names) for place in written.cells),
             file=file_name,
         )
+
+    def _cell_places(self, where: str, written: CellPlacesTable, names: Collection[str]) -> core.CellPlaces:
+        if written.selector not in names:
+            self._fail(where, f"{written.selector!r} is no signal of this message")
+        return core.CellPlaces(written.in_series, written.selector, tuple(written.first))
 
     def _restatements(
         self, can_id: str, message: MessageTable, signals: Sequence[core.SignalLayout]
@@ -332,7 +339,7 @@ class ProfileBuilder:
                 self._fail(f"{where}.groups", f"{name!r} is not in [groups]")
             group = self._file.groups[name]
             asking = self._poll(where, written, poll_id, group.tx, group.rx[0])
-            yield asking
+            yield replace(asking, also=tuple(int(rx, 16) for rx in group.rx[1:]))
             for rx in group.rx[1:]:
                 heard = self._poll(where, written, f"{written.id}@{rx}", group.tx, rx)
                 yield replace(heard, every_s={}, once=False, asked_by=asking.id)

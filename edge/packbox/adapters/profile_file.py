@@ -129,6 +129,12 @@ class RawValueTable(_Table):
     raw: int
 
 
+class CellPlacesTable(_Table):
+    in_series: Annotated[int, Field(ge=1)]
+    selector: str
+    first: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+
 class MessageTable(_Table):
     bus: str
     grade: core.Grade
@@ -139,6 +145,7 @@ class MessageTable(_Table):
     counter: str | None = None
     void_when: RawValueTable | None = None
     mux_ignored: dict[str, list[int]] = {}
+    cells: list[CellPlacesTable] = []
     signals: dict[str, SignalTable] = {}
 
 

@@ -2,6 +2,7 @@
 
 In:  frozen dataclasses of plain values and numpy arrays. Out: msgpack: `[magic, version, body]`.
 Refuses with SnapshotError bytes that are no snapshot, or one of a version this box does not know.
+A symmetric matrix is saved as its lower triangle: a state is written with every commit.
 """
 
 from __future__ import annotations
@@ -16,6 +17,19 @@ from packbox.ports import PackboxError
 
 MAGIC: Final = "packbox-state"
 _KINDS: Final = frozenset("biuf")  # bool, integers, floats: nothing that could hold an object
+
+# Version 1 named the fields of these; they are positions since. Their names tell them apart.
+_NAMED_IN_1: Final = {
+    frozenset(names): names
+    for names in (
+        ("first", "last"),
+        ("soc_pct", "charge_in_ah", "unknown_s"),
+        (
+            "at_s", "loud_s", "soc_pct", "sigma_pct", "charge_in_ah", "moved_ah", "counted_s", "unknown_s",
+            "sampling_a2s2", "lost_ah2", "soc_told_pct",
+        ),
+    )
+}  # fmt: skip
 
 State = TypeVar("State")
 
@@ -44,9 +58,12 @@ def load(data: bytes, state_type: type[State]) -> State:
         raise SnapshotError(f"saved state: not a snapshot of this program ({problem})") from problem
     if frame.magic != MAGIC:
         raise SnapshotError("saved state: not a snapshot of this program")
-    if frame.version != STATE_VERSION:
+    if frame.version not in (1, STATE_VERSION):
         raise SnapshotError(f"saved state: version {frame.version}, this program knows version {STATE_VERSION}")
     try:
+        if frame.version == 1:
+            body = _from_1(msgspec.msgpack.decode(frame.body))
+            return msgspec.convert(body, state_type, dec_hook=_from_wire, str_keys=False)
         return msgspec.msgpack.decode(frame.body, type=state_type, dec_hook=_from_wire)
     except (msgspec.DecodeError, ValueError, TypeError, AssertionError) as problem:
         raise SnapshotError(f"saved state: broken ({problem})") from problem
@@ -54,6 +71,8 @@ def load(data: bytes, state_type: type[State]) -> State:
 
 def _to_wire(value: object) -> object:
     if isinstance(value, np.ndarray):
+        if value.ndim == 2 and len(value) > 1 and np.array_equal(value, value.T):
+            return [value.dtype.str, [-len(value)], value[np.tril_indices(len(value))].tobytes()]
         return [value.dtype.str, list(value.shape), value.tobytes()]
     raise NotImplementedError(f"a state holds no {type(value).__name__}")
 
@@ -74,4 +93,22 @@ def _from_wire(wanted: type, raw: Any) -> object:  # noqa: ANN401  msgspec hands
     dtype = np.dtype(kind)
     if dtype.kind not in _KINDS:
         raise ValueError(f"an array of {kind}")
-    return np.frombuffer(data, dtype).reshape(shape)
+    flat = np.frombuffer(data, dtype)
+    if len(shape) == 1 and shape[0] < 0:
+        whole = np.empty((-shape[0], -shape[0]), dtype)
+        rows, columns = np.tril_indices(-shape[0])
+        whole[rows, columns] = whole[columns, rows] = flat
+        return whole
+    return flat.reshape(shape)
+
+
+def _from_1(value: object) -> object:
+    """A charge that is being counted while the software changes gives no reading of its own."""
+    if isinstance(value, dict):
+        if {"rise", "fall", "legs"} <= value.keys():
+            value = value | {"rise": None, "fall": None, "legs": []}
+        names = _NAMED_IN_1.get(frozenset(value))
+        if names is not None:
+            return [_from_1(value[name]) for name in names]
+        return {key: _from_1(item) for key, item in value.items()}
+    return [_from_1(item) for item in value] if isinstance(value, list) else value

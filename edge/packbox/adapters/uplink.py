@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, cast
 
 import aiomqtt
 import paho.mqtt.client as mqtt
@@ -33,6 +35,7 @@ from packwire.topics import MANNERS, Leaf, topic
 CONNECT_WAIT_MAX_S: Final = 30.0  # name lookup, TCP, TLS and CONNACK over a slow mobile link
 ANSWER_WAIT_MAX_S: Final = 30.0  # SUBACK or PUBACK: five times the worst round trip of a 2G link
 LEAVE_WAIT_MAX_S: Final = 5.0  # saying goodbye must not hold up a shutdown
+TCP_INFO_BYTES: Final = struct.Struct("=120xQQ")  # linux/tcp.h: tcpi_bytes_acked, tcpi_bytes_received, since 4.1
 MAX_QUEUED_ACKS: Final = 1000  # acks are cumulative and handled at once; a flood is cut off here
 
 log = logging.getLogger(__name__)
@@ -85,6 +88,14 @@ class _Client(aiomqtt.Client):
         elif not self._connected.cancelled():  # else we gave up waiting, nobody is left to tell
             super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
+    def wire_bytes(self) -> int:
+        """Bytes that the kernel sent and got on this connection, below TLS; 0 when it is closed."""
+        sock = cast("socket.socket | None", self._client.socket())  # plain or TLS: no other is ever asked for
+        if sock is None or sock.fileno() < 0:
+            return 0
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES.size)
+        return sum(TCP_INFO_BYTES.unpack(info)) if len(info) == TCP_INFO_BYTES.size else 0
+
     def drop(self) -> None:
         """Close the socket if it is still open. Without this each failed connection would leave one behind."""
         self._client.disconnect()
@@ -100,6 +111,7 @@ class MqttUplink:
         self._settings = settings
         self._box = ids.BoxId(box)
         self._connection: _Client | None = None
+        self._wire_bytes = 0
 
     async def __aenter__(self) -> Self:
         self._connection = await self._make_client()
@@ -118,6 +130,11 @@ class MqttUplink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._leave()
+
+    @property
+    def wire_bytes(self) -> int:
+        self._note_wire_bytes()
+        return self._wire_bytes
 
     async def publish(self, sealed: bytes) -> None:
         await self._send(Leaf.RECORD, sealed)
@@ -182,9 +199,14 @@ class MqttUplink:
         with self._trouble_named():
             async with asyncio.timeout(ANSWER_WAIT_MAX_S):
                 await client.publish(where, payload, qos=manner.qos, retain=manner.retain, properties=properties)
+        self._note_wire_bytes()
         if client.refusals:  # of several publishes at once any may be the refused one: all of them wait on anyway
             client.refusals -= 1
             raise RefusedError(f"{self._where}: the broker refused a message on {where}: {client.last_refusal}")
+
+    def _note_wire_bytes(self) -> None:
+        if self._connection is not None:  # a socket that went away says 0: what was known stands
+            self._wire_bytes = max(self._wire_bytes, self._connection.wire_bytes())
 
     def _expiry(self, seconds: int) -> Properties | None:
         if not self._v5:

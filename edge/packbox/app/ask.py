@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,7 +20,7 @@ from packbox.core import courtesy, poll, seen
 from packbox.core import sample as sampling
 from packbox.core.answers import Window, layout_for, read
 from packbox.core.box import BoxState
-from packbox.core.courtesy import Consent, Rule, Sight
+from packbox.core.courtesy import Consent, Rule, Sight, Signs
 from packbox.core.exchange import Ending, Reply, send_all
 from packbox.core.frames import ERROR, EXTENDED, SENT, FrameBatch
 from packbox.core.profile import EXTENDED_BIT, FUNCTIONAL_KEYS, CarState, Poll, Profile
@@ -37,6 +37,9 @@ NOT_BEFORE_NS: Final = 100 * NS_PER_MS  # clocks of kernel and box differ by les
 AFTERGLOW_NS: Final = 300 * NS_PER_MS  # frames of an answer that are stamped or read after its end
 LATE_NS: Final = 6 * NS_PER_S  # a slow unit still answers what we gave up
 TURNS_KEPT: Final = 64  # older ones are long out of every batch on its way
+TRIED: Final = 2
+HEARD: Final = -1
+ABSENT: Final = 3  # silent to so many different questions, a unit is not there
 SILENT_AT_FIRST: Final = 10  # questions without any answer since the start: something is wrong with the wiring
 
 _DOING: Final = {Phase.RESTING: CarState.READY, Phase.CHARGING: CarState.CHARGING, Phase.DRIVING: CarState.DRIVING}
@@ -76,7 +79,8 @@ class Asking:
     """First `overhear`, then `run`; `look` is asked before every question.
 
     `attended`: a person at the car has turned it on and waits, so a plug that carries nothing but answers may be asked
-    too, for `courtesy.ATTENDED_MAX_NS`.
+    too, for `courtesy.ATTENDED_MAX_NS`. `signs`: what the installation tells of a car whose bus is mute.
+    `before`: what another `Asking` saw on the same bus just now, so that its pauses hold.
     """
 
     def __init__(
@@ -88,15 +92,19 @@ class Asking:
         look: Callable[[], CarSight],
         *,
         attended: bool = False,
+        signs: Callable[[], Signs] = Signs,
+        before: Sight | None = None,
     ) -> None:
         self.tester = tester
         self.held_by: Rule | None = None  # why nothing is asked now
         self._polls = tuple(p for p in profile.questions if p.once or p.every_s)
         self._clock = clock
         self._look = look
+        self._signs = signs
+        self._attended = attended  # somebody waits: a unit that is not there must not hold up the others
         now_ns = clock.now().mono_ns
         until_ns = now_ns + courtesy.ATTENDED_MAX_NS if attended else courtesy.NEVER_NS
-        self._sight = Sight(consent, profile.care, attended_until_ns=until_ns)
+        self._sight = replace(before or Sight(consent, profile.care), care=profile.care, attended_until_ns=until_ns)
         self._plan = poll.start(self._polls, now_ns)
         self._asks = np.array(sorted({p.tx_key for p in profile.polls} | FUNCTIONAL_KEYS), np.int64)
         self._answers = np.array(sorted({p.rx_key for p in profile.polls}), np.int64)
@@ -104,6 +112,32 @@ class Asking:
         self._aux_count = look().aux_count
         self._questions = 0
         self._replies = 0
+        self._mute: Counter[int] = Counter()  # by asking id: questions that nobody answered, while nobody ever did
+
+    @property
+    def sight(self) -> Sight:
+        return self._sight
+
+    @property
+    def answers(self) -> int:
+        """How many questions were answered or refused so far."""
+        return self._replies
+
+    @property
+    def tried_all(self) -> bool:
+        """Everything was answered, is not known to the car, or was asked twice, or its unit is not there."""
+        return all(
+            asked.over or asked.misses >= TRIED or self._mute[one.tx_key] >= ABSENT
+            for one, asked in zip(self._polls, self._plan.asked, strict=True)
+        )
+
+    def hold(self) -> None:
+        """It is not known whether the car on the bus is the one that the questions were chosen for."""
+        self._sight = replace(self._sight, known=False)
+
+    def release(self) -> None:
+        """It is."""
+        self._sight = replace(self._sight, known=True)
 
     # -- listening ---------------------------------------------------------------------------------------------------
 
@@ -159,18 +193,25 @@ class Asking:
     async def step(self) -> bool:
         """Ask one question, if one is due and may be asked. Whether it was."""
         now_ns = self._clock.now().mono_ns
-        self._look_around()
+        self._look_around(now_ns)
         rule = courtesy.restraint(self._sight, now_ns)
         self._say_held(rule)
         if rule is not None:
             return False
         place = poll.next_due(self._polls, self._plan, self._sight.car_state or CarState.READY, now_ns)
+        if place is not None and self._attended and self._mute[self._polls[place].tx_key] >= ABSENT:
+            self._plan = poll.given_up(self._plan, place)
+            return True
         if place is None:
             return False
         await self._ask(place, now_ns)
         return True
 
-    def _look_around(self) -> None:
+    def _look_around(self, now_ns: int) -> None:
+        signs = self._signs()
+        if signs.awake and not self._sight.signs.awake and courtesy.is_asleep(self._sight, now_ns):
+            self._wake(now_ns)
+        self._sight = courtesy.told(self._sight, signs)
         known = self._look()
         self._sight = replace(self._sight, car_state=known.state)
         if known.aux_count != self._aux_count:
@@ -180,8 +221,10 @@ class Asking:
     async def _ask(self, place: int, now_ns: int) -> None:
         one = self._polls[place]
         rx_key = None if one.tx_key in FUNCTIONAL_KEYS else one.rx_key
-        turn = _Turn(frozenset((one.tx_key, send_all(one).key)), rx_key, now_ns - NOT_BEFORE_NS, None)
+        flow = {send_all(replace(one, rx=rx)).key for rx in (one.rx, *one.also)}
+        turn = _Turn(frozenset({one.tx_key} | flow), rx_key, now_ns - NOT_BEFORE_NS, None)
         self._turns.append(turn)
+        self._sight = courtesy.asked(self._sight, now_ns)
         plan = self._plan
         reply = Reply(Ending.SILENT)
         try:
@@ -202,7 +245,10 @@ class Asking:
 
     def _note(self, one: Poll, reply: Reply) -> None:
         self._questions += 1
+        if reply.ending is Ending.SILENT and self._mute[one.tx_key] >= 0:
+            self._mute[one.tx_key] += 1
         if reply.ending in (Ending.ANSWERED, Ending.REFUSED):
+            self._mute[one.tx_key] = HEARD
             self._replies += 1
             self._sight = courtesy.answered(self._sight)
         if self._questions == SILENT_AT_FIRST and not self._replies:

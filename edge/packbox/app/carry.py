@@ -24,7 +24,7 @@ from packbox.core.record import SealedRow, StoreId
 from packbox.ports import Journal, JournalError, LinkDownError, RefusedError, StoreEndedError, Uplink
 from packwire.ack import Ack
 from packwire.messages import Health
-from packwire.presence import HEARTBEAT_EVERY_S, encode_heartbeat
+from packwire.presence import HEARTBEAT_EVERY_S, HEARTBEAT_QUIET_S, encode_heartbeat
 
 STEADY_AFTER_S: Final = 60.0  # a link that held so long was good: the next loss is retried quickly again
 
@@ -47,7 +47,14 @@ class LinkReport:
     connected: bool = False
     connections: int = 0
     trouble: str = ""  # why there is no link now, empty while there is one
-    sent_bytes: int = 0  # payloads handed to the broker, heartbeats included
+    earlier_wire_bytes: int = 0  # of connections that are over
+    uplink: Uplink | None = None  # the connection there is
+
+    @property
+    def wire_bytes(self) -> int:
+        """What went over the network both ways, with MQTT and TLS."""
+        return self.earlier_wire_bytes + (self.uplink.wire_bytes if self.uplink is not None else 0)
+
     acked_s: float | None = None  # loop time of the newest ack of this store
 
     @property
@@ -100,6 +107,7 @@ class _Carrier:
             try:
                 async with open_uplink() as uplink:
                     up_s = loop.time()
+                    self.report.uplink = uplink
                     self._came_up(up_s - gone_s)
                     await self._serve(uplink)
             except* (LinkDownError, JournalError) as trouble:
@@ -108,6 +116,8 @@ class _Carrier:
                 self._went_down("; ".join(sorted(set(_reasons(trouble)))))
             finally:
                 self.report.connected = False
+                self.report.earlier_wire_bytes = self.report.wire_bytes
+                self.report.uplink = None
             self.tries = 1 if loop.time() - up_s >= STEADY_AFTER_S else self.tries + 1
             await asyncio.sleep(delivery.backoff_s(self.tries, self.jitter()))
 
@@ -192,7 +202,6 @@ class _Carrier:
                 burst.create_task(self._publish(uplink, row), name=f"carry: record {row.seq}")
 
     async def _publish(self, uplink: Uplink, row: SealedRow) -> None:
-        self.report.sent_bytes += len(row.sealed)
         try:
             await uplink.publish(row.sealed)
         except RefusedError as problem:
@@ -210,10 +219,17 @@ class _Carrier:
             self.warned_unheard = True
 
     async def _beat(self, uplink: Uplink) -> None:
+        """Often while there is something new to say, else now and then."""
+        now_s = asyncio.get_running_loop().time
+        said: tuple[int, str | None] | None = None
+        said_s = 0.0
         while True:
-            heartbeat = encode_heartbeat(self.health())
-            self.report.sent_bytes += len(heartbeat)
-            await uplink.beat(heartbeat)
+            health = self.health()
+            news = (health.frames, health.text)
+            if news != said or now_s() - said_s >= HEARTBEAT_QUIET_S:
+                heartbeat = encode_heartbeat(health)
+                await uplink.beat(heartbeat)
+                said, said_s = news, now_s()
             await asyncio.sleep(HEARTBEAT_EVERY_S)
 
 

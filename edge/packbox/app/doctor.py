@@ -25,9 +25,13 @@ from packbox.adapters.profile_dir import Catalogue
 from packbox.app.doctor_bus import bus_findings
 from packbox.app.doctor_running import running_findings
 from packbox.app.findings import Finding, Verdict
+from packbox.app.mind import BAD_FRAMES, remembered
 from packbox.app.options import add_settings_options, settings_from
+from packbox.app.recognise import AUTO
 from packbox.clock import SystemClock
+from packbox.core.recognised import Recognised
 from packbox.core.record import SealedRow
+from packbox.core.signals import Refused
 from packbox.ports import PackboxError
 from packbox.settings import Settings
 from packwire.errors import WireError
@@ -40,6 +44,21 @@ OUTBOX_WARN_DAYS: Final = 7  # a car parked for a week is normal, one that drive
 BROKER_WAIT_MAX_S: Final = 10.0
 CERTIFICATE_WARN_DAYS: Final = 30
 MS_PER_DAY: Final = 86_400_000
+REFUSED_WARN: Final = 1000  # of frames that were not as the profile says: real logs of the right car have none
+REASONS: Final[Mapping[str, str]] = {
+    "wrong_length": "of another length",
+    "bad_checksum": "with a wrong checksum",
+    "stuck_counter": "with a counter that stands still",
+    "unknown_mux": "with an unknown multiplexer value",
+    "broken_answers": "answers cut or out of order",
+    "foreign_answers": "answers of a unit that was not asked",
+    "negative_answers": "answers that refuse",
+    "void_values": "values that the car calls void",
+    "implausible_values": "impossible values",
+    "cells_not_sum": "with cells that do not add up to the pack",
+    "error_frames": "error frames",
+    "unknown_frames": "of ids that the profile does not know",
+}
 KEEP_AND_ASK: Final = "keep a copy of the whole data folder and ask; the book will put these records into quarantine"
 
 
@@ -75,12 +94,49 @@ def examine(load: Callable[[], Settings]) -> Iterator[Finding]:
 
 
 def _profile(settings: Settings) -> Iterator[Finding]:
-    if settings.profile is None:
-        yield Finding("profile", Verdict.FAIL, "none is set", "set profile; `packbox profiles list` names them")
+    if settings.profile in (None, AUTO):
+        yield _recognised(settings)
         return
     profile, variant = Catalogue(settings.profiles_dir).find(settings.profile)
     chosen = f"variant {variant}" if variant else "variant found by what the car shows"
     yield Finding("profile", Verdict.OK, f"{profile.id}, {chosen}")
+
+
+def _recognised(settings: Settings) -> Finding:
+    known, _ = _remembered(settings)
+    if known is None:
+        return Finding(
+            "profile",
+            Verdict.WARN,
+            "no car was recognised yet",
+            "wake the car; `packbox inspect --detect` says what is missing; or set profile",
+        )
+    Catalogue(settings.profiles_dir).profile(known.profile)
+    variant = known.variant or "variant not recognised then"
+    return Finding("profile", Verdict.OK, f"recognised {known.profile}, {variant}: {'; '.join(known.evidence)}")
+
+
+def _refused(settings: Settings) -> Iterator[Finding]:
+    """What never became a value, by reason, since the store began."""
+    _, refused = _remembered(settings)
+    counts = {words: getattr(refused, reason) for reason, words in REASONS.items()}
+    bad = sum(getattr(refused, reason) for reason in BAD_FRAMES)
+    told = ", ".join(f"{count:,} {words}" for words, count in counts.items() if count)
+    if bad >= REFUSED_WARN:
+        yield Finding(
+            "refused", Verdict.WARN, told, "look at wiring and profile; `packbox inspect --detect` tells more"
+        )
+    else:
+        yield Finding("refused", Verdict.OK, told or "nothing was refused")
+
+
+def _remembered(settings: Settings) -> tuple[Recognised | None, Refused]:
+    path = settings.data_dir / JOURNAL_FILE
+    if not path.exists():
+        return None, Refused()
+    with open_copy(path) as journal:
+        saved = journal.snapshot()
+    return (None, Refused()) if saved is None else remembered(saved)
 
 
 def _key(settings: Settings) -> Iterator[Finding]:
@@ -262,6 +318,7 @@ CHECKS: Final[Mapping[str, Callable[[Settings], Iterator[Finding]]]] = {
     "profile": _profile,
     "key": _key,
     "journal": _journal,
+    "refused": _refused,
     "disk": _disk,
     "clock": _clock,
     "broker": _broker,

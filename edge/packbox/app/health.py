@@ -5,23 +5,26 @@ Called from the loop (heartbeat) and from the journal's thread (daily record): i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from packbox.adapters.machine import cpu_temp_degc, disk_free_bytes
 from packbox.app.carry import LinkReport
 from packbox.app.inbox import Inbox
 from packbox.app.listen import Listener
+from packbox.app.meet import Meeting
 from packbox.app.mind import Mind
 from packbox.app.think import Thinker
 from packbox.core.outcome import BoxHealth
+from packbox.core.signals import Refused
 from packbox.core.stamp import NS_PER_S, Stamp
 from packbox.core.summary import message_of
 from packbox.ports import Clock, FrameSource, Tester
 from packwire import __version__
 from packwire.messages import Health
 
+REFUSALS: Final = tuple({f.name for f in fields(Refused)} & {f.name for f in fields(BoxHealth)})
 TROUBLE_CHARS: Final = 80  # health is small; `doctor` tells the rest
 
 
@@ -34,10 +37,12 @@ class Counts(Protocol):
 
 @runtime_checkable
 class Counting(Protocol):
-    """A live source: it knows what it lost before we saw it."""
+    """A live source: it knows what it lost before we saw it, and what keeps it from giving frames."""
 
     @property
     def counts(self) -> Counts: ...
+    @property
+    def trouble(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Gauge:
     thinker: Thinker
     link: LinkReport | None
     tester: Tester | None = None
+    meeting: Meeting | None = None
 
     def at(self, stamp: Stamp) -> BoxHealth:
         """As a record: `stamp` is on the source's timeline, as are the records that wait."""
@@ -77,21 +83,33 @@ class Gauge:
             journal_bytes=outbox.journal_bytes,
             disk_free_bytes=disk_free_bytes(self.data_dir),
             clock="unset" if now.wall_ms is None else "set",
-            uplink_bytes=self.link.sent_bytes if self.link else 0,
+            uplink_bytes=self.link.wire_bytes if self.link else 0,
             uplink_refused=self.link.delivery.counts.refused_publishes if self.link else 0,
             cpu_temp_degc=cpu_temp_degc(),
             software=__version__,
             text=self._trouble(),
+            **refusals(self.mind.refused),
         )
 
     def _trouble(self) -> str | None:
-        troubles = (("no bus", self.listener.down), ("cannot save", self.thinker.trouble))
+        heard = self.source.trouble if isinstance(self.source, Counting) else None
+        car = self.meeting.trouble if self.meeting else None
+        troubles = (
+            ("no bus", self.listener.down or heard),
+            ("cannot save", self.thinker.trouble),
+            ("car", car),
+        )
         return "; ".join(f"{what}: {why}"[:TROUBLE_CHARS] for what, why in troubles if why) or None
 
     def heartbeat(self) -> Health:
         message = message_of(self.at(self.clock.now()), b"")
         assert isinstance(message, Health)
         return message
+
+
+def refusals(refused: Refused) -> dict[str, Any]:
+    """The counts that health tells one by one."""
+    return {name: getattr(refused, name) for name in REFUSALS}
 
 
 def _age_s(since_ms: int | None, now_ms: int | None) -> float | None:

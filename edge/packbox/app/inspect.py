@@ -1,7 +1,7 @@
 """`packbox inspect`: look at one car once. Recognise it, take down what it says, seal a record, write a sheet.
 
 In:  a recorded log, or a bus for a minute. Only with --consent-to-poll the car is asked, each question once, under the
-     rules of `core.courtesy`; else nothing is sent.
+     rules of `core.courtesy` (`app.attend`); else nothing is sent.
 Out: with --detect only which family it is and why. Else three files of one name in --out: `.records` (sealed records, a
      chain of its own), `.txt` and `.html` (the sheet); the text also on stdout, or one JSON object with --json.
 Refuses a log that cannot be read and a name nobody knows (exit 2); a car that cannot be recognised gets no sheet
@@ -14,7 +14,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +24,9 @@ from packbox.adapters.identity import FileKey
 from packbox.adapters.logs import read_log
 from packbox.adapters.profile_dir import Catalogue
 from packbox.adapters.record_file import RecordFileError, write_records
-from packbox.app.ask import Asking, car_sight
+from packbox.app.attend import attend, listen
 from packbox.app.box_key import box_key
+from packbox.app.health import refusals
 from packbox.app.mind import BAD_FRAMES, Bookmark
 from packbox.app.options import add_settings_options, settings_from
 from packbox.app.recognise import UnknownCarError, beginning, profiles_of
@@ -34,7 +35,6 @@ from packbox.app.sources import FORMS, open_source
 from packbox.clock import SystemClock
 from packbox.core import box
 from packbox.core.box import BoxPlan
-from packbox.core.courtesy import Consent
 from packbox.core.decode import Decoder
 from packbox.core.detect import Detection, Finding, detect
 from packbox.core.frames import FrameBatch
@@ -45,7 +45,7 @@ from packbox.core.record import BatteryId, BoxId, ChainHead, SealedRow, StoreId
 from packbox.core.stamp import NS_PER_S
 from packbox.core.summary import seal_outcomes
 from packbox.core.swap import SERIAL
-from packbox.ports import Clock, FrameSource, LogFormatError, PackboxError, ProfileError, SettingsError, Tester
+from packbox.ports import LogFormatError, PackboxError, ProfileError, SettingsError
 from packbox.settings import Settings
 from packwire import __version__
 from packwire.ids import BATTERY_ID, box_id_of, new_store_id
@@ -54,7 +54,7 @@ from packwire.seal import NO_PREVIOUS, digest
 FOUND_PROBLEM: Final = 1
 USAGE_ERROR: Final = 2
 LISTEN_S: Final = 60.0  # the slowest frames that say something come every 3 s, other people's polls every minute
-RECOGNISE_S: Final = 15.0  # before the first question: the rarest typical frame comes every 3 s
+ASK_S: Final = 240.0  # at most: the largest profile has 150 questions, three a second
 SHEET_MODE: Final = 0o644
 SCHEMES: Final = ("socketcan", "can", "log", "sim")
 
@@ -66,7 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detect", action="store_true", help="only say which car it is, and why")
     parser.add_argument("--profile", metavar="NAME", help="vehicle profile; without it the car is recognised")
     parser.add_argument("--profiles-dir", type=Path, metavar="DIR", help="profiles other than those installed")
-    parser.add_argument("--seconds", type=_seconds, default=LISTEN_S, metavar="S", help="how long a bus is listened to")
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        metavar="S",
+        help=f"how long a bus is listened to ({LISTEN_S:.0f}) or asked ({ASK_S:.0f})",
+    )
     parser.add_argument("--consent-to-poll", action="store_true", help="the owner agreed: ask the car, each thing once")
     parser.add_argument("--out", type=Path, default=Path("inspections"), metavar="FOLDER", help="where files go")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
@@ -84,14 +89,16 @@ def main(args: argparse.Namespace) -> int:
         named, args.profile = args.profile, None  # not the setting: the box may have been set up for another car
         settings = settings_from(args)
         catalogue = Catalogue(settings.profiles_dir)
-        material = _material(args, settings)
         known = None if named is None else catalogue.find(named)
-        detection = detect([known[0]] if known else profiles_of(catalogue), beginning(material.batches()))
+        profiles = [known[0]] if known else profiles_of(catalogue)
+        if args.consent_to_poll:
+            material, detection = _attended(args, settings, profiles, known[0] if known else None)
+        else:
+            material = _material(args, settings)
+            detection = detect(profiles, beginning(material.batches()))
         if args.detect:
             return _say_detection(detection, as_json=args.json)
         car = _car(catalogue, detection, known)
-        if args.consent_to_poll:
-            material = _asked(car, material, settings, args.seconds)
         look, files = _inspect(car, material, settings, args.out)
     except (SettingsError, ProfileError, LogFormatError) as problem:
         return _said(problem, USAGE_ERROR)
@@ -130,72 +137,38 @@ class Material:
                 yield from reading
 
 
-def _material(args: argparse.Namespace, settings: Settings) -> Material:
+def _spec(args: argparse.Namespace, settings: Settings) -> str:
     if args.what is not None and args.source is not None:
         raise SettingsError("give a log or source once: as LOG|SOURCE or with --source")
     spec: str = args.what if args.what is not None else settings.source
-    scheme, colon, rest = spec.partition(":")
-    if args.what is not None and (not colon or scheme not in SCHEMES):
-        scheme, rest = "log", spec
+    scheme, colon, _ = spec.partition(":")
+    return f"log:{spec}" if args.what is not None and (not colon or scheme not in SCHEMES) else spec
+
+
+def _material(args: argparse.Namespace, settings: Settings) -> Material:
+    spec = _spec(args, settings)
+    scheme, _, rest = spec.partition(":")
     if scheme == "log":
         if not Path(rest).is_file():
             raise LogFormatError(f"{rest}: no such log; a source is one of {FORMS}")
         return Material(Path(rest).name, log=Path(rest))
     source = open_source(spec, Bookmark(), SystemClock(settings.clock_trusted), None, None)
-    seconds = min(args.seconds, RECOGNISE_S) if args.consent_to_poll else args.seconds
-    return Material(spec, heard=tuple(asyncio.run(_listen(source.frames, seconds))))
+    return Material(spec, heard=tuple(asyncio.run(listen(source.frames, args.seconds or LISTEN_S))))
 
 
-async def _listen(
-    source: FrameSource, seconds: float, hear: Callable[[FrameBatch], object] | None = None
-) -> list[FrameBatch]:
-    """Frames of so many seconds by the source's own clock, and of no more by ours. Raises BusDownError."""
-    heard: list[FrameBatch] = []
-    try:
-        async with asyncio.timeout(seconds):
-            async for item in source.inputs():
-                if isinstance(item, FrameBatch) and len(item):
-                    heard.append(item)
-                    if hear is not None:
-                        hear(item)
-                    if item.mono_ns[-1] - heard[0].mono_ns[0] >= seconds * NS_PER_S:
-                        break
-    except TimeoutError:
-        pass
-    return heard
-
-
-def _asked(car: Car, material: Material, settings: Settings, seconds: float) -> Material:
-    """Now that the car is known: ask it each thing once, and listen on."""
-    if material.log is not None:
+def _attended(
+    args: argparse.Namespace, settings: Settings, profiles: list[Profile], known: Profile | None
+) -> tuple[Material, Detection]:
+    """The owner agreed: whatever the car does not say by itself is asked."""
+    spec = _spec(args, settings)
+    if spec.partition(":")[0] == "log":
         raise SettingsError("--consent-to-poll: a log cannot be asked")
     clock = SystemClock(settings.clock_trusted)
-    opened = open_source(material.name, Bookmark(), clock, car.profile, None, may_ask=True)
+    opened = open_source(spec, Bookmark(), clock, known, None, may_ask=True)
     if opened.tester is None:
-        raise SettingsError(f"--consent-to-poll: {material.name} cannot be asked")
-    heard = asyncio.run(ask_and_listen(car.profile, opened.frames, opened.tester, clock, seconds))
-    return replace(material, heard=(*material.heard, *heard), frames_sent=opened.tester.frames_sent)
-
-
-async def ask_and_listen(
-    profile: Profile, source: FrameSource, tester: Tester, clock: Clock, seconds: float
-) -> list[FrameBatch]:
-    """Each of the profile's questions once, while and as long as the rules of courtesy allow it."""
-    plan = BoxPlan(Decoder(profile), BoxId("0" * 16), BatteryId("inspected"), "provisional", __version__)
-    along = box.start(plan)
-
-    def fold(batch: FrameBatch) -> None:
-        nonlocal along
-        along = box.advance(plan, along, batch)[0]
-
-    once = replace(profile, polls=tuple(replace(poll, once=True, every_s={}) for poll in profile.polls))
-    asking = Asking(once, Consent.AGREED, tester, clock, lambda: car_sight(along))
-    async with asyncio.TaskGroup() as tasks:
-        questions = tasks.create_task(asking.run(), name="ask")
-        try:
-            return await _listen(asking.overhear(source), seconds, fold)
-        finally:
-            questions.cancel()
+        raise SettingsError(f"--consent-to-poll: {spec} cannot be asked")
+    look = asyncio.run(attend(profiles, known, opened.frames, opened.tester, clock, args.seconds or ASK_S))
+    return Material(spec, heard=look.heard, frames_sent=opened.tester.frames_sent), look.detection
 
 
 # -- which car ---------------------------------------------------------------------------------------------------------
@@ -275,6 +248,7 @@ def _inspect(car: Car, material: Material, settings: Settings, out: Path) -> tup
         clock="unset" if last.wall_ms is None else "set",
         software=__version__,
     )
+    health = replace(health, **refusals(refused))
     rows = _sealed(outcomes_of(found, _named(outcomes, found), health), box_id, key)
     first_s = state.first_s or 0
     look = Look(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -25,11 +26,15 @@ TICK_EVERY_S: Final = 1.0
 
 
 class Listener:
-    """`down` says why there is no bus now; None while there is one. `heard_ns`: when the newest frame was taken."""
+    """`down` says why there is no bus now; None while there is one. `heard_ns`: when the newest frame was taken.
+
+    `hearers` get every batch at once.
+    """
 
     def __init__(self, source: FrameSource, inbox: Inbox, clock: Clock) -> None:
         self.down: str | None = None
         self.heard_ns: int | None = None
+        self.hearers: list[Callable[[FrameBatch], None]] = []
         self._source = source
         self._inbox = inbox
         self._clock = clock
@@ -51,8 +56,12 @@ class Listener:
             self._inbox.end()
 
     def _heard(self, item: FrameBatch | Tick) -> None:
-        if not isinstance(item, FrameBatch) or not np.any(item.flags & ERROR == 0):
-            return  # nothing came, or nothing but what the controller itself says
+        if not isinstance(item, FrameBatch) or not len(item):
+            return
+        for hear in self.hearers:
+            hear(item)
+        if not np.any(item.flags & ERROR == 0):
+            return  # nothing but what the controller itself says
         self.heard_ns = self._clock.now().mono_ns
         self._wait_s = AGAIN_MIN_S
         if self.down is not None:

@@ -16,14 +16,23 @@ import msgspec
 from packbox.adapters import snapshot
 from packbox.core import box
 from packbox.core.frames import FrameBatch
+from packbox.core.inspection import TEXT_MAX
 from packbox.core.outcome import BoxHealth, EventName, EventSeen, Introduced, Outcome, SessionClosed, UsageDue
+from packbox.core.recognised import Recognised
 from packbox.core.record import StoreId
 from packbox.core.signals import Refused
 from packbox.core.stamp import NS_PER_MS, Stamp, Tick
 from packbox.core.summary import seal_outcomes
 from packbox.ports import Journal, Signer
 
-BAD_FRAMES: Final = ("bad_checksum", "wrong_length", "stuck_counter", "broken_answers", "cells_not_sum")
+BAD_FRAMES: Final = (
+    "bad_checksum",
+    "wrong_length",
+    "stuck_counter",
+    "broken_answers",
+    "cells_not_sum",
+    "foreign_answers",
+)
 PENDING_MAX: Final = 2000  # most of a year of driving without a writable journal, some megabytes
 
 
@@ -41,18 +50,31 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
 
     bookmark: Bookmark
     state: bytes
+    recognised: Recognised | None = None  # which car, where nobody named it
+
+
+def remembered(saved: bytes) -> tuple[Recognised | None, Refused]:
+    """What a saved state knows of the car, and what was refused since the store began. Raises SnapshotError."""
+    try:
+        whole = msgspec.msgpack.decode(saved, type=Saved)
+    except msgspec.DecodeError as problem:
+        raise snapshot.SnapshotError(f"saved state: broken ({problem})") from problem
+    return whole.recognised, snapshot.load(whole.state, box.BoxState).refused
 
 
 class Mind:
-    """First `open`, then `begin`, then the rest in any order."""
+    """First `open`, then `begin` and `meet`, then the rest in any order."""
 
-    def __init__(self, plan: box.BoxPlan, journal: Journal, signer: Signer) -> None:
+    def __init__(self, journal: Journal, signer: Signer) -> None:
         self.bookmark = Bookmark()
+        self.recognised: Recognised | None = None
         self.pending: list[Outcome] = []
         self.lost = 0  # outcomes that did not fit while the journal could not be written
         self.frames = 0  # folded since this start
         self._refused_before = Refused()
-        self._plan = plan
+        self._known: box.BoxPlan | None = None
+        self._state = box.start()
+        self._is_new = True
         self._journal = journal
         self._signer = signer
         self._health: Callable[[Stamp], BoxHealth]
@@ -64,13 +86,18 @@ class Mind:
         self._head = checkpoint.head
         self.outbox = self._journal.outbox()
         self._begun_after = checkpoint.begun_after
-        if checkpoint.state is None:
-            self._state = box.start(self._plan)
-            return
-        saved = msgspec.msgpack.decode(checkpoint.state, type=Saved)
-        self.bookmark = saved.bookmark
-        self._state = snapshot.load(saved.state, box.BoxState)
-        self._refused_before = self._state.refused
+        if checkpoint.state is not None:
+            saved = msgspec.msgpack.decode(checkpoint.state, type=Saved)
+            self.bookmark, self.recognised = saved.bookmark, saved.recognised
+            self._state = snapshot.load(saved.state, box.BoxState)
+            self._refused_before = self._state.refused
+            self._is_new = False
+
+    def meet(self, plan: box.BoxPlan, recognised: Recognised | None) -> None:
+        """This is the car. `recognised`: how we know, kept with the state; None where a person named it."""
+        self._known, self.recognised = plan, recognised
+        if self._is_new:
+            self._state = box.start(plan)
 
     def begin(self, source: str, health: Callable[[Stamp], BoxHealth]) -> None:
         """Inputs come from this source; one that is not last time's was not folded yet.
@@ -84,18 +111,27 @@ class Mind:
     @property
     def frames_bad(self) -> int:
         """Since this start: checksum or length wrong, counter stuck, answer broken, cells that contradict the pack."""
-        now, before = self._state.refused, self._refused_before
-        return sum(getattr(now, reason) - getattr(before, reason) for reason in BAD_FRAMES)
+        return sum(getattr(self.refused, reason) for reason in BAD_FRAMES)
 
     @property
     def frames_unknown(self) -> int:
         """Since this start: not in the profile."""
-        return self._state.refused.unknown_frames - self._refused_before.unknown_frames
+        return self.refused.unknown_frames
+
+    @property
+    def refused(self) -> Refused:
+        """Since this start, by reason."""
+        return self._state.refused - self._refused_before
 
     @property
     def state(self) -> box.BoxState:
         """Of the fold, a frozen value: may be looked at from any thread."""
         return self._state
+
+    @property
+    def _plan(self) -> box.BoxPlan:
+        assert self._known is not None
+        return self._known
 
     @property
     def newest_seq(self) -> int:
@@ -122,11 +158,17 @@ class Mind:
         self.bookmark = msgspec.structs.replace(self.bookmark, finished=True)
         self._keep(outcomes)
 
+    def no_longer_fits(self, text: str) -> None:
+        """Another car than the one that was recognised: an event, as soon as there is a history that it concerns."""
+        state = self._state
+        if state.line is not None and state.introduced is not None:
+            self._keep([EventSeen(state.line.stamp(state.line.high_ns), EventName.WRONG_PROFILE, text=text[:TEXT_MAX])])
+
     def commit(self) -> None:
         """Seal and save. Raises JournalError: then everything is still pending."""
         outcomes = [*self.pending, *self._told_losses()]
         head, rows = seal_outcomes(outcomes, self._head, self._signer.sign, self._signer.public_key)
-        saved = Saved(self.bookmark, snapshot.dump(self._state))
+        saved = Saved(self.bookmark, snapshot.dump(self._state), self.recognised)
         self._journal.commit(msgspec.msgpack.encode(saved), rows)
         self._head = head
         self.pending.clear()

@@ -22,6 +22,7 @@ from packbox.adapters.herald import Herald, herald_from
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
 from packbox.adapters.power_lines import LineReader, tell
 from packbox.adapters.profile_apart import find_apart
+from packbox.adapters.profile_dir import Catalogue
 from packbox.adapters.snapshot import SnapshotError
 from packbox.app.ask import Asking, car_sight
 from packbox.app.box_key import box_key
@@ -32,18 +33,19 @@ from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
 from packbox.app.keep_raw import keep_raw
 from packbox.app.listen import Listener
 from packbox.app.logging_setup import is_journal, set_up_logging
+from packbox.app.meet import Meeting
 from packbox.app.mind import Mind
 from packbox.app.options import add_settings_options, settings_from
+from packbox.app.recognise import AUTO, UnknownCarError
 from packbox.app.sources import FORMS, open_source
 from packbox.app.status import StatusFile, Who
 from packbox.app.think import Thinker
 from packbox.app.watch_power import PowerWatch
 from packbox.clock import SystemClock
 from packbox.core.box import BoxPlan
-from packbox.core.courtesy import Consent
+from packbox.core.courtesy import Consent, Signs
 from packbox.core.decode import Decoder
 from packbox.core.power import Limits
-from packbox.core.profile import Profile
 from packbox.core.record import BatteryId, BoxId
 from packbox.ports import Journal, PackboxError, SettingsError, Uplink
 from packbox.settings import BrokerSettings, PowerSettings, Settings
@@ -63,7 +65,7 @@ T = TypeVar("T")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_options(parser)
     parser.add_argument("--source", metavar="SOURCE", help=f"where frames come from: {FORMS} (setting source)")
-    parser.add_argument("--profile", metavar="NAME", help="vehicle profile (setting profile)")
+    parser.add_argument("--profile", metavar="NAME", help="vehicle profile, or auto (setting profile)")
     parser.add_argument(
         "--speed", type=_speed, default=1.0, metavar="FACTOR", help="pace of a log: times faster than recorded, or max"
     )
@@ -131,37 +133,50 @@ async def _run(
     began = clock.now()
     key = box_key(settings)
     box = BoxId(box_id_of(key.public_key))
-    profile, variant = _profile(settings)
+    catalogue = Catalogue(settings.profiles_dir)
+    named = None if settings.profile in (None, AUTO) else find_apart(settings.profile, settings.profiles_dir)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     journal = SqliteJournal(settings.data_dir / JOURNAL_FILE, box, digest, clock)
-    mind = Mind(_plan(settings, Decoder(profile, variant), box), journal, key)
+    mind = Mind(journal, key)
     with ThreadPoolExecutor(1, "journal") as thread:
         offload = _offload_to(thread)
         await offload(mind.open)
         raw = keep_raw(settings)
         try:
-            may_ask = settings.polling is not Consent.NEVER and care.may_ask
-            source = open_source(settings.source, mind.bookmark, clock, profile, speed, may_ask=may_ask)
-            frames, asking = source.frames, None
-            if source.tester is not None:
-                asking = Asking(profile, settings.polling, source.tester, clock, lambda: car_sight(mind.state))
-                frames = asking.overhear(frames)
-            if raw is not None:
-                frames = raw.along(frames)
+            source = open_source(
+                settings.source,
+                mind.bookmark,
+                clock,
+                None if named is None else named[0],
+                speed,
+                may_ask=settings.polling is not Consent.NEVER and care.may_ask,
+            )
+            frames = source.frames if raw is None else raw.along(source.frames)
             inbox = Inbox(may_wait=not source.live, room_frames=ROOM_FRAMES if source.live else RECORDING_ROOM_FRAMES)
             listener = Listener(frames, inbox, clock)
             committed = asyncio.Event()
             thinker = Thinker(mind, inbox, offload, committed, herald, settings.commit_every_s)
             link = new_report(mind.store) if settings.broker.host is not None and care.may_send else None
+            meeting = Meeting(mind, catalogue, partial(_plan, settings, box=box), offload, herald)
             gauge = Gauge(
-                settings.data_dir, clock, began, source.frames, inbox, mind, listener, thinker, link, source.tester
+                settings.data_dir,
+                clock,
+                began,
+                source.frames,
+                inbox,
+                mind,
+                listener,
+                thinker,
+                link,
+                source.tester,
+                meeting,
             )
             watch = _power_watch(settings.power, clock, mind, listener, link)
             mind.begin(source.name, gauge.at)
-            log.info("box %s listens to %s", box, settings.source, extra={"PROFILE": profile.id, "STORE": mind.store})
+            log.info("box %s listens to %s", box, settings.source, extra={"STORE": mind.store})
             herald.ready()
             herald.status(f"box {box} listens to {settings.source}")
             async with asyncio.TaskGroup() as tasks:
@@ -172,10 +187,8 @@ async def _run(
                 ]
                 if care.why is not None:
                     beside.append(tasks.create_task(_stop_after(CAREFUL_MAX_S, stop), name="careful"))
-                if asking is not None:
-                    beside.append(tasks.create_task(asking.run(), name="ask"))
                 if settings.status_file is not None:
-                    who = Who(box, mind.store, settings.source, profile.id, care.why)
+                    who = Who(box, mind.store, settings.source, settings.profile or AUTO, care.why)
                     status = StatusFile(settings.status_file, who, gauge, watch)
                     beside.append(tasks.create_task(status.run(), name="status"))
                 carrying = None
@@ -192,8 +205,27 @@ async def _run(
                         ),
                         name="carry",
                     )
-                await tasks.create_task(thinker.run(lambda: not stop.is_set()), name="think")
-                sent = not until_sent or stop.is_set() or await _sent(journal, offload, stop)
+                profile = meeting.named(*named) if named is not None else await meeting.meet(listener, inbox)
+                sent = True
+                if profile is not None:
+                    asking = None
+                    if source.tester is not None:
+                        asking = Asking(
+                            profile,
+                            settings.polling,
+                            source.tester,
+                            clock,
+                            lambda: car_sight(mind.state),
+                            signs=lambda: Signs(watch.lines.ignition_on, watch.lines.rail_v),
+                        )
+                        listener.hearers.append(asking.hear)
+                    beside.append(tasks.create_task(meeting.watch(asking), name="doubt"))  # may hold the asking
+                    if asking is not None:
+                        beside.append(tasks.create_task(asking.run(), name="ask"))
+                    await tasks.create_task(thinker.run(lambda: not stop.is_set()), name="think")
+                    sent = not until_sent or stop.is_set() or await _sent(journal, offload, stop)
+                elif not stop.is_set():
+                    raise UnknownCarError(f"the source ended; {meeting.trouble}")
                 herald.leaving()
                 for task in beside:
                     task.cancel()
@@ -207,13 +239,7 @@ async def _run(
     return 0 if sent else 1
 
 
-def _profile(settings: Settings) -> tuple[Profile, str | None]:
-    if settings.profile is None:
-        raise SettingsError("profile: none is set; `packbox profiles list` names them")
-    return find_apart(settings.profile, settings.profiles_dir)
-
-
-def _plan(settings: Settings, decoder: Decoder, box: BoxId) -> BoxPlan:
+def _plan(settings: Settings, decoder: Decoder, *, box: BoxId) -> BoxPlan:
     battery, source = (settings.battery, "configured") if settings.battery else (f"prov-{box}-1", "provisional")
     return BoxPlan(decoder, box, BatteryId(battery), source, f"packbox {__version__}", settings.vehicle)
 

@@ -69,8 +69,9 @@ def _log(path: Path, bookmark: Bookmark, speed: float | None) -> Opened:
 
 
 def _socketcan(spec: str, names: list[str], clock: FrameClock, profile: Profile | None, *, may_ask: bool) -> Opened:
-    from packbox.adapters.can_bus import Interface, SocketCanSource
+    from packbox.adapters.can_bus import SocketCanSource
     from packbox.adapters.can_filters import IdFilter, exactly
+    from packbox.adapters.can_socket import Interface
 
     def filter_of(key: int) -> IdFilter:
         if key & GROUP_BIT:

@@ -117,7 +117,13 @@ def _link(gauge: Gauge) -> dict[str, Any] | None:
 
 def _car(gauge: Gauge) -> dict[str, Any]:
     sight = car_sight(gauge.mind.state)
-    return {"state": None if sight.state is None else sight.state.value, "aux_voltage_v": sight.aux_voltage_v}
+    known, meeting = gauge.mind.recognised, gauge.meeting
+    return {
+        "state": None if sight.state is None else sight.state.value,
+        "aux_voltage_v": sight.aux_voltage_v,
+        "recognised": None if known is None else known.profile,
+        "trouble": None if meeting is None else meeting.trouble,
+    }
 
 
 def _power(watch: PowerWatch, now: Stamp) -> dict[str, Any]:

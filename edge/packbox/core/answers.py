@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from packbox.core.profile import AnswerField, AnswerLayout, AnswerRows, Poll, QuantityUse, RawMatch, RowDigest
+from packbox.core.profile import (
+    AnswerField,
+    AnswerLayout,
+    AnswerRows,
+    Poll,
+    QuantityUse,
+    RawMatch,
+    RowDigest,
+    answer_head,
+)
 
 Value: TypeAlias = float | int | bool | str | list[str] | None
 
@@ -63,6 +72,13 @@ def matching(polls: Sequence[Poll], rx_key: int, answer: bytes, request: bytes |
     """The poll that this answer belongs to, by what it echoes; where several would do, the one that was asked."""
     fitting = [p for p in polls if p.rx_key == rx_key and answer.startswith(p.head)]
     return next((p for p in fitting if p.request == request), fitting[0] if fitting else None)
+
+
+def is_foreign(polls: Sequence[Poll], rx_key: int, answer: bytes, request: bytes | None) -> bool:
+    """Whether this answers what only other control units were asked: one speaks for another."""
+    if request and answer.startswith(answer_head(request)):
+        return False  # somebody asked this unit something that the profile does not know of it
+    return any(p.rx_key != rx_key and answer.startswith(p.head) for p in polls)
 
 
 def layout_for(poll: Poll, length: int | None) -> AnswerLayout | None:

@@ -48,7 +48,7 @@ from packbox.core.stamp import NS_PER_MS, NS_PER_S, Stamp, Tick
 from packbox.core.timeline import Timeline
 from packbox.core.usage import UsageState
 
-STATE_VERSION: Final = 1  # of `BoxState` and all within: raise it when a field changes, and bring a conversion
+STATE_VERSION: Final = 2  # of `BoxState` and all within: raise it when a field changes, and bring a conversion
 TRIAL_S: Final = 30  # seconds with frames after which a wrong profile is told from a right one
 TRIAL_FRAMES: Final = 500  # fewer prove nothing
 TRIAL_BAD_SHARE: Final = 0.2  # of known frames; real logs of the right car have none (facts/vehicles.md §2)
@@ -109,10 +109,10 @@ class BoxState:
     packs_before: int = 0  # how many packs this store has seen go
 
 
-def start(plan: BoxPlan) -> BoxState:
-    """A box that has seen nothing yet."""
+def start(plan: BoxPlan | None = None) -> BoxState:
+    """A box that has seen nothing yet; without a plan one that does not even know which car it is in."""
     return BoxState(
-        decode=plan.decoder.start(),
+        decode=DecodeState("") if plan is None else plan.decoder.start(),
         sample=sampling.start(),
         segment=SegmentState(),
         usage=usage.start(),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from packbox.core.power import RAIL_FED_V
 from packbox.core.profile import Care, CarState
 from packbox.core.stamp import NS_PER_S
 
@@ -35,6 +36,18 @@ class Consent(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Signs:
+    """Of a car that is awake, told by the installation and not by its bus. Unknown is None."""
+
+    ignition_on: bool | None = None
+    rail_v: float | None = None  # the 12 V side as the box measures it
+
+    @property
+    def awake(self) -> bool:
+        return self.ignition_on is True or (self.rail_v is not None and self.rail_v >= RAIL_FED_V)
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
     """What is known now. Times are monotonic; the car's own traffic is that which we did not cause."""
 
@@ -48,6 +61,16 @@ class Sight:
     trouble_steps: int = 0  # how many of them without an answer in between
     asked_ns: int = NEVER_NS  # end of the newest question
     attended_until_ns: int = NEVER_NS  # until then a person at the car says that it is on
+    signs: Signs = Signs()
+    unanswered_ns: int | None = None  # oldest question since the last answer, or since the signs say "awake"
+    known: bool = True  # the car on the bus is the one whose questions these are
+
+
+def _awake_by_signs(sight: Sight, now_ns: int) -> bool:
+    """A sign says so, and the car does not contradict it by silence."""
+    since_ns = sight.unanswered_ns
+    silent = since_ns is not None and now_ns - since_ns >= sight.care.stop_after_silence_s * NS_PER_S
+    return sight.signs.awake and not silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +93,42 @@ RULES: Final = (
         lambda sight, _now_ns: sight.consent is Consent.NEVER,
     ),
     Rule(
+        "car not known",
+        "a car that was recognised before shows after each start that it is still the same family",
+        "the same question may mean something else to another car",
+        lambda sight, _now_ns: not sight.known,
+    ),
+    Rule(
         "being driven",
-        "setting polling is `agreed`, or the car is known not to be driven",
+        "setting polling is `agreed`, or the car is known not to be driven, or a person at the car says so",
         "who agreed only for the standing car is taken at his word, also while we do not know",
-        lambda sight, _now_ns: sight.consent is Consent.STANDING and sight.car_state in (None, CarState.DRIVING),
+        lambda sight, now_ns: (
+            sight.consent is Consent.STANDING
+            and (sight.car_state is CarState.DRIVING or (sight.car_state is None and now_ns >= sight.attended_until_ns))
+        ),
     ),
     Rule(
         "bus silent",
-        "the car's own traffic within the last 2 s, or for 10 min a person at the car who says that it is on",
-        "questions keep control units awake and drain the 12 V battery; answers to us do not count as traffic",
+        "the car's own traffic within the last 2 s; or ignition on or the 12 V side fed (13.2 V), until a question was "
+        "10 s without an answer; or for 10 min a person at the car who says that it is on",
+        "questions keep control units awake and drain the 12 V battery; answers to us count only while another sign "
+        "says that the car is awake anyway",
         lambda sight, now_ns: (
-            now_ns - sight.heard_ns > sight.care.bus_alive_s * NS_PER_S and now_ns >= sight.attended_until_ns
+            not (
+                now_ns - sight.heard_ns <= sight.care.bus_alive_s * NS_PER_S
+                or _awake_by_signs(sight, now_ns)
+                or now_ns < sight.attended_until_ns
+            )
         ),
     ),
     Rule(
         "12 V low",
-        "12.2 V, if the car tells it",
+        "12.2 V, if the car tells it or the box measures it",
         "below that the 12 V battery may not start the car again; held until a better reading or the next awakening",
-        lambda sight, _now_ns: sight.aux_voltage_v is not None and sight.aux_voltage_v < sight.care.aux_voltage_min_v,
+        lambda sight, _now_ns: any(
+            volts is not None and volts < sight.care.aux_voltage_min_v
+            for volts in (sight.aux_voltage_v, sight.signs.rail_v)
+        ),
     ),
     Rule(
         "another tester",
@@ -118,7 +159,8 @@ def restraint(sight: Sight, now_ns: int) -> Rule | None:
 
 def is_asleep(sight: Sight, now_ns: int) -> bool:
     """Silent for so long that the car went to sleep: every wait is over, and what was learned this time is void."""
-    return now_ns - sight.heard_ns >= sight.care.stop_after_silence_s * NS_PER_S
+    silent = now_ns - sight.heard_ns >= sight.care.stop_after_silence_s * NS_PER_S
+    return silent and not _awake_by_signs(sight, now_ns) and now_ns >= sight.attended_until_ns
 
 
 def forget(sight: Sight) -> Sight:
@@ -135,4 +177,15 @@ def troubled(sight: Sight, now_ns: int) -> Sight:
 
 def answered(sight: Sight) -> Sight:
     """The bus works. The shortest pause after an error holds all the same: the answer may be older than the error."""
-    return replace(sight, trouble_steps=0)
+    return replace(sight, trouble_steps=0, unanswered_ns=None)
+
+
+def asked(sight: Sight, now_ns: int) -> Sight:
+    """A question goes out now."""
+    return sight if sight.unanswered_ns is not None else replace(sight, unanswered_ns=now_ns)
+
+
+def told(sight: Sight, signs: Signs) -> Sight:
+    """What the installation tells now. A sign that appears begins a new awakening, whatever was silent before."""
+    appeared = signs.awake and not sight.signs.awake
+    return replace(sight, signs=signs, unanswered_ns=None if appeared else sight.unanswered_ns)

@@ -23,7 +23,7 @@ from packbox.core.frames import ERROR, EXTENDED, REMOTE, FrameBatch, IntArray
 from packbox.core.integrity import CHECKS
 from packbox.core.layout import words
 from packbox.core.overheard import Overheard, Overhearing
-from packbox.core.profile import EXTENDED_BIT, GROUP_BIT, Message, Poll, Profile, group_key, id_text
+from packbox.core.profile import EXTENDED_BIT, GROUP_BIT, GROUP_MASK, Message, Poll, Profile, group_key, id_text
 from packbox.core.wiring import Wiring
 
 NEEDED_BITS: Final = 20.0  # one chance in a million that another car looks like this
@@ -147,7 +147,7 @@ def _look(profiles: Iterable[Profile], frames: FrameBatch) -> _Seen:
 
 
 def _hold(profile: Profile, seen: _Seen) -> Finding:
-    messages = {m.key: m for v in reversed(profile.variants) for m in v.messages}
+    messages = _messages(profile)
     lengths: dict[int, set[int]] = {}
     for message in (m for v in profile.variants for m in v.messages):
         lengths.setdefault(message.key, set()).update(message.lengths)
@@ -179,7 +179,7 @@ def _hold(profile: Profile, seen: _Seen) -> Finding:
         evidence += trial.evidence
         lacks += trial.against
     if missing and not told:
-        lacks.append(f"typical ids absent: {_names(missing)}")
+        lacks.append(f"typical ids absent: {_names(missing, messages)}")
     if bits < NEEDED_BITS:
         lacks.append(_too_little(at_home, answered))
     return Finding(
@@ -192,7 +192,7 @@ def _hold(profile: Profile, seen: _Seen) -> Finding:
         tuple(lacks),
         variant,
         wiring,
-        not messages and all(_generic(p) for p in profile.polls),
+        not messages and all(is_generic(p) for p in profile.polls),
     )
 
 
@@ -200,6 +200,11 @@ def _too_little(at_home: Mapping[Place, _Hit], answered: Mapping[str, object]) -
     if not at_home and not answered:
         return "none of its ids and answers"
     return f"{len(at_home)} known ids and {len(answered)} answers are too few to be sure"
+
+
+def _messages(profile: Profile) -> dict[int, Message]:
+    """By key, of all variants; where they differ the first one's."""
+    return {m.key: m for v in reversed(profile.variants) for m in v.messages}
 
 
 def _own(key: int, messages: Mapping[int, Message]) -> int:
@@ -272,7 +277,8 @@ def _answered(profile: Profile, seen: _Seen) -> tuple[dict[str, tuple[Poll, int,
     return fitting, [p for name, p in misshapen.items() if name not in fitting]
 
 
-def _generic(poll: Poll) -> bool:
+def is_generic(poll: Poll) -> bool:
+    """Whether every car answers it alike."""
     service = poll.request[0]
     return service in GENERIC_SERVICES or (service == 0x22 and poll.request[1] in GENERIC_IDENTIFIERS)
 
@@ -280,11 +286,11 @@ def _generic(poll: Poll) -> bool:
 def _answer_bits(answered: Mapping[str, tuple[Poll, int, bool]]) -> float:
     bits = 0.0
     for poll, _, exact in answered.values():
-        if _generic(poll):
+        if is_generic(poll):
             bits += GENERIC_ANSWER_BITS
         else:
             bits += EXACT_ANSWER_BITS if exact else ANSWER_BITS
-    own = any(not _generic(p) and not (p.extended or p.rx in STANDARD_IDS) for p, _, _ in answered.values())
+    own = any(not is_generic(p) and not (p.extended or p.rx in STANDARD_IDS) for p, _, _ in answered.values())
     return bits + (OWN_PAIR_BITS if own else 0.0)
 
 
@@ -315,11 +321,12 @@ def _try(profile: Profile, wiring: Wiring, seen: _Seen) -> _Trial:
 
 
 def _frame_words(profile: Profile, at_home: Mapping[Place, _Hit], wiring: Wiring, known: set[int]) -> Iterator[str]:
+    messages = _messages(profile)
     typical = [key for key in profile.detect if key in known]
     if typical:
-        yield f"ids {_names(typical)} seen"
+        yield f"ids {_names(typical, messages)} seen"
     elif at_home:
-        yield f"ids {_names(sorted(key for _, key in at_home))} seen"
+        yield f"ids {_names(sorted(key for _, key in at_home), messages)} seen"
     for profile_bus, bus in wiring.homes.items():
         count = sum(b == bus and h.message.bus == profile_bus for (b, _), h in at_home.items())
         yield f"bus {bus} is {profile_bus} ({count} known ids)"
@@ -342,6 +349,7 @@ def _answer_words(answered: Mapping[str, tuple[Poll, int, bool]]) -> Iterator[st
 
 def _variant_words(profile: Profile, variant: str | None, shown: set[str]) -> Iterator[str]:
     """What the variant was chosen by, and which id is absent that another one would send."""
+    messages = _messages(profile)
     choice = next((c for c in profile.choices if shown.issuperset(c.when)), None)
     if choice is not None and choice.variant == variant:
         yield f"{' and '.join(choice.when)} → {variant}"
@@ -351,10 +359,16 @@ def _variant_words(profile: Profile, variant: str | None, shown: set[str]) -> It
         absent = next((by_name[n] for n in other.when if n not in shown and by_name[n].seen), None)
         if absent is not None and other.variant != variant and other.variant not in told:
             told.add(other.variant)
-            yield f"{_names(absent.seen)} absent → not {other.variant}"
+            yield f"{_names(absent.seen, messages)} absent → not {other.variant}"
 
 
-def _names(keys: Sequence[int]) -> str:
-    texts = [id_text(key & ~(EXTENDED_BIT | GROUP_BIT), bool(key & EXTENDED_BIT)) for key in keys]
+def _names(keys: Sequence[int], messages: Mapping[int, Message]) -> str:
+    """A J1939 group by its name: its id on the bus depends on who sends it."""
+    texts = [
+        f"{messages[key].name} (PGN {(key & GROUP_MASK) >> 8})"
+        if key & GROUP_BIT and key in messages
+        else id_text(key & ~(EXTENDED_BIT | GROUP_BIT), bool(key & EXTENDED_BIT))
+        for key in keys
+    ]
     more = f" and {len(texts) - IDS_NAMED} more" if len(texts) > IDS_NAMED else ""
     return ", ".join(texts[:IDS_NAMED]) + more

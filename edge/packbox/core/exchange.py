@@ -11,6 +11,7 @@ that of `core.isotp`, which also reads the answers that others asked for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -26,6 +27,7 @@ SEND_ALL: Final = bytes((0x30, 0x00, 0x00))  # flow control: all frames, no gap;
 ANSWER_WITHIN_NS: Final = NS_PER_S  # ISO 14229-2 gives 50 ms; gateways and busy units take longer
 PENDING_WITHIN_NS: Final = 5 * NS_PER_S  # after 7F xx 78 (vehicles.md §1), counted from the question
 CONTINUED_WITHIN_NS: Final = NS_PER_S  # ISO 15765-2, N_Cr
+OTHERS_WITHIN_NS: Final = NS_PER_S // 10  # ISO 15765-4: every unit begins its answer within 50 ms
 # A question is over by then in any case: asked within 2 s of the last traffic, nothing is sent 10 s after it.
 OVER_WITHIN_NS: Final = 8 * NS_PER_S
 
@@ -87,6 +89,29 @@ class Turn:
     reply: Reply | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One question to everybody, and each unit that may answer it. Of a question to one unit there is one exchange."""
+
+    open: Mapping[int, Exchange]  # by answering key, those that are not over
+    best: Reply | None = None  # of those that are
+    others_until_ns: int | None = None  # who has not begun by then stays silent
+
+    @property
+    def deadline_ns(self) -> int:
+        if self.others_until_ns is None:
+            return max(one.deadline_ns for one in self.open.values())
+        begun = [one.deadline_ns for one in self.open.values() if one.line.expected]
+        return max([self.others_until_ns, *begun])
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTurn:
+    round: Round
+    send: OutFrame | None = None
+    reply: Reply | None = None  # the whole question is over
+
+
 def harm_reason(data: bytes) -> str | None:
     """Why a frame with these bytes must never be sent, or None for a reading question and for flow control."""
     if len(data) != FRAME_BYTES:
@@ -143,6 +168,37 @@ def hear(exchange: Exchange, key: int, frame: bytes, now_ns: int) -> Turn:
 def given_up(exchange: Exchange) -> Reply:
     """The deadline has passed."""
     return Reply(Ending.BROKEN if exchange.line.expected else Ending.SILENT)
+
+
+def begin_round(poll: Poll, now_ns: int) -> Round:
+    """The question is sent now; each unit that may answer has its own line."""
+    units = (replace(poll, rx=rx, also=()) for rx in (poll.rx, *poll.also))
+    return Round({unit.rx_key: begin(unit, now_ns) for unit in units})
+
+
+def hear_round(asking: Round, key: int, frame: bytes, now_ns: int) -> RoundTurn:
+    """A frame was heard. One refusal does not speak for the others, and one answer leaves them a moment to finish."""
+    if key not in asking.open:
+        return RoundTurn(asking)
+    turn = hear(asking.open[key], key, frame, now_ns)
+    if turn.reply is None:
+        return RoundTurn(replace(asking, open={**asking.open, key: turn.exchange}), turn.send)
+    rest = {k: one for k, one in asking.open.items() if k != key}
+    best = turn.reply if asking.best is None or turn.reply.ending is Ending.ANSWERED else asking.best
+    if not rest:
+        return RoundTurn(Round(rest, best), reply=best)
+    until_ns = asking.others_until_ns
+    if until_ns is None and turn.reply.ending is Ending.ANSWERED:
+        until_ns = now_ns + OTHERS_WITHIN_NS
+    return RoundTurn(Round(rest, best, until_ns))
+
+
+def round_over(asking: Round) -> Reply:
+    """The deadline has passed: the best that anybody said."""
+    if asking.best is not None and asking.best.ending is Ending.ANSWERED:
+        return asking.best
+    broken = [given_up(one) for one in asking.open.values() if one.line.expected]
+    return asking.best or next(iter(broken), Reply(Ending.SILENT))
 
 
 def _negative(exchange: Exchange, frame: bytes) -> Turn:

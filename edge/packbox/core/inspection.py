@@ -13,6 +13,7 @@ from typing import Final
 
 from packbox.core.answers import CELLS_TOLERANCE, Reading, Window, cells_contradict, layout_for, matching, read
 from packbox.core.box import BoxState
+from packbox.core.broadcast_cells import BroadcastCells
 from packbox.core.frames import FrameBatch
 from packbox.core.outcome import BoxHealth, CellsSeen, EventSeen, Introduced, Outcome, SohComputed, UsageDue
 from packbox.core.overheard import Overhearing
@@ -82,8 +83,10 @@ class Collector:
         self._overhearing = Overhearing((poll.tx_key, poll.rx_key) for poll in profile.polls)
         self.contradicted: set[str] = set()  # polls whose cells once did not add up
         self._newest: dict[str, tuple[Reading, ...]] = {}
+        self._broadcast = BroadcastCells(profile)
 
     def hear(self, frames: FrameBatch) -> None:
+        self._broadcast.hear(frames)
         for answer in self._overhearing.hear(frames):
             poll = matching(self._profile.polls, answer.key, answer.data, answer.request)
             if poll is None or len(answer.data) in poll.ignored_lengths:
@@ -121,6 +124,10 @@ class Collector:
             and (r.value is None or isinstance(r.value, int | float))
         )
 
+    def cells_v(self, in_series: int | None) -> tuple[float | None, ...]:
+        """As the car answers them, else as it broadcasts them."""
+        return self.rows(CELL_ROWS) or self._broadcast.cells_v(in_series)
+
     def _readings(self) -> Iterable[Reading]:
         return (reading for poll in self._profile.polls for reading in self._newest.get(poll.id, ()))
 
@@ -137,7 +144,7 @@ def inspection_of(
             for k, name in enumerate(NAMES)
             if seen.count[k]
         },
-        cells_v=collector.rows(CELL_ROWS),
+        cells_v=collector.cells_v(None if pack is None else pack.cells_in_series),
         temps_degc=tuple(t for t in collector.rows(TEMP_ROWS) if t is not None),
         trouble_codes=collector.trouble_codes(),
         pack=pack,

@@ -46,6 +46,10 @@ def words(data: npt.NDArray[np.uint8], order: IntArray | None = None) -> Words:
     intel = eight.view("<u8").reshape(-1)
     if order is not None:
         intel = intel[order]
+    return from_intel(intel)
+
+
+def from_intel(intel: npt.NDArray[np.uint64]) -> Words:
     return Words(intel, intel.byteswap())
 
 
@@ -75,8 +79,18 @@ class Column:
     clear: tuple[int, int]  # raw values between these, both included, say something for sure
     arms: tuple[tuple[str, tuple[int, ...]], ...]
 
+    @property
+    def bits(self) -> tuple[np.uint64, np.uint64, np.int64]:
+        return self.shift, self.mask, self.sign_bit
+
+    def word(self, frames: Words) -> npt.NDArray[np.uint64]:
+        """The frames read from the end that this signal counts from."""
+        return frames.motorola if self.layout.motorola else frames.intel
+
     def raw(self, frames: Words) -> IntArray:
-        word = frames.motorola if self.layout.motorola else frames.intel
+        return self.cut(self.word(frames))
+
+    def cut(self, word: npt.NDArray[np.uint64]) -> IntArray:
         raw = ((word >> self.shift) & self.mask).view(np.int64)
         return (raw ^ self.sign_bit) - self.sign_bit if self.sign_bit else raw
 
@@ -128,18 +142,16 @@ def _surely_clear(layout: SignalLayout) -> tuple[int, int]:
     return below + 1, after - 1
 
 
-def raws(columns: Sequence[Column], frames: Sequence[Words]) -> IntArray:
-    """`Column.raw` of many signals, each of its own frames, end to end."""
-    lengths = [len(one) for one in frames]
+def raws(columns: Sequence[Column], cut_from: Sequence[npt.NDArray[np.uint64]]) -> IntArray:
+    """`Column.cut` of many signals, each of its own words, end to end."""
+    lengths = [len(one) for one in cut_from]
     if sum(lengths) > LONG_COLUMN * len(columns):
-        return np.concatenate([c.raw(f) for c, f in zip(columns, frames, strict=True)])
-    word = np.concatenate([f.motorola if c.layout.motorola else f.intel for c, f in zip(columns, frames, strict=True)])
-    shift = np.repeat(np.array([c.shift for c in columns]), lengths)
-    mask = np.repeat(np.array([c.mask for c in columns]), lengths)
-    raw: IntArray = ((word >> shift) & mask).view(np.int64)
-    if any(c.sign_bit for c in columns):
-        sign = np.repeat(np.array([c.sign_bit for c in columns]), lengths)
-        raw = (raw ^ sign) - sign
+        return np.concatenate([c.cut(word) for c, word in zip(columns, cut_from, strict=True)])
+    shift, mask, sign = np.array([c.bits for c in columns], np.uint64).T
+    raw: IntArray = ((np.concatenate(cut_from) >> np.repeat(shift, lengths)) & np.repeat(mask, lengths)).view(np.int64)
+    if sign.any():
+        sign_bit = np.repeat(sign.view(np.int64), lengths)
+        raw = (raw ^ sign_bit) - sign_bit
     return raw
 
 
@@ -148,9 +160,8 @@ def values(columns: Sequence[Column], raw: IntArray, lengths: Sequence[int]) -> 
     if len(raw) > LONG_COLUMN * len(columns):
         ends = accumulate(lengths)
         return np.concatenate([c.values(raw[e - n : e]) for c, n, e in zip(columns, lengths, ends, strict=True)])
-    scale = np.repeat(np.array([c.layout.scale for c in columns]), lengths)
-    offset = np.repeat(np.array([c.layout.offset for c in columns]), lengths)
-    value: FloatArray = raw * scale + offset
+    scale, offset = np.array([(c.layout.scale, c.layout.offset) for c in columns], np.float64).T
+    value: FloatArray = raw * np.repeat(scale, lengths) + np.repeat(offset, lengths)
     return value
 
 

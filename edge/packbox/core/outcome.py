@@ -175,6 +175,15 @@ class BoxHealth:
     software: str = ""
     config_version: int = 0
     text: str | None = None
+    wrong_length: int = 0
+    bad_checksum: int = 0
+    stuck_counter: int = 0
+    unknown_mux: int = 0
+    broken_answers: int = 0
+    foreign_answers: int = 0
+    void_values: int = 0
+    implausible_values: int = 0
+    cells_not_sum: int = 0
 
 
 Outcome: TypeAlias = Introduced | SessionClosed | UsageDue | SohComputed | CellsSeen | EventSeen | BoxHealth

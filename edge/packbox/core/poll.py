@@ -12,7 +12,7 @@ silent or breaks off is asked again soon, then ever more rarely.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from packbox.core.exchange import Ending, Reply
@@ -79,6 +79,12 @@ def after(polls: Sequence[Poll], state: PollState, place: int, reply: Reply, ask
         unknown = reply.ending is Ending.REFUSED and reply.code in NOT_HERE
         now = Asked(asked_ns, misses, over=unknown or (once and misses >= ONCE_TRIES))
     return PollState(state.woke_ns, (*state.asked[:place], now, *state.asked[place + 1 :]))
+
+
+def given_up(state: PollState, place: int) -> PollState:
+    """Not again this time."""
+    over = replace(state.asked[place], over=True)
+    return PollState(state.woke_ns, (*state.asked[:place], over, *state.asked[place + 1 :]))
 
 
 def _wait_ns(every_s: float, misses: int) -> int:

@@ -106,6 +106,15 @@ class SignalLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class CellPlaces:
+    """In a pack of so many cells: which cell a frame begins with, by the module number 1, 2, ... in it; 0 = none."""
+
+    in_series: int
+    selector: str
+    first: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     can_id: int
     extended: bool
@@ -119,6 +128,7 @@ class Message:
     void_when: tuple[str, int] | None = None  # (signal, raw): the whole frame says nothing then
     mux_known: tuple[tuple[str, tuple[int, ...]], ...] = ()  # selector values that are no surprise
     any_sender: bool = False  # a J1939 parameter group: priority and source address do not matter
+    cells: tuple[CellPlaces, ...] = ()  # where all modules send their cells alike
     file: str = field(default="", compare=False)  # the DBC file it stands in
 
     @property
@@ -215,6 +225,7 @@ class Poll:
     every_s: Mapping[CarState, float] = field(default_factory=dict)
     once: bool = False
     alone: bool = False  # a continuation frame on `rx` without its beginning belongs to this poll
+    also: tuple[int, ...] = ()  # further ids on which units may answer this one question, beside `rx`
     asked_by: str | None = None  # the poll that asks for this one too: several ECUs answer one functional request
 
     def __post_init__(self) -> None:
@@ -234,6 +245,11 @@ class Poll:
     @property
     def rx_key(self) -> int:
         return message_key(self.rx, self.extended)
+
+    @property
+    def rx_keys(self) -> tuple[int, ...]:
+        """Of everybody who may answer."""
+        return (self.rx_key, *(message_key(rx, self.extended) for rx in self.also))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,14 @@ class Refused:
     broken_answers: int = 0  # ISO-TP out of order or cut
     negative_answers: int = 0
     cells_not_sum: int = 0  # frames and answers whose cells do not add up to the pack voltage
+    foreign_answers: int = 0  # a control unit answered what only another one was asked
 
     def __add__(self, other: Refused) -> Refused:
         return Refused(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
+
+    def __sub__(self, other: Refused) -> Refused:
+        """What came since `other`."""
+        return Refused(*(getattr(self, n) - getattr(other, n) for n in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,6 +18,7 @@ class MemoryUplink:
 
     def __init__(self, broker: MemoryBroker, box: BoxId) -> None:
         self.link: MemoryLink | None = None
+        self.wire_bytes = 0  # payloads only
         self._broker = broker
         self._box = ids.BoxId(box)
 
@@ -52,6 +53,7 @@ class MemoryUplink:
             except BrokerDownError as problem:
                 raise LinkDownError(f"memory: {problem}") from problem
             self._there.ack(message)
+            self.wire_bytes += len(message.payload)
             yield message.payload
 
     @property
@@ -64,3 +66,4 @@ class MemoryUplink:
             self._there.publish(topic(self._box, leaf), payload)
         except BrokerDownError as problem:
             raise LinkDownError(f"memory: {problem}") from problem
+        self.wire_bytes += len(payload)

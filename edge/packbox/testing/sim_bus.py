@@ -117,11 +117,10 @@ class SimBus:
     def _batch(self, columns: Columns) -> FrameBatch:
         stamp = self._clock.now()
         n = len(columns)
-        mono_ns = np.array([self._machine.mono_ns_at(at_ns) for at_ns in columns.wall_ns.tolist()], np.int64)
         batch = FrameBatch(
             stamp.boot,
             None if stamp.wall_ms is None else stamp.wall_ms - stamp.mono_ns // NS_PER_MS,
-            mono_ns,
+            self._machine.mono_ns_at(columns.wall_ns),
             np.zeros(n, np.uint8),
             columns.can_id,
             np.zeros(n, np.uint8),

@@ -10,6 +10,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+
+from packbox.core.frames import IntArray
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, BootId, Stamp
 
 SIM_BOOT: Final = BootId("b007" * 4)
@@ -74,8 +77,10 @@ class SimMachine:
         self._offset_ms += by_ms
         self._vouched = False
 
-    def mono_ns_at(self, true_ns: int) -> int:
-        return round((true_ns - self.booted_ms * NS_PER_MS) * self._rate)
+    def mono_ns_at(self, true_ns: IntArray) -> IntArray:
+        """When this boot's clocks receive what truly happens then."""
+        mono_ns: IntArray = np.rint((true_ns - round(self.booted_ms * NS_PER_MS)) * self._rate).astype(np.int64)
+        return mono_ns
 
     def true_ms_at(self, mono_ms: float) -> float:
         return self.booted_ms + mono_ms / self._rate

@@ -91,7 +91,7 @@ class SimLink:
 
     def __init__(self, bus: SimBus) -> None:
         self._bus = bus
-        self._heard: dict[int, Callable[[bytes], None]] = {}
+        self._heard: dict[int, Heard] = {}
         bus.join(BOX, self._hear)
 
     async def send(self, frame: OutFrame) -> None:
@@ -100,16 +100,16 @@ class SimLink:
         self._bus.send(BOX, frame.key, frame.data)
 
     @contextmanager
-    def overhear(self, key: int, heard: Callable[[bytes], None]) -> Iterator[None]:
-        self._heard[key] = heard
+    def overhear(self, keys: Sequence[int], heard: Heard) -> Iterator[None]:
+        self._heard |= dict.fromkeys(keys, heard)
         try:
             yield
         finally:
-            del self._heard[key]
+            self._heard.clear()
 
     def _hear(self, key: int, data: bytes) -> None:
         if key in self._heard:
-            self._heard[key](data)
+            self._heard[key](key, data)
 
 
 class SimBusSource:

@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import tables
+from packbook.adapters.store import fleets, tables
 from packbook.adapters.store.database import Database
+from packbook.core.fleet import FleetModel
 from packbook.core.history import (
     Battery,
     BoxRow,
@@ -64,6 +65,9 @@ class SqlHistories:
         table = tables.event
         query = sa.select(table).where(table.c.battery == battery).order_by(*_newest_first(table)).limit(limit)
         return [_value(EventRow, row) for row in await self._rows(query)]
+
+    async def fleet_model(self, family: str) -> FleetModel | None:
+        return await fleets.newest(self._database, family)
 
     async def boxes(self) -> Sequence[BoxRow]:
         box, chain = tables.box, tables.chain

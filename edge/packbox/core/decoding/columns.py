@@ -11,10 +11,11 @@ is it looked at value by value.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from packbox.core.answers import CELLS_TOLERANCE
 from packbox.core.decoding.meaning import CELL_QUANTITIES, as_quantity
@@ -25,16 +26,14 @@ from packbox.core.decoding.view import Claim, View, Wanted
 from packbox.core.frames import BoolArray, FloatArray, IntArray
 from packbox.core.layout import Words, among, count, every, raws, values
 from packbox.core.packs import PackFacts
-from packbox.core.profile import QuantityUse
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Strip:
-    """A claim, and the frames of its group that tell its signal."""
+class _Strip(NamedTuple):
+    """A claim, and the words of its group's frames that tell its signal. A tuple: dozens are made for each batch."""
 
     claim: Claim
     group: Group
-    frames: Words
+    words: npt.NDArray[np.uint64]
     told: BoolArray | None  # which of the group's frames these are; None = all
 
 
@@ -55,7 +54,7 @@ def series_of(frames: Sorted, view: View, tally: Tally) -> list[Series]:
 
 def _strips(frames: Words, group: Group, wanted: Wanted, tally: Tally) -> list[_Strip]:
     if wanted.whole:
-        return [_Strip(claim, group, frames, None) for claim in wanted.claims]
+        return [_Strip(claim, group, claim.column.word(frames), None) for claim in wanted.claims]
     selectors = wanted.plan.selector_values(frames)
     for name, known in wanted.plan.message.mux_known:
         if name in selectors:
@@ -63,45 +62,51 @@ def _strips(frames: Words, group: Group, wanted: Wanted, tally: Tally) -> list[_
     silent = wanted.plan.silent(frames)
     strips: list[_Strip] = []
     for claim in wanted.claims:
+        word = claim.column.word(frames)
         told = claim.column.present(selectors)
         if silent is not None:
             if not claim.again:
                 tally.add("void_values", count(silent if told is None else silent & told))
             told = ~silent if told is None else told & ~silent
         if told is None or every(told):
-            strips.append(_Strip(claim, group, frames, None))
+            strips.append(_Strip(claim, group, word, None))
         elif told.any():
-            strips.append(_Strip(claim, group, frames.pick(told), told))
+            strips.append(_Strip(claim, group, word[told], told))
     return strips
 
 
 def _granted(strips: Sequence[_Strip], frames: Sorted, tally: Tally) -> Iterator[tuple[Group, list[Series]]]:
     """The believable values of each group's claims."""
     columns = [strip.claim.column for strip in strips]
-    raw = raws(columns, [strip.frames for strip in strips])
-    lengths = [len(strip.frames) for strip in strips]
+    words = [strip.words for strip in strips]
+    raw = raws(columns, words)
+    lengths = [len(word) for word in words]
     bounds = list(accumulate(lengths, initial=0))
     value = values(columns, raw, lengths)
     lowest = np.minimum.reduceat(raw, bounds[:-1]).tolist()
     highest = np.maximum.reduceat(raw, bounds[:-1]).tolist()
-    of_group: dict[Group, list[Series]] = {}
-    for strip, (begin, end), low, high in zip(strips, pairwise(bounds), lowest, highest, strict=True):
-        claim, span = strip.claim, slice(begin, end)
-        if claim.surely_good(low, high):
-            good, kept = value[span], None
-        else:
-            good, kept = _value_by_value(claim, raw[span], value[span], tally)
-        if claim.use is not None and len(good):
-            of_group.setdefault(strip.group, []).append(_series(claim.use, strip, frames, good, kept))
-    return iter(of_group.items())
+    places = zip(pairwise(bounds), lowest, highest, strict=True)
+    for group, of_group in groupby(zip(strips, places, strict=True), key=lambda both: both[0].group):
+        index, mono_ns = frames.index[group.span], frames.mono_ns[group.span]
+        series: list[Series] = []
+        for (claim, _, _, told), ((begin, end), low, high) in of_group:
+            good, kept = value[begin:end], None
+            if claim.good is None or low < claim.good[0] or high > claim.good[1]:
+                good, kept = _value_by_value(claim, raw[begin:end], good, tally)
+            if claim.use is None or not len(good):
+                continue
+            one = Series(claim.use, group.bus, index, mono_ns, good)
+            series.append(one if told is None and kept is None else _where(one, told, kept))
+        yield group, series
 
 
-def _series(use: QuantityUse, strip: _Strip, frames: Sorted, value: FloatArray, kept: BoolArray | None) -> Series:
-    index, mono_ns = frames.index[strip.group.span], frames.mono_ns[strip.group.span]
-    for which in (strip.told, kept):
+def _where(one: Series, told: BoolArray | None, kept: BoolArray | None) -> Series:
+    """The times of the frames that tell the signal (None = all), and of those the ones whose values were kept."""
+    place, mono_ns = one.place, one.mono_ns
+    for which in (told, kept):
         if which is not None:
-            index, mono_ns = index[which], mono_ns[which]
-    return Series(use, strip.group.bus, index, mono_ns, value)
+            place, mono_ns = place[which], mono_ns[which]
+    return Series(one.use, one.bus, place, mono_ns, one.value)
 
 
 def _value_by_value(
@@ -118,7 +123,7 @@ def _value_by_value(
         keep = ~nothing
         if not claim.again:
             tally.add("void_values", count(nothing))
-    if claim.use is not None and not claim.plain:
+    if claim.use is not None and not claim.use.is_plain:
         value, known = as_quantity(claim.use, value)
         tally.add("void_values", count(keep & ~known))
         keep &= known
@@ -135,12 +140,12 @@ def _fitting_cells(series: list[Series], pack: PackFacts | None, tally: Tally) -
     if pack is None or pack.cells_in_series is None or None in three:
         return series
     voltage, lowest, highest = (one for one in three if one is not None)
-    index = np.intersect1d(np.intersect1d(voltage.index, lowest.index), highest.index)
-    mean, low, high = (one.value[np.searchsorted(one.index, index)] for one in (voltage, lowest, highest))
+    index = np.intersect1d(np.intersect1d(voltage.place, lowest.place), highest.place)
+    mean, low, high = (one.value[np.searchsorted(one.place, index)] for one in (voltage, lowest, highest))
     mean = mean / pack.cells_in_series
     wrong = index[(mean < low * (1 - CELLS_TOLERANCE)) | (mean > high * (1 + CELLS_TOLERANCE))]
     if not len(wrong):
         return series
     tally.add("cells_not_sum", len(wrong))
-    left = (o.keep(~np.isin(o.index, wrong)) if o.use.quantity in CELL_QUANTITIES else o for o in series)
-    return [one for one in left if len(one.index)]
+    left = (o.keep(~np.isin(o.place, wrong)) if o.use.quantity in CELL_QUANTITIES else o for o in series)
+    return [one for one in left if len(one.place)]

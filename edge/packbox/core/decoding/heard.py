@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from packbox.core.answers import Reading, Window, cells_contradict, layout_for, matching, read
+from packbox.core.answers import Reading, Window, cells_contradict, is_foreign, layout_for, matching, read
 from packbox.core.decoding.meaning import CELL_QUANTITIES, as_quantity, plausible_range
 from packbox.core.decoding.sorting import Slots, Sorted
 from packbox.core.decoding.sources import Series
@@ -78,7 +78,10 @@ class Listener:
         """The answer names its question itself by what it echoes, so a request we did not see is no loss."""
         data = answer.data
         poll = matching(self._polls, key, data, answer.request)
-        if poll is None or len(data) in poll.ignored_lengths:
+        if poll is None:
+            tally.add("foreign_answers", is_foreign(self._polls, key, data, answer.request))
+            return None
+        if len(data) in poll.ignored_lengths:
             return None
         layout = layout_for(poll, len(data))
         if layout is None:

@@ -16,7 +16,7 @@ from packbox.core.decoding.tally import Tally
 from packbox.core.decoding.view import LENGTHS, View
 from packbox.core.frames import BoolArray
 from packbox.core.integrity import CHECKS, moving
-from packbox.core.layout import Words, among, count, every
+from packbox.core.layout import among, count, every, from_intel
 
 BUS_SHIFT: Final = 32
 
@@ -65,15 +65,13 @@ def _good_checksum(frames: Sorted, view: View) -> BoolArray | None:
         carrying = [g for g in frames.groups if g.slot in ids]
         if not carrying:
             continue
-        parts = [frames.frames.pick(g.span) for g in carrying]
-        together = Words(np.concatenate([p.intel for p in parts]), np.concatenate([p.motorola for p in parts]))
-        can_id = np.repeat(np.array([ids[g.slot] for g in carrying], np.uint64), [len(p) for p in parts])
+        lengths = [g.end - g.begin for g in carrying]
+        together = from_intel(np.concatenate([frames.frames.intel[g.begin : g.end] for g in carrying]))
+        can_id = np.repeat(np.array([ids[g.slot] for g in carrying], np.uint64), lengths)
         passed = CHECKS[kind](together, can_id)
         if not every(passed):
             good = np.ones(len(frames.index), np.bool_) if good is None else good
-            for group, of_group in zip(
-                carrying, np.split(passed, np.cumsum([len(p) for p in parts])[:-1]), strict=True
-            ):
+            for group, of_group in zip(carrying, np.split(passed, np.cumsum(lengths)[:-1]), strict=True):
                 good[group.span] = of_group
     return good
 
@@ -85,7 +83,7 @@ def _alive(frames: Sorted, view: View, counters: Counters) -> BoolArray | None:
             continue
         message, column = view.counting[group.slot]
         place = group.bus << BUS_SHIFT | message.key
-        counter = column.raw(frames.frames.pick(group.span))
+        counter = column.cut(column.word(frames.frames)[group.span])
         times = frames.mono_ns[group.span]
         moves = moving(counter, times, counters.get(place), message)
         counters[place] = (int(counter[-1]), int(times[-1]))

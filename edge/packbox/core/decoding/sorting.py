@@ -54,13 +54,14 @@ class Sorted:
 
     def keep(self, which: BoolArray) -> Sorted:
         """Only these frames; a group of which none is left is gone."""
-        before = np.concatenate(([0], np.cumsum(which))).tolist()
-        moved = (Group(g.bus, g.slot, before[g.begin], before[g.end]) for g in self.groups)
+        left = np.flatnonzero(which)
+        bounds = np.searchsorted(left, [g.begin for g in self.groups] + [len(which)]).tolist()
+        moved = (Group(g.bus, g.slot, a, b) for g, (a, b) in zip(self.groups, pairwise(bounds), strict=True))
         return Sorted(
-            self.index[which],
-            self.mono_ns[which],
-            self.frames.pick(which),
-            self.length[which],
+            self.index[left],
+            self.mono_ns[left],
+            self.frames.pick(left),
+            self.length[left],
             tuple(g for g in moved if g.begin < g.end),
         )
 
@@ -132,19 +133,20 @@ class Sorter:
         if errors:
             slots[spoilt] = UNKNOWN_SLOT
             tally.add("error_frames", errors)
-        known = np.flatnonzero(slots)
-        keys = slots if len(known) == len(slots) else slots[known]
-        bus = batch.bus if len(known) == len(slots) else batch.bus[known]
+        keys, known = slots, None
+        if np.count_nonzero(slots) < len(slots):
+            known = np.flatnonzero(slots)
+            keys = slots[known]
+        bus = batch.bus if known is None else batch.bus[known]
         if bus.any():
             wide = keys + bus.astype(np.uint32) * np.uint32(len(self._slots))
             keys = wide.astype(np.uint16) if int(wide.max()) < RADIX_KEYS else wide
         order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
-        index = order if len(known) == len(slots) else known[order]
-        groups = self._groups(ordered, index, batch.can_id)
+        index = order if known is None else known[order]
+        groups = self._groups(keys[order], index, batch.can_id)
         whole = Sorted(index, batch.mono_ns[index], words(batch.data, index), batch.length[index], groups)
-        ours = [self._ours(g) for g in groups]
-        if not all(ours):
+        if self._wiring.homes:
+            ours = np.array([self._ours(g) for g in groups], np.bool_)
             whole = whole.keep(np.repeat(ours, [g.end - g.begin for g in groups]))
         tally.add("unknown_frames", len(batch) - errors - len(whole.index))
         return whole

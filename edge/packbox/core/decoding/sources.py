@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -42,13 +42,12 @@ class Voice:
 Heard: TypeAlias = dict[str, tuple[Voice, ...]]  # quantity -> its sources so far
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Series:
-    """One source's valid values within one batch, at least one; `index` is the frame's place in the batch."""
+class Series(NamedTuple):
+    """One source's valid values within one batch, at least one. A tuple: dozens are made for each batch."""
 
     use: QuantityUse
     bus: int
-    index: IntArray
+    place: IntArray  # (n,), the frames' places in the batch, rising
     mono_ns: IntArray
     value: FloatArray
 
@@ -57,7 +56,7 @@ class Series:
         return self.use.prefer, self.use.source, self.bus
 
     def keep(self, which: BoolArray) -> Series:
-        return Series(self.use, self.bus, self.index[which], self.mono_ns[which], self.value[which])
+        return Series(self.use, self.bus, self.place[which], self.mono_ns[which], self.value[which])
 
     def voice(self) -> Voice:
         use = self.use
@@ -72,19 +71,24 @@ def speak(series: Sequence[Series], heard: Mapping[str, tuple[Voice, ...]]) -> t
     signals: dict[str, Signal] = {}
     for quantity, said in by_quantity.items():
         known = heard.get(quantity, ())
-        if len(said) == 1 and (not known or (len(known) == 1 and known[0].order == said[0].order)):
-            newest[quantity] = (said[0].voice(),)  # there never was another source
-            signals[quantity] = Signal(said[0].mono_ns, said[0].value)
+        one = said[0]
+        if len(said) == 1 and (not known or (len(known) == 1 and _is_of(one, known[0]))):  # there never was another
+            newest[quantity] = (one.voice(),)
+            signals[quantity] = Signal(one.mono_ns, one.value)
             continue
         before = {voice.order: voice for voice in known}
         sources = _by_source(said)
-        voices = before | {order: one.voice() for order, one in sources.items()}
+        voices = before | {order: of_source.voice() for order, of_source in sources.items()}
         newest[quantity] = tuple(voices[order] for order in sorted(voices))
-        speaking = [_unsilenced(one, sources, before) for one in sources.values()]
-        spoken = [one for one in speaking if len(one.index)]
+        speaking = [_unsilenced(of_source, sources, before) for of_source in sources.values()]
+        spoken = [of_source for of_source in speaking if len(of_source.place)]
         if spoken:
             signals[quantity] = _as_signal(spoken)
     return signals, newest
+
+
+def _is_of(one: Series, voice: Voice) -> bool:
+    return one.use.source == voice.source and one.bus == voice.bus and one.use.prefer == voice.prefer
 
 
 def _by_source(said: Sequence[Series]) -> dict[Order, Series]:
@@ -98,7 +102,7 @@ def _as_signal(spoken: Sequence[Series]) -> Signal:
     if len(spoken) == 1:
         return Signal(spoken[0].mono_ns, spoken[0].value)
     together = _joined(spoken)
-    in_order = np.argsort(together.index, kind="stable")
+    in_order = np.argsort(together.place, kind="stable")
     return Signal(together.mono_ns[in_order], together.value[in_order])
 
 
@@ -108,7 +112,7 @@ def _joined(parts: Sequence[Series]) -> Series:
     return Series(
         parts[0].use,
         parts[0].bus,
-        np.concatenate([part.index for part in parts]),
+        np.concatenate([part.place for part in parts]),
         np.concatenate([part.mono_ns for part in parts]),
         np.concatenate([part.value for part in parts]),
     )
@@ -119,14 +123,14 @@ def _unsilenced(one: Series, sources: Mapping[Order, Series], before: Mapping[Or
     better = [order for order in sources.keys() | before.keys() if order < one.order]
     if not better:
         return one
-    keep = np.ones(len(one.index), np.bool_)
+    keep = np.ones(len(one.place), np.bool_)
     for order in better:
         voice, now = before.get(order), sources.get(order)
         last_ns: IntArray | int = NEVER_NS if voice is None else voice.mono_ns
         hold_ms = 0 if voice is None else voice.hold_ms
         if now is not None:
             hold_ms = now.use.hold_ms
-            place = np.searchsorted(now.index, one.index, side="right") - 1
-            last_ns = np.where(place >= 0, now.mono_ns[place], last_ns)
+            before_it = np.searchsorted(now.place, one.place, side="right") - 1
+            last_ns = np.where(before_it >= 0, now.mono_ns[before_it], last_ns)
         keep &= one.mono_ns - last_ns > hold_ms * NS_PER_MS
     return one.keep(keep)

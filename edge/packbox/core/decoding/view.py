@@ -7,7 +7,7 @@ Out: `View`: per slot its plan, the lengths it may have, its checksum, and the `
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,18 +43,9 @@ class Claim:
     use: QuantityUse | None  # None: it lacks evidence, so that only its void values are counted
     low: float  # plausible range of the quantity
     high: float
-    plain: bool  # the signal's value is the quantity's
+    good: tuple[int, int] | None  # raw values between these, both included, are good; None = look at each value
     again: bool = False  # another use of the signal before: its void values are counted
     lookup: Lookup | None = None
-
-    def surely_good(self, lowest: int, highest: int) -> bool:
-        """Whether no raw value between these two is void or implausible. A value rises or falls with its raw value."""
-        first, last = self.column.clear
-        if not (self.plain and first <= lowest and highest <= last):
-            return False
-        layout = self.column.layout
-        one, other = lowest * layout.scale + layout.offset, highest * layout.scale + layout.offset
-        return self.low <= min(one, other) and max(one, other) <= self.high
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,10 +97,34 @@ def _claims(column: Column, pack: PackFacts | None, shown: frozenset[str]) -> li
 
 def _claim(column: Column, use: QuantityUse | None, pack: PackFacts | None, again: bool) -> Claim:
     if use is None:
-        return Claim(column, None, *EVERYTHING, plain=True)
+        return Claim(column, None, *EVERYTHING, column.clear)
     low, high = plausible_range(use.quantity, pack)
-    lookup = None if use.is_plain or column.layout.bits > LOOKED_UP_BITS else _lookup(column, use, low, high)
-    return Claim(column, use, low, high, use.is_plain, again, lookup)
+    if use.is_plain:
+        return Claim(column, use, low, high, good_raws(column, low, high), again)
+    lookup = _lookup(column, use, low, high) if column.layout.bits <= LOOKED_UP_BITS else None
+    return Claim(column, use, low, high, None, again, lookup)
+
+
+def good_raws(column: Column, low: float, high: float) -> tuple[int, int]:
+    """A value rises or falls with its raw value: so the good ones lie together."""
+    begin, end = column.clear[0], column.clear[1] + 1
+    scale, offset = column.layout.scale, column.layout.offset
+    if scale < 0:
+        first = _first(lambda raw: raw * scale + offset <= high, begin, end)
+        return first, _first(lambda raw: raw * scale + offset < low, first, end) - 1
+    first = _first(lambda raw: raw * scale + offset >= low, begin, end)
+    return first, _first(lambda raw: raw * scale + offset > high, first, end) - 1
+
+
+def _first(holds: Callable[[int], bool], begin: int, end: int) -> int:
+    """The first number in [begin, end) from which on it holds; `end` if there is none."""
+    while begin < end:
+        middle = (begin + end) // 2
+        if holds(middle):
+            end = middle
+        else:
+            begin = middle + 1
+    return begin
 
 
 def _lookup(column: Column, use: QuantityUse, low: float, high: float) -> Lookup:

@@ -24,7 +24,7 @@ from packbox.core.soh.method import DRIFT_PER_YEAR, DRIFT_SIGMA_PER_ROOT_YEAR
 BANDS: Final = 10
 OFFSET_SIGMA_A: Final = 0.3  # at the start
 OFFSET_DRIFT_A: Final = 0.02  # per root of a year
-HYSTERESIS_SIGMA_V: Final = 0.005  # at the start; what rest voltages are off by (facts/soh.md §4)
+HYSTERESIS_SIGMA_V: Final = 0.003  # at the start; its third of the 5 mV with relaxation and ADC (facts/soh.md §4)
 BAND_DRIFT: Final = 0.003  # of a band, per root of a year: bands may age differently
 STRETCH_MIN, STRETCH_MAX = 0.5, 2.0  # how far counted charge may correct a change of SoC
 REJECT_Z2: Final = 25.0
@@ -35,7 +35,7 @@ _WITHOUT_HYSTERESIS: Final = (2, BANDS + 1)  # lengths of the state before there
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bands:
-    """`mean` (n + 2,): Ah in each band from empty to full, the offset in A, the hysteresis in V. `cov` (n + 2, n + 2)."""
+    """`mean` (n + 2,): Ah in each band from empty to full, offset in A, hysteresis in V. `cov` (n + 2, n + 2)."""
 
     mean: FloatArray
     cov: FloatArray

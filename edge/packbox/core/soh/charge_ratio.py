@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,22 +47,23 @@ DOUBT_Z2: Final = 6.0
 SETTLED_N: Final = 10  # readings before one can be rejected
 RESTART_AFTER: Final = 8  # rejected in a row: the pack is not the one the filter knows (facts/soh.md §13)
 SHOWN_SCALE: Final = 0.04  # of the capacity: displayed SoC hides reserves at both ends (facts/soh.md §6)
-LEGS_KEPT: Final = 8
+LEGS_KEPT: Final = 2  # of one session, until it ends; only those long enough to be read
 _FALLBACK_AH: Final = 50.0  # only scales the jump test while no capacity at all is known
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Edge:
-    """A second in which the SoC stepped."""
+class Edge(NamedTuple):
+    """A second in which the SoC stepped. Saved without names: it is many."""
 
     soc_pct: float
     step_pct: float
-    total: FloatArray  # (len(Sum),)
+    charge_in_ah: float  # net
+    observed_s: float
+    awake_s: float
+    sampling_a2s2: float
     lost_ah2: float  # variance of charge lost in silences so far
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Leg:
+class Leg(NamedTuple):
     """From the first to the last step in one direction."""
 
     first: Edge
@@ -70,25 +71,26 @@ class Leg:
 
     @property
     def charge_ah(self) -> float:
-        moved = self.last.total - self.first.total
-        return float(moved[Sum.CHARGE_IN_AH] - moved[Sum.CHARGE_OUT_AH])
+        return self.last.charge_in_ah - self.first.charge_in_ah
 
     @property
     def soc_change_pct(self) -> float:
         return self.last.soc_pct - self.first.soc_pct
 
     @property
+    def observed_s(self) -> float:
+        return self.last.observed_s - self.first.observed_s
+
+    @property
     def unknown_s(self) -> float:
         """Awake, yet no current known."""
-        moved = self.last.total - self.first.total
-        return max(0.0, float(moved[Sum.AWAKE_S] - moved[Sum.OBSERVED_S]))
+        return max(0.0, self.last.awake_s - self.first.awake_s - self.observed_s)
 
     def charge_sigma_ah(self) -> float:
-        moved = self.last.total - self.first.total
         charge_ah = abs(self.charge_ah)
         counted = CHARGE_SIGMA_ROOT * math.sqrt(charge_ah) + CHARGE_SIGMA_ROOT
-        sampled = 0.5 * math.sqrt(float(moved[Sum.SAMPLING_A2S2])) / 3600.0
-        missing = charge_ah * self.unknown_s / max(float(moved[Sum.OBSERVED_S]), 1.0)
+        sampled = 0.5 * math.sqrt(self.last.sampling_a2s2 - self.first.sampling_a2s2) / 3600.0
+        missing = charge_ah * self.unknown_s / max(self.observed_s, 1.0)
         return math.sqrt(counted**2 + sampled**2 + missing**2 + self.last.lost_ah2 - self.first.lost_ah2)
 
     def soc_sigma_pct(self) -> float:
@@ -137,7 +139,7 @@ class ChargeRatio:
         hole = jump | samples.broken | (samples.gap_s > 0)
         for low, high in pairwise([*sorted({0, *np.flatnonzero(hole).tolist()}), len(samples)]):
             if hole[low]:
-                state = _across(state, samples, low, broken=bool(jump[low] or samples.broken[low]))
+                state = _across(state, samples, low, pack, broken=bool(jump[low] or samples.broken[low]))
             state = _along(state, samples.cut(low, high), soc[low:high], net_ah[low:high])
         return state
 
@@ -145,8 +147,7 @@ class ChargeRatio:
         legs = [leg for leg in (*state.legs, _longer(state)) if leg is not None]
         state = replace(state, legs=(), rise=None, fall=None)
         for leg in legs:
-            need_ah = CHARGE_MIN * _scale_ah(state, pack)
-            if abs(leg.charge_ah) < need_ah or abs(leg.soc_change_pct) < SOC_CHANGE_MIN_PCT:
+            if not _long_enough(state, leg, pack):
                 state = replace(state, best_ah=max(state.best_ah, abs(leg.charge_ah)))
             elif leg.unknown_s <= UNKNOWN_CURRENT_MAX_S and leg.charge_ah * leg.soc_change_pct > 0:
                 state = _read(state, leg, end)
@@ -187,14 +188,25 @@ def _scale_ah(state: ChargeRatioState, pack: PackFacts | None) -> float:
     return pack.reference_ah if pack is not None and pack.reference_ah is not None else _FALLBACK_AH
 
 
-def _across(state: ChargeRatioState, samples: Samples, row: int, *, broken: bool) -> ChargeRatioState:
+def _long_enough(state: ChargeRatioState, leg: Leg, pack: PackFacts | None) -> bool:
+    charge_ah = CHARGE_MIN * _scale_ah(state, pack)
+    return abs(leg.charge_ah) >= charge_ah and abs(leg.soc_change_pct) >= SOC_CHANGE_MIN_PCT
+
+
+def _across(
+    state: ChargeRatioState, samples: Samples, row: int, pack: PackFacts | None, *, broken: bool
+) -> ChargeRatioState:
     """Step over a hole before this row: go on with more doubt, or end the leg."""
     gap_s = float(samples.gap_s[row])
     flowing_a = 0.0 if state.current_a is None or abs(state.current_a) <= SLEEP_MAX_A else abs(state.current_a)
     if broken or (flowing_a and gap_s > UNKNOWN_CURRENT_MAX_S):
         leg = _longer(state)
-        legs = state.legs if leg is None else (*state.legs, leg)[-LEGS_KEPT:]
-        return replace(state, chained=False, rise=None, fall=None, legs=legs)
+        state = replace(state, chained=False, rise=None, fall=None)
+        if leg is None:
+            return state
+        if not _long_enough(state, leg, pack):
+            return replace(state, best_ah=max(state.best_ah, abs(leg.charge_ah)))
+        return replace(state, legs=(*state.legs, leg)[-LEGS_KEPT:])
     # A step of the SoC while nobody looked has no time: do not take it for an edge.
     return replace(state, chained=False, lost_ah2=state.lost_ah2 + (flowing_a * gap_s / 3600.0) ** 2)
 
@@ -213,8 +225,16 @@ def _along(state: ChargeRatioState, samples: Samples, soc: FloatArray, net_ah: F
 
     def edge(k: int) -> Edge:
         row = int(told[k])
-        total = samples.total[row + 1].copy()
-        return Edge(float(soc[row]), abs(float(step[k])), total, state.lost_ah2)
+        total = samples.total[row + 1]
+        return Edge(
+            float(soc[row]),
+            abs(float(step[k])),
+            float(net_ah[row]),
+            float(total[Sum.OBSERVED_S]),
+            float(total[Sum.AWAKE_S]),
+            float(total[Sum.SAMPLING_A2S2]),
+            state.lost_ah2,
+        )
 
     def leg(old: Leg | None, steps: npt.NDArray[np.intp]) -> Leg | None:
         if not steps.size:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -36,8 +36,7 @@ UNKNOWN_MAX_S: Final = 600.0
 SILENT_MAX_A: Final = 1.5
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A step of the SoC."""
 
     soc_pct: float

@@ -15,7 +15,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -38,7 +38,8 @@ ANCHOR_SIGMA_MAX_PCT: Final = 3.0  # where the curve is flatter, the voltage say
 CHARGE_MIN: Final = 0.20  # of the capacity; chosen on charge, never on the noisy SoC difference
 GAP_LOST_S: Final = 600  # longer without a known current: the charge is lost
 GAP_SOC_PCT: Final = 3.0  # a silence over which the SoC changed by more was no sleep
-STUCK_S: Final = 60  # no current stays the same for so long while the car moves
+STUCK_S: Final = 60  # no current stays the same for so long while the car moves, or while
+STUCK_JUMP_V: Final = 0.010  # a cell's voltage jumps by more: a charger's changes by some mV in ten seconds
 MOVING_KMH: Final = 0.5
 CURRENT_MAX_C: Final = 6.0  # more is no current
 STANDBY_AH_PER_DAY: Final = 0.1  # sleeping cars draw less than 0.2
@@ -57,6 +58,7 @@ BMS_EVERY_S: Final = 7 * 86_400.0
 SETTLED_N: Final = 10
 RESTART_AFTER: Final = 8
 CONTRARY_MIN: Final = 3  # swings whose charge ran against the voltage, before that means anything
+MOVES_KEPT: Final = 2  # of one session, until it ends; each rested for hours
 EARLY_S: Final = 90 * 86_400.0  # what later changes are counted from
 APART_MAX_PCT: Final = 15.0  # hidden reserves and a BMS's own error together stay below
 APART_KEPT: Final = 0.95  # of all before, per anchor
@@ -64,9 +66,8 @@ VISIT_BINS: Final = 20
 VISIT_SHARE: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """An instant at which the SoC is known, with all that was counted up to then."""
+class Anchor(NamedTuple):
+    """An instant at which the SoC is known, with all that was counted up to then. Saved without names: it is many."""
 
     at_s: float
     loud_s: float  # last second before it with current: tells one rest from another
@@ -82,8 +83,7 @@ class Anchor:
     lean: float = 0.0  # 1: rests after a charge; -1: after a discharge; between: not clear
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """From one anchor to another, not yet read."""
 
     first: Anchor
@@ -98,6 +98,9 @@ class RestBandsState:
     unknown_at_loud_s: float = 0.0
     soc_pct: float | None = None  # as the car says, newest
     same_since_s: float | None = None  # the current has not changed since
+    volts: float | None = None  # mean cell, newest
+    stuck_n: int = 0  # hours in which the voltage jumped and the current stayed
+    stuck_hour: int | None = None  # the newest of them
     filled_ah: float = 0.0  # net
     filled_moved_ah: float = 0.0  # both ways
     filled_s: float = 0.0
@@ -184,6 +187,8 @@ def _contradiction(state: RestBandsState) -> str | None:
         return (
             f"{state.contrary} times charge ran against the rest voltage: wrong sign of the current, or another pack?"
         )
+    if state.stuck_n > max(state.n, SETTLED_N):
+        return f"in {state.stuck_n} hours the voltage jumped and the current stayed the same: is its sensor frozen?"
     if state.apart_n >= SETTLED_N and state.apart_pct > APART_MAX_PCT:
         return f"rest voltages and the car's own SoC are {state.apart_pct:.0f} % apart: is it another pack?"
     return None
@@ -301,8 +306,8 @@ class _Watch:
         told = ~np.isnan(self.soc)
         lost |= gap & (np.abs(self.soc - _before(self.soc, told, state.soc_pct)) > GAP_SOC_PCT)
         same_since_s = self._same_since(before, known)
-        moving = samples.column(Col.SPEED_KMH) > MOVING_KMH
-        broken = samples.broken | wild | lost | (moving & (self.second - same_since_s > STUCK_S))
+        stuck = self._stuck(same_since_s, gap)
+        broken = samples.broken | wild | lost | stuck
         loud = (known & (np.abs(self.current) > QUIET_A)) | broken
         loud_s, unknown_at_loud = self._since_loud(loud)
         rest_s = self.second - loud_s
@@ -324,6 +329,7 @@ class _Watch:
             current_a=_newest(self.current, known, state.current_a),
             soc_pct=_newest(self.soc, told, state.soc_pct),
             same_since_s=float(same_since_s[-1]),
+            volts=_newest(self.volts, ~np.isnan(self.volts), state.volts),
             loud_s=float(loud_s[-1]),
             unknown_at_loud_s=float(unknown_at_loud[-1]),
             leans=self._leans(len(samples) - 1),
@@ -337,6 +343,23 @@ class _Watch:
         newest = np.maximum.accumulate(np.where(changed, np.arange(n), -1))
         first = self.second[0] if self.state.same_since_s is None else self.state.same_since_s
         return np.append(self.second, first)[newest]
+
+    def _stuck(self, same_since_s: FloatArray, gap: BoolArray) -> BoolArray:
+        """Rows at which the current is the same for long, and the car or the voltage says that it cannot be."""
+        known = ~np.isnan(self.volts)
+        jumps = (
+            ~gap
+            & ~np.isnan(self.current)
+            & (np.abs(self.volts - _before(self.volts, known, self.state.volts)) > STUCK_JUMP_V)
+        )
+        long = self.second - same_since_s > STUCK_S
+        jumps &= long
+        hours = np.unique(self.samples.second[jumps] // 3600)
+        if hours.size:
+            new = hours.size - int(hours[0] == self.state.stuck_hour)
+            self.state = replace(self.state, stuck_n=self.state.stuck_n + new, stuck_hour=int(hours[-1]))
+        stuck: BoolArray = jumps | (long & (self.samples.column(Col.SPEED_KMH) > MOVING_KMH))
+        return stuck
 
     def _since_loud(self, loud: BoolArray) -> tuple[FloatArray, FloatArray]:
         """For each row the last second with current, and how long the current had been unknown by then."""
@@ -434,7 +457,7 @@ def _anchored(state: RestBandsState, anchor: Anchor, need_ah: float) -> RestBand
     far = max((low, high), key=lambda other: abs(anchor.charge_in_ah - other.charge_in_ah))
     moved_ah = abs(anchor.charge_in_ah - far.charge_in_ah)
     if moved_ah >= need_ah:
-        return replace(state, lowest=anchor, highest=anchor, moves=(*state.moves, Move(far, anchor)))
+        return replace(state, lowest=anchor, highest=anchor, moves=(*state.moves, Move(far, anchor))[-MOVES_KEPT:])
     return replace(
         state,
         lowest=anchor if anchor.charge_in_ah < low.charge_in_ah else low,

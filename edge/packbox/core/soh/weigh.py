@@ -26,7 +26,7 @@ Z90: Final = 1.645
 Z99: Final = 2.576
 LEARNING_HALF_WIDTH_PCT: Final = 5.0
 LEARNING_N: Final = 10
-SOH_MIN_PCT, SOH_MAX_PCT = 25.0, 125.0  # outside: the facts and the pack do not belong together
+SOH_MIN_PCT, SOH_MAX_PCT = 40.0, 125.0  # outside: the facts and the pack do not belong together
 STALE_S: Final = 90 * 86_400.0
 
 
