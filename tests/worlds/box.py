@@ -58,6 +58,7 @@ class Tape:
     heard_s: list[float] = field(default_factory=list)  # when each item was folded, in world time
     durable: int = 0
     made: dict[int, bytes] = field(default_factory=dict)  # seq -> sealed, as committed
+    card_gone: bool = False  # with whatever had not been sent yet
     restored: bool = False  # an old copy of its card went on under its name
 
 
