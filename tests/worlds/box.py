@@ -140,8 +140,10 @@ class Box:
         self.card.powered = self.card.cut_before_write = self.card.cut_after_write = False
         self.cut_links()
         self._power.cancel()
-        await asyncio.gather(self._power, return_exceptions=True)
+        (ended,) = await asyncio.gather(self._power, return_exceptions=True)
         self._power = None
+        if isinstance(ended, Exception):  # a mistake of ours, which systemd would start again and again
+            raise ended
 
     async def leave(self) -> None:
         """SIGTERM, and the power only after that."""
@@ -196,12 +198,13 @@ class Box:
         assert clock is not None
         assert machine is not None
         journal = CardJournal(self.card, self.id, clock, lambda rows: self._wrote(mind, rows))
-        mind = TapedMind(around.plan_of(self.id), journal, self.key)
+        mind = TapedMind(journal, self.key)
         mind.now_s = asyncio.get_running_loop().time
         bus = self._bus = SimBus(self.life, around.true_ms, clock, machine, around.pieces, self._dice)
         bus.wire = self.wire
         try:
             await self._offload(mind.open)
+            mind.meet(around.plan_of(self.id), None)
             mind.tape = self._tape(mind)
             mind.begin("world", lambda stamp: _health(stamp, mind))
             inbox = Inbox(may_wait=False, room_frames=ROOM_FRAMES)

@@ -59,6 +59,8 @@ def check(ended: Ended) -> dict[str, int]:
     _nothing_twice(ended, wrong)
     _quarantine(ended, wrong)
     _losses(ended, wrong)
+    if not figures["records"]:
+        wrong.append("the book is empty: nothing was judged")
     figures["dated"] = _times(ended, wrong)
     if wrong:
         raise WrongError("\n".join(wrong))
