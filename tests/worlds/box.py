@@ -287,6 +287,10 @@ class _SlowUplink:
         self._uplink = uplink
         self._dice = dice
 
+    @property
+    def wire_bytes(self) -> int | None:
+        return self._uplink.wire_bytes
+
     async def publish(self, sealed: bytes) -> None:
         await asyncio.sleep(TRIP_S)
         if self._dice.random() < 0.005:
