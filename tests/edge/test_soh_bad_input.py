@@ -146,10 +146,10 @@ def test_the_curve_of_another_chemistry_gives_no_value_from_rests() -> None:
 def test_a_pack_swapped_half_way_is_said_and_then_told() -> None:
     block, capacity_ah = car()
     half = len(block.t_s) // 2
-    swapped = changed(block, "pack_current_a", lambda amps: np.where(np.arange(len(amps)) < half, amps, 0.6 * amps))
+    swapped = changed(block, "pack_current_a", lambda amps: np.where(np.arange(len(amps)) < half, amps, 0.8 * amps))
     told = [panel.verdict(end.state, end.at_s, PACK) for end in ends(swapped)]
     assert SohStatus.REPLACED in {one.soh.state for one in told}
-    assert told[-1].soh.capacity_ah == pytest.approx(0.6 * capacity_ah, rel=0.05)
+    assert told[-1].soh.capacity_ah == pytest.approx(0.8 * capacity_ah, rel=0.05)
 
 
 @pytest.mark.parametrize("quantity", ["pack_current_a", "pack_voltage_v", "soc_shown_pct", "pack_temp_mean_degc"])

@@ -5,19 +5,24 @@ Resistance and energy stand beside the capacity: they have names of their own an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
+import numpy as np
+
+from packbox.core.frames import BoolArray
 from packbox.core.packs import PackFacts
 from packbox.core.sample import Samples
-from packbox.core.soh import resistance, rest_bands
+from packbox.core.soh import charge_ratio, full_span, resistance, rest_bands, screen
 from packbox.core.soh.bms_value import BmsValue, BmsValueState
 from packbox.core.soh.charge_ratio import ChargeRatio, ChargeRatioState
 from packbox.core.soh.energy import soce_pct
 from packbox.core.soh.full_span import FullSpan, FullSpanState
-from packbox.core.soh.method import Estimate, Method, SessionEnd
+from packbox.core.soh.method import Basis, Estimate, Method, SessionEnd
 from packbox.core.soh.resistance import ResistanceState
 from packbox.core.soh.rest_bands import RestBands, RestBandsState
+from packbox.core.soh.screen import ScreenState
 from packbox.core.soh.weigh import SohValue, weigh
 
 REST_BANDS: Final[Method[RestBandsState]] = RestBands()
@@ -47,6 +52,7 @@ class PanelState:
     rest_bands: RestBandsState = field(default_factory=RestBandsState)  # came later: older snapshots have none
     full_span: FullSpanState = field(default_factory=FullSpanState)
     resistance: ResistanceState = field(default_factory=ResistanceState)
+    screen: ScreenState = field(default_factory=ScreenState)
 
     @property
     def readings(self) -> int:
@@ -61,13 +67,27 @@ def start() -> PanelState:
 
 
 def watch(state: PanelState, samples: Samples, pack: PackFacts | None) -> PanelState:
-    return PanelState(
-        CHARGE_RATIO.watch(state.charge_ratio, samples, pack),
-        BMS_VALUE.watch(state.bms_value, samples, pack),
-        REST_BANDS.watch(state.rest_bands, samples, pack),
-        FULL_SPAN.watch(state.full_span, samples, pack),
-        resistance.watch(state.resistance, samples, pack),
+    seen, false = screen.watch(state.screen, samples, pack)
+    return replace(
+        _count(state, samples, false, pack),
+        bms_value=BMS_VALUE.watch(state.bms_value, samples, pack),
+        rest_bands=REST_BANDS.watch(state.rest_bands, samples, pack),
+        resistance=resistance.watch(state.resistance, samples, pack),
+        screen=seen,
     )
+
+
+def _count(state: PanelState, samples: Samples, false: BoolArray, pack: PackFacts | None) -> PanelState:
+    """Methods that count charge along the car's own SoC begin anew after rows that cannot be true."""
+    ratio, span = state.charge_ratio, state.full_span
+    bounds = [0, *(np.flatnonzero(false[1:] != false[:-1]) + 1).tolist(), len(samples)]
+    for low, high in pairwise(bounds):
+        ratio_before, span_before = ratio, span
+        ratio = CHARGE_RATIO.watch(ratio, samples.cut(low, high), pack)
+        span = FULL_SPAN.watch(span, samples.cut(low, high), pack)
+        if false[low]:
+            ratio, span = charge_ratio.forget(ratio, ratio_before), full_span.forget(span, span_before)
+    return replace(state, charge_ratio=ratio, full_span=span)
 
 
 def closed(state: PanelState, end: SessionEnd, pack: PackFacts | None) -> PanelState:
@@ -77,15 +97,23 @@ def closed(state: PanelState, end: SessionEnd, pack: PackFacts | None) -> PanelS
         REST_BANDS.closed(state.rest_bands, end, pack),
         FULL_SPAN.closed(state.full_span, end, pack),
         state.resistance,
+        state.screen,
     )
 
 
 def estimates(state: PanelState, at_s: float, pack: PackFacts | None) -> tuple[Estimate, ...]:
-    return (
+    told = (
         CHARGE_RATIO.estimate(state.charge_ratio, at_s, pack),
         BMS_VALUE.estimate(state.bms_value, at_s, pack),
         REST_BANDS.estimate(state.rest_bands, at_s, pack),
         FULL_SPAN.estimate(state.full_span, at_s, pack),
+    )
+    why = screen.why_not(state.screen)
+    if why is None:
+        return told
+    return tuple(
+        one if one.basis is Basis.BMS_VALUE or one.contradicted else Estimate(one.method, one.basis, why=why)
+        for one in told
     )
 
 

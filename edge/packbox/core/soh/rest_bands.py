@@ -25,8 +25,16 @@ from packbox.core.sample import Col, Samples, Sum
 from packbox.core.soh import banded
 from packbox.core.soh.banded import Bands, Swing, swing_of_charge_in
 from packbox.core.soh.method import EVIDENCE_KEPT, YEAR_S, Basis, Estimate, MethodId, SessionEnd
+from packbox.core.soh.screen import (
+    CURRENT_MAX_C,
+    QUIET_A,
+    STUCK_JUMP_V,
+    STUCK_S,
+    UNRATED_AH,
+    before_each,
+    newest_of,
+)
 
-QUIET_A: Final = 1.5  # a parked car's own load (facts/soh.md §7)
 REST_S: Final = 2 * 3600
 REST_COLD_S: Final = 4 * 3600
 COLD_DEGC: Final = 10.0
@@ -37,10 +45,7 @@ ANCHOR_SIGMA_MAX_PCT: Final = 3.0  # where the curve is flatter, the voltage say
 CHARGE_MIN: Final = 0.20  # of the capacity; chosen on charge, never on the noisy SoC difference
 GAP_LOST_S: Final = 600  # longer without a known current: the charge is lost
 GAP_SOC_PCT: Final = 3.0  # a silence over which the SoC changed by more was no sleep
-STUCK_S: Final = 60  # no current stays the same for so long while the car moves, or while
-STUCK_JUMP_V: Final = 0.010  # a cell's voltage jumps by more: a charger's changes by some mV in ten seconds
 MOVING_KMH: Final = 0.5
-CURRENT_MAX_C: Final = 6.0  # more is no current
 STANDBY_AH_PER_DAY: Final = 0.1  # sleeping cars draw less than 0.2
 CHARGE_SIGMA_ROOT: Final = 0.02
 LEAN_SHARE: Final = 0.02  # of the rating: after so much charge one way a cell rests on that side of its curve
@@ -49,7 +54,6 @@ OHM_PER_CELL_AH: Final = 0.066  # 1 mOhm for a 66 Ah cell pair: corrects the key
 PRIOR_BMS: Final = 0.03  # of the capacity, one sigma: the BMS's own value
 PRIOR_RATED: Final = 0.07
 RATED_NOW: Final = 0.93  # of the rating, where the BMS says nothing
-UNRATED_AH: Final = 50.0
 BAND_SIGMA: Final = 0.03  # with a curve measured on that cell
 CURVE_SIGMA: Final = 0.01
 BMS_SIGMA: Final = 0.025
@@ -246,17 +250,6 @@ def _heard(state: RestBandsState, samples: Samples) -> RestBandsState:
     )
 
 
-def _before(value: FloatArray, known: BoolArray, held: float | None) -> FloatArray:
-    """The last known value before each row."""
-    newest = np.maximum.accumulate(np.where(known, np.arange(len(value)), -1))
-    return np.append(value, math.nan if held is None else held)[np.concatenate(([-1], newest[:-1]))]
-
-
-def _newest(value: FloatArray, known: BoolArray, held: float | None) -> float | None:
-    rows = np.flatnonzero(known)
-    return float(value[rows[-1]]) if rows.size else held
-
-
 def _crossings(samples: Samples, grid_ah: float) -> list[tuple[IntArray, IntArray]]:
     """Rows at which the net charge crossed a line of a grid, and which way; for two grids half a step apart.
 
@@ -300,10 +293,10 @@ class _Watch:
         known = ~np.isnan(self.current)
         wild = known & (np.abs(self.current) > CURRENT_MAX_C * self.scale_ah)
         gap = samples.gap_s > 0
-        before = _before(self.current, known, state.current_a)
+        before = before_each(self.current, known, state.current_a)
         lost = gap & (samples.gap_s > GAP_LOST_S) & (np.abs(before) > QUIET_A)
         told = ~np.isnan(self.soc)
-        lost |= gap & (np.abs(self.soc - _before(self.soc, told, state.soc_pct)) > GAP_SOC_PCT)
+        lost |= gap & (np.abs(self.soc - before_each(self.soc, told, state.soc_pct)) > GAP_SOC_PCT)
         same_since_s = self._same_since(before, known)
         stuck = self._stuck(same_since_s, gap)
         broken = samples.broken | wild | lost | stuck
@@ -325,10 +318,10 @@ class _Watch:
         self._settle(float(loud_s[-1]))
         self.state = replace(
             self.state,
-            current_a=_newest(self.current, known, state.current_a),
-            soc_pct=_newest(self.soc, told, state.soc_pct),
+            current_a=newest_of(self.current, known, state.current_a),
+            soc_pct=newest_of(self.soc, told, state.soc_pct),
             same_since_s=float(same_since_s[-1]),
-            volts=_newest(self.volts, ~np.isnan(self.volts), state.volts),
+            volts=newest_of(self.volts, ~np.isnan(self.volts), state.volts),
             loud_s=float(loud_s[-1]),
             unknown_at_loud_s=float(unknown_at_loud[-1]),
             leans=self._leans(len(samples) - 1),
@@ -349,7 +342,7 @@ class _Watch:
         jumps = (
             ~gap
             & ~np.isnan(self.current)
-            & (np.abs(self.volts - _before(self.volts, known, self.state.volts)) > STUCK_JUMP_V)
+            & (np.abs(self.volts - before_each(self.volts, known, self.state.volts)) > STUCK_JUMP_V)
         )
         long = self.second - same_since_s > STUCK_S
         jumps &= long
