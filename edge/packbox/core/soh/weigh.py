@@ -133,7 +133,9 @@ def _ah(one: Estimate) -> str:
     return f"{one.capacity_ah:.1f} Ah"
 
 
-def _doubt(measured: Estimate | None, estimates: Sequence[Estimate], pack: PackFacts | None) -> tuple[float, str | None]:
+def _doubt(
+    measured: Estimate | None, estimates: Sequence[Estimate], pack: PackFacts | None
+) -> tuple[float, str | None]:
     """Where measurements exclude each other one is wrong, and nobody knows which: the interval must hold them all."""
     doubt_ah, why = 0.0, None
     if measured is None or measured.capacity_ah is None or measured.sigma_ah is None:
