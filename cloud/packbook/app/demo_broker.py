@@ -2,13 +2,13 @@
 
 In:  certificate files, names of collectors.
 Out: a port that speaks MQTT 3.1.1 over mutual TLS, for as long as the `async with` block lasts.
-Refuses a client without a certificate of ours, one whose client id is not the name in its certificate, one whose will it
-may not publish, and every topic that `packwire.rights` does not give it.
+Refuses a client without a certificate of ours, one whose client id is not the name in its certificate, one whose will
+it may not publish, and every topic that `packwire.rights` does not give it.
 
-The door is our own because amqtt 0.12 (a) asks for a certificate but does not insist, (b) binds a client to the certificate
-only when its session is new: who comes back under a known client id is judged by the certificate of the connection before,
-(c) drops a session before it knows whether the newcomer may have it, (d) publishes wills unchecked, and (e) sends each
-newcomer every retained message that anybody subscribed to. (e) is mended in `_Broker`.
+The door is our own because amqtt 0.12 (a) asks for a certificate but does not insist, (b) binds a client to the
+certificate only when its session is new: who comes back under a known client id is judged by the certificate of the
+connection before, (c) drops a session before it knows whether the newcomer may have it, (d) publishes wills unchecked,
+and (e) sends each newcomer every retained message that anybody subscribed to. (e) is mended in `_Broker`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from packwire.rights import Act, Role, may
 
 LISTENER: Final = "door"
 CONNECT_WAIT_MAX_S: Final = 10.0  # from the handshake to the first packet
-CONNECT_BYTES_MAX: Final = 4096  # ours have some 200
 NOT_AUTHORIZED: Final = bytes.fromhex("20020005")  # CONNACK of MQTT 3.1.1, return code 5
 GOODBYE_WAIT_MAX_S: Final = 1.5
+BAD_HELLO: Final = (OSError, EOFError, ValueError, AMQTTError, MQTTError, NoDataError)  # TimeoutError is an OSError
 ACTS: Final = {Action.PUBLISH: Act.PUBLISH, Action.SUBSCRIBE: Act.SUBSCRIBE, Action.RECEIVE: Act.RECEIVE}
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class ServerFiles:
 
 
 class Guard(BaseAuthPlugin, BaseTopicPlugin):  # type: ignore[misc]  # amqtt ships no types
-    """Topic rules. Who it is was settled at the door: there is no other way in, and the client id is the proven name."""
+    """Topic rules. Who it is was settled at the door: there is no other way in, the client id is the proven name."""
 
     @dataclass
     class Config:
@@ -73,7 +73,9 @@ class Guard(BaseAuthPlugin, BaseTopicPlugin):  # type: ignore[misc]  # amqtt shi
 
 
 class _Broker(Broker):  # type: ignore[misc]  # amqtt ships no types
-    async def _publish_retained_messages_for_subscription(self, subscription: tuple[str, int], session: Session) -> None:
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
         """amqtt calls it at each connection for the subscriptions of everybody: only one's own count."""
         holders = self._subscriptions.get(subscription[0], [])
         if any(holder.client_id == session.client_id for holder, _qos in holders):
@@ -139,7 +141,7 @@ async def _admitted(
         async with asyncio.timeout(CONNECT_WAIT_MAX_S):
             first = await _first_packet(reader)
             connect = await ConnectPacket.from_stream(BufferReader(first))
-    except (TimeoutError, asyncio.IncompleteReadError, OSError, ValueError, AMQTTError, MQTTError, NoDataError) as problem:
+    except BAD_HELLO as problem:
         log.warning("the client with the certificate of %r did not say hello: %s", name, problem)
         return None
     reason = _objection(name, connect, collectors)
@@ -161,16 +163,14 @@ def _objection(name: str, connect: ConnectPacket, collectors: Sequence[str]) -> 
 
 
 async def _first_packet(reader: asyncio.StreamReader) -> bytes:
-    """One packet as it came. Raises ValueError when it is larger than any CONNECT of ours."""
-    packet = await reader.readexactly(2)
-    length, shift = packet[1] & 0x7F, 7
-    while packet[-1] & 0x80:
-        packet += await reader.readexactly(1)
-        length |= (packet[-1] & 0x7F) << shift
-        shift += 7
-        if length > CONNECT_BYTES_MAX:
-            raise ValueError(f"a first packet of more than {CONNECT_BYTES_MAX} bytes")
-    return packet + await reader.readexactly(length)
+    """One packet as it came. Raises ValueError when it is larger than 16 kB; ours have some 200 bytes."""
+    head = await reader.readexactly(2)
+    if head[1] & 0x80:  # a second digit of the length
+        head += await reader.readexactly(1)
+    if len(head) == 3 and head[2] & 0x80:  # and a third: 16 kB or more
+        raise ValueError("the first packet is too large")
+    length = (head[1] & 0x7F) | ((head[2] << 7) if len(head) == 3 else 0)
+    return head + await reader.readexactly(length)
 
 
 def _common_name(writer: asyncio.StreamWriter) -> str:
