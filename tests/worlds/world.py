@@ -119,9 +119,7 @@ class _World:
                     await box.switch_off()
                 await self._kill_book()
                 self.book.close()
-        return Ended(
-            self.plan, self.begin_ms, self.ended_ms, self.around, tuple(self.lives), self.book.file, self.old_book
-        )
+        return Ended(self.plan, self.begin_ms, self.ended_ms, self.around, tuple(self.lives), self.book.file)
 
     def _new_box(self, life: SimLife | None) -> Box:
         return Box(self.around, self._new_card(), self.dice, life)
