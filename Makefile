@@ -4,7 +4,9 @@
 # test-kernel  the kernel tier alone: the receiver on real CAN sockets, inside user-mode Linux
 # deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
+# worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7, or one again: SEED=17 DAYS=7
 # bench  speed and memory as ratios against named peers
+# bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
 # bench-soh  how well the box tells the state of health, on ../shared/data
 SHELL := /bin/bash
@@ -12,8 +14,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOG ?=
 PROFILE ?=
+SEEDS ?= 30
+DAYS ?= 3
+SEED ?=
 
-.PHONY: setup demo test test-kernel lint bench bench-forecast bench-soh deb lock clean
+.PHONY: setup demo test test-kernel worlds lint bench bench-forecast bench-soh deb lock clean bench-box
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -41,8 +46,14 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+worlds: setup
+	PYTHONPATH=tests $(BIN)/python -m worlds --days $(DAYS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
 bench: setup
 	$(BIN)/python -m pytest tests/bench/test_speed.py -m "" --bench -s
+
+bench-box: setup
+	$(BIN)/python tests/bench/box.py
 
 bench-forecast: setup
 	$(BIN)/python -m pytest tests/bench/forecast -m "" --bench -s

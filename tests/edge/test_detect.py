@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,12 +98,15 @@ def test_the_evidence_is_said_in_words(shared: Path, profiles: list[Profile]) ->
     assert "380 absent → not ze0" in found.evidence
 
 
-def test_an_app_that_asks_only_what_every_car_answers_names_no_family(shared: Path, profiles: list[Profile]) -> None:
-    """Supported PIDs and trouble codes look alike in all cars."""
-    detection = log(shared, KONA_SCAN, profiles)
-    assert detection.found is None or detection.found.generic
-    if detection.found is None:
-        assert "too few to be sure" in detection.why_not
+def test_answers_that_every_car_gives_are_told_apart_by_a_text(profiles: list[Profile], shared: Path) -> None:
+    """Supported PIDs and trouble codes look alike in all cars; that the calibration begins with OSEV does not."""
+    found = log(shared, KONA_SCAN, profiles).found
+    assert found is not None
+    assert (found.profile, found.variant) == ("hyundai-kia", None)
+    assert any("OSEV" in words for words in found.evidence)
+    nameless = [replace(p, polls=tuple(q for q in p.polls if q.id != "obd-bms-calibration")) for p in profiles]
+    found = log(shared, KONA_SCAN, nameless).found
+    assert found is None or found.generic
 
 
 def test_two_coincidental_ids_are_no_family(profiles: list[Profile]) -> None:

@@ -6,11 +6,12 @@ import asyncio
 import errno
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from can_fakes import can_frame
-from packbox.adapters.isotp import FrameTester
+from packbox.adapters.isotp import FrameTester, ManyTester
 from packbox.adapters.isotp_socketcan import KernelTester, SocketCanLink
 from packbox.core.exchange import Ending, Reply
 from packbox.core.profile import EXTENDED_BIT, Poll
@@ -157,3 +158,24 @@ async def test_an_answer_that_breaks_off_in_the_kernel_is_a_reply(wire: Wire) ->
 async def test_silence_in_the_kernel_is_a_reply(wire: Wire) -> None:
     """A unit that is not fitted."""
     assert await by_kernel(wire).ask(CELLS) == Reply(Ending.SILENT)
+
+
+class Counted:
+    """A tester that only says where it was."""
+
+    def __init__(self) -> None:
+        self.frames_sent = 0
+
+    async def ask(self, poll: Poll) -> Reply:
+        del poll
+        self.frames_sent += 1
+        return Reply(Ending.ANSWERED)
+
+
+async def test_each_question_goes_to_its_own_bus() -> None:
+    """The same ids mean other units on another bus; a bus without interface is not asked elsewhere."""
+    first, second = Counted(), Counted()
+    many = ManyTester([first, second])
+    replies = [(await many.ask(replace(CELLS, bus=bus))).ending for bus in (None, 0, 1, 2)]
+    assert replies == [Ending.ANSWERED, Ending.ANSWERED, Ending.ANSWERED, Ending.SILENT]
+    assert (first.frames_sent, second.frames_sent, many.frames_sent) == (2, 1, 3)

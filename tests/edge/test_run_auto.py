@@ -27,7 +27,7 @@ from packbox.core.frames import FrameBatch
 from packbox.core.recognised import Recognised, recognised
 from packbox.core.stamp import Tick
 from packbox.settings import Settings, load_settings
-from packwire.messages import Health, Hello, Message
+from packwire.messages import Event, EventKind, Health, Hello, Message
 from packwire.seal import open_sealed
 
 
@@ -112,9 +112,7 @@ def test_the_doctor_says_what_was_recognised_and_why(
     assert "seen" in found["text"]
 
 
-async def test_another_car_is_said_and_not_mixed_in_silently(
-    leaf_log: Path, imiev_log: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_another_car_is_told_by_its_first_traffic(leaf_log: Path, imiev_log: Path, tmp_path: Path) -> None:
     """Somebody moved the box: the history so far belongs to the first car."""
     await run(tmp_path, leaf_log)
     inputs = listening(imiev_log)
@@ -127,6 +125,22 @@ async def test_another_car_is_said_and_not_mixed_in_silently(
     text = await doubt.verdict()
     assert text is not None
     assert text.startswith("recognised was nissan-leaf, but now it is mitsubishi-imiev")
+
+
+async def test_a_car_that_no_longer_fits_is_an_event_of_the_history(
+    leaf_log: Path, imiev_log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever reads the battery's history later must see from where on it may be another one's."""
+    await run(tmp_path, leaf_log)
+
+    async def verdict(_: Doubt) -> str:
+        return "recognised was nissan-leaf, but now it is mitsubishi-imiev"
+
+    monkeypatch.setattr(Doubt, "verdict", verdict)
+    await run(tmp_path, imiev_log)
+    said = [m for m in messages_in(tmp_path) if isinstance(m, Event) and m.event is EventKind.WRONG_PROFILE]
+    assert any(event.text is not None and "now it is mitsubishi-imiev" in event.text for event in said)
+    assert any("now it is mitsubishi-imiev" in line for line in caplog.messages)
 
 
 async def listening(log: Path) -> AsyncIterator[FrameBatch | Tick]:

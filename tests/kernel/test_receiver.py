@@ -28,6 +28,7 @@ from packbox.core.stamp import NS_PER_MS, Tick
 from packbox.ports import BusDownError, FrameSource
 
 PATIENCE_S = 15.0
+EARLY_MS = -50  # the two clocks are read one after the other, and a busy machine may stop in between
 KERNEL_FRAMES = 2_000
 
 
@@ -152,7 +153,7 @@ async def test_frames_have_the_time_of_their_arrival_in_their_order(wire: Cable)
         batch = await ear.hear(11)
     late_ms = (batch.mono_ns[1:] - np.array(sent_ns)) / NS_PER_MS
     assert batch.can_id.tolist() == list(range(1, 12))
-    assert np.all(late_ms > -1)
+    assert np.all(late_ms > EARLY_MS)
     assert np.median(late_ms) < 5
     assert np.all(np.diff(batch.mono_ns) > 0)
     assert bus.counts.restamped == 0
@@ -408,7 +409,7 @@ async def test_python_can_hears_the_same_bus_and_tells_when_it_is_down(wire: Cab
         wire.send(can_frame(1, b"\x01\x02"))
         batch = await ear.hear(1)
         assert (batch.can_id.tolist(), batch.length.tolist(), batch.flags.tolist()) == ([1], [2], [0])
-        assert -1 < (batch.mono_ns[0] - sent_ns) / NS_PER_MS < 1000
+        assert EARLY_MS < (batch.mono_ns[0] - sent_ns) / NS_PER_MS < 1000
         wire.down()
         with pytest.raises(BusDownError, match="can0"):
             await ear.until(lambda: False)

@@ -1,6 +1,6 @@
 """The box's SD card: the real SQLite journal, a power switch between any two writes, a disk that may refuse.
 
-What counts as written is what SQLite had committed when the power went; torn sectors are the matter of tests/edge/crash.
+What counts as written is what SQLite had committed when the power went; torn sectors: tests/edge/crash.
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ Sends nothing but what `core.exchange` makes, and counts every frame.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from packbox.core import exchange
-from packbox.core.exchange import OutFrame, Reply
+from packbox.core.exchange import Ending, OutFrame, Reply
 from packbox.core.profile import Poll
 from packbox.core.stamp import NS_PER_S
-from packbox.ports import FrameLink
+from packbox.ports import FrameLink, Tester
 
 
 class FrameTester:
@@ -43,6 +44,22 @@ class FrameTester:
     async def _send(self, frame: OutFrame) -> None:
         await self._link.send(frame)
         self.frames_sent += 1
+
+
+class ManyTester:
+    """`ports.Tester` over several interfaces, in the order of the profile's buses."""
+
+    def __init__(self, testers: Sequence[Tester]) -> None:
+        self._testers = tuple(testers)
+
+    @property
+    def frames_sent(self) -> int:
+        return sum(tester.frames_sent for tester in self._testers)
+
+    async def ask(self, poll: Poll) -> Reply:
+        """On the poll's own bus; one that no interface is on is not asked on another."""
+        place = poll.bus or 0
+        return await self._testers[place].ask(poll) if place < len(self._testers) else Reply(Ending.SILENT)
 
 
 def _now_ns() -> int:

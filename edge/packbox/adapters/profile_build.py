@@ -20,6 +20,7 @@ from cantools.database.can import Message as DbcMessage
 from cantools.database.can import Signal as DbcSignal
 from pydantic import ValidationError
 
+from packbox.adapters.profile_dir import PROFILE_FILE
 from packbox.adapters.profile_file import (
     CellPlacesTable,
     ChoiceTable,
@@ -41,8 +42,6 @@ from packbox.core import profile as core
 from packbox.core.layout import MAX_SIGNAL_BITS, last_byte, place
 from packbox.core.packs import PackFacts
 from packbox.ports import ProfileError
-
-PROFILE_FILE: Final = "profile.toml"
 
 BROADCAST_PREFER: Final = 10
 POLLED_PREFER: Final = 20
@@ -365,7 +364,14 @@ class ProfileBuilder:
             every_s=written.every_s,
             once=written.once,
             alone=written.alone,
+            bus=self._bus_number(f"{where}.bus", written.bus),
         )
+
+    def _bus_number(self, where: str, name: str | None) -> int | None:
+        """Its place in the file: the box's interfaces are named in the same order."""
+        if name is not None and name not in self._file.buses:
+            self._fail(where, f"{name!r} is not in [buses]")
+        return None if name is None else list(self._file.buses).index(name)
 
     def _layout(
         self, where: str, poll: PollTable, poll_id: str, written: LayoutTable, hold_ms: int
@@ -384,6 +390,7 @@ class ProfileBuilder:
                 factor=f.factor,
                 offset=f.offset,
                 length=f.length,
+                typical=tuple(f.typical),
                 void=tuple(f.void),
                 mask=f.mask,
                 only_if=None if f.only_if is None else (f.only_if.at, f.only_if.kind, f.only_if.bits),

@@ -86,9 +86,11 @@ def _socketcan(spec: str, names: list[str], clock: FrameClock, profile: Profile 
     frames = SocketCanSource([Interface(name, filters) for name in names], clock)
     if not may_ask:
         return Opened(spec, frames, live=True)
+    from packbox.adapters.isotp import ManyTester
     from packbox.adapters.isotp_socketcan import socketcan_tester
 
-    return Opened(spec, frames, live=True, tester=socketcan_tester(names[0]))
+    testers = [socketcan_tester(name) for name in names]
+    return Opened(spec, frames, live=True, tester=testers[0] if len(testers) == 1 else ManyTester(testers))
 
 
 def _python_can(spec: str, rest: str, clock: FrameClock, profile: Profile | None, *, may_ask: bool) -> Opened:

@@ -202,7 +202,9 @@ class _Work:
         line, stepped = timeline.set_wall(self._line, wall_offset_ms)
         self.state = replace(self.state, line=line)
         if stepped:
-            self._say(EventSeen(line.stamp(line.high_ns), EventName.CLOCK_SET, text="wall clock set"))
+            error_ms = float(timeline.CLOCK_STEP_MS)  # smaller moves are followed without a word
+            stamp = line.stamp(line.high_ns)
+            self._say(EventSeen(stamp, EventName.CLOCK_SET, extreme=error_ms, text="wall clock set"))
 
     def _reboot(self, first: Stamp, wall_offset_ms: int | None) -> None:
         self._flush()

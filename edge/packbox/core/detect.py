@@ -13,17 +13,27 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from packbox.core.answers import layout_for, matching
+from packbox.core.answers import Window, layout_for, matching, read
 from packbox.core.decode import Decoder
 from packbox.core.frames import ERROR, EXTENDED, REMOTE, FrameBatch, IntArray
 from packbox.core.integrity import CHECKS
 from packbox.core.layout import words
 from packbox.core.overheard import Overheard, Overhearing
-from packbox.core.profile import EXTENDED_BIT, GROUP_BIT, GROUP_MASK, Message, Poll, Profile, group_key, id_text
+from packbox.core.profile import (
+    EXTENDED_BIT,
+    GROUP_BIT,
+    GROUP_MASK,
+    AnswerLayout,
+    Message,
+    Poll,
+    Profile,
+    group_key,
+    id_text,
+)
 from packbox.core.wiring import Wiring
 
 NEEDED_BITS: Final = 20.0  # one chance in a million that another car looks like this
@@ -37,6 +47,7 @@ LONG_IDS: Final = 1 << 20  # 29-bit ids are made of a few fields: far fewer than
 EXACT_ANSWER_BITS: Final = 10.0  # echo of the identifier and one of the known lengths
 ANSWER_BITS: Final = 7.0  # echo of the identifier, any length
 GENERIC_ANSWER_BITS: Final = 1.0  # what every car answers alike
+CHARACTER_BITS: Final = 5.0  # of a typical text: one of 36 letters and digits
 OWN_PAIR_BITS: Final = 8.0  # once: answers on ids outside the range that the standard gives to all makers
 STANDARD_IDS: Final = range(0x7E0, 0x7F0)  # ISO 15765-4
 GENERIC_SERVICES: Final = (0x01, 0x09, 0x19, 0x3E)
@@ -90,6 +101,15 @@ class _Seen:
     places: Mapping[Place, IntArray]
     ids: Mapping[int, tuple[int, int]]  # bus -> how many different 11-bit and 29-bit ids
     answers: Sequence[Overheard]
+
+
+class _Fitting(NamedTuple):
+    """An answer as the profile says."""
+
+    poll: Poll
+    length: int
+    exact: bool  # it had to be of this length
+    typical: str  # beginning of a text that only this family's cars send
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +280,9 @@ def _tail_bits(tries: int, hits: int, chance: float) -> float:
     return -math.log2(max(tail, 1e-300))
 
 
-def _answered(profile: Profile, seen: _Seen) -> tuple[dict[str, tuple[Poll, int, bool]], list[Poll]]:
-    """Polls whose answers are as the profile says (with their length, and whether it had to be this one), and not."""
-    fitting: dict[str, tuple[Poll, int, bool]] = {}
+def _answered(profile: Profile, seen: _Seen) -> tuple[dict[str, _Fitting], list[Poll]]:
+    """Polls whose answers are as the profile says, and those whose are not."""
+    fitting: dict[str, _Fitting] = {}
     misshapen: dict[str, Poll] = {}
     for answer in seen.answers:
         data = answer.data
@@ -273,8 +293,16 @@ def _answered(profile: Profile, seen: _Seen) -> tuple[dict[str, tuple[Poll, int,
         if layout is None:
             misshapen[poll.id] = poll
         elif len(data) > len(poll.head):
-            fitting[poll.id] = (poll, len(data), bool(layout.lengths))
+            before = fitting[poll.id].typical if poll.id in fitting else ""
+            fitting[poll.id] = _Fitting(poll, len(data), bool(layout.lengths), _typical(layout, poll, data) or before)
     return fitting, [p for name, p in misshapen.items() if name not in fitting]
+
+
+def _typical(layout: AnswerLayout, poll: Poll, data: bytes) -> str:
+    wanted = {field.name: field.typical for field in layout.fields if field.typical}
+    said = read(layout, Window(0, data[len(poll.head) :]), each_row=False) if wanted else []
+    texts = ((r.value, begins) for r in said if isinstance(r.value, str) for begins in wanted.get(r.name, ()))
+    return next((begins for value, begins in texts if value.startswith(begins)), "")
 
 
 def is_generic(poll: Poll) -> bool:
@@ -283,14 +311,15 @@ def is_generic(poll: Poll) -> bool:
     return service in GENERIC_SERVICES or (service == 0x22 and poll.request[1] in GENERIC_IDENTIFIERS)
 
 
-def _answer_bits(answered: Mapping[str, tuple[Poll, int, bool]]) -> float:
+def _answer_bits(answered: Mapping[str, _Fitting]) -> float:
     bits = 0.0
-    for poll, _, exact in answered.values():
+    for poll, _, exact, typical in answered.values():
+        bits += CHARACTER_BITS * len(typical)
         if is_generic(poll):
             bits += GENERIC_ANSWER_BITS
         else:
             bits += EXACT_ANSWER_BITS if exact else ANSWER_BITS
-    own = any(not is_generic(p) and not (p.extended or p.rx in STANDARD_IDS) for p, _, _ in answered.values())
+    own = any(not is_generic(p) and not (p.extended or p.rx in STANDARD_IDS) for p, *_ in answered.values())
     return bits + (OWN_PAIR_BITS if own else 0.0)
 
 
@@ -341,10 +370,12 @@ def _spoilt(hits: Mapping[Place, _Hit], wiring: Wiring) -> Iterator[str]:
             yield f"{hit.message.label} is another frame here ({hit.good:,} of {hit.frames:,} are right)"
 
 
-def _answer_words(answered: Mapping[str, tuple[Poll, int, bool]]) -> Iterator[str]:
-    for poll, length, _ in answered.values():
+def _answer_words(answered: Mapping[str, _Fitting]) -> Iterator[str]:
+    for poll, length, _, typical in answered.values():
         question = poll.request.hex(" ").upper()
-        yield f"{id_text(poll.rx, poll.extended)} answers {question} with {length} bytes ({poll.id})"
+        yield f"{id_text(poll.rx, poll.extended)} answers {question} with {length} bytes ({poll.id})" + (
+            f", a text that begins with {typical}" if typical else ""
+        )
 
 
 def _variant_words(profile: Profile, variant: str | None, shown: set[str]) -> Iterator[str]:
@@ -357,7 +388,9 @@ def _variant_words(profile: Profile, variant: str | None, shown: set[str]) -> It
     told: set[str] = set()
     for other in profile.choices:
         absent = next((by_name[n] for n in other.when if n not in shown and by_name[n].seen), None)
-        if absent is not None and other.variant != variant and other.variant not in told:
+        if absent is None or variant is None:
+            continue
+        if other.variant != variant and other.variant not in told:
             told.add(other.variant)
             yield f"{_names(absent.seen, messages)} absent → not {other.variant}"
 

@@ -160,6 +160,7 @@ class AnswerField:
     factor: float = 1.0
     offset: float = 0.0
     length: int | None = None  # of text or hex; None = to the end
+    typical: tuple[str, ...] = ()  # a text that begins so is that of a car of this family
     void: tuple[int, ...] = ()  # in text: bytes that are left out
     mask: int | None = None  # only these bits, moved down to bit 0
     only_if: tuple[int, str, int] | None = None  # (at, kind, bits): void unless this neighbour has one of the bits
@@ -225,6 +226,7 @@ class Poll:
     every_s: Mapping[CarState, float] = field(default_factory=dict)
     once: bool = False
     alone: bool = False  # a continuation frame on `rx` without its beginning belongs to this poll
+    bus: int | None = None  # place of its bus among the profile's; None: the first interface
     also: tuple[int, ...] = ()  # further ids on which units may answer this one question, beside `rx`
     asked_by: str | None = None  # the poll that asks for this one too: several ECUs answer one functional request
 
