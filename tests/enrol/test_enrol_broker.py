@@ -33,7 +33,8 @@ def broker(tmp_path: Path, book: Book) -> Iterator[Mosquitto]:
     acl = tmp_path / "acl"
     acl.write_text("pattern write pb/v1/%u/+\npattern read pb/v1/%u/ack\n")
     options = (
-        f"cafile {folder / CA_FILE}\ncertfile {folder / f'server-{HOST}.pem'}\nkeyfile {folder / f'server-{HOST}.key'}\n"
+        f"cafile {folder / CA_FILE}\n"
+        f"certfile {folder / f'server-{HOST}.pem'}\nkeyfile {folder / f'server-{HOST}.key'}\n"
         f"crlfile {folder / CRL_FILE}\nrequire_certificate true\nuse_identity_as_username true\nacl_file {acl}"
     )
     with Mosquitto(tmp_path, options=options, anonymous=False) as running:
@@ -153,7 +154,7 @@ async def test_an_issuer_cannot_make_a_server(book: Book, tmp_path: Path, broker
     server.load_cert_chain(file)
     client = ssl.create_default_context(cafile=book.authority.folder / CA_FILE)
     with pytest.raises(
-        ssl.SSLCertVerificationError, match="unsuitable certificate purpose|excluded subtree|invalid CA"
+        ssl.SSLCertVerificationError, match=r"unsuitable certificate purpose|excluded subtree|invalid CA"
     ):
         handshake(client, server)
 
