@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rebuild": ("packbook.app.rebuild", "make all histories anew from the ledger"),
     "learn": ("packbook.app.learn", "learn from the stored batteries how each family of packs ages"),
     "forecast": ("packbook.app.forecast", "say how SoH goes on from a table of months, and what may be promised"),
+    "quarantine": ("packbook.app.quarantine", "look at what could not be believed, and deal with it"),
     "doctor": ("packbook.app.doctor", "look for trouble and say what to do"),
 }
 

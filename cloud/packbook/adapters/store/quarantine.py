@@ -19,7 +19,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from packbook.adapters.store import tables
 from packbook.adapters.store.projections import Row, upsert
 from packbook.core import intake
-from packbook.core.history import Provenance
 from packbook.core.intake import Arrival, Entry, Fate, Quarantine, Reason
 
 KEPT_PER_BOX_MAX: Final = 1000  # open messages; at 128 kB each a hostile box takes 128 MB, an honest one 500 kB
@@ -241,7 +240,3 @@ async def drop(connection: AsyncConnection, item: Item) -> None:
     """Throw the bytes away. The row stays: that it came, when, why it was refused, and its digest."""
     row = sa.update(_table).where(_table.c.id == item.id)
     await connection.execute(row.values(state=Fate.DROPPED.value, payload=b""))
-
-
-def record_at(item: Item) -> Provenance | None:
-    return Provenance(item.box, item.store, item.seq) if item.box and item.store and item.seq else None
