@@ -10,20 +10,22 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
 
-from packbook.adapters.store import open_reader, open_writer, quarantine
+from packbook.adapters.store import open_reader, quarantine
 from packbook.adapters.store.ledger import Ledger
 from packbook.adapters.store.quarantine import Act, Dispute, Item
 from packbook.app.command import DONE, PROBLEM, add_settings, run
+from packbook.app.operate import Act as OperatorsAct
+from packbook.app.operate import Office, operate
 from packbook.clock import now_ms
 from packbook.core.intake import Arrival, Fate
 from packbook.ports import PackbookError
 from packbook.settings import Settings
-
-WORKER = "quarantine"
 
 
 class NotThereError(PackbookError):
@@ -62,12 +64,8 @@ def main(args: argparse.Namespace) -> int:
                 return await _list(url, args)
             case "show":
                 return await _show(url, args)
-            case "release":
-                return await _release(url, args, enrolled_only=settings.enrolled_only)
-            case "drop":
-                return await _drop(url, args)
             case _:
-                return await _settle(url, args)
+                return await _act(settings, args)
 
     return run(args, work)
 
@@ -111,54 +109,81 @@ async def _show(url: str, args: argparse.Namespace) -> int:
     return DONE
 
 
-async def _release(url: str, args: argparse.Namespace, *, enrolled_only: bool) -> int:
+async def _act(settings: Settings, args: argparse.Namespace) -> int:
+    """Have it done, here or by the running book."""
+    arguments: dict[str, Any] = {"who": getpass.getuser(), "why": args.why}
+    if args.act in ("release", "drop"):
+        arguments["items"] = args.items
+    else:
+        arguments |= {"box": args.box, "store": args.store}
+    answers = await operate(settings, ACTS, f"quarantine.{args.act}", arguments)
+    for answer in answers:
+        print(json.dumps(answer) if args.json else _answer_told(answer))
+    return PROBLEM if any(answer.get("refused") for answer in answers) else DONE
+
+
+def _answer_told(answer: Mapping[str, Any]) -> str:
+    match answer:
+        case {"item": item, "refused": str(why)}:
+            return f"{item}: refused again: {why}"
+        case {"item": item, "state": state}:
+            return f"{item}: {state}"
+        case {"store": store, "records": records, "act": "trust"}:
+            return f"store {store}: {records} records entered the history"
+        case _:
+            return f"store {answer['store']}: {answer['records']} records stay out of the history"
+
+
+# --- done here, or inside the running book ---------------------------------------------------------------------------
+
+
+async def _release(office: Office, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Through the same door as everything, so nothing enters that its box did not sign and its chain does not bear."""
-    refused = 0
-    async with open_writer(url, WORKER) as database:
-        ledger = Ledger(database, enrolled_only=enrolled_only)
-        async with database.transaction() as connection:
-            items = _all_there(args.items, await quarantine.items(connection, ids=args.items))
-            for item in items:
-                await quarantine.note(connection, _act(args, item))
+    ledger = Ledger(office.database, enrolled_only=office.settings.enrolled_only)
+    async with office.database.transaction() as connection:
+        items = _all_there(arguments["items"], await quarantine.items(connection, ids=arguments["items"]))
         for item in items:
-            taken = await ledger.take([Arrival(item.topic, item.payload, item.received_ms)], vouched=True)
-            believed = taken.accepted + taken.duplicates > 0
-            refused += not believed
-            why = ", ".join(taken.quarantined) or "its box's key is not on file"
-            outcome = "in the ledger" if believed else f"refused again: {why}"
-            print(
-                json.dumps({"item": item.id, "believed": believed, "refused": None if believed else why})
-                if args.json
-                else f"{item.id}: {outcome}"
-            )
-    return PROBLEM if refused else DONE
+            await quarantine.note(connection, _noted("release", arguments, item))
+    answers: list[dict[str, Any]] = []
+    for item in items:
+        taken = await ledger.take([Arrival(item.topic, item.payload, item.received_ms)], vouched=True)
+        if taken.accepted + taken.duplicates:
+            answers.append({"item": item.id, "state": Fate.BELIEVED.value})
+        else:
+            why = ", ".join(taken.quarantined) or "the key of its box is not on file"
+            answers.append({"item": item.id, "refused": why})
+    return answers
 
 
-async def _drop(url: str, args: argparse.Namespace) -> int:
-    async with open_writer(url, WORKER) as database, database.transaction() as connection:
-        for item in _all_there(args.items, await quarantine.items(connection, ids=args.items)):
+async def _drop(office: Office, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    async with office.database.transaction() as connection:
+        items = _all_there(arguments["items"], await quarantine.items(connection, ids=arguments["items"]))
+        for item in items:
             await quarantine.drop(connection, item)
-            await quarantine.note(connection, _act(args, item))
-            print(json.dumps({"item": item.id, "state": Fate.DROPPED}) if args.json else f"{item.id}: dropped")
-    return DONE
+            await quarantine.note(connection, _noted("drop", arguments, item))
+    return [{"item": item.id, "state": Fate.DROPPED.value} for item in items]
 
 
-async def _settle(url: str, args: argparse.Namespace) -> int:
-    trust = args.act == "trust"
-    act = Act(now_ms(), args.act, getpass.getuser(), args.why, box=args.box, store=args.store)
-    async with open_writer(url, WORKER) as database:
-        records = await Ledger(database).settle(act, trust=trust)
+async def _settle(office: Office, arguments: Mapping[str, Any], *, trust: bool) -> list[dict[str, Any]]:
+    box, store = arguments["box"], arguments["store"]
+    word = "trust" if trust else "distrust"
+    act = Act(now_ms(), word, arguments["who"], arguments["why"], box=box, store=store)
+    records = await Ledger(office.database).settle(act, trust=trust)
     if records is None:
-        raise NotThereError(f"store {args.store} of box {args.box} is not disputed")
-    where = "entered the history" if trust else "stay out of the history"
-    told = {"box": args.box, "store": args.store, "act": args.act, "records": records}
-    print(json.dumps(told) if args.json else f"store {args.store}: {records} records {where}")
-    return DONE
+        raise NotThereError(f"store {store} of box {box} is not disputed")
+    return [{"box": box, "store": store, "act": word, "records": records}]
 
 
-def _act(args: argparse.Namespace, item: Item) -> Act:
-    who = getpass.getuser()
-    return Act(now_ms(), args.act, who, args.why, item.id, item.digest, item.box, item.store)
+ACTS: Final[dict[str, OperatorsAct]] = {
+    "quarantine.release": _release,
+    "quarantine.drop": _drop,
+    "quarantine.trust": partial(_settle, trust=True),
+    "quarantine.distrust": partial(_settle, trust=False),
+}
+
+
+def _noted(act: str, arguments: Mapping[str, Any], item: Item) -> Act:
+    return Act(now_ms(), act, arguments["who"], arguments["why"], item.id, item.digest, item.box, item.store)
 
 
 def _all_there(asked: Sequence[int], found: Sequence[Item]) -> Sequence[Item]:

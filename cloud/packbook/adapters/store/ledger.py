@@ -22,6 +22,7 @@ from packbook.adapters.store.database import Database, RowRefused
 from packbook.adapters.store.projections import Chain, Projector, Row, insert_new, upsert
 from packbook.adapters.store.quarantine import Act, parts, printable
 from packbook.core import intake
+from packbook.core.enrolment import BoxState
 from packbook.core.history import Provenance
 from packbook.core.intake import (
     Accept,
@@ -40,7 +41,6 @@ from packbook.ports import Holding, Taken
 
 BEYOND_MAX: Final = 4096  # records past a hole that one ack names; the rest is named when the hole is filled
 CHUNK_RECORDS: Final = 500  # ledger rows in memory at a time
-ACTIVE: Final = "active"  # state of an enrolled box that may speak
 
 StoreKey: TypeAlias = tuple[str, str]  # (box, store)
 
@@ -385,7 +385,7 @@ async def _shut_out(
     for part in parts(sorted(boxes)):
         for row in await connection.execute(sa.select(table.c.box, table.c.state).where(table.c.box.in_(part))):
             shut_out.pop(row.box, None)
-            if row.state != ACTIVE:
+            if row.state != BoxState.ACTIVE:
                 shut_out[row.box] = (Reason.REVOKED, f"box {row.box} is {row.state}")
     return shut_out
 
