@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "collect": ("packbook.app.collect", "take records from the broker into the ledger"),
     "web": ("packbook.app.web", "serve pages and the API"),
     "demo": ("packbook.app.demo", "a whole system with simulated cars on this machine"),
+    "broker-config": ("packbook.app.broker_config", "write the configuration of a mosquitto broker for the fleet"),
     "migrate": ("packbook.app.migrate", "bring the database to this version's schema"),
     "rebuild": ("packbook.app.rebuild", "make all histories anew from the ledger"),
     "learn": ("packbook.app.learn", "learn from the stored batteries how each family of packs ages"),
