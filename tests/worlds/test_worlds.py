@@ -112,11 +112,11 @@ def test_duplicates_told_without_their_store_are_found(quiet: Plan, monkeypatch:
     honest = intake.place
     seen: dict[tuple[str, int], str] = {}
 
-    def careless(entry: intake.Entry, ledgered: intake.Ledgered) -> object:
+    def careless(entry: intake.Entry, tip: intake.Tip, present: intake.Link | None) -> object:
         at = entry.place
         if seen.setdefault((at.box, at.seq), at.store) != at.store:
             return intake.Duplicate(at)
-        return honest(entry, ledgered)
+        return honest(entry, tip, present)
 
     monkeypatch.setattr(ledger.intake, "place", careless)
     with pytest.raises(WrongError, match="are not in the book"):
