@@ -1,4 +1,4 @@
-"""mosquitto with the configuration of `broker-config`, and the demo's broker: both with the same fleet's certificates."""
+"""mosquitto as `broker-config` configures it, and the demo's broker: both with the same certificates."""
 
 from __future__ import annotations
 
