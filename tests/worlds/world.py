@@ -22,6 +22,7 @@ from packbox.clock import ClockTrust
 from packbox.core.box import BoxPlan
 from packbox.core.decode import Decoder
 from packbox.core.record import BatteryId, BoxId
+from packbox.core.stamp import NS_PER_S
 from packbox.testing.sim_bus import SimLife, Wire
 from packbox.testing.sim_car import MODELS, SimCar
 from packbox.testing.virtual_loop import run_virtual
@@ -34,6 +35,7 @@ from worlds.plan import CALM_S, FIRST_DAY, Blow, Event, Plan
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_EVERY_S = 10.0  # for a box whose power went at a write
 PROFILES = Catalogue(ROOT / "can_profiles")
+HONEST_FIRST_NS = 2_000 * NS_PER_S  # a lie that nothing contradicts cannot be found out
 Act = Callable[[], Coroutine[Any, Any, None]]
 OTHER_PACK = {"leaf-24": "leaf-62", "leaf-62": "leaf-24", "imiev-16": "imiev-16"}
 
@@ -100,7 +102,7 @@ class _World:
         self.boxes = [self.box]
         self.book = Book(self.folder / "book", self.template, self.broker, BrokerAddress("memory", 0, NAME))
         self.backup_book: Path | None = None
-        self.backup_card: dict[str, bytes] | None = None
+        self.backup_card: tuple[dict[str, bytes], Tape] | None = None
         self.hand = asyncio.Lock()
         with (
             _seeded_store_ids(self.dice),
@@ -211,7 +213,8 @@ class _World:
             case Blow.CUT_AFTER_WRITE:
                 self.box.card.cut_after_write = True
             case Blow.BACKUP_CARD:
-                self.backup_card = self.box.card.files()
+                if self.box.tape is not None:
+                    self.backup_card = self.box.card.files(), self.box.tape.copy()
             case Blow.BOOK_CRASH:
                 await self._kill_book()
                 await asyncio.sleep(event.off_s)
@@ -237,12 +240,12 @@ class _World:
         box = self.box
         match event.blow:
             case Blow.NEW_CARD:
+                for tape in self.around.tapes.values():
+                    tape.card_gone = True
                 box.card = self._new_card()
             case Blow.OLD_CARD:
-                assert self.backup_card is not None
-                for tape in self.around.tapes.values():
-                    tape.restored = True
-                box.card.put(self.backup_card)
+                if self.backup_card is not None:
+                    self._restore_card(*self.backup_card)
             case Blow.NEW_BOX:  # the old one drains on the workshop's table, where no bus is
                 life, online, trouble = box.life, box.online, box.card.trouble
                 box.set_life(None)
@@ -258,6 +261,15 @@ class _World:
                 box.set_life(SimLife(other, int(self.true_ms())))
         self.box.switch_on()
 
+    def _restore_card(self, files: dict[str, bytes], copied: Tape) -> None:
+        """The store goes on from the copy, under its name, beside what it wrote since."""
+        for tape in self.around.tapes.values():
+            tape.card_gone = True
+        key = copied.box, copied.store
+        copied.older = self.around.tapes[key]
+        self.around.tapes[key] = copied
+        self.box.card.put(files)
+
     def _clock(self, event: Event) -> None:
         machine = self.box.machine
         assert machine is not None
@@ -266,8 +278,10 @@ class _World:
                 machine.step(event.amount * 1000)
             case Blow.CLOCK_1970:
                 machine.step(-self.true_ms())
-            case Blow.CLOCK_LIE:  # until the next time that an honest server answers
-                machine.synchronize(event.amount * 1000)
+            case Blow.CLOCK_LIE if (
+                machine.synchronized() and machine.boottime_ns() > HONEST_FIRST_NS and self.box.online
+            ):
+                machine.synchronize(event.amount * 1000)  # until the next time that an honest server answers
 
     def _start_book(self) -> None:
         if self.collecting.done():
