@@ -59,6 +59,8 @@ def check(ended: Ended) -> dict[str, int]:
     _nothing_twice(ended, wrong)
     _quarantine(ended, wrong)
     _losses(ended, wrong)
+    if not figures["records"]:
+        wrong.append("the book is empty: nothing was judged")
     figures["dated"] = _times(ended, wrong)
     if wrong:
         raise WrongError("\n".join(wrong))
@@ -103,6 +105,8 @@ def _chain(name: str, rows: Sequence[tuple[int, bytes]], tape: Tape, wrong: list
 def _all_there(name: str, rows: Sequence[tuple[int, bytes]], tape: Tape, wrong: list[str]) -> None:
     """What the box once had on disk is in the book, as it was."""
     lost = sorted(set(tape.made) - {seq for seq, _ in rows})
+    if tape.card_gone:  # what it had not sent went with it, which can only be the newest
+        lost = [seq for seq in lost if rows and seq < rows[-1][0]]
     if lost:
         wrong.append(f"{name}: {len(lost)} of {len(tape.made)} records are not in the book: {lost[:10]}")
     other = [seq for seq, sealed in rows if tape.made.get(seq) != sealed]
@@ -179,7 +183,7 @@ def _same_as_twin(
         if one != other:
             wrong.append(f"{name}: message {place} differs from the twin's:\n  book {one}\n  twin {other}")
             return
-    if len(said) != len(expected):
+    if len(said) != len(expected) and not (tape.card_gone and len(said) < len(expected)):
         wrong.append(f"{name}: {len(said)} messages, the twin has {len(expected)}")
 
 

@@ -239,11 +239,13 @@ class _World:
         box = self.box
         match event.blow:
             case Blow.NEW_CARD:
+                for tape in self.around.tapes.values():
+                    tape.card_gone = True
                 box.card = self._new_card()
             case Blow.OLD_CARD:
                 assert self.backup_card is not None
                 for tape in self.around.tapes.values():
-                    tape.restored = True
+                    tape.restored = tape.card_gone = True
                 box.card.put(self.backup_card)
             case Blow.NEW_BOX:  # the old one drains on the workshop's table, where no bus is
                 life, online, trouble = box.life, box.online, box.card.trouble
