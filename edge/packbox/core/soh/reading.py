@@ -15,7 +15,7 @@ STEPS: Final = {
     "from_soc_pct": 100,
     "to_soc_pct": 100,
     "charge_in_ah": 100,
-    "hours": 100,
+    "counted_h": 100,
     "soc_sigma_pct": 1000,
     "charge_sigma_ah": 1000,
     "lean_pct_per_v": 10,
@@ -35,7 +35,7 @@ class RestSwing:
     from_soc_pct: float
     to_soc_pct: float
     charge_in_ah: float  # net
-    hours: float  # with the sensor counted
+    counted_h: float  # with the sensor counted
     soc_sigma_pct: float  # of both ends together
     charge_sigma_ah: float
     lean_pct_per_v: float  # what a volt of hysteresis adds to the fall of the SoC
