@@ -105,6 +105,9 @@ class Hello(Message):
     cells_in_series: Annotated[Count | None, Wire(11)] = None
     chemistry: Annotated[Text | None, Wire(12)] = None
     nominal_kwh: Annotated[float | None, Wire(13, per=100)] = None
+    packs_before: Annotated[Count, Wire(20)] = (
+        0  # that this store saw go: with each more, counts and readings begin anew
+    )
 
 
 class Session(Message):

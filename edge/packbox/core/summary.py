@@ -93,6 +93,7 @@ def _hello(outcome: Introduced, public_key: bytes) -> messages.Hello:
         cells_in_series=pack.cells_in_series if pack else None,
         chemistry=pack.chemistry.value if pack else None,
         nominal_kwh=pack.nominal_kwh if pack else None,
+        packs_before=identity.packs_before,
     )
 
 
