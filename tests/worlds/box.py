@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -42,6 +42,7 @@ TRIP_S = 0.08  # one way over a mobile network
 RESTART_S = 5.0  # systemd's
 SYNC_AFTER_S = 20.0  # of network: then NTP has answered
 SYNC_EVERY_S = 1024.0
+BEATS_LOST = 0.95  # QoS 0 over a poor line; and the book's database is spared
 Item = FrameBatch | Tick
 T = TypeVar("T")
 
@@ -59,7 +60,12 @@ class Tape:
     durable: int = 0
     made: dict[int, bytes] = field(default_factory=dict)  # seq -> sealed, as committed
     card_gone: bool = False  # with whatever had not been sent yet
-    restored: bool = False  # an old copy of its card went on under its name
+    older: Tape | None = None  # this one began from a copy of its card: what the store wrote after the copy was made
+
+    def copy(self) -> Tape:
+        """As it lies on the card."""
+        told = self.durable
+        return replace(self, items=self.items[:told], heard_s=self.heard_s[:told], made=dict(self.made))
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ class Box:
         self.life = life
         self.wire = Wire.SOUND
         self.online = True
+        self.beats_lost = BEATS_LOST
         self.key = FileKey(Ed25519PrivateKey.from_private_bytes(dice.randbytes(32)))
         self.id = BoxId(box_id_of(self.key.public_key))
         self.waiting = 0
@@ -113,6 +120,7 @@ class Box:
         self._links: set[MemoryUplink] = set()
         self._power: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self.tape: Tape | None = None
         self.machine: SimMachine | None = None
         self._clock: SystemClock | None = None
         self._worker = asyncio.Lock()
@@ -205,7 +213,7 @@ class Box:
         try:
             await self._offload(mind.open)
             mind.meet(around.plan_of(self.id), None)
-            mind.tape = self._tape(mind)
+            mind.tape = self.tape = self._tape(mind)
             mind.begin("world", lambda stamp: _health(stamp, mind))
             inbox = Inbox(may_wait=False, room_frames=ROOM_FRAMES)
             listener = Listener(bus, inbox, clock)
@@ -256,7 +264,7 @@ class Box:
         self._links.add(uplink)
         try:
             async with uplink:
-                yield _SlowUplink(uplink, self._dice)
+                yield _SlowUplink(uplink, self._dice, self.beats_lost)
         finally:
             self._links.discard(uplink)
 
@@ -268,7 +276,7 @@ class Box:
         tape = self.around.tapes.get(key)
         if tape is None:
             tape = self.around.tapes[key] = Tape(self.id, mind.store, self.key.public_key, self.around.plan_of(self.id))
-        if len(tape.items) > tape.durable and not tape.restored:
+        if len(tape.items) > tape.durable:
             since_s = tape.heard_s[tape.durable - 1] if tape.durable else tape.heard_s[0]
             self.around.losses.append(Loss(tape.heard_s[-1], since_s))
         del tape.items[tape.durable :], tape.heard_s[tape.durable :]
@@ -276,16 +284,16 @@ class Box:
 
     def _wrote(self, mind: TapedMind, rows: Sequence[SealedRow]) -> None:
         mind.tape.durable = len(mind.tape.items)
-        if not mind.tape.restored:
-            mind.tape.made |= {row.seq: row.sealed for row in rows}
+        mind.tape.made |= {row.seq: row.sealed for row in rows}
 
 
 class _SlowUplink:
     """A mobile network: each way takes its time, and a broker that says no now and then."""
 
-    def __init__(self, uplink: MemoryUplink, dice: random.Random) -> None:
+    def __init__(self, uplink: MemoryUplink, dice: random.Random, beats_lost: float) -> None:
         self._uplink = uplink
         self._dice = dice
+        self._beats_lost = beats_lost
 
     @property
     def wire_bytes(self) -> int | None:
@@ -299,7 +307,7 @@ class _SlowUplink:
         await asyncio.sleep(TRIP_S)
 
     async def beat(self, heartbeat: bytes) -> None:
-        if self._dice.random() < 0.05:  # QoS 0: a poor line loses most of them, and the book's database is spared
+        if self._dice.random() >= self._beats_lost:
             await self._uplink.beat(heartbeat)
 
     def acks(self) -> AsyncIterator[bytes]:

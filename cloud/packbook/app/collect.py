@@ -8,7 +8,9 @@ from packbook.adapters.collector import BatchLimits, Collector
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
+from packbook.app.acts import ACTS
 from packbook.app.command import DONE, add_settings, broker_address, run
+from packbook.app.operate import Office, operators_door
 from packbook.settings import Settings
 
 
@@ -21,11 +23,15 @@ def main(args: argparse.Namespace) -> int:
 
 
 async def collect(settings: Settings) -> int:
-    async with open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database:
+    async with (
+        open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
+        operators_door(Office(database, settings), ACTS),
+    ):
         await make_collector(settings, database).run()
     return DONE
 
 
 def make_collector(settings: Settings, database: Database) -> Collector:
     limits = BatchLimits(settings.batch_records_max, settings.batch_wait_max_s)
-    return Collector(Ledger(database), broker_address(settings), limits, settings.share)
+    ledger = Ledger(database, enrolled_only=settings.enrolled_only)
+    return Collector(ledger, broker_address(settings), limits, settings.share)

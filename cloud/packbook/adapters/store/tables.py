@@ -1,8 +1,8 @@
 """The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
 
-Four families. Evidence: `ledger`, `box_key`, `quarantine`; never changed, never made anew. Projections: `chain` and
+Five families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`; never made anew. Projections: `chain` and
 everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from these, and kept:
-`fleet_model`. Presence: `box`, latest only.
+`fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Presence: `box`, latest only.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -73,7 +73,26 @@ quarantine: Final = sa.Table(
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("times", _MS, nullable=False),  # the same message again is counted, not kept again
     sa.Column("last_ms", _MS, nullable=False),
+    sa.Column("box", _ID),  # whose topic it came on, if that is one of ours
+    sa.Column("store", _ID),  # of a record that the box's key did sign: the place it claims
+    sa.Column("seq", _MS),
+    sa.Column("state", sa.String(8), nullable=False, server_default="open"),  # core.intake.Fate
     sa.UniqueConstraint("digest", name="quarantine_digest"),
+    sa.Index("quarantine_by_box", "box", "state"),
+)
+
+quarantine_act: Final = sa.Table(
+    "quarantine_act",  # what operators did about it; a row for each act, for good
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("act", sa.String(16), nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("item", _MS),  # quarantine.id
+    sa.Column("digest", sa.LargeBinary(32)),  # of that message, also when its bytes were dropped
+    sa.Column("box", _ID),
+    sa.Column("store", _ID),
 )
 
 # --- learned from the projections, version by version: what a forecast rested on stays -------------------------
@@ -100,6 +119,10 @@ chain: Final = sa.Table(
     sa.Column("records", _MS, nullable=False),
     sa.Column("battery", _NAME),  # whose records these are since `installed`
     sa.Column("installed", _MS),  # seq of the hello that began it
+    sa.Column("head", sa.LargeBinary(16)),  # digest of record upto
+    sa.Column("disputed_from", _MS),  # two histories have this store's name: from here on none enters the projections
+    sa.Column("disputed_ms", _MS),
+    sa.Column("settled_ms", _MS),  # an operator knows and leaves it at that
 )
 
 battery: Final = sa.Table(
@@ -253,6 +276,57 @@ clock_anchor: Final = sa.Table(
     sa.Column("boot", _ID, nullable=False),
     sa.Column("mono_ms", _MS, nullable=False),
     sa.Column("wall_ms", _MS, nullable=False),
+)
+
+# --- who may speak: decided by operators, never made anew ---------------------------------------------------------
+
+enrol_code: Final = sa.Table(
+    "enrol_code",
+    metadata,
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True),  # SHA-256; the code itself is nowhere
+    sa.Column("fleet", _NAME, nullable=False),
+    sa.Column("made_ms", _MS, nullable=False),
+    sa.Column("expires_ms", _MS, nullable=False),
+    sa.Column("replaces", _ID),  # the box whose card was replaced
+    sa.Column("used_ms", _MS),
+    sa.Column("used_by", _ID),
+)
+
+enrolled_box: Final = sa.Table(
+    "enrolled_box",
+    metadata,
+    sa.Column("box", _ID, primary_key=True),
+    sa.Column("public_key", sa.LargeBinary(32), nullable=False),
+    sa.Column("fleet", _NAME, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),  # core.enrolment.BoxState
+    sa.Column("since_ms", _MS, nullable=False),  # in this state
+    sa.Column("enrolled_ms", _MS, nullable=False),
+    sa.Column("replaces", _ID),
+)
+
+certificate: Final = sa.Table(
+    "certificate",
+    metadata,
+    sa.Column("serial", sa.String(40), primary_key=True),
+    sa.Column("box", _ID, nullable=False),
+    sa.Column("issuer", sa.String(64), nullable=False),  # fingerprint of the issuing certificate
+    sa.Column("tls_key", sa.LargeBinary(32), nullable=False),  # SHA-256 of the SubjectPublicKeyInfo
+    sa.Column("code", sa.LargeBinary(32)),  # digest of the code it was given for; none for a renewal
+    sa.Column("issued_ms", _MS, nullable=False),
+    sa.Column("until_ms", _MS, nullable=False),
+    sa.Column("der", sa.LargeBinary, nullable=False),
+    sa.Column("revoked_ms", _MS),
+    sa.Index("certificate_by_box", "box", "issued_ms"),
+)
+
+enrol_act: Final = sa.Table(
+    "enrol_act",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("act", sa.String(32), nullable=False),
+    sa.Column("box", _ID),
+    sa.Column("detail", sa.Text, nullable=False),
 )
 
 # --- presence ---------------------------------------------------------------------------------------------------
