@@ -42,6 +42,7 @@ class Readings:
     bms_value: tuple[BmsSaid, ...] = ()
     rest_bands: tuple[RestReading, ...] = ()
     full_span: tuple[SpanCharged, ...] = ()
+    refused: str | None = None  # why nothing counted with this current stands, until the next readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class PanelState:
     resistance: ResistanceState = field(default_factory=ResistanceState)
     told: int = 1  # `Readings` so far; older snapshots have used some that nobody was told
     screen: ScreenState = field(default_factory=ScreenState)
+    refused: str | None = None  # as the newest `Readings` told
 
     @property
     def readings(self) -> int:
@@ -111,9 +113,10 @@ def closed(state: PanelState, end: SessionEnd, pack: PackFacts | None) -> tuple[
     rest, rests = REST_BANDS.take(state.rest_bands, pack)
     span, spans = FULL_SPAN.take(state.full_span, pack)
     state = replace(state, charge_ratio=ratio, bms_value=bms_value, rest_bands=rest, full_span=span)
-    if not (legs or said or rests or spans):
+    refused = screen.why_not(state.screen)
+    if not (legs or said or rests or spans) and refused == state.refused:
         return state, None
-    readings = Readings(state.told + 1, end, legs, said, rests, spans)
+    readings = Readings(state.told + 1, end, legs, said, rests, spans, refused)
     return use(state, readings, pack), readings
 
 
@@ -128,6 +131,7 @@ def use(state: PanelState, readings: Readings, pack: PackFacts | None) -> PanelS
         state.resistance,
         readings.number,
         state.screen,
+        readings.refused,
     )
 
 
@@ -146,7 +150,7 @@ def estimates(state: PanelState, at_s: float, pack: PackFacts | None) -> tuple[E
         REST_BANDS.estimate(state.rest_bands, at_s, pack),
         FULL_SPAN.estimate(state.full_span, at_s, pack),
     )
-    why = screen.why_not(state.screen)
+    why = state.refused
     if why is None:
         return told
     return tuple(

@@ -71,9 +71,9 @@ def watch(state: ScreenState, samples: Samples, pack: PackFacts | None) -> tuple
 
 
 def why_not(state: ScreenState) -> str | None:
-    """Why nothing counted with this current may stand."""
+    """Why nothing counted with this current may stand. Without figures: it is told each time it changes."""
     if state.wild_n >= max(WILD_MIN, WILD_SHARE * state.hours):
-        return f"in {state.wild_n} hours the current was beyond {CURRENT_MAX_C:g} C: is its scale wrong?"
+        return f"the current is beyond {CURRENT_MAX_C:g} C too often: is its scale wrong?"
     if state.sleeps >= SLEEPS_MIN and state.quiet_share < QUIET_SHARE:
         return f"the current was above {QUIET_A:g} A before each of the newest sleeps: has its sensor an offset?"
     return None
