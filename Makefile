@@ -6,6 +6,7 @@
 # lint   format, lint, types, import contracts
 # worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7, or one again: SEED=17 DAYS=7
 # bench  speed and memory as ratios against named peers
+# bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
 # bench-soh  how well the box tells the state of health, on ../shared/data
 SHELL := /bin/bash
@@ -17,7 +18,7 @@ SEEDS ?= 30
 DAYS ?= 3
 SEED ?=
 
-.PHONY: setup demo test test-kernel worlds lint bench bench-forecast bench-soh deb lock clean
+.PHONY: setup demo test test-kernel worlds lint bench bench-forecast bench-soh deb lock clean bench-box
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -50,6 +51,9 @@ worlds: setup
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench/test_speed.py -m "" --bench -s
+
+bench-box: setup
+	$(BIN)/python tests/bench/box.py
 
 bench-forecast: setup
 	$(BIN)/python -m pytest tests/bench/forecast -m "" --bench -s

@@ -99,8 +99,9 @@ def test_three_hours_of_driving_write_at_most_sixty_megabytes(tmp_path: Path, ro
     with SimDisk(tmp_path) as disk:
         disk.keep_log = False
         journal = SqliteJournal(tmp_path / JOURNAL_FILE, box, digest, SimClock())
-        mind = Mind(plan, journal, KnownKey())
+        mind = Mind(journal, KnownKey())
         mind.open()
+        mind.meet(plan, None)
         mind.begin("can0", BoxHealth)
         begun_bytes, begun_flushes = disk.written_bytes, disk.flushes
         # A commit falls anywhere within a second: its unfinished second is saved too.

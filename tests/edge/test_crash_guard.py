@@ -135,5 +135,9 @@ def spoil(path: Path) -> None:
 
     state = msgspec.msgpack.encode(Saved(Bookmark(), msgspec.msgpack.encode([MAGIC, 999, None])))
     with closing(sqlite3.connect(path)) as db:
-        db.execute("INSERT INTO state VALUES (1, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot", (state,))
+        db.execute(
+            "INSERT INTO state (only, snapshot) VALUES (1, ?)"
+            " ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot, packed = 0",
+            (state,),
+        )
         db.commit()

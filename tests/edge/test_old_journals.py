@@ -13,9 +13,7 @@ import pytest
 
 from packbox.adapters.journal import JOURNAL_FILE, open_copy
 from packbox.adapters.journal.migrate import NEWEST
-from packbox.app.mind import Mind
 from packbox.core.frames import FrameBatch
-from packbox.core.outcome import BoxHealth
 from packwire.messages import Kind
 from packwire.seal import NO_PREVIOUS, digest, open_sealed
 
@@ -66,9 +64,7 @@ def test_an_old_journal_keeps_all_it_held(old: Path, make: ModuleType) -> None:
 def test_a_box_goes_on_from_an_old_state_in_the_middle_of_a_drive(old: Path, make: ModuleType) -> None:
     """An update must not cost the drive that was open, the usage so far, or what was learnt about the battery."""
     journal = make.journal_in(old)
-    mind = Mind(make.plan(), journal, make.KnownKey())
-    mind.open()
-    mind.begin("log:1", BoxHealth)
+    mind = make.mind_on(journal)
     assert mind.state.pending is not None, "it was cut in the middle of a second"
     before, skip = mind.newest_seq, mind.bookmark.frames
     for item in make.car():
@@ -93,9 +89,7 @@ def test_a_box_goes_on_from_an_old_state_in_the_middle_of_a_drive(old: Path, mak
 def test_the_chain_of_an_old_journal_goes_on_unbroken(old: Path, make: ModuleType) -> None:
     """The book follows digests from record to record, across updates of the box."""
     journal = make.journal_in(old)
-    mind = Mind(make.plan(), journal, make.KnownKey())
-    mind.open()
-    mind.begin("log:1", BoxHealth)
+    mind = make.mind_on(journal)
     mind.finish()
     mind.commit()
     journal.close()

@@ -12,6 +12,8 @@ from fold_day import Day, run
 from packbox.adapters.snapshot import MAGIC, SnapshotError, dump, load
 from packbox.core.box import STATE_VERSION, BoxState
 from packbox.core.frames import FloatArray
+from packbox.core.soh.panel import PanelState
+from packbox.core.soh.rest_bands import Anchor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +58,26 @@ def test_an_unknown_version_is_refused_naming_both(state: BoxState) -> None:
     magic, _, body = msgspec.msgpack.decode(dump(state))
     with pytest.raises(SnapshotError, match=f"version 99, this program knows version {STATE_VERSION}"):
         load(msgspec.msgpack.encode([magic, 99, body]), BoxState)
+
+
+def test_a_state_of_version_1_is_read_less_a_charge_under_way() -> None:
+    """A box that was updated goes on with what it knew: anchors had names then, and bands no hysteresis."""
+    names = (
+        "at_s", "loud_s", "soc_pct", "sigma_pct", "charge_in_ah", "moved_ah", "counted_s", "unknown_s",
+        "sampling_a2s2", "lost_ah2", "soc_told_pct",
+    )  # fmt: skip
+    anchor = dict(zip(names, map(float, range(11)), strict=True))
+    bands = {"mean": ["<f8", [11], np.ones(11).tobytes()], "cov": ["<f8", [11, 11], np.eye(11).tobytes()]}
+    body = {
+        "charge_ratio": {"rise": {"first": {}, "last": {}}, "fall": None, "legs": [], "capacity_ah": 55.0},
+        "bms_value": {},
+        "rest_bands": {"lowest": anchor, "moves": [{"first": anchor, "last": anchor}], "bands": bands},
+    }
+    state = load(msgspec.msgpack.encode([MAGIC, 1, body]), PanelState)
+    assert (state.charge_ratio.capacity_ah, state.charge_ratio.rise) == (55.0, None)
+    assert state.rest_bands.lowest == state.rest_bands.moves[0].last == Anchor(*map(float, range(11)))
+    assert state.rest_bands.bands is not None
+    assert (state.rest_bands.bands.bands, state.rest_bands.bands.hysteresis_v) == (10, 0.0)
 
 
 def test_a_cut_snapshot_is_refused(state: BoxState) -> None:

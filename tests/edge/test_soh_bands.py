@@ -17,9 +17,10 @@ from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.soh import banded, panel, resistance
 from packbox.core.soh.banded import Bands, swing_of_charge_in
 from packbox.core.soh.energy import soce_pct
+from packbox.core.soh.method import Basis, Estimate, MethodId
 from packbox.core.soh.panel import Verdict
 from packbox.core.soh.rest_bands import RestBandsState, take
-from packbox.core.soh.weigh import GAIN_FLOOR, SohStatus
+from packbox.core.soh.weigh import GAIN_FLOOR, SohStatus, weigh
 
 YEAR_DAYS = 365.25
 OCV = (
@@ -27,7 +28,10 @@ OCV = (
     (55.0, 3.945), (67.0, 3.985), (78.0, 4.045), (89.0, 4.085), (95.0, 4.125), (100.0, 4.18),
 )  # fmt: skip
 NMC = ((0.0, 3.2), (11.0, 3.5), (22.0, 3.58), (44.0, 3.67), (67.0, 3.83), (89.0, 4.03), (100.0, 4.17))
-PACK = PackFacts("made-up", Chemistry.LMO, 96, 60.0, "made up", 60.0, ocv=OCV, ocv_source="made up")
+PACK = PackFacts(
+    "made-up", Chemistry.LMO, 96, 60.0, "made up", 60.0,
+    ocv=OCV, ocv_source="made up", current_gain_sigma_pct=0.8, current_gain_source="made up",
+)  # fmt: skip
 OHM = 0.096
 
 
@@ -61,6 +65,18 @@ def test_a_rested_voltage_tells_the_soc_and_how_well() -> None:
     assert curve.at(3.945) == (pytest.approx(55.0), pytest.approx(1.45, abs=0.1))
     assert curve.at(3.0) is None
     assert curve.at(4.3) is None
+
+
+@pytest.mark.parametrize(("known_pct", "floor"), [(None, 0.015), (0.3, 0.008), (2.0, 0.02)])
+def test_a_sensor_nobody_knows_keeps_the_interval_wide(known_pct: float | None, floor: float) -> None:
+    """facts/soh.md §6. However many readings: its gain is in all of them."""
+    sure = Estimate(MethodId("rest_bands/1"), Basis.OCV, 60.0, 1e-6, 99, newest_s=0.0)
+    soh = weigh([sure], replace(PACK, current_gain_sigma_pct=known_pct), None, 0.0)
+    assert soh.sigma_pct == pytest.approx(100.0 * floor)
+
+
+def test_the_slope_of_a_pack_that_is_known_is_taken_before_that_of_its_chemistry() -> None:
+    assert resistance.slope_k(resistance.start().slow, replace(PACK, resistance_slope_k=2700.0)) == 2700.0
 
 
 def test_charge_against_the_voltage_is_counted_and_not_taken() -> None:

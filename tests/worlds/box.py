@@ -58,6 +58,7 @@ class Tape:
     heard_s: list[float] = field(default_factory=list)  # when each item was folded, in world time
     durable: int = 0
     made: dict[int, bytes] = field(default_factory=dict)  # seq -> sealed, as committed
+    card_gone: bool = False  # with whatever had not been sent yet
     restored: bool = False  # an old copy of its card went on under its name
 
 
@@ -139,8 +140,10 @@ class Box:
         self.card.powered = self.card.cut_before_write = self.card.cut_after_write = False
         self.cut_links()
         self._power.cancel()
-        await asyncio.gather(self._power, return_exceptions=True)
+        (ended,) = await asyncio.gather(self._power, return_exceptions=True)
         self._power = None
+        if isinstance(ended, Exception):  # a mistake of ours, which systemd would start again and again
+            raise ended
 
     async def leave(self) -> None:
         """SIGTERM, and the power only after that."""
@@ -195,12 +198,13 @@ class Box:
         assert clock is not None
         assert machine is not None
         journal = CardJournal(self.card, self.id, clock, lambda rows: self._wrote(mind, rows))
-        mind = TapedMind(around.plan_of(self.id), journal, self.key)
+        mind = TapedMind(journal, self.key)
         mind.now_s = asyncio.get_running_loop().time
         bus = self._bus = SimBus(self.life, around.true_ms, clock, machine, around.pieces, self._dice)
         bus.wire = self.wire
         try:
             await self._offload(mind.open)
+            mind.meet(around.plan_of(self.id), None)
             mind.tape = self._tape(mind)
             mind.begin("world", lambda stamp: _health(stamp, mind))
             inbox = Inbox(may_wait=False, room_frames=ROOM_FRAMES)
@@ -282,6 +286,10 @@ class _SlowUplink:
     def __init__(self, uplink: MemoryUplink, dice: random.Random) -> None:
         self._uplink = uplink
         self._dice = dice
+
+    @property
+    def wire_bytes(self) -> int | None:
+        return self._uplink.wire_bytes
 
     async def publish(self, sealed: bytes) -> None:
         await asyncio.sleep(TRIP_S)

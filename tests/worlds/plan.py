@@ -115,7 +115,7 @@ def draw(seed: int, days: int) -> Plan:
         for _ in range(dice.randrange(2 * days))
     ]
     trusted = dice.random() < 0.1
-    if dice.random() < 0.6:
+    if not trusted and dice.random() < 0.6:  # a trusted clock is one that nobody plays with
         events += [Event(moment(), *_clock_blow(dice)) for _ in range(dice.randint(1, days))]
     events += _rare(dice, moment, ends_s)
     return Plan(

@@ -22,6 +22,7 @@ from packbox.clock import ClockTrust
 from packbox.core.box import BoxPlan
 from packbox.core.decode import Decoder
 from packbox.core.record import BatteryId, BoxId
+from packbox.core.stamp import NS_PER_S
 from packbox.testing.sim_bus import SimLife, Wire
 from packbox.testing.sim_car import MODELS, SimCar
 from packbox.testing.virtual_loop import run_virtual
@@ -34,6 +35,7 @@ from worlds.plan import CALM_S, FIRST_DAY, Blow, Event, Plan
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_EVERY_S = 10.0  # for a box whose power went at a write
 PROFILES = Catalogue(ROOT / "can_profiles")
+HONEST_FIRST_NS = 2_000 * NS_PER_S  # a lie that nothing contradicts cannot be found out
 Act = Callable[[], Coroutine[Any, Any, None]]
 OTHER_PACK = {"leaf-24": "leaf-62", "leaf-62": "leaf-24", "imiev-16": "imiev-16"}
 
@@ -237,11 +239,13 @@ class _World:
         box = self.box
         match event.blow:
             case Blow.NEW_CARD:
+                for tape in self.around.tapes.values():
+                    tape.card_gone = True
                 box.card = self._new_card()
             case Blow.OLD_CARD:
                 assert self.backup_card is not None
                 for tape in self.around.tapes.values():
-                    tape.restored = True
+                    tape.restored = tape.card_gone = True
                 box.card.put(self.backup_card)
             case Blow.NEW_BOX:  # the old one drains on the workshop's table, where no bus is
                 life, online, trouble = box.life, box.online, box.card.trouble
@@ -266,8 +270,10 @@ class _World:
                 machine.step(event.amount * 1000)
             case Blow.CLOCK_1970:
                 machine.step(-self.true_ms())
-            case Blow.CLOCK_LIE:  # until the next time that an honest server answers
-                machine.synchronize(event.amount * 1000)
+            case Blow.CLOCK_LIE if (
+                machine.synchronized() and machine.boottime_ns() > HONEST_FIRST_NS and self.box.online
+            ):
+                machine.synchronize(event.amount * 1000)  # until the next time that an honest server answers
 
     def _start_book(self) -> None:
         if self.collecting.done():

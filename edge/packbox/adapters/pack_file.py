@@ -1,6 +1,7 @@
 """The facts of a pack from a TOML file, for packs that no profile knows.
 
-In:  `chemistry, cells_in_series, rated_ah, reference_ah, ocv, bms_capacity_start_ah, soc_is`.
+In:  `chemistry, cells_in_series, rated_ah, reference_ah, ocv, bms_capacity_start_ah, soc_is` and, where known,
+     `current_gain_sigma_pct, resistance_slope_k`.
 Out: `core.packs.PackFacts` and the quantity that the table's SoC is.
 Refuses with PackFileError, naming key and reason.
 """
@@ -15,6 +16,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from packbox.core.packs import Chemistry, PackFacts
+from packbox.core.soh.weigh import GAIN_FLOOR
 from packbox.ports import PackboxError
 
 SOC_QUANTITY: Final = {"bms": "soc_bms_pct", "displayed": "soc_shown_pct"}
@@ -35,6 +37,8 @@ class _PackTable(BaseModel):
     reference_source: str = "the pack file"
     ocv: list[tuple[Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(gt=0, lt=6)]]] = []
     bms_capacity_start_ah: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    current_gain_sigma_pct: Annotated[float, Field(ge=0, le=20)] = 100.0 * GAIN_FLOOR
+    resistance_slope_k: Annotated[float, Field(ge=0, le=10_000)] | None = None
     soc_is: Literal["displayed", "bms"] = "displayed"
 
     @model_validator(mode="after")
@@ -67,6 +71,10 @@ def read_pack_file(path: Path) -> tuple[PackFacts, str]:
         rated_ah=written.rated_ah,
         ocv=tuple(written.ocv),
         ocv_source="the pack file" if written.ocv else None,
+        current_gain_sigma_pct=written.current_gain_sigma_pct,
+        current_gain_source="the pack file",
+        resistance_slope_k=written.resistance_slope_k,
+        resistance_slope_source=None if written.resistance_slope_k is None else "the pack file",
         capacity_start_ah=written.bms_capacity_start_ah,
     )
     return facts, SOC_QUANTITY[written.soc_is]

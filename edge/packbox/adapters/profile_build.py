@@ -20,6 +20,7 @@ from cantools.database.can import Message as DbcMessage
 from cantools.database.can import Signal as DbcSignal
 from pydantic import ValidationError
 
+from packbox.adapters.profile_dir import PROFILE_FILE
 from packbox.adapters.profile_file import (
     CellPlacesTable,
     ChoiceTable,
@@ -41,8 +42,6 @@ from packbox.core import profile as core
 from packbox.core.layout import MAX_SIGNAL_BITS, last_byte, place
 from packbox.core.packs import PackFacts
 from packbox.ports import ProfileError
-
-PROFILE_FILE: Final = "profile.toml"
 
 BROADCAST_PREFER: Final = 10
 POLLED_PREFER: Final = 20

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from packbox.adapters.profile_build import PROFILE_FILE, ProfileBuilder, read_bytes
 from packbox.core import profile as core
 from packbox.ports import ProfileError
 
+PROFILE_FILE: Final = "profile.toml"
 VECTORS_FILE: Final = "vectors.json"
 FURTHER_VECTORS: Final = "vectors-*.json"  # from sources under another licence, which stands in the file
 README_FILE: Final = "README.md"
@@ -44,6 +44,8 @@ def load_profile(profile_id: str, folder: Path | None = None) -> core.Profile:
     known = profile_ids(folder)
     if profile_id not in known:
         raise ProfileError(f"no profile {profile_id!r}; known: {', '.join(known) or 'none'}")
+    from packbox.adapters.profile_build import ProfileBuilder  # brings 15 MB along, which a box that runs does not need
+
     return ProfileBuilder(profiles_folder(folder) / profile_id).build()
 
 
@@ -122,6 +124,8 @@ def load_vectors(profile_id: str, folder: Path | None = None) -> list[dict[str, 
 
 
 def _json(path: Path) -> object:
+    from packbox.adapters.profile_build import read_bytes
+
     try:
         return json.loads(read_bytes(path))
     except ValueError as cause:

@@ -19,8 +19,8 @@ import cantools
 from cantools.database.can import Database
 from cantools.database.can import Message as DbcMessage
 
-from packbox.adapters.profile_build import PROFILE_FILE, read_bytes
-from packbox.adapters.profile_dir import README_FILE, VECTORS_FILE
+from packbox.adapters.profile_build import read_bytes
+from packbox.adapters.profile_dir import PROFILE_FILE, README_FILE, VECTORS_FILE
 from packbox.core.frames import CLASSIC_BYTES
 from packbox.core.layout import MAX_SIGNAL_BITS
 from packbox.core.profile import id_text

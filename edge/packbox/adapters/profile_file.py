@@ -359,6 +359,10 @@ class PackTable(_Table):
     nominal_kwh: Annotated[float, Field(gt=0)] | None = None
     ocv: list[tuple[float, float]] = []
     ocv_source: str | None = None
+    current_gain_sigma_pct: Annotated[float, Field(gt=0, le=20)] | None = None
+    current_gain_source: str | None = None
+    resistance_slope_k: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    resistance_slope_source: str | None = None
 
     @model_validator(mode="after")
     def _sourced(self) -> PackTable:
@@ -366,6 +370,10 @@ class PackTable(_Table):
             raise ValueError("reference_ah and reference_source belong together")
         if bool(self.ocv) != (self.ocv_source is not None):
             raise ValueError("ocv and ocv_source belong together")
+        if (self.current_gain_sigma_pct is None) != (self.current_gain_source is None):
+            raise ValueError("current_gain_sigma_pct and current_gain_source belong together")
+        if (self.resistance_slope_k is None) != (self.resistance_slope_source is None):
+            raise ValueError("resistance_slope_k and resistance_slope_source belong together")
         if any(
             later[0] <= earlier[0] or later[1] <= earlier[1]
             for earlier, later in zip(self.ocv, self.ocv[1:], strict=False)

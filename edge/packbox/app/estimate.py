@@ -138,6 +138,7 @@ def _summary(said: Verdict, pack: PackFacts, extra: Mapping[str, Any]) -> dict[s
         "reference_ah": soh.reference_ah,
         "reference_source": soh.reference_source,
         "change_pct": _rounded(said.change_pct),
+        "r25_growth_pct": _rounded(said.r25_growth_pct),
         "estimates": [
             {
                 "method": one.method,
@@ -145,6 +146,7 @@ def _summary(said: Verdict, pack: PackFacts, extra: Mapping[str, Any]) -> dict[s
                 "capacity_ah": _rounded(one.capacity_ah),
                 "sigma_ah": _rounded(one.sigma_ah),
                 "segments": one.n,
+                "evidence": one.evidence,
             }
             | ({"why": one.why} if one.why else {})
             for one in said.estimates

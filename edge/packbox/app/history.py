@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Final
 
 from packbox.adapters.journal import JOURNAL_FILE, HeldRow, JournalCopy, open_copy
@@ -23,7 +25,9 @@ from packwire.seal import peek, read
 
 LIMIT_DEFAULT: Final = 20  # fits a terminal
 TOLD: Final = (Kind.CHARGE, Kind.DRIVE, Kind.REST, Kind.EVENT)  # one line each; the others are summed up above
-COLUMNS: Final = ("session", "when (UTC)", "what", "lasted", "SoC %", "in kWh", "out kWh", "more", "book")
+COLUMNS: Final = ("no", "UTC", "what", "h:min", "SoC %", "in kWh", "out", "book", "more")
+TO_THE_RIGHT: Final = frozenset({"no", "h:min", "in kWh", "out"})
+WIDTH: Final = 80  # of a plain terminal; --json holds what does not fit
 UNREADABLE: Final = "unreadable"
 
 
@@ -97,12 +101,18 @@ def _page(journal: JournalCopy, kinds: Sequence[int], limit: int | None) -> Iter
     outbox = journal.outbox()
     yield f"box {journal.box}, store {journal.store}: {outbox.waiting} records wait for the book"
     if journal.begun_after:
-        yield f"this store was begun because {journal.begun_after}"
+        yield from _wrapped(f"this store was begun because {journal.begun_after}")
     if not kinds:
-        yield from (line for kind in (Kind.SOH, Kind.USAGE) for line in _newest(journal, kind))
+        yield from (
+            line for kind in (Kind.SOH, Kind.USAGE) for told in _newest(journal, kind) for line in _wrapped(told)
+        )
     table = [_line(row) for row in journal.rows(kinds or TOLD, limit)]
     yield ""
-    yield from _columns([COLUMNS, *table]) if table else ["nothing recorded yet"]
+    yield from _table(table) if table else ["nothing recorded yet"]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ")
 
 
 def _newest(journal: JournalCopy, kind: Kind) -> Iterator[str]:
@@ -133,29 +143,32 @@ def _usage_words(usage: Usage) -> str:
     )
 
 
-def _line(row: HeldRow) -> tuple[str, ...]:
+def _line(row: HeldRow) -> tuple[str, tuple[str, ...]]:
+    """The day it belongs to, and its cells."""
     message = opened(row)
     number = "" if row.row.session is None else str(row.row.session)
-    held = "yes" if row.held else "waits"
+    held = "yes" if row.held else "-"
     if isinstance(message, Session):
-        return (
+        day, time = _when(message.start_wall_ms, message.start_mono_ms)
+        return day, (
             number,
-            _when(message.start_wall_ms, message.start_mono_ms),
+            time,
             _what(message),
-            _lasted(message.duration_s) + (" (broken off)" if message.interrupted else ""),
-            f"{_number(message.soc_start_pct)} to {_number(message.soc_end_pct)}",
-            f"{message.energy_in_wh / 1000:.2f}",
-            f"{message.energy_out_wh / 1000:.2f}",
-            _more(message),
+            _lasted(message.duration_s),
+            _soc(message.soc_start_pct, message.soc_end_pct),
+            f"{message.energy_in_wh / 1000:.1f}",
+            f"{message.energy_out_wh / 1000:.1f}",
             held,
+            _more(message),
         )
-    when = _when(row.row.wall_ms, row.row.mono_ms)
+    day, time = _when(row.row.wall_ms, row.row.mono_ms)
     if isinstance(message, str):
-        return (number, when, UNREADABLE, "", "", "", "", f"record {row.row.seq}: {message}", held)
-    what, more = (
-        (message.event.value, message.text or "") if isinstance(message, Event) else (_kind_name(row.row.kind), "")
-    )
-    return (number, when, what, "", "", "", "", more, held)
+        what, more = UNREADABLE, f"record {row.row.seq}: {message}"
+    elif isinstance(message, Event):
+        what, more = message.event.value, message.text or ""
+    else:
+        what, more = _kind_name(row.row.kind), ""
+    return day, (number, time, what, "", "", "", "", held, more)
 
 
 def _what(session: Session) -> str:
@@ -163,36 +176,53 @@ def _what(session: Session) -> str:
 
 
 def _more(session: Session) -> str:
+    said = ["broken off"] if session.interrupted else []
     if isinstance(session, Drive) and session.distance_km is not None:
-        return f"{session.distance_km:.1f} km"
+        said.append(f"{session.distance_km:.1f} km")
     if isinstance(session, Charge) and session.segments > 1:
-        return f"{session.segments} segments"
+        said.append(f"{session.segments} segments")
     if isinstance(session, Rest) and session.unseen_s:
-        return f"{_lasted(session.unseen_s)} asleep"
-    return ""
+        said.append(f"asleep {_lasted(session.unseen_s)}")
+    return ", ".join(said)
 
 
-def _when(wall_ms: int | None, mono_ms: int) -> str:
-    """A box without a set clock only knows how long after its start something was."""
+def _when(wall_ms: int | None, mono_ms: int) -> tuple[str, str]:
+    """Day and time. A box without a set clock only knows how long after its start something was."""
     if wall_ms is None:
-        return f"start +{_lasted(mono_ms / 1000)}"
-    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+        return "before the clock was set, since start", f"+{_lasted(mono_ms / 1000)}"
+    when = datetime.fromtimestamp(wall_ms / 1000, UTC)
+    return f"{when:%Y-%m-%d}", f"{when:%H:%M}"
 
 
 def _lasted(seconds: float) -> str:
-    minutes, rest_s = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d} h" if minutes >= 60 else f"{minutes}:{rest_s:02d} min"
+    """Hours and minutes, rounded."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02d}"
 
 
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.1f}"
+def _soc(start_pct: float | None, end_pct: float | None) -> str:
+    if start_pct is None and end_pct is None:
+        return ""
+    return " to ".join("?" if pct is None else f"{pct:.0f}" for pct in (start_pct, end_pct))
 
 
 def _kind_name(kind: int) -> str:
     return Kind(kind).name.lower() if kind in set(Kind) else f"kind {kind}"
 
 
-def _columns(table: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(len(row[k]) for row in table) for k in range(len(COLUMNS))]
-    for row in table:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+def _table(rows: Sequence[tuple[str, tuple[str, ...]]]) -> Iterator[str]:
+    """A head, then the rows of each day below it. The last column is cut to the page."""
+    widths = [max(len(cells[k]) for cells in (COLUMNS, *(cells for _, cells in rows))) for k in range(len(COLUMNS))]
+
+    def line(cells: Sequence[str]) -> str:
+        placed = (
+            cell.rjust(width) if name in TO_THE_RIGHT else cell.ljust(width)
+            for name, cell, width in zip(COLUMNS, cells, widths, strict=True)
+        )
+        text = "  ".join(placed).rstrip()
+        return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+
+    yield line(COLUMNS)
+    for day, of_day in groupby(rows, key=lambda row: row[0]):
+        yield day
+        yield from (line(cells) for _, cells in of_day)

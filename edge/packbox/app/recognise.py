@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from packbox.adapters.logs import read_log
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app.inbox import Inbox
 from packbox.core.detect import Detection, Finding, detect
@@ -61,6 +60,8 @@ def beginning(batches: Iterable[FrameBatch]) -> FrameBatch:
 
 
 def recognise_log(path: Path, profiles: Iterable[Profile]) -> Detection:
+    from packbox.adapters.logs import read_log  # python-can's reader, that a box on a bus does not need
+
     with read_log(path) as reading:
         return detect(list(profiles), beginning(reading))
 

@@ -26,4 +26,8 @@ class PackFacts:
     nominal_kwh: float | None = None
     ocv: tuple[tuple[float, float], ...] = ()  # (soc_pct, mean cell volts), rising; empty = none that may be shipped
     ocv_source: str | None = None
+    current_gain_sigma_pct: float | None = None  # of the current sensor; None: nobody knows this sensor
+    current_gain_source: str | None = None
+    resistance_slope_k: float | None = None  # B in R25 * exp(B * (1/T - 1/298.15)); None: the chemistry's
+    resistance_slope_source: str | None = None
     capacity_start_ah: float | None = None  # what the BMS held when watching began, where it tells that only once

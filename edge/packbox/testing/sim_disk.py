@@ -23,7 +23,6 @@ SECTOR_BYTES: Final = 512
 NAME: Final = b"packbox-sim-disk"
 SQLITE_OK: Final = 0
 SQLITE_FULL: Final = 13
-SQLITE_IOERR_WRITE: Final = 778
 SQLITE_READONLY: Final = 8
 # A journal that is opened so has its folder flushed at its first flush (os_unix.c, UNIXFILE_DIRSYNC).
 SQLITE_OPEN_CREATE: Final = 0x4

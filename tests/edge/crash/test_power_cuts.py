@@ -21,7 +21,7 @@ from packbox.adapters.journal import journal as journal_module
 from packbox.core.record import BoxId, SealedRow
 from packbox.ports import JournalError
 from packbox.testing.sim_clock import SimClock
-from packbox.testing.sim_disk import Crash, Entry, SimDisk, crashes
+from packbox.testing.sim_disk import SQLITE_FULL, SQLITE_READONLY, Crash, Entry, SimDisk, crashes
 
 BOX = BoxId("ab" * 8)
 COMMITS: Final = 24
@@ -177,3 +177,24 @@ def test_the_power_cuts_bite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fa
             planted.setattr(journal_module, "_connect", careless(fault.split()[1]))
         log = recorded(tmp_path / "box")
     assert any(problem is not None for _, problem in judged(log, tmp_path, seed=1))
+
+
+@pytest.mark.parametrize(("code", "why"), [(SQLITE_FULL, "disk full"), (SQLITE_READONLY, "read-only")])
+def test_a_disk_that_refuses_every_write_loses_nothing_and_heals(tmp_path: Path, code: int, why: str) -> None:
+    """The box listens on and tries again; what was committed stays, and the same commit succeeds later."""
+    with SimDisk(tmp_path) as disk:
+        journal = SqliteJournal(tmp_path / JOURNAL_FILE, BOX, digest, SimClock())
+        journal.open()
+        rows = [SealedRow(seq, 3, seq, seq, None, bytes(16) + b"%d" % seq) for seq in (1, 2)]
+        journal.commit(state_of(1), rows[:1])
+        disk.trouble = code
+        for _ in range(3):
+            with pytest.raises(JournalError, match=why):
+                journal.commit(state_of(2), rows[1:])
+            assert journal.waiting(0, 9) == rows[:1]
+        disk.trouble = 0
+        journal.commit(state_of(2), rows[1:])
+        journal.close()
+        again = journal.open()
+        assert (again.state, again.head.next_seq) == (state_of(2), 3)
+        journal.close()

@@ -36,6 +36,7 @@ class Verdict:
     soce_why: str | None
     r25_ohm: float | None
     r25_why: str | None
+    r25_growth_pct: float | None  # since it was first told
     change_pct: float | None  # of the SoH since the first 90 days: errors of the scale cancel in it
 
 
@@ -94,13 +95,14 @@ def verdict(state: PanelState, at_s: float, pack: PackFacts | None, soh_reported
     soh = weigh(told, pack, soh_reported_pct if soh_reported_pct is not None else _reported(state, pack), at_s)
     ohm, ohm_why = resistance.ohm25(state.resistance, pack)
     first_ohm = state.resistance.first_ohm
+    grown_pct = None if ohm is None or first_ohm is None else 100.0 * (ohm / first_ohm - 1.0)
     soce, soce_why = None, "no state of health to start from"
     if soh.soh_pct is not None and pack is not None:
-        soce = soce_pct(soh.soh_pct, pack, None if ohm is None or first_ohm is None else ohm / first_ohm)
+        soce = soce_pct(soh.soh_pct, pack, None if grown_pct is None else 1.0 + grown_pct / 100.0)
         soce_why = "the mean voltage of this chemistry is not known" if soce is None else ""
     change_ah = rest_bands.change_ah(state.rest_bands, at_s)
     change_pct = None if change_ah is None or not soh.reference_ah else 100.0 * change_ah / soh.reference_ah
-    return Verdict(soh, told, soce, soce_why or None, ohm, ohm_why, change_pct)
+    return Verdict(soh, told, soce, soce_why or None, ohm, ohm_why, grown_pct, change_pct)
 
 
 def _reported(state: PanelState, pack: PackFacts | None) -> float | None:

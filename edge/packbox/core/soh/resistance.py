@@ -127,8 +127,8 @@ def _ohm(sums: FloatArray, slope: float) -> float:
 
 
 def slope_k(sums: FloatArray, pack: PackFacts | None) -> float:
-    """B in R = R25 * exp(B * (1/T - 1/298.15)): the chemistry's, moved to what was seen."""
-    default_k = SLOPE_OTHER_K if pack is None else SLOPE_K.get(pack.chemistry, SLOPE_OTHER_K)
+    """B in R = R25 * exp(B * (1/T - 1/298.15)): the pack's, else the chemistry's, moved to what was seen."""
+    default_k = SLOPE_OTHER_K if pack is None else pack.resistance_slope_k or SLOPE_K.get(pack.chemistry, SLOPE_OTHER_K)
     weight = sums[:, 0]
     used = (weight > BIN_SHARE * weight.sum()) & (sums[:, 1] > 0)
     places = np.flatnonzero(used)

@@ -12,7 +12,6 @@ Flat chemistries (LFP) have one band and few anchors: only where the curve is st
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final, NamedTuple
@@ -354,8 +353,8 @@ class _Watch:
         )
         long = self.second - same_since_s > STUCK_S
         jumps &= long
-        hours = np.unique(self.samples.second[jumps] // 3600)
-        if hours.size:
+        if jumps.any():
+            hours = np.unique(self.samples.second[jumps] // 3600)
             new = hours.size - int(hours[0] == self.state.stuck_hour)
             self.state = replace(self.state, stuck_n=self.state.stuck_n + new, stuck_hour=int(hours[-1]))
         stuck: BoolArray = jumps | (long & (self.samples.column(Col.SPEED_KMH) > MOVING_KMH))
@@ -510,7 +509,7 @@ def take(state: RestBandsState, swing: Swing, at_s: float, evidence: int, pack: 
     assert state.bands is not None
     bands = banded.predict(state.bands, (at_s - state.at_s) / YEAR_S)
     ratio_ah = (swing.charge_out_ah - swing.hours * bands.offset_a) / (swing.from_soc_pct - swing.to_soc_pct) * 100.0
-    ratios_ah = tuple(deque((*state.ratios_ah, ratio_ah), maxlen=RESTART_AFTER))
+    ratios_ah = (*state.ratios_ah, ratio_ah)[-RESTART_AFTER:]
     after, z2 = banded.take_swing(bands, swing, settled=state.n >= SETTLED_N)
     misfits = state.misfits_in_a_row + 1 if z2 > banded.REJECT_Z2 else 0
     if misfits >= RESTART_AFTER:

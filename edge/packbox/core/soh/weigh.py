@@ -17,9 +17,10 @@ from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.soh.method import Basis, Estimate, MethodId
 
 WEIGHER: Final = MethodId("weigh/1")
-GAIN_FLOOR: Final = 0.008  # of the capacity: gain error of a current sensor (facts/soh.md §6)
+GAIN_FLOOR: Final = 0.008  # of the capacity: gain error of a current sensor that is known (facts/soh.md §6)
+GAIN_FLOOR_UNKNOWN: Final = 0.015  # of one that nobody knows (facts/soh.md §6)
 GAIN_FLOOR_FLAT: Final = 0.018  # where the chemistry's curve is flat: few anchors, all near the ends
-GAIN_FLOOR_BMS: Final = 0.015  # beside the BMS's SoC: its sensor, which nobody calibrated
+GAIN_FLOOR_BMS: Final = GAIN_FLOOR_UNKNOWN  # beside the BMS's SoC: its sensor, which nobody calibrated
 SCALE_BMS: Final = 0.02  # of the capacity: the BMS divides by a capacity of its own, which is off by as much
 ASK_BMS_ABOVE: Final = 0.02  # of the capacity: above this sigma of ours the BMS's opinion counts (§6: 0.8 x 2.5 %)
 Z90: Final = 1.645
@@ -108,7 +109,9 @@ def _floor(basis: Basis, pack: PackFacts | None) -> float:
     """What no number of readings takes away, as a share of the capacity."""
     if basis is not Basis.OCV:
         return math.hypot(GAIN_FLOOR_BMS, SCALE_BMS) if basis is Basis.BMS_SOC else GAIN_FLOOR_BMS
-    return GAIN_FLOOR_FLAT if pack is not None and pack.chemistry is Chemistry.LFP else GAIN_FLOOR
+    known_pct = None if pack is None else pack.current_gain_sigma_pct
+    gain = GAIN_FLOOR_UNKNOWN if known_pct is None else max(GAIN_FLOOR, known_pct / 100.0)
+    return max(gain, GAIN_FLOOR_FLAT) if pack is not None and pack.chemistry is Chemistry.LFP else gain
 
 
 def _combined(measured: Estimate | None, reported: Estimate | None) -> tuple[float, float, Basis]:

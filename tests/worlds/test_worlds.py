@@ -1,0 +1,121 @@
+"""Months alone in a car, in minutes: whatever happens, the book equals the truth that the fold computes.
+
+The seeds are fixed: what fails here fails everywhere. `make worlds` runs as many others as asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from packbook.adapters.store import ledger
+from packbook.core import intake
+from packbox.adapters.journal import SqliteJournal
+from packbox.app.carry import _Carrier
+from packbox.core.frames import IntArray
+from packbox.core.record import SealedRow
+from packbox.core.stamp import NS_PER_MS
+from packbox.testing.sim_bus import Pieces
+from packbox.testing.sim_car import IMIEV_16
+from packbox.testing.sim_clock import SimMachine
+from packwire.testing import Faults
+from worlds.__main__ import told
+from worlds.card import CardJournal
+from worlds.plan import Blow, Event, Plan
+from worlds.runs import check_plan, run_all, run_one
+from worlds.verdict import WrongError
+
+SEEDS = 30
+DAYS = 3
+HOUR_S = 3600.0
+
+
+@pytest.mark.slow
+def test_the_book_equals_the_truth_in_every_world() -> None:
+    """Power cuts, lying clocks, full disks, lost acks, swapped boxes: one seed each, judged from outside."""
+    outcomes = list(run_all(range(SEEDS), DAYS, jobs=2))
+    wrong = [told(outcome) for outcome in outcomes if outcome.wrong]
+    assert not wrong, "\n".join(wrong)
+    assert sum(outcome.figures["records"] for outcome in outcomes) > 10 * SEEDS
+
+
+def test_the_same_seed_is_the_same_world() -> None:
+    """A failing seed can be run again."""
+    assert run_one(5, 1) == run_one(5, 1)
+
+
+# -- the worlds bite: mistakes planted on purpose must be found ------------------------------------------------------
+
+
+@pytest.fixture
+def quiet() -> Plan:
+    """One day of a small car to which nothing happens."""
+    return Plan(2, 1, IMIEV_16, Pieces(), 60.0, clock_trusted=False, events=())
+
+
+def test_a_quiet_world_is_right(quiet: Plan) -> None:
+    """What the planted mistakes are measured against."""
+    assert check_plan(quiet)["records"] > 3
+
+
+def test_a_record_that_leaves_on_the_brokers_word_is_missed(quiet: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brokers lose what they acknowledged."""
+    honest = _Carrier._publish
+
+    async def trusting(self: _Carrier, uplink: object, row: SealedRow) -> None:
+        await honest(self, uplink, row)  # type: ignore[arg-type]
+        await self.offload(lambda: self.journal.release(row.seq, ()))
+
+    monkeypatch.setattr(_Carrier, "_publish", trusting)
+    with pytest.raises(WrongError, match="are not in the book"):
+        check_plan(replace(quiet, faults=Faults(lose=0.5)))
+
+
+def test_state_and_records_in_two_transactions_are_found(quiet: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut between the two: the state says that a record was made which nobody ever sees."""
+    cuts = iter([True])
+
+    def twice(self: CardJournal, state: bytes, rows: tuple[SealedRow, ...]) -> None:
+        self._may_write()
+        SqliteJournal.commit(self, state, ())
+        self._wrote(())
+        if rows:
+            self._card.cut_after_write = next(cuts, False)
+            self._written()
+            SqliteJournal.commit(self, state, rows)
+            self._wrote(rows)
+
+    monkeypatch.setattr(CardJournal, "commit", twice)
+    with pytest.raises(WrongError, match="twin"):
+        check_plan(quiet)
+
+
+def test_durations_by_the_wall_clock_are_found(quiet: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wall clock is set while the car is awake."""
+
+    def by_wall(self: SimMachine, true_ns: IntArray) -> IntArray:
+        now_ns = round(self._true_ms() * NS_PER_MS)
+        mono_ns: IntArray = true_ns - now_ns + self.realtime_ns() - round(self.booted_ms * NS_PER_MS)
+        return mono_ns
+
+    monkeypatch.setattr(SimMachine, "mono_ns_at", by_wall)
+    steps = tuple(Event(hour * HOUR_S, Blow.CLOCK_STEP, amount=3 * HOUR_S) for hour in range(3, 20, 2))
+    with pytest.raises(WrongError, match=r"sessions hold|dated"):
+        check_plan(replace(quiet, events=steps))
+
+
+def test_duplicates_told_without_their_store_are_found(quiet: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new card begins at 1 again."""
+    honest = intake.place
+    seen: dict[tuple[str, int], str] = {}
+
+    def careless(entry: intake.Entry, ledgered: intake.Ledgered) -> object:
+        at = entry.place
+        if seen.setdefault((at.box, at.seq), at.store) != at.store:
+            return intake.Duplicate(at)
+        return honest(entry, ledgered)
+
+    monkeypatch.setattr(ledger.intake, "place", careless)
+    with pytest.raises(WrongError, match="are not in the book"):
+        check_plan(replace(quiet, events=(Event(10 * HOUR_S, Blow.NEW_CARD, 60.0),)))
