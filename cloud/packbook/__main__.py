@@ -24,6 +24,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rebuild": ("packbook.app.rebuild", "make all histories anew from the ledger"),
     "learn": ("packbook.app.learn", "learn from the stored batteries how each family of packs ages"),
     "forecast": ("packbook.app.forecast", "say how SoH goes on from a table of months, and what may be promised"),
+    "ca": ("packbook.app.ca", "the certificate authority: root, issuers, servers' certificates"),
+    "token": ("packbook.app.token", "make one-time codes that let new boxes enrol"),
+    "box": ("packbook.app.box", "show enrolled boxes, move them between fleets, retire them"),
+    "revoke": ("packbook.app.revoke", "shut out a box that was lost or stolen"),
     "doctor": ("packbook.app.doctor", "look for trouble and say what to do"),
 }
 
