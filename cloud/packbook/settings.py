@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     session_expiry_s: int = Field(604_800, ge=60, description="How long the broker keeps messages while we are away")
     batch_records_max: int = Field(500, ge=1, le=5000, description="Most messages in one transaction")
     batch_wait_max_s: float = Field(0.05, ge=0, le=10, description="Longest wait for a transaction to fill")
+    book_key_file: Path = Field(
+        Path("packbook-key.pem"), description="The key that signs checkpoints and bundles; made at first use"
+    )
     web_host: str = Field("127.0.0.1", description="Address of pages and API; loopback until there is access control")
     web_port: int = Field(8080, ge=0, le=65535, description="Port of pages and API; 0 takes a free one")
     ca: Literal["own", "external"] = Field("own", description="Who gives boxes their certificates")
