@@ -28,6 +28,7 @@ from packbox.core.outcome import (
     Identity,
     Introduced,
     Outcome,
+    ReadingsTaken,
     SessionClosed,
     SohComputed,
     UsageDue,
@@ -398,8 +399,10 @@ class _Work:
         elif cut.phase is Phase.DRIVING:
             used = usage.add_drive(used, session.distance_km)
         readings = self.state.soh.readings
-        after = panel.closed(self.state.soh, SessionEnd(cut.number, float(cut.at_s)), self._pack)
+        after, taken = panel.closed(self.state.soh, SessionEnd(cut.number, cut.at_s), self._pack)
         self.state = replace(self.state, usage=used, soh=after)
+        if taken is not None:
+            self._say(ReadingsTaken(stamp, taken))
         if _due(self.state.usage_said_s, cut.at_s, self.plan.cadence.usage_every_s):
             self._say_usage(cut.at_s)
         if after.readings != readings or _due(self.state.soh_said_s, cut.at_s, self.plan.cadence.soh_every_s):
@@ -432,6 +435,7 @@ class _Work:
                 used.odometer_km,
                 said.soce_pct,
                 said.r25_ohm,
+                at_s,
             )
         )
         self.state = replace(self.state, soh_said_s=float(at_s))
