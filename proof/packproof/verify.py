@@ -8,7 +8,7 @@ Never raises for what a file holds, asks no network, believes nobody: who signed
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,11 +18,11 @@ from packproof.claims import Sums, compare, sums_of
 from packproof.finding import Finding, Verdict
 from packproof.recompute import recompute
 from packproof.trust import Certified, Trust, certified
-from packwire.bundle import Bundle, Pack, survey
+from packwire.bundle import Bundle, survey
 from packwire.checkpoint import Checkpoint, decode_checkpoint
 from packwire.errors import WireError
 from packwire.ids import box_id_of
-from packwire.messages import Usage
+from packwire.messages import Hello, Usage
 
 FAULTS_MAX: Final = 100  # told one by one; a file that was torn to pieces would fill pages
 
@@ -76,7 +76,7 @@ def verify(data: bytes, trust: Trust | None = None, kept: Sequence[bytes] = ()) 
         _certificate_words(bundle, stores, trust, notes)
         _battery_words(bundle, sums, notes)
         whole = all(store.sound and not store.unread for store in stores)
-        findings = (*_recomputed(bundle, stores), *compare(bundle.claims, sums, whole=whole))
+        findings = (*_recomputed(stores), *compare(bundle.claims, sums, whole=whole))
     return Report(
         size=len(data),
         bundle=found.bundle,
@@ -97,6 +97,8 @@ def fingerprint(key: bytes) -> str:
 
 def day(ms: int) -> str:
     """A date that people read; what no calendar has is shown as the number it is."""
+    if not ms:
+        return "an unknown day"
     try:
         return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (ValueError, OverflowError, OSError):
@@ -261,24 +263,26 @@ def _coverage(usage: Usage) -> str:
     return f"Coverage: {driven}; {hours}, {unseen}. What happened without the box is not in this file."
 
 
-def _recomputed(bundle: Bundle, stores: Sequence[CheckedStore]) -> Iterator[Finding]:
-    packs = {(pack.profile_digest.hex(), pack.id): _facts(pack) for pack in bundle.packs}
+def _recomputed(stores: Sequence[CheckedStore]) -> tuple[Finding, ...]:
     records = [record for store in stores for record in store.records]
-    for finding in recompute(records, packs):
-        yield replace(finding, words=finding.words[:400])
+    hellos = [record.message for record in records if isinstance(record.message, Hello)]
+    packs = {(hello.profile_digest.hex(), hello.pack): _facts(hello, hello.pack) for hello in hellos if hello.pack}
+    return recompute(records, packs)
 
 
-def _facts(pack: Pack) -> PackFacts:
-    known = pack.chemistry in set(Chemistry)
+def _facts(hello: Hello, pack: str) -> PackFacts:
+    """As the box used them, and signed."""
+    chemistry = hello.chemistry if hello.chemistry in set(Chemistry) else Chemistry.UNKNOWN
     return PackFacts(
-        id=pack.id,
-        chemistry=Chemistry(pack.chemistry) if known else Chemistry.UNKNOWN,
-        cells_in_series=pack.cells_in_series,
-        reference_ah=pack.reference_ah,
-        reference_source=pack.reference_source,
-        rated_ah=pack.rated_ah,
-        nominal_kwh=pack.nominal_kwh,
-        ocv=pack.ocv,
-        ocv_source=pack.ocv_source,
-        capacity_start_ah=pack.capacity_start_ah,
+        id=pack,
+        chemistry=Chemistry(chemistry or Chemistry.UNKNOWN),
+        cells_in_series=hello.cells_in_series,
+        reference_ah=hello.reference_ah,
+        reference_source=hello.reference_source,
+        rated_ah=hello.rated_ah,
+        nominal_kwh=hello.nominal_kwh,
+        ocv=hello.ocv,
+        current_gain_sigma_pct=hello.current_gain_sigma_pct,
+        resistance_slope_k=hello.resistance_slope_k,
+        capacity_start_ah=hello.capacity_start_ah,
     )

@@ -20,13 +20,12 @@ from typing import Annotated, Final, TypeVar
 import cbor2
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pydantic import Field
 
 from packwire.cbor import MAX_MESSAGE_BYTES, Cursor, dumps, loads
 from packwire.codec import Body, Wire, from_wire, to_wire
 from packwire.errors import Malformed
 from packwire.ids import BATTERY_ID, ID_BYTES, KEY_ID_BYTES, PUBLIC_KEY_BYTES, BatteryId, BoxId, StoreId, key_id_of
-from packwire.messages import Count, Text
+from packwire.messages import Count
 from packwire.seal import COSE_SIGN1_TAG, KEY_ID_HEADER, PROTECTED, SIGNATURE_BYTES, Sign
 
 PURPOSE: Final = "packbook/bundle/1"
@@ -38,10 +37,9 @@ MAX_STORES: Final = 1_000
 MAX_RECORDS: Final = 500_000  # of all stores together; a list of more is an attack on memory
 MAX_CERTIFICATES: Final = 200
 MAX_CHECKPOINTS: Final = 2_000
-MAX_PACKS: Final = 200
-MAX_SMALL_BYTES: Final = 16_384  # a certificate, a checkpoint, pack facts, the claims
+MAX_SMALL_BYTES: Final = 16_384  # a certificate, a checkpoint, the claims
 
-# Keys of the payload map, all required; `_PARTS` below is the code of it.
+# Keys of the payload map, all required; `_Reader._payload` is the code of it.
 KEYS: Final = {
     0: ("format", "whole number, 1"),
     1: ("made_ms", "whole number from 0: UTC by the exporter's clock"),
@@ -50,28 +48,10 @@ KEYS: Final = {
     4: ("stores", "list of maps: 0 box (8 bytes), 1 store (8 bytes), 2 key (32 bytes), 3 records (list of bytes)"),
     5: ("certificates", "list of bytes: X.509, DER"),
     6: ("checkpoints", "list of bytes, each a checkpoint"),
-    7: ("packs", "list of bytes, each a CBOR map `Pack`"),
-    8: ("claims", "bytes: a CBOR map `Claims`"),
-    9: ("manifest", "list of 32 bytes: SHA-256 over the bytes of the values 1 to 8"),
+    7: ("claims", "bytes: a CBOR map `Claims`"),
+    8: ("manifest", "list of 32 bytes: SHA-256 over the bytes of the values 1 to 7"),
 }
-MANIFEST: Final = 9
-
-
-class Pack(Body):
-    """What the exporter's profile says of a pack: what 100 % means, and the cells' rest voltage."""
-
-    profile_digest: Annotated[bytes, Wire(0), Field(max_length=32)] = b""
-    id: Annotated[Text, Wire(1)] = ""
-    chemistry: Annotated[Text, Wire(2)] = "unknown"
-    cells_in_series: Annotated[Count | None, Wire(3)] = None
-    reference_ah: Annotated[float | None, Wire(4, per=1_000_000)] = None
-    reference_source: Annotated[Text | None, Wire(5)] = None
-    rated_ah: Annotated[float | None, Wire(6, per=1_000_000)] = None
-    nominal_kwh: Annotated[float | None, Wire(7, per=1_000_000)] = None
-    # (SoC in percent, mean volts of a cell at rest), rising.
-    ocv: Annotated[tuple[tuple[float, float], ...], Wire(8, per=1_000_000), Field(max_length=256)] = ()
-    ocv_source: Annotated[Text | None, Wire(9)] = None
-    capacity_start_ah: Annotated[float | None, Wire(10, per=1_000_000)] = None
+MANIFEST: Final = 8
 
 
 class Claims(Body):
@@ -119,7 +99,6 @@ class Bundle:
     stores: tuple[StorePart, ...]
     certificates: tuple[bytes, ...] = ()
     checkpoints: tuple[bytes, ...] = ()
-    packs: tuple[Pack, ...] = ()
     claims: Claims = field(default_factory=Claims)
 
 
@@ -149,7 +128,6 @@ def encode_bundle(bundle: Bundle, sign: Sign) -> bytes:
         [_store_map(part) for part in bundle.stores],
         list(bundle.certificates),
         list(bundle.checkpoints),
-        [dumps(to_wire(pack)) for pack in bundle.packs],
         dumps(to_wire(bundle.claims)),
     ]
     encoded = [dumps(value) for value in values]
@@ -198,7 +176,6 @@ def survey(data: bytes) -> Survey:
 
 
 ItemT = TypeVar("ItemT")
-BodyT = TypeVar("BodyT", Pack, Claims)
 
 
 class _Reader:
@@ -247,8 +224,7 @@ class _Reader:
             stores=self._part(4, self._all_stores),
             certificates=self._part(5, lambda: self._strings(MAX_CERTIFICATES)),
             checkpoints=self._part(6, lambda: self._strings(MAX_CHECKPOINTS)),
-            packs=self._part(7, self._packs),
-            claims=self._part(8, self._claims),
+            claims=self._part(7, self._claims),
         )
         return bundle, self._part(MANIFEST, lambda: list(self._strings(len(KEYS), DIGEST_BYTES)))
 
@@ -309,17 +285,11 @@ class _Reader:
         finally:
             self.stores.append(StorePart(box, store, key, tuple(records)))
 
-    def _packs(self) -> tuple[Pack, ...]:
-        return tuple([self._body(Pack) for _ in range(self.cursor.items(MAX_PACKS))])
-
     def _claims(self) -> Claims:
-        return self._body(Claims)
-
-    def _body(self, model: type[BodyT]) -> BodyT:
         at = self.cursor.at
         raw = self.cursor.string(MAX_SMALL_BYTES)
         try:
-            return from_wire(model, loads(raw, model.__name__))
+            return from_wire(Claims, loads(raw, "claims"))
         except Malformed as problem:
             raise self.cursor.refusal(at, str(problem)) from problem
 

@@ -112,6 +112,12 @@ class Hello(Message):
     cells_in_series: Annotated[Count | None, Wire(11)] = None
     chemistry: Annotated[Text | None, Wire(12)] = None
     nominal_kwh: Annotated[float | None, Wire(13, per=100)] = None
+    # The rest of the pack's facts, so that anyone can work SoH out again from the records alone.
+    rated_ah: Annotated[float | None, Wire(14, per=100)] = None
+    ocv: Annotated[tuple[tuple[float, float], ...], Wire(15, per=10_000), Field(max_length=128)] = ()  # SoC in %, volts
+    current_gain_sigma_pct: Annotated[float | None, Wire(16, per=10_000)] = None
+    resistance_slope_k: Annotated[float | None, Wire(17, per=100)] = None
+    capacity_start_ah: Annotated[float | None, Wire(18, per=1000)] = None
 
 
 class Session(Message):
@@ -407,7 +413,7 @@ TYPICAL_BYTES: Final[dict[Kind, int]] = {
 }
 # The largest honest message: every field there, histograms full, twenty years of counts.
 BYTE_BUDGET: Final[dict[Kind, int]] = {
-    Kind.HELLO: 640,
+    Kind.HELLO: 1800,
     Kind.CHARGE: 350,
     Kind.DRIVE: 360,
     Kind.REST: 350,

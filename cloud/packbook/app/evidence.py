@@ -18,12 +18,10 @@ from packbook.adapters.store.histories import SqlHistories
 from packbook.clock import now_ms
 from packbook.core.history import Battery, UsageTotals
 from packbook.ports import PackbookError, SignedCheckpoint, Signer, StoreError
-from packwire.bundle import Bundle, Claims, Pack, Piece, StorePart, encode_bundle
+from packwire.bundle import Bundle, Claims, Piece, StorePart, encode_bundle
 from packwire.checkpoint import Checkpoint, encode_checkpoint
-from packwire.errors import Malformed, WireError
+from packwire.errors import Malformed
 from packwire.ids import BatteryId, BoxId, StoreId
-from packwire.messages import Hello, Kind
-from packwire.seal import peek, read
 
 SIGN_EVERY_S: Final = 86_400.0
 STEADY_TRIES: Final = 5  # records that arrive while an export reads make it read again
@@ -71,7 +69,6 @@ class BookEvidence:
                 stores=tuple(stores),
                 certificates=tuple(await self._shelf.certificates(head.box for head in heads)),
                 checkpoints=tuple(dict.fromkeys(points)),
-                packs=_packs(stores),
                 claims=claims,
             )
             try:
@@ -138,31 +135,4 @@ def _claims(head: Battery | None, usage: UsageTotals | None) -> Claims:
         soh_pct=soh and soh.soh_pct,
         lo90_pct=soh and soh.lo90_pct,
         hi90_pct=soh and soh.hi90_pct,
-    )
-
-
-def _packs(stores: Sequence[StorePart]) -> tuple[Pack, ...]:
-    """As the boxes introduced them: the book keeps no profiles."""
-    found: dict[tuple[bytes, str], Pack] = {}
-    for part in stores:
-        for record in part.records:
-            try:
-                sealed = peek(record.data)
-                message = read(sealed).message if sealed.kind_number == Kind.HELLO else None
-            except WireError:
-                continue
-            if isinstance(message, Hello) and message.pack is not None:
-                found[message.profile_digest, message.pack] = _pack(message, message.pack)
-    return tuple(found.values())
-
-
-def _pack(hello: Hello, name: str) -> Pack:
-    return Pack(
-        profile_digest=hello.profile_digest,
-        id=name,
-        chemistry=hello.chemistry or "unknown",
-        cells_in_series=hello.cells_in_series,
-        reference_ah=hello.reference_ah,
-        reference_source=hello.reference_source,
-        nominal_kwh=hello.nominal_kwh,
     )
