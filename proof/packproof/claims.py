@@ -17,6 +17,7 @@ from packwire.codec import plan_of
 from packwire.messages import Charge, Drive, Hello, Rest, Soh, Usage
 from packwire.seal import Record
 
+EXPORTER: Final = "exporter."  # begins the name of each of these findings
 TOTALS: Final = ("charge_in_ah", "charge_out_ah", "energy_in_wh", "energy_out_wh", "distance_km")
 SOH: Final = ("soh_pct", "lo90_pct", "hi90_pct")
 _STEP: Final = {plan.name: 1.0 / (plan.wire.per or 1) for plan in plan_of(Claims)}
@@ -89,7 +90,7 @@ def compare(claims: Claims, sums: Sums, *, whole: bool) -> Iterator[Finding]:
 
 
 def _finding(name: str, claimed: float, recomputed: float | None, *, whole: bool) -> Finding:
-    what = f"exporter.{name}"
+    what = EXPORTER + name
     if recomputed is not None and abs(claimed - recomputed) <= 0.51 * _STEP[name]:
         return Finding(
             what,

@@ -9,11 +9,18 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Final
 
 from packproof.report import as_json, lines
 from packproof.trust import TrustError, read_trust
 from packproof.verify import verify
-from packwire.bundle import MAX_BUNDLE_BYTES, MAX_SMALL_BYTES
+from packwire.bundle import MAX_BUNDLE_BYTES
+
+KEPT_BYTES_MAX: Final = 50_000_000  # of every store of a large fleet
+
+
+class WrongUsage(ValueError):
+    """What was given on the command line cannot be used. Nothing was checked."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="a book's checkpoint that you kept apart from the bundle; may be given several times",
+        help="checkpoints that you kept apart from the bundle, as the book's API gives them; several times",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a report")
 
@@ -39,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     try:
         trust = read_trust(args.trust)
-        kept = [_read(path, MAX_SMALL_BYTES) for path in args.checkpoint]
+        kept = [point for path in args.checkpoint for point in _kept(path)]
         data = _read(args.file, MAX_BUNDLE_BYTES)
-    except (TrustError, OSError) as problem:
+    except (TrustError, WrongUsage, OSError) as problem:
         print(f"verify: {problem}", file=sys.stderr)
         return 2
     report = verify(data, trust, kept)
@@ -51,6 +58,17 @@ def main(args: argparse.Namespace) -> int:
         for line in lines(report, args.file.name, colour=sys.stdout.isatty()):
             print(line)
     return 0 if report.ok else 1
+
+
+def _kept(path: Path) -> list[bytes]:
+    """One checkpoint as it is, or the JSON of `/api/v1/checkpoints`. Raises WrongUsage."""
+    data = _read(path, KEPT_BYTES_MAX)
+    if not data.lstrip().startswith(b"{"):
+        return [data]
+    try:
+        return [bytes.fromhex(point["signed"]) for point in json.loads(data)["checkpoints"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as problem:
+        raise WrongUsage(f"{path}: neither a checkpoint nor a list of them") from problem
 
 
 def _read(path: Path, most: int) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
+from packproof.claims import EXPORTER
 from packproof.finding import Finding, Verdict
 from packproof.verify import Report, day, fingerprint
 
@@ -60,6 +61,11 @@ def _wrong(report: Report) -> Iterator[str]:
 
 def _numbers(report: Report, verdict: Verdict) -> Iterator[str]:
     found = [finding for finding in report.findings if finding.verdict is verdict]
+    exported = [finding for finding in found if finding.what.startswith(EXPORTER)]
+    if verdict is Verdict.PROVEN and exported:
+        figures = ", ".join(f"{f.what.removeprefix(EXPORTER)} {f.claimed}" for f in exported)
+        yield f"What the exporter says of the whole is what the records say: {figures}."
+        found = [finding for finding in found if finding not in exported]
     yield from map(_number, found[:SHOWN_MAX])
     if len(found) > SHOWN_MAX:
         yield f"and {len(found) - SHOWN_MAX} numbers more: see --json"

@@ -14,7 +14,7 @@ SUFFIX: Final = ".packbook"
 
 async def make(settings: Settings, battery: str) -> bytes:
     async with open_reader(settings.database_url.get_secret_value()) as database:
-        data = await BookEvidence(database, book_key(settings.book_key_file)).bundle(battery)
+        data = await BookEvidence(database, book_key(settings.book_key)).bundle(battery)
     if data is None:
         raise ExportError(f"no battery {battery!r} is in this book")
     return data
