@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -59,7 +59,11 @@ class Tape:
     durable: int = 0
     made: dict[int, bytes] = field(default_factory=dict)  # seq -> sealed, as committed
     card_gone: bool = False  # with whatever had not been sent yet
-    restored: bool = False  # an old copy of its card went on under its name
+    older: Tape | None = None  # this one began from a copy of its card: what the store wrote after the copy was made
+
+    def copy(self) -> Tape:
+        """As it lies on the card."""
+        return replace(self, items=self.items[: self.durable], heard_s=self.heard_s[: self.durable], made=dict(self.made))
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,7 @@ class Box:
         self._links: set[MemoryUplink] = set()
         self._power: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self.tape: Tape | None = None
         self.machine: SimMachine | None = None
         self._clock: SystemClock | None = None
         self._worker = asyncio.Lock()
@@ -205,7 +210,7 @@ class Box:
         try:
             await self._offload(mind.open)
             mind.meet(around.plan_of(self.id), None)
-            mind.tape = self._tape(mind)
+            mind.tape = self.tape = self._tape(mind)
             mind.begin("world", lambda stamp: _health(stamp, mind))
             inbox = Inbox(may_wait=False, room_frames=ROOM_FRAMES)
             listener = Listener(bus, inbox, clock)
@@ -268,7 +273,7 @@ class Box:
         tape = self.around.tapes.get(key)
         if tape is None:
             tape = self.around.tapes[key] = Tape(self.id, mind.store, self.key.public_key, self.around.plan_of(self.id))
-        if len(tape.items) > tape.durable and not tape.restored:
+        if len(tape.items) > tape.durable:
             since_s = tape.heard_s[tape.durable - 1] if tape.durable else tape.heard_s[0]
             self.around.losses.append(Loss(tape.heard_s[-1], since_s))
         del tape.items[tape.durable :], tape.heard_s[tape.durable :]
@@ -276,8 +281,7 @@ class Box:
 
     def _wrote(self, mind: TapedMind, rows: Sequence[SealedRow]) -> None:
         mind.tape.durable = len(mind.tape.items)
-        if not mind.tape.restored:
-            mind.tape.made |= {row.seq: row.sealed for row in rows}
+        mind.tape.made |= {row.seq: row.sealed for row in rows}
 
 
 class _SlowUplink:

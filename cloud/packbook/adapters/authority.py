@@ -9,6 +9,7 @@ authentication and to names that are no addresses, so that a thief of the book's
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -32,6 +33,7 @@ BACKDATED: Final = datetime.timedelta(days=1)  # for clocks that are a little wr
 ROOT_FILE: Final = "root.pem"
 CA_FILE: Final = "ca.pem"  # root and issuers: what broker and boxes trust
 CRL_FILE: Final = "crl.pem"
+CLIENT_NAME: Final = re.compile(r"(?![0-9a-f]{16}$)[A-Za-z0-9_-]{1,63}")  # a dot: OpenSSL takes it for a host's name
 NO_ADDRESSES: Final = (
     x509.DNSName(""),
     x509.IPAddress(ip_network("0.0.0.0/0")),
@@ -85,6 +87,29 @@ class Authority:
             .add_extension(binding.value, critical=False)
         )
         return builder.sign(issuer.key, hashes.SHA256())
+
+    def issue_client(self, name: str, folder: Path, now_ms: int) -> tuple[Path, Path]:
+        """Certificate with its issuer's, and key, for a collector or operator: clients of the broker that are no boxes.
+
+        Raises AuthorityError for a name that would be a box's or looks like that of a host, which our issuer may not
+        certify.
+        """
+        if CLIENT_NAME.fullmatch(name) is None:
+            raise AuthorityError(f"{name!r}: expected letters, digits, _ and -, and not the name of a box")
+        key, now, issuer = ec.generate_private_key(ec.SECP256R1()), _time(now_ms), self.issuer
+        until = min(now + datetime.timedelta(days=SERVER_DAYS), issuer.certificate.not_valid_after_utc)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = (
+            _builder(subject, key.public_key(), issuer.certificate, now, until)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        )
+        certificate = builder.sign(issuer.key, hashes.SHA256())
+        cert_file, key_file = folder / f"{name}.pem", folder / f"{name}.key"
+        _write(key_file, _key_pem(key), SECRET_MODE)
+        _write(cert_file, _pem(certificate) + _pem(issuer.certificate), PUBLIC_MODE)
+        return cert_file, key_file
 
     def write_revoked(self, revoked: Iterable[Issued], now_ms: int) -> None:
         """One list per issuer, in one file.

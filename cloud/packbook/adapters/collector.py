@@ -18,12 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from packbook.adapters.mqtt import BrokerAddress, Link, Message, uninterrupted
+from packbook.adapters.mqtt import CONNECT_WAIT_MAX_S, BrokerAddress, Link, Message, TlsFiles, uninterrupted
 from packbook.clock import now_ms
-from packbook.core.intake import Arrival, Reason
+from packbook.core.intake import PARTS, Arrival
 from packbook.ports import BrokerError, Holding, Ledger, StoreError, Taken
 from packwire.ack import Ack, ack_of, encode_ack
 from packwire.ids import BoxId, StoreId
+from packwire.tls import explain, visit
 from packwire.topics import Leaf, everything_up, topic
 
 INBOX_MAX: Final = 5000  # messages; reading stops above, the broker keeps the rest
@@ -156,15 +157,15 @@ class Collector:
                 del self._owed[key]
 
         store = StoreId(holding.store)
-        ack = Ack(store, holding.upto, ack_of(store, holding.beyond).ranges)
+        ack = Ack(store, holding.upto, ack_of(store, holding.beyond).ranges, holding.head, holding.resend_from)
         link.publish(topic(BoxId(holding.box), Leaf.ACK), encode_ack(ack), taken)
 
 
 def _report(taken: Taken) -> None:
     if taken.quarantined:
-        level = logging.ERROR if Reason.FORK in taken.quarantined else logging.WARNING
+        level = logging.ERROR if PARTS & taken.quarantined.keys() else logging.WARNING
         counts = ", ".join(f"{reason} {count}" for reason, count in sorted(taken.quarantined.items()))
-        log.log(level, "messages in quarantine: %s; 'packbook doctor' shows them", counts)
+        log.log(level, "messages in quarantine: %s; 'packbook quarantine list' shows them", counts)
     if taken.unready:
         log.warning("%d records of boxes whose key is not on file: not kept, the boxes keep them", taken.unready)
     log.debug("kept %d records, %d were here already", taken.accepted, taken.duplicates)
@@ -206,9 +207,26 @@ class Outage:
 
 
 async def probe(address: BrokerAddress) -> None:
-    """Connect once and leave. Raises BrokerError with the reason."""
+    """Connect once and leave. Raises BrokerError with the reason.
+
+    With a certificate only as far as trust on both sides: the certificate's name is that of the running collector, and
+    logging in under it would throw that one out.
+    """
+    if address.tls is not None and address.tls.cert is not None:
+        await _knock(address, address.tls)
+        return
     link = Link(address, lambda _message: None)
     try:
         await link.open(())
     finally:
         await link.close()
+
+
+async def _knock(address: BrokerAddress, files: TlsFiles) -> None:
+    try:
+        context = await asyncio.to_thread(files.context)
+        await asyncio.to_thread(visit, address.host, address.port, context, CONNECT_WAIT_MAX_S)
+    except OSError as problem:
+        trouble = explain(problem)
+        said = problem if trouble is None else f"{trouble.text} ({problem}); {trouble.do}"
+        raise BrokerError(f"broker {address.name}: {said}") from problem

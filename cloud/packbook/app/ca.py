@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     server = ways.add_parser("server-cert", help="make a server's certificate, for the broker or the enrolment door")
     server.add_argument("hosts", nargs="+", metavar="HOST", help="names and addresses by which it is called")
     server.add_argument("--out", type=Path, metavar="DIR", help="where to (default: ca_dir)")
+    client = ways.add_parser("client-cert", help="make a certificate for a collector or an operator, by the issuer")
+    client.add_argument("name", metavar="NAME", help="collector_name, or the operator's name in `broker-config`")
+    client.add_argument("--out", type=Path, metavar="DIR", help="where to (default: ca_dir)")
     issuer = ways.add_parser("renew-issuer", help="make the next issuer under the same root")
     for way in (init, server, issuer):
         way.add_argument("--root", type=Path, required=True, metavar="FILE", help="the root; keep it offline")
@@ -72,6 +75,12 @@ def _server(args: argparse.Namespace, settings: Settings) -> None:
     print(f"certificate {files[0]}\nkey         {files[1]}")
 
 
+def _client(args: argparse.Namespace, settings: Settings) -> None:
+    folder = _folder(args, settings)
+    files = Authority(folder).issue_client(args.name, args.out or folder, now_ms())
+    print(f"certificate {files[0]}\nkey         {files[1]}")
+
+
 def _renew_issuer(args: argparse.Namespace, settings: Settings) -> None:
     folder = _folder(args, settings)
     issuer = authority.add_issuer(_root(args, folder), folder, now_ms())
@@ -102,6 +111,7 @@ def _check(args: argparse.Namespace, settings: Settings) -> None:
 WAYS: dict[str, Callable[[argparse.Namespace, Settings], None]] = {
     "init": _init,
     "server-cert": _server,
+    "client-cert": _client,
     "renew-issuer": _renew_issuer,
     "show": _show,
     "check": _check,
