@@ -7,20 +7,18 @@ Records that were lost or evicted never make a number wrong: then it is missing,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import groupby
 from operator import attrgetter
-from typing import Final, TypeAlias
+from typing import Final
 
-from packbox.core.packs import PackFacts
 from packproof.finding import Finding, Verdict
 from packproof.life import Life, lives
+from packproof.soh_again import Packs, check_soh
 from packproof.usage_again import check_usage
 from packwire.seal import Record
 
 __all__ = ["Finding", "Packs", "Verdict", "recompute"]
-
-Packs: TypeAlias = Mapping[tuple[str, str], PackFacts]  # by profile digest (hex) and the pack's id, as in the hello
 
 _BY_STORE: Final = attrgetter("envelope.box", "envelope.store")
 _IN_ORDER: Final = attrgetter("envelope.box", "envelope.store", "envelope.seq")
@@ -36,5 +34,4 @@ def recompute(records: Iterable[Record], packs: Packs) -> tuple[Finding, ...]:
 
 
 def _of_life(life: Life, packs: Packs) -> list[Finding]:
-    del packs
-    return check_usage(life)
+    return check_usage(life) + check_soh(life, packs)

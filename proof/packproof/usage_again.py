@@ -80,7 +80,8 @@ def _sum(life: Life, told: list[Record], quantity: Quantity) -> Finding:
     lost: list[Record] = []
     for record in told:
         while ahead is not None and ahead.envelope.seq < record.envelope.seq:
-            added, n = added + _amount(ahead, quantity), n + 1
+            amount = _amount(ahead, quantity)
+            added, n = added + amount, n + (amount != 0.0)
             ahead = next(sessions, None)
         claimed = float(getattr(record.message, quantity.field))
         slack = 0.0 if quantity.exact else half_step * (n + 1) + 1e-6
@@ -182,12 +183,12 @@ def _histograms(life: Life, told: list[Record]) -> Finding:
 
 
 _RISING: Final = ("inferred_s", "unobserved_s", "arrhenius_s", *(q.field for q in QUANTITIES))
-_HISTOGRAMS: Final = ("soc_temp_s", "c_rate_temp_s", "depth_counts")
+_HISTOGRAMS: Final = ("soc_temp_s", "c_rate_temp_s")  # a cycle not yet closed moves from depth to depth
 
 
 def _odd(before: Usage | None, usage: Usage) -> str | None:
     seen_s = usage.observed_s + usage.inferred_s + usage.unobserved_s
-    for name in ("soc_temp_s", "c_rate_temp_s"):
+    for name in _HISTOGRAMS:
         if sum(getattr(usage, name)) > seen_s + 2.0 * ROUNDED_S:
             return f"{name} holds more seconds than the life has"
     if before is None:

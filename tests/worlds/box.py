@@ -63,7 +63,9 @@ class Tape:
 
     def copy(self) -> Tape:
         """As it lies on the card."""
-        return replace(self, items=self.items[: self.durable], heard_s=self.heard_s[: self.durable], made=dict(self.made))
+        return replace(
+            self, items=self.items[: self.durable], heard_s=self.heard_s[: self.durable], made=dict(self.made)
+        )
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,7 @@ def _held(ended: Ended) -> dict[tuple[object, object], list[tuple[int, bytes]]]:
     return held
 
 
-def _believed(
-    name: str, tape: Tape, rows: Sequence[tuple[int, bytes]], ended: Ended, wrong: list[str]
-) -> Tape:
+def _believed(name: str, tape: Tape, rows: Sequence[tuple[int, bytes]], ended: Ended, wrong: list[str]) -> Tape:
     """Which of a cloned card's two histories the book went on with. Then the other is loud, and ends in a new store."""
     if tape.older is None or all(tape.made.get(seq) == sealed for seq, sealed in rows):
         return tape

@@ -251,7 +251,7 @@ class SwingItem(Body):
     from_soc_pct: Annotated[float, Wire(1, per=100)] = 0.0
     to_soc_pct: Annotated[float, Wire(2, per=100)] = 0.0
     charge_in_ah: Annotated[float, Wire(3, per=100)] = 0.0  # net
-    hours: Annotated[float, Wire(4, per=100), Field(ge=0)] = 0.0  # with the sensor counted
+    counted_h: Annotated[float, Wire(4, per=100), Field(ge=0)] = 0.0  # with the sensor counted
     soc_sigma_pct: Annotated[float, Wire(5, per=1000), Field(ge=0)] = 0.0  # of both ends together
     charge_sigma_ah: Annotated[float, Wire(6, per=1000), Field(ge=0)] = 0.0
     lean_pct_per_v: Annotated[float, Wire(7, per=10)] = 0.0  # what a volt of hysteresis adds to the fall of the SoC
@@ -260,8 +260,8 @@ class SwingItem(Body):
 class LegItem(Body):
     """Of charge_ratio: charge counted between two steps of the SoC."""
 
-    charge_ah: Annotated[float, Wire(0, per=100), Field(gt=0)]
-    soc_change_pct: Annotated[float, Wire(1, per=100), Field(gt=0)]
+    charge_ah: Annotated[float, Wire(0, per=100), Field(ge=0)]
+    soc_change_pct: Annotated[float, Wire(1, per=100), Field(ge=0)]
     charge_sigma_ah: Annotated[float, Wire(2, per=1000), Field(ge=0)] = 0.0
     soc_sigma_pct: Annotated[float, Wire(3, per=1000), Field(ge=0)] = 0.0
     bms: Annotated[bool, Wire(4)] = False  # the battery management's own SoC, not the displayed one
@@ -270,8 +270,8 @@ class LegItem(Body):
 class SpanItem(Body):
     """Of full_span: a charge over nearly the whole scale."""
 
-    charge_ah: Annotated[float, Wire(0, per=100), Field(gt=0)]
-    soc_change_pct: Annotated[float, Wire(1, per=100), Field(gt=0)]
+    charge_ah: Annotated[float, Wire(0, per=100), Field(ge=0)]
+    soc_change_pct: Annotated[float, Wire(1, per=100), Field(ge=0)]
 
 
 class BmsItem(Body):
@@ -286,13 +286,13 @@ class ToldItem(Body):
     """Of rest_bands: the reported capacity that it asked for."""
 
     at_s: Annotated[Count, Wire(0)]
-    capacity_ah: Annotated[float, Wire(1, per=1000), Field(gt=0)]
+    capacity_ah: Annotated[float, Wire(1, per=1000), Field(ge=0)]
 
 
 class SeenItem(Body):
     """Of rest_bands: how often what was seen so far."""
 
-    visits: Annotated[tuple[int, ...], Wire(0, counts=True), Field(max_length=20)] = ()  # rests by SoC, lowest first
+    visits: Annotated[tuple[int, ...], Wire(0, counts=True)] = ()  # rests by SoC, lowest first
     off_curve: Annotated[Count, Wire(1)] = 0  # rest voltages off the curve
     stuck_n: Annotated[Count, Wire(2)] = 0  # hours with a current that could not be
     apart_n: Annotated[Count, Wire(3)] = 0  # rests beside which the car told its SoC
@@ -407,7 +407,7 @@ TYPICAL_BYTES: Final[dict[Kind, int]] = {
     Kind.CELLS: 490,
     Kind.EVENT: 220,
     Kind.HEALTH: 240,
-    Kind.READING: 240,
+    Kind.READING: 270,
     Kind.CONSENT: 220,
     Kind.LOG: 820,
 }

@@ -45,6 +45,7 @@ from packbox.core.signals import Decoded, Refused
 from packbox.core.soh import panel
 from packbox.core.soh.method import SessionEnd
 from packbox.core.soh.panel import PanelState
+from packbox.core.soh.reading import in_steps
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Stamp, Tick
 from packbox.core.timeline import Timeline
 from packbox.core.usage import UsageState
@@ -418,7 +419,8 @@ class _Work:
     def _say_soh(self, at_s: int) -> None:
         used = usage.usage_of(self.state.usage, None)
         newest = self.state.usage.newest
-        reported_pct = sampling.known(newest[Col.SOH_REPORTED_PCT])
+        told_pct = sampling.known(newest[Col.SOH_REPORTED_PCT])
+        reported_pct = None if told_pct is None else in_steps("soh_reported_pct", told_pct)
         said = panel.verdict(self.state.soh, float(at_s), self._pack, reported_pct)
         self._say(
             SohComputed(

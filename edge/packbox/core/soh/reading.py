@@ -15,7 +15,7 @@ STEPS: Final = {
     "from_soc_pct": 100,
     "to_soc_pct": 100,
     "charge_in_ah": 100,
-    "hours": 100,
+    "counted_h": 100,
     "soc_sigma_pct": 1000,
     "charge_sigma_ah": 1000,
     "lean_pct_per_v": 10,
@@ -24,6 +24,7 @@ STEPS: Final = {
     "capacity_ah": 1000,
     "soh_pct": 1000,
     "apart_pct": 100,
+    "soh_reported_pct": 100,
 }
 
 
@@ -35,7 +36,7 @@ class RestSwing:
     from_soc_pct: float
     to_soc_pct: float
     charge_in_ah: float  # net
-    hours: float  # with the sensor counted
+    counted_h: float  # with the sensor counted
     soc_sigma_pct: float  # of both ends together
     charge_sigma_ah: float
     lean_pct_per_v: float  # what a volt of hysteresis adds to the fall of the SoC
@@ -93,8 +94,9 @@ ReadingT = TypeVar("ReadingT", RestSwing, RestsSeen, CapacityTold, SocLeg, SpanC
 
 def as_sent(reading: ReadingT) -> ReadingT:
     """The same reading in steps of the wire."""
-    steps = {f.name: STEPS[f.name] for f in fields(reading) if f.name in STEPS}
-    values = {name: getattr(reading, name) for name in steps}
-    return replace(
-        reading, **{name: round(v * steps[name]) / steps[name] for name, v in values.items() if v is not None}
-    )
+    values = {f.name: getattr(reading, f.name) for f in fields(reading) if f.name in STEPS}
+    return replace(reading, **{name: in_steps(name, value) for name, value in values.items() if value is not None})
+
+
+def in_steps(name: str, value: float) -> float:
+    return round(value * STEPS[name]) / STEPS[name]

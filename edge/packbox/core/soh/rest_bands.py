@@ -524,7 +524,7 @@ def swing_of(reading: RestSwing) -> Swing:
         reading.from_soc_pct,
         reading.to_soc_pct,
         reading.charge_in_ah,
-        reading.hours,
+        reading.counted_h,
         reading.soc_sigma_pct,
         reading.charge_sigma_ah,
         reading.lean_pct_per_v,
