@@ -194,8 +194,11 @@ class Journal(Protocol):
     def digest_of(self, seq: int) -> bytes | None:
         """Of one record; None where there is none."""
 
-    def end_store(self, reason: str) -> None:
-        """Nothing may follow here: the next `open` sets the file aside, tells why, and begins a new store."""
+    def end_store(self, reason: str) -> bool:
+        """Nothing may follow here: the next `open` sets the file aside, tells why, and begins a new store.
+
+        False: so many were set aside already that somebody must be lying; nothing was changed.
+        """
 
     def outbox(self) -> Outbox: ...
 

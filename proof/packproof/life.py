@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from packwire.messages import Event, EventKind, Session
+from packwire.ids import BootId
+from packwire.messages import Hello, Session
 from packwire.seal import Record
 
 
@@ -17,6 +18,7 @@ from packwire.seal import Record
 class Life:
     records: tuple[Record, ...]
     whole_until: int  # up to this record (seq) every record since the life began is there
+    boots_before: frozenset[BootId]  # of the packs before; empty for the first
 
     @property
     def store(self) -> str:
@@ -25,20 +27,26 @@ class Life:
     def whole(self, record: Record) -> bool:
         return record.envelope.seq <= self.whole_until
 
+    def began_before(self, session: Session) -> bool:
+        """It ended in this life, but part of it may belong to the pack before."""
+        first = self.records[0].envelope
+        if session.boot == first.boot:
+            return bool(self.boots_before) and session.start_mono_ms < first.mono_ms
+        return session.boot in self.boots_before
+
 
 def lives(records: Sequence[Record]) -> Iterator[Life]:
-    """One store's records, cut where the pack was changed; that event still counts for the pack that went."""
-    starts = [0]
-    starts += [k + 1 for k, r in enumerate(records) if _changes_pack(r)]
+    """One store's records, cut before each hello that names one pack more that went."""
+    starts, packs_before = [0], 0
+    for k, record in enumerate(records):
+        if isinstance(record.message, Hello) and record.message.packs_before != packs_before:
+            packs_before = record.message.packs_before
+            starts += [k] if k else []
     for low, high in pairwise([*starts, len(records)]):
-        if high > low:
-            # A record lost between two lives may have been the change: then a later life could not be told apart.
-            before = records[low - 1].envelope.seq if low else 0
-            yield Life(tuple(records[low:high]), _whole_until(records[low:high], before))
-
-
-def _changes_pack(record: Record) -> bool:
-    return isinstance(record.message, Event) and record.message.event is EventKind.BATTERY_CHANGED
+        # A record lost between two lives may have been the change, then it is not known where the later one began.
+        before = records[low - 1].envelope.seq if low else 0
+        boots = frozenset(r.envelope.boot for r in records[:low])
+        yield Life(tuple(records[low:high]), _whole_until(records[low:high], before), boots)
 
 
 def _whole_until(records: Sequence[Record], before: int) -> int:
@@ -47,8 +55,3 @@ def _whole_until(records: Sequence[Record], before: int) -> int:
             break
         before = record.envelope.seq
     return before
-
-
-def sessions_before(life: Life, seq: int) -> tuple[Session, ...]:
-    """The sessions that had ended when record `seq` was made."""
-    return tuple(r.message for r in life.records if r.envelope.seq < seq and isinstance(r.message, Session))

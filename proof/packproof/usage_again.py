@@ -73,7 +73,7 @@ def check_usage(life: Life) -> list[Finding]:
 def _sum(life: Life, told: list[Record], quantity: Quantity) -> Finding:
     """One quantity over all usage records: the worst verdict, and the newest numbers unless another record is worse."""
     half_step, share = _half_steps(quantity)
-    added, n, least_proven = 0.0, 0, True
+    added, n, maybe, least_proven = 0.0, 0, 0.0, True
     sessions = iter([r for r in life.records if isinstance(r.message, Session)])
     ahead = next(sessions, None)
     wrong: list[tuple[Record, float]] = []
@@ -82,11 +82,13 @@ def _sum(life: Life, told: list[Record], quantity: Quantity) -> Finding:
         while ahead is not None and ahead.envelope.seq < record.envelope.seq:
             amount = _amount(ahead, quantity)
             added, n = added + amount, n + (amount != 0.0)
+            if not quantity.exact and quantity.field not in _OF_SESSIONS and life.began_before(_session(ahead)):
+                maybe += amount
             ahead = next(sessions, None)
         claimed = float(getattr(record.message, quantity.field))
         slack = 0.0 if quantity.exact else half_step * (n + 1) + 1e-6
         over = claimed - added
-        if -slack <= over <= slack:
+        if -slack - maybe <= over <= slack:
             least_proven = True
         elif not life.whole(record):
             lost.append(record)
@@ -116,8 +118,12 @@ def _sum(life: Life, told: list[Record], quantity: Quantity) -> Finding:
 
 
 def _amount(record: Record, quantity: Quantity) -> float:
+    return quantity.of(_session(record)) or 0.0
+
+
+def _session(record: Record) -> Session:
     assert isinstance(record.message, Session)
-    return quantity.of(record.message) or 0.0
+    return record.message
 
 
 def _half_steps(quantity: Quantity) -> tuple[float, float]:

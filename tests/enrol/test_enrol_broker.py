@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import ssl
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from cryptography import x509
@@ -25,6 +30,8 @@ from packbox.ports import LinkDownError
 from packwire.enrolment import BINDING_OID, bind
 
 from .conftest import HOST, Book, Box
+
+START_WAIT_MAX_S: Final = 60.0  # a loaded machine starts a box within ten
 
 
 @pytest.fixture
@@ -187,3 +194,37 @@ def csr(box: Box) -> bytes:
 def pem(der: bytes) -> bytes:
 
     return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
+
+async def test_a_new_card_goes_from_first_start_to_the_broker_without_a_restart(
+    book: Book, tmp_path: Path, broker: Mosquitto
+) -> None:
+    """Plug in, drive off: the running box enrols beside listening and then sends, as the user of its certificate."""
+    book.desk.addresses = {"broker": {"host": HOST, "port": broker.port}}
+    code, data = await book.code(), tmp_path / "card"
+    invitation = tmp_path / "packbox-enrol.toml"
+    invitation.write_text(f'url = "{book.url}"\ntoken = "{code}"\nca_fingerprint = "{book.fingerprint}"\n')
+    settings = tmp_path / "packbox.toml"
+    settings.write_text(
+        f'data_dir = "{data}"\nenrol_file = "{invitation}"\nclock_trusted = "always"\n'
+        'source = "sim:leaf-62,days=1,speed=1"\nprofile = "nissan-leaf"\n'
+    )
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "packbox", "run", "--settings", str(settings), stdout=PIPE, stderr=PIPE
+    )
+    try:
+        async with asyncio.timeout(START_WAIT_MAX_S):
+            while True:
+                log = await asyncio.to_thread(broker.log.read_text)
+                named = re.search(r"as ([0-9a-f]{16}) .*u'\1'", log)
+                if named is not None:
+                    break
+                assert running.returncode is None, (await running.communicate())[1].decode()
+                await asyncio.sleep(0.1)
+    finally:
+        if running.returncode is None:
+            running.terminate()
+        _, said = await running.communicate()
+    assert running.returncode == 0, said.decode()
+    assert set(await book.boxes()) == {named[1]}
+    assert code.encode() not in said

@@ -118,6 +118,9 @@ class Hello(Message):
     current_gain_sigma_pct: Annotated[float | None, Wire(16, per=10_000)] = None
     resistance_slope_k: Annotated[float | None, Wire(17, per=100)] = None
     capacity_start_ah: Annotated[float | None, Wire(18, per=1000)] = None
+    packs_before: Annotated[Count, Wire(20)] = (
+        0  # that this store saw go: with each more, counts and readings begin anew
+    )
 
 
 class Session(Message):

@@ -301,9 +301,6 @@ class Link:
     previous: bytes
 
 
-Ledgered: TypeAlias = Mapping[Provenance, Link]
-
-
 @dataclass(frozen=True, slots=True)
 class Tip:
     """How far a store's chain is held without a hole, and what stands there. `head`: digest of record `upto`."""

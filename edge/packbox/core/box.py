@@ -340,7 +340,7 @@ class _Work:
             self._event(EventSeen(stamp, EventName.BATTERY_CHANGED, text=f"{was}{decode.swap_text}"))
             self.state = replace(
                 self.state,
-                usage=usage.start(),
+                usage=usage.start(self.state.sample.total),
                 soh=panel.start(),
                 usage_said_s=None,
                 soh_said_s=None,
@@ -373,6 +373,7 @@ class _Work:
             profile.digest,
             plan.decoder.variant(self.state.decode),
             self._pack,
+            gone,
         )
         if identity != self.state.introduced:
             self.state = replace(self.state, introduced=identity)

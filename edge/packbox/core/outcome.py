@@ -53,6 +53,7 @@ class Identity:
     profile_digest: str  # hex
     variant: str | None
     pack: PackFacts | None
+    packs_before: int = 0  # that the car had: with each more, counts begin anew
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ def _hello(outcome: Introduced, public_key: bytes) -> messages.Hello:
         current_gain_sigma_pct=pack.current_gain_sigma_pct if pack else None,
         resistance_slope_k=pack.resistance_slope_k if pack else None,
         capacity_start_ah=pack.capacity_start_ah if pack else None,
+        packs_before=identity.packs_before,
     )
 
 

@@ -8,7 +8,7 @@ before it is used. Charge is positive into the pack.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 # Steps per unit. The wire has the same: a test holds both together.
 STEPS: Final = {
@@ -95,7 +95,8 @@ ReadingT = TypeVar("ReadingT", RestSwing, RestsSeen, CapacityTold, SocLeg, SpanC
 def as_sent(reading: ReadingT) -> ReadingT:
     """The same reading in steps of the wire."""
     values = {f.name: getattr(reading, f.name) for f in fields(reading) if f.name in STEPS}
-    return replace(reading, **{name: in_steps(name, value) for name, value in values.items() if value is not None})
+    sent: dict[str, Any] = {name: in_steps(name, value) for name, value in values.items() if value is not None}
+    return replace(reading, **sent)
 
 
 def in_steps(name: str, value: float) -> float:
