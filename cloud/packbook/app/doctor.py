@@ -10,6 +10,7 @@ import json
 import secrets
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
+from typing import Final
 
 from packbook.adapters.collector import probe
 from packbook.adapters.store import open_reader
@@ -18,6 +19,8 @@ from packbook.adapters.store.database import Database, head
 from packbook.app.command import DONE, PROBLEM, add_settings, broker_address, run, show_progress
 from packbook.ports import BrokerError, StoreError
 from packbook.settings import Settings
+
+SHARE_CHARS_MIN: Final = 16  # any client may join a shared subscription, and is then given its part (docs/broker.md)
 
 
 @dataclass(slots=True)
@@ -87,6 +90,10 @@ def _ledger_problems(ledger: Audit) -> list[str]:
 async def _examine_broker(settings: Settings, findings: Findings) -> None:
     address = broker_address(settings)
     findings.broker = address.name
+    if settings.share is not None and len(settings.share) < SHARE_CHARS_MIN:
+        findings.problems.append(
+            f"share: a box that guesses this name can hold up records: take {SHARE_CHARS_MIN} random characters or more"
+        )
     visitor = replace(address, client_id=f"packbook-doctor-{secrets.token_hex(4)}", session_expiry_s=0)
     try:
         await probe(visitor)
