@@ -8,8 +8,8 @@ from packbook.adapters.collector import BatchLimits, Collector
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
+from packbook.app.acts import ACTS
 from packbook.app.command import DONE, add_settings, broker_address, run
-from packbook.app.enrolment import ACTS
 from packbook.app.operate import Office, operators_door
 from packbook.settings import Settings
 
@@ -33,4 +33,5 @@ async def collect(settings: Settings) -> int:
 
 def make_collector(settings: Settings, database: Database) -> Collector:
     limits = BatchLimits(settings.batch_records_max, settings.batch_wait_max_s)
-    return Collector(Ledger(database), broker_address(settings), limits, settings.share)
+    ledger = Ledger(database, enrolled_only=settings.enrolled_only)
+    return Collector(ledger, broker_address(settings), limits, settings.share)

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables
 from packbook.core.history import Estimate, EventRow, Installation, Provenance, SessionRow, SohPoint, UsageTotals
-from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, Value
+from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, Tip, Value
 
 Row: TypeAlias = dict[str, object]
 
@@ -38,6 +38,14 @@ class Chain:
     records: int = 0
     battery: str | None = None
     installed: int | None = None
+    head: bytes | None = None
+    disputed_from: int | None = None
+    disputed_ms: int | None = None
+    settled_ms: int | None = None
+
+    @property
+    def tip(self) -> Tip:
+        return Tip(self.upto, self.head, self.disputed_from is not None)
 
 
 class Projector:
@@ -51,9 +59,12 @@ class Projector:
         self._boots: set[tuple[str, str]] = set()  # (box, boot) with something to date
 
     def add(self, chain: Chain, entry: Entry) -> Chain:
-        """Take the next record of a chain; gives the chain with it."""
+        """Take the next record of a chain; gives the chain with it. What is disputed enters no history."""
+        assert chain.tip.follows(entry.link)
         assert entry.place.seq == chain.upto + 1
-        chain = replace(chain, upto=entry.place.seq)
+        chain = replace(chain, upto=entry.place.seq, head=entry.digest)
+        if chain.disputed_from is not None and chain.upto >= chain.disputed_from:
+            return chain
         for fact in entry.facts:
             if isinstance(fact.value, Installation):
                 chain = self._install(chain, fact.value, fact.moment)
