@@ -217,6 +217,7 @@ def _reading(readings: Readings) -> messages.Reading:
         told=next(iter(told), None),
         seen=next(iter(seen), None),
         span=next((messages.SpanItem(**asdict(one)) for one in readings.full_span), None),
+        refused=readings.refused,
     )
 
 

@@ -48,6 +48,7 @@ DOUBT_Z2: Final = 6.0
 SETTLED_N: Final = 10  # readings before one can be rejected
 RESTART_AFTER: Final = 8  # rejected in a row: the pack is not the one the filter knows (facts/soh.md §13)
 SHOWN_SCALE: Final = 0.04  # of the capacity: displayed SoC hides reserves at both ends (facts/soh.md §6)
+SHOWN_OFFSET: Final = 0.03  # 0.3 A of the sensor over a charge of 10 A: what is displayed is pulled straight at rest
 LEGS_KEPT: Final = 2  # of one session, until it ends; only those long enough to be read
 _FALLBACK_AH: Final = 50.0  # only scales the jump test while no capacity at all is known
 
@@ -171,7 +172,7 @@ class ChargeRatio:
             why = f"no charge or drive has moved {need} in one go yet; the most was {state.best_ah:.1f} Ah"
             return Estimate(self.id, Basis.BMS_SOC, why=why)
         capacity_ah, variance_ah2 = _predicted(state, at_s)
-        scale_ah = SHOWN_SCALE * capacity_ah if state.shown else 0.0
+        scale_ah = math.hypot(SHOWN_SCALE, SHOWN_OFFSET) * capacity_ah if state.shown else 0.0
         return Estimate(
             self.id,
             Basis.BMS_SOC,
@@ -182,6 +183,11 @@ class ChargeRatio:
             state.at_s,
             state.restarted and state.n < SETTLED_N,
         )
+
+
+def forget(state: ChargeRatioState, before: ChargeRatioState) -> ChargeRatioState:
+    """False charge was counted since `before`: what was open then or ended meanwhile is no leg."""
+    return replace(state, chained=False, rise=None, fall=None, legs=before.legs)
 
 
 def _soc(state: ChargeRatioState, samples: Samples) -> tuple[FloatArray, BoolArray]:

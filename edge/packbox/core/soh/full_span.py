@@ -122,6 +122,11 @@ class FullSpan:
         return Estimate(self.id, Basis.BMS_SOC, capacity_ah, sigma_ah, state.n, state.evidence, state.at_s)
 
 
+def forget(state: FullSpanState, before: FullSpanState) -> FullSpanState:
+    """False charge was counted since `before`: what was open then or ended meanwhile is no charge."""
+    return replace(state, low=None, high=None, done=before.done)
+
+
 def _flowing(state: FullSpanState, samples: Samples, row: int) -> bool:
     """Charge moved in a silence before this row."""
     if samples.gap_s[row] <= UNKNOWN_MAX_S:
