@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from packbox.core.exchange import OutFrame, Reply
 from packbox.core.frames import FrameBatch
@@ -56,6 +59,14 @@ class ProfileError(PackboxError):
 
 class SettingsError(PackboxError):
     """A settings file cannot be used. The text names file, key and reason."""
+
+
+class EnrolError(PackboxError):
+    """No certificate this time. Nothing was changed: the one in force, if any, stays; the same may be asked again."""
+
+
+class EnrolDenied(EnrolError):
+    """Whoever gives certificates answered no, and says why. Asking again the same helps only when he changes it."""
 
 
 class Clock(Protocol):
@@ -126,6 +137,38 @@ class Outbox:
     waiting: int
     oldest_wall_ms: int | None  # of the records whose wall time is known
     journal_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCertificate:
+    """The certificate in force, as far as others need it."""
+
+    from_ms: int
+    until_ms: int
+    chain: bytes  # PEM, the box's own first
+
+
+class KeyStore(Protocol):
+    """Where the box's keys live: files today, a TPM or an ATECC608 behind the same port. No key is ever handed out.
+
+    A TLS key is an object that signs; what the TLS library loads are `tls_files`, which may hold a handle of a chip.
+    """
+
+    @property
+    def records(self) -> Signer:
+        """The key that signs records, for life."""
+
+    @property
+    def tls_files(self) -> tuple[Path, Path]:
+        """Certificate chain and key in force, as the TLS library reads them."""
+
+    def next_tls_key(self) -> EllipticCurvePrivateKey:
+        """The key that waits for its certificate (P-256): made if there is none, the same one until `keep`."""
+
+    def keep(self, chain: bytes) -> None:
+        """The next key has its certificate (PEM chain): both are in force from now on, in one step."""
+
+    def held(self) -> HeldCertificate | None: ...
 
 
 class Journal(Protocol):
