@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import resource
 import subprocess
@@ -17,8 +18,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fuzz_decoders import DECODERS, PUBLIC, examples, sealed_by_key, shaped
+from packbook.adapters.collector import _report
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.ledger import Ledger
+from packbook.app.command import quiet_libraries
 from packbook.core.intake import Arrival
 from packbook.testing.scripted_box import RECEIVED_MS, ScriptedBox
 from packwire.cbor import MAX_MESSAGE_BYTES, MAX_WHOLE, dumps
@@ -183,6 +186,23 @@ async def test_good_records_get_through_a_storm_of_poison(
     assert {holding.upto for holding in final.holdings} == {7}
     record_property("messages_per_s", rate)
     print(f"\nstorm: {rate:.0f} messages/s, one of ten good")
+
+
+async def test_no_log_line_repeats_what_a_stranger_sent(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Logs travel further than the database, and what a box sends may be somebody's secret."""
+    caplog.set_level(logging.DEBUG)
+    quiet_libraries()
+    box = ScriptedBox()
+    secret = "JTMABABC1D2345678"
+    box.hello(vehicle=secret)
+    payloads = [secret.encode(), dumps({0: secret}), sealed_by_key(dumps({0: 1, 9: secret})), box.sealed[0]]
+    async with open_writer(sqlite_url, "test") as database:
+        for leaf in ("r", "h", "s"):
+            for payload in payloads:
+                _report(await Ledger(database).take([Arrival(f"pb/v1/{box.box}/{leaf}", payload, RECEIVED_MS)]))
+    assert "messages in quarantine" in caplog.text
+    assert secret not in caplog.text
+    assert secret.encode().hex() not in caplog.text
 
 
 def test_bytes_that_were_signed_are_the_only_form_of_a_record() -> None:
