@@ -92,6 +92,11 @@ def _ledger_problems(ledger: Audit) -> list[str]:
         if dispute.settled_ms is None
     )
     problems.extend(
+        f"box {life.box}: store {life.older} went on after store {life.newer} began: two boxes have one card? "
+        "Revoke the box and enrol the right one anew"
+        for life in ledger.two_lives
+    )
+    problems.extend(
         f"{count} messages in quarantine: {reason} ('packbook quarantine list --reason {reason}')"
         for reason, count in ledger.quarantine.items()
     )
