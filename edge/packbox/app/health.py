@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from packbox.adapters.machine import cpu_temp_degc, disk_free_bytes
 from packbox.app.carry import LinkReport
+from packbox.app.desk import Desk
 from packbox.app.inbox import Inbox
 from packbox.app.listen import Listener
 from packbox.app.meet import Meeting
@@ -63,6 +64,7 @@ class Gauge:
     link: LinkReport | None
     tester: Tester | None = None
     meeting: Meeting | None = None
+    desk: Desk | None = None
 
     def at(self, stamp: Stamp) -> BoxHealth:
         """As a record: `stamp` is on the source's timeline, as are the records that wait."""
@@ -87,6 +89,7 @@ class Gauge:
             uplink_refused=self.link.delivery.counts.refused_publishes if self.link else 0,
             cpu_temp_degc=cpu_temp_degc(),
             software=__version__,
+            config_version=self.desk.version if self.desk else 0,
             text=self._trouble(),
             **refusals(self.mind.refused),
         )
@@ -98,6 +101,7 @@ class Gauge:
             ("no bus", self.listener.down or heard),
             ("cannot save", self.thinker.trouble),
             ("car", car),
+            ("operator", self.desk.trouble if self.desk else None),
         )
         return "; ".join(f"{what}: {why}"[:TROUBLE_CHARS] for what, why in troubles if why) or None
 
