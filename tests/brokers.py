@@ -59,6 +59,23 @@ class Mosquitto:
         ]
         self._config.write_text("\n".join(lines) + "\n")
 
+    @classmethod
+    def of_config(cls, config: Path, port: int) -> Self:
+        """One with a configuration of ours as it is, that makes it listen on `port`."""
+        text = config.read_text()
+        folder = config.parent / "under-test"
+        folder.mkdir(exist_ok=True)
+        broker = cls(folder)
+        broker.port = port
+        own = f"user {getpass.getuser()}\nlog_dest file {broker.log}\n"
+        broker._config.write_text(f"{text}{own}")
+        return broker
+
+    def reload(self) -> None:
+        """As `systemctl reload` does."""
+        assert self._process is not None, "not running"
+        self._process.send_signal(signal.SIGHUP)
+
     def start(self) -> None:
         """Returns when it takes connections."""
         program = shutil.which("mosquitto") or shutil.which("mosquitto", path=DEBIAN_SBIN)

@@ -6,6 +6,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("packbook", deadline=None)  # how long a case takes says how busy the machine is
+settings.load_profile("packbook")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -20,10 +20,15 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "collect": ("packbook.app.collect", "take records from the broker into the ledger"),
     "web": ("packbook.app.web", "serve pages and the API"),
     "demo": ("packbook.app.demo", "a whole system with simulated cars on this machine"),
+    "broker-config": ("packbook.app.broker_config", "write the configuration of a mosquitto broker for the fleet"),
     "migrate": ("packbook.app.migrate", "bring the database to this version's schema"),
     "rebuild": ("packbook.app.rebuild", "make all histories anew from the ledger"),
     "learn": ("packbook.app.learn", "learn from the stored batteries how each family of packs ages"),
     "forecast": ("packbook.app.forecast", "say how SoH goes on from a table of months, and what may be promised"),
+    "ca": ("packbook.app.ca", "the certificate authority: root, issuers, servers' certificates"),
+    "token": ("packbook.app.token", "make one-time codes that let new boxes enrol"),
+    "box": ("packbook.app.box", "show enrolled boxes, move them between fleets, retire them"),
+    "revoke": ("packbook.app.revoke", "shut out a box that was lost or stolen"),
     "doctor": ("packbook.app.doctor", "look for trouble and say what to do"),
 }
 

@@ -27,6 +27,24 @@ class SettingsError(PackbookError):
     """A setting cannot be used. The text names file, key and reason."""
 
 
+class AuthorityError(PackbookError):
+    """A key or certificate of the fleet's authority cannot be used. The text names the file; nothing was issued."""
+
+
+class BadRequest(PackbookError):
+    """A certificate request that no box of ours makes. The text says what is wrong with it."""
+
+
+class NoCertificate(PackbookError):
+    """Who asked gets none. The text is for the person at the box."""
+
+    def __init__(self, reason: str, *, status: int, wait_s: int | None = None) -> None:
+        """`status`: as HTTP numbers it. `wait_s`: when it may be tried again, after too many wrong tries."""
+        super().__init__(reason)
+        self.status = status
+        self.wait_s = wait_s
+
+
 @dataclass(frozen=True, slots=True)
 class Quarantined:
     """A message that could not be believed, kept with the reason."""
@@ -94,3 +112,21 @@ class Histories(Protocol):
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         """Newest first."""
+
+
+class Enrolment(Protocol):
+    """Where boxes get their certificates. Certificates and requests are DER."""
+
+    @property
+    def authorities(self) -> Sequence[bytes]:
+        """Root first, then those that issue."""
+
+    @property
+    def addresses(self) -> Mapping[str, object]:
+        """What a box is told besides: where its broker is."""
+
+    async def enrol(self, request: bytes, code: str, address: str) -> bytes:
+        """A certificate for a one-time code. Raises BadRequest, NoCertificate, StoreError or AuthorityError."""
+
+    async def renew(self, request: bytes, shown: bytes | None, address: str) -> bytes:
+        """The next certificate of a box that shows its present one, or whose present one has run out."""

@@ -55,6 +55,15 @@ class Settings(BaseSettings):
     batch_wait_max_s: float = Field(0.05, ge=0, le=10, description="Longest wait for a transaction to fill")
     web_host: str = Field("127.0.0.1", description="Address of pages and API; loopback until there is access control")
     web_port: int = Field(8080, ge=0, le=65535, description="Port of pages and API; 0 takes a free one")
+    ca: Literal["own", "external"] = Field("own", description="Who gives boxes their certificates")
+    ca_dir: Path | None = Field(None, description="Folder of our certificate authority, from 'packbook ca init'")
+    certificate_days: int = Field(365, ge=7, le=1825, description="How long a box's certificate is valid")
+    enrol_host: str = Field("0.0.0.0", description="Address where boxes enrol, over HTTPS")  # noqa: S104 - for boxes
+    enrol_port: int | None = Field(None, ge=0, le=65535, description="Port where boxes enrol; absent: they cannot")
+    enrol_cert_file: Path | None = Field(None, description="Certificate of that door, with its chain")
+    enrol_key_file: Path | None = Field(None, description="Its private key")
+    enrol_url: str | None = Field(None, description="That door as boxes see it; stands on labels")
+    box_broker: str | None = Field(None, description="The broker as boxes see it: mqtts://HOST:PORT")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
 
     @field_validator("database_url")
@@ -66,15 +75,27 @@ class Settings(BaseSettings):
             raise ValueError(str(problem).removeprefix("database_url: ")) from problem
         return value
 
-    @field_validator("broker")
+    @field_validator("broker", "box_broker")
     @classmethod
-    def _is_a_broker(cls, value: str) -> str:
+    def _is_a_broker(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = urlsplit(value)
         if parts.scheme not in SCHEMES or not parts.hostname or parts.path.strip("/") or parts.query:
             raise ValueError("expected mqtt://HOST:PORT or mqtts://HOST:PORT")
         if parts.username or parts.password:
             raise ValueError("user and password do not belong into the URL: see broker_user")
         _ = parts.port  # raises ValueError with the reason
+        return value
+
+    @field_validator("enrol_url")
+    @classmethod
+    def _is_https(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
+                raise ValueError("expected https://HOST:PORT")
+            _ = parts.port  # raises ValueError with the reason
         return value
 
     @field_validator("web_host")
@@ -94,6 +115,13 @@ class Settings(BaseSettings):
             raise ValueError("broker_cert_file and broker_key_file go together: give both or none")
         if not self.broker_tls and (self.broker_ca_file or self.broker_cert_file):
             raise ValueError("broker_ca_file, broker_cert_file and broker_key_file need an mqtts:// broker")
+        if self.box_broker is not None and urlsplit(self.box_broker).scheme != "mqtts":
+            raise ValueError("box_broker: boxes come over the internet: expected mqtts://HOST:PORT")
+        if self.enrol_port is not None:
+            if self.ca == "external":
+                raise ValueError("enrol_port: with ca = external boxes enrol there, not here")
+            if None in (self.ca_dir, self.enrol_cert_file, self.enrol_key_file):
+                raise ValueError("enrol_port needs ca_dir, enrol_cert_file and enrol_key_file")
         if self.broker_password is not None and self.broker_user is None:
             raise ValueError("there is a password but no broker_user")
         if self.share is not None and self.database_url.get_secret_value().startswith("sqlite"):

@@ -76,8 +76,10 @@ class SystemClock:
         if mono_ns >= self._look_ns:
             self._look_ns = mono_ns + ASK_EVERY_NS
             self._look(mono_ns)
-        wall_ms = None if self._offset_ns is None else (mono_ns + self._offset_ns) // NS_PER_MS
-        return Stamp(self.boot, mono_ns, wall_ms)
+        if self._offset_ns is None:
+            return Stamp(self.boot, mono_ns, None)
+        # Rounded apart, so that their distance stays the same while the clock does: sources hand it on with each batch.
+        return Stamp(self.boot, mono_ns, mono_ns // NS_PER_MS + self._offset_ns // NS_PER_MS)
 
     def system_ns(self) -> int:
         return self._machine.realtime_ns()

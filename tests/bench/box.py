@@ -98,7 +98,8 @@ def live(folder: Path) -> Iterator[Figure]:
             },
         )
         traffic = Traffic(senders)
-        traffic.send_until(lambda: (folder / "data" / JOURNAL_FILE).exists() and stored(folder / "data"))
+        traffic.send_until(lambda: box.poll() is not None or stored(folder / "data"))
+        assert box.poll() is None, (folder / "said").read_text()
         first_s = time.perf_counter() - began
         before_it_listened = traffic.sent
         traffic.send_for(WARM_S)

@@ -10,7 +10,7 @@ import socket
 import sys
 
 from packbox.__main__ import main
-from packbox.adapters import can_bus
+from packbox.adapters import can_bus, can_socket
 from packbox.adapters.can_bus import Interface
 
 NUMBERS = dict(zip(("can0", "can1"), map(int, sys.argv[1:3]), strict=True))
@@ -18,7 +18,7 @@ NUMBERS = dict(zip(("can0", "can1"), map(int, sys.argv[1:3]), strict=True))
 
 def open_udp(interface: Interface) -> socket.socket:
     source = socket.socket(fileno=NUMBERS[interface.name])
-    can_bus.ask_for_times(source)
+    can_socket.ask_for_times(source)
     return source
 
 

@@ -239,13 +239,15 @@ async def test_a_machine_without_can_is_told_so_and_may_be_tried_again() -> None
             await anext(bus.inputs())
 
 
-async def test_frames_before_the_interface_went_away_are_not_lost(cable: Cable) -> None:
+async def test_frames_before_the_interface_went_away_are_not_lost(
+    cable: Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last frames before the fault are the interesting ones, and the kernel tells of the fault first."""
     bus = source(cable, "can0")
     async with aclosing(bus.inputs()) as inputs:
         first = asyncio.ensure_future(anext(inputs))
         await asyncio.sleep(0)
-        bus._lines[0].socket = Failing(cable.ends["can0"], errno.ENODEV)  # type: ignore[assignment]  # the kernel's part
+        fail_once(monkeypatch, bus, errno.ENODEV)
         cable.send("can0", can_frame(0x1DB, b""))
         batch = await first
         assert isinstance(batch, FrameBatch)
@@ -259,7 +261,7 @@ async def test_a_link_that_goes_down_keeps_its_socket(cable: Cable, monkeypatch:
     bus = source(cable, "can0")
     async with aclosing(bus.inputs()) as inputs:
         await anext(inputs)
-        bus._lines[0].socket = Failing(cable.ends["can0"], errno.ENETDOWN)  # type: ignore[assignment]  # the kernel's part
+        fail_once(monkeypatch, bus, errno.ENETDOWN)
         assert isinstance(await anext(inputs), Tick)
         assert isinstance(await anext(inputs), Tick)
         assert bus.trouble is not None
@@ -297,26 +299,16 @@ async def test_one_interface_lost_does_not_silence_the_other(cable: Cable, caplo
     assert said == ["can1: there is no such interface (unplugged, or its driver is not loaded)"]
 
 
-class Failing:
-    """A socket whose interface fails: told once, before the frames that wait."""
+def fail_once(monkeypatch: pytest.MonkeyPatch, bus: SocketCanSource, error: int) -> None:
+    """An interface fails: the kernel tells it once, before the frames that wait."""
+    fill, left = bus._room.fill, [error]
 
-    def __init__(self, real: socket.socket, error: int) -> None:
-        self._real, self._error = real, error
+    def fill_or_fail(source: socket.socket, begin: int, end: int) -> int:
+        if left:
+            raise OSError(left.pop(), "failing")
+        return fill(source, begin, end)
 
-    def recvmsg_into(self, buffers: list[memoryview], ancillary: int) -> tuple[int, list, int, object]:
-        if self._error:
-            number, self._error = self._error, 0
-            raise OSError(number, "failing")
-        return self._real.recvmsg_into(buffers, ancillary)
-
-    def getsockopt(self, level: int, option: int) -> int:
-        return self._real.getsockopt(level, option)
-
-    def fileno(self) -> int:
-        return self._real.fileno()
-
-    def close(self) -> None:
-        self._real.close()
+    monkeypatch.setattr(bus._room, "fill", fill_or_fail)
 
 
 def reading(mono_s: float, system_s: float) -> Reading:

@@ -24,7 +24,7 @@ from packbox.core.decode import Decoder
 from packbox.core.frames import FrameBatch
 from packbox.core.outcome import BoxHealth
 from packbox.core.record import BatteryId, BoxId, SealedRow, StoreId
-from packbox.core.stamp import Tick
+from packbox.core.stamp import NS_PER_S, Stamp, Tick
 from packbox.ports import JournalError
 from packbox.testing.memory_journal import MemoryJournal
 from packbox.testing.sim_clock import SimClock
@@ -291,12 +291,17 @@ async def test_records_are_saved_at_once_and_state_in_time(
     await inbox.put(items[0])  # brings the hello
     await asyncio.sleep(0.1)
     assert (journal.commits, len(journal.rows)) == (1, 1)
-    for _ in range(30):
+    last = items[0]
+    assert isinstance(last, FrameBatch)
+    for second in range(1, 31):
         await asyncio.sleep(1)
+        await inbox.put(Tick(Stamp(last.boot, int(last.mono_ns[-1]) + second * NS_PER_S, None)))
     assert journal.commits == 4
+    for _ in range(3600):
+        await asyncio.sleep(1)
+    assert journal.commits == 5, "nothing came, so there was nothing to write"
     inbox.end()
     await task
-    assert journal.commits == 5
 
 
 @pytest.mark.looptime

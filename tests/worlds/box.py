@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -58,7 +58,14 @@ class Tape:
     heard_s: list[float] = field(default_factory=list)  # when each item was folded, in world time
     durable: int = 0
     made: dict[int, bytes] = field(default_factory=dict)  # seq -> sealed, as committed
-    restored: bool = False  # an old copy of its card went on under its name
+    card_gone: bool = False  # with whatever had not been sent yet
+    older: Tape | None = None  # this one began from a copy of its card: what the store wrote after the copy was made
+
+    def copy(self) -> Tape:
+        """As it lies on the card."""
+        return replace(
+            self, items=self.items[: self.durable], heard_s=self.heard_s[: self.durable], made=dict(self.made)
+        )
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ class Box:
         self._links: set[MemoryUplink] = set()
         self._power: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self.tape: Tape | None = None
         self.machine: SimMachine | None = None
         self._clock: SystemClock | None = None
         self._worker = asyncio.Lock()
@@ -139,8 +147,10 @@ class Box:
         self.card.powered = self.card.cut_before_write = self.card.cut_after_write = False
         self.cut_links()
         self._power.cancel()
-        await asyncio.gather(self._power, return_exceptions=True)
+        (ended,) = await asyncio.gather(self._power, return_exceptions=True)
         self._power = None
+        if isinstance(ended, Exception):  # a mistake of ours, which systemd would start again and again
+            raise ended
 
     async def leave(self) -> None:
         """SIGTERM, and the power only after that."""
@@ -195,13 +205,14 @@ class Box:
         assert clock is not None
         assert machine is not None
         journal = CardJournal(self.card, self.id, clock, lambda rows: self._wrote(mind, rows))
-        mind = TapedMind(around.plan_of(self.id), journal, self.key)
+        mind = TapedMind(journal, self.key)
         mind.now_s = asyncio.get_running_loop().time
         bus = self._bus = SimBus(self.life, around.true_ms, clock, machine, around.pieces, self._dice)
         bus.wire = self.wire
         try:
             await self._offload(mind.open)
-            mind.tape = self._tape(mind)
+            mind.meet(around.plan_of(self.id), None)
+            mind.tape = self.tape = self._tape(mind)
             mind.begin("world", lambda stamp: _health(stamp, mind))
             inbox = Inbox(may_wait=False, room_frames=ROOM_FRAMES)
             listener = Listener(bus, inbox, clock)
@@ -264,7 +275,7 @@ class Box:
         tape = self.around.tapes.get(key)
         if tape is None:
             tape = self.around.tapes[key] = Tape(self.id, mind.store, self.key.public_key, self.around.plan_of(self.id))
-        if len(tape.items) > tape.durable and not tape.restored:
+        if len(tape.items) > tape.durable:
             since_s = tape.heard_s[tape.durable - 1] if tape.durable else tape.heard_s[0]
             self.around.losses.append(Loss(tape.heard_s[-1], since_s))
         del tape.items[tape.durable :], tape.heard_s[tape.durable :]
@@ -272,8 +283,7 @@ class Box:
 
     def _wrote(self, mind: TapedMind, rows: Sequence[SealedRow]) -> None:
         mind.tape.durable = len(mind.tape.items)
-        if not mind.tape.restored:
-            mind.tape.made |= {row.seq: row.sealed for row in rows}
+        mind.tape.made |= {row.seq: row.sealed for row in rows}
 
 
 class _SlowUplink:
@@ -282,6 +292,10 @@ class _SlowUplink:
     def __init__(self, uplink: MemoryUplink, dice: random.Random) -> None:
         self._uplink = uplink
         self._dice = dice
+
+    @property
+    def wire_bytes(self) -> int | None:
+        return self._uplink.wire_bytes
 
     async def publish(self, sealed: bytes) -> None:
         await asyncio.sleep(TRIP_S)

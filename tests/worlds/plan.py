@@ -122,7 +122,7 @@ def draw(seed: int, days: int) -> Plan:
         seed,
         days,
         model,
-        Pieces(dice.choice([20.0, 40.0]), dice.choice([120.0, 300.0]), dice.choice([300.0, 900.0])),
+        Pieces(dice.choice([30.0, 120.0]), dice.choice([300.0, 900.0]), dice.choice([300.0, 900.0])),
         dice.choice([60.0, 300.0, 600.0]),
         trusted,
         tuple(sorted(events, key=lambda event: event.at_s)),

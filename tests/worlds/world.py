@@ -102,7 +102,7 @@ class _World:
         self.boxes = [self.box]
         self.book = Book(self.folder / "book", self.template, self.broker, BrokerAddress("memory", 0, NAME))
         self.backup_book: Path | None = None
-        self.backup_card: dict[str, bytes] | None = None
+        self.backup_card: tuple[dict[str, bytes], Tape] | None = None
         self.hand = asyncio.Lock()
         with (
             _seeded_store_ids(self.dice),
@@ -213,7 +213,8 @@ class _World:
             case Blow.CUT_AFTER_WRITE:
                 self.box.card.cut_after_write = True
             case Blow.BACKUP_CARD:
-                self.backup_card = self.box.card.files()
+                if self.box.tape is not None:
+                    self.backup_card = self.box.card.files(), self.box.tape.copy()
             case Blow.BOOK_CRASH:
                 await self._kill_book()
                 await asyncio.sleep(event.off_s)
@@ -239,12 +240,12 @@ class _World:
         box = self.box
         match event.blow:
             case Blow.NEW_CARD:
+                for tape in self.around.tapes.values():
+                    tape.card_gone = True
                 box.card = self._new_card()
             case Blow.OLD_CARD:
-                assert self.backup_card is not None
-                for tape in self.around.tapes.values():
-                    tape.restored = True
-                box.card.put(self.backup_card)
+                if self.backup_card is not None:
+                    self._restore_card(*self.backup_card)
             case Blow.NEW_BOX:  # the old one drains on the workshop's table, where no bus is
                 life, online, trouble = box.life, box.online, box.card.trouble
                 box.set_life(None)
@@ -259,6 +260,15 @@ class _World:
                 self.lives.append((asyncio.get_running_loop().time(), other))
                 box.set_life(SimLife(other, int(self.true_ms())))
         self.box.switch_on()
+
+    def _restore_card(self, files: dict[str, bytes], copied: Tape) -> None:
+        """The store goes on from the copy, under its name, beside what it wrote since."""
+        for tape in self.around.tapes.values():
+            tape.card_gone = True
+        key = copied.box, copied.store
+        copied.older = self.around.tapes[key]
+        self.around.tapes[key] = copied
+        self.box.card.put(files)
 
     def _clock(self, event: Event) -> None:
         machine = self.box.machine

@@ -18,12 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from packbook.adapters.mqtt import BrokerAddress, Link, Message, uninterrupted
+from packbook.adapters.mqtt import CONNECT_WAIT_MAX_S, BrokerAddress, Link, Message, TlsFiles, uninterrupted
 from packbook.clock import now_ms
 from packbook.core.intake import Arrival, Reason
 from packbook.ports import BrokerError, Holding, Ledger, StoreError, Taken
 from packwire.ack import Ack, ack_of, encode_ack
 from packwire.ids import BoxId, StoreId
+from packwire.tls import explain, visit
 from packwire.topics import Leaf, everything_up, topic
 
 INBOX_MAX: Final = 5000  # messages; reading stops above, the broker keeps the rest
@@ -206,9 +207,26 @@ class Outage:
 
 
 async def probe(address: BrokerAddress) -> None:
-    """Connect once and leave. Raises BrokerError with the reason."""
+    """Connect once and leave. Raises BrokerError with the reason.
+
+    With a certificate only as far as trust on both sides: the certificate's name is that of the running collector, and
+    logging in under it would throw that one out.
+    """
+    if address.tls is not None and address.tls.cert is not None:
+        await _knock(address, address.tls)
+        return
     link = Link(address, lambda _message: None)
     try:
         await link.open(())
     finally:
         await link.close()
+
+
+async def _knock(address: BrokerAddress, files: TlsFiles) -> None:
+    try:
+        context = await asyncio.to_thread(files.context)
+        await asyncio.to_thread(visit, address.host, address.port, context, CONNECT_WAIT_MAX_S)
+    except OSError as problem:
+        trouble = explain(problem)
+        said = problem if trouble is None else f"{trouble.text} ({problem}); {trouble.do}"
+        raise BrokerError(f"broker {address.name}: {said}") from problem

@@ -12,6 +12,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import paho.mqtt.client as paho
@@ -21,6 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from packbook.ports import BrokerError
+from packwire.tls import ClientContext, client_context
 
 CONNECT_WAIT_MAX_S: Final = 5.0
 ANSWER_WAIT_MAX_S: Final = 10.0  # CONNACK and SUBACK; a broker under load answers within a second
@@ -31,6 +33,23 @@ TAKEN_OVER: Final = 0x8E  # MQTT 5: another client came with our name
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files, read again at every connection so that renewed certificates are picked up."""
+
+    ca: Path | None = None  # absent: what the system trusts
+    cert: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ClientContext:
+        """Raises BrokerError naming the files."""
+        try:
+            return client_context(self.ca, self.cert, self.key)
+        except OSError as problem:
+            files = f"broker_ca_file {self.ca}, broker_cert_file {self.cert}, broker_key_file {self.key}"
+            raise BrokerError(f"cannot use {files}: {problem}") from problem
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerAddress:
     host: str
     port: int
@@ -38,7 +57,7 @@ class BrokerAddress:
     protocol: Literal["5", "3.1.1"] = "5"
     username: str | None = None
     password: str | None = None
-    tls: ssl.SSLContext | None = None
+    tls: TlsFiles | None = None
     receive_max: int = 2000  # messages sent ahead of our PUBACKs (MQTT 5; older brokers have their own limit)
     session_expiry_s: int = 604_800  # how long the broker keeps what arrives while we are away; 0: a clean session
 
@@ -74,6 +93,7 @@ class Link:
         self._socket: paho.SocketLike | None = None
         self._paused = False
         self._housekeeping: asyncio.Task[None] | None = None
+        self._context: ClientContext | None = None
         self._client = self._make_client()
 
     def _make_client(self) -> paho.Client:
@@ -89,8 +109,6 @@ class Link:
         client.connect_timeout = CONNECT_WAIT_MAX_S
         if address.username is not None:
             client.username_pw_set(address.username, address.password)
-        if address.tls is not None:
-            client.tls_set_context(address.tls)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
@@ -105,7 +123,7 @@ class Link:
         try:
             await uninterrupted(self._loop.run_in_executor(None, self._connect))
         except (OSError, ValueError) as problem:
-            raise BrokerError(f"broker {self._address.name}: {problem}") from problem
+            raise BrokerError(f"broker {self._address.name}: {self._in_words(str(problem))}") from problem
         self._watch()
         try:
             async with asyncio.timeout(ANSWER_WAIT_MAX_S):
@@ -116,8 +134,11 @@ class Link:
             raise BrokerError(f"broker {self._address.name}: no answer within {ANSWER_WAIT_MAX_S:.0f} s") from problem
 
     def _connect(self) -> None:
-        """Blocks: name lookup, TCP, TLS. Runs in a worker thread, before any callback is at work."""
+        """Blocks: certificates, name lookup, TCP, TLS. Runs in a worker thread, before any callback is at work."""
         address = self._address
+        if address.tls is not None:
+            self._context = address.tls.context()
+            self._client.tls_set_context(self._context)
         if address.protocol == "5":
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho left it untyped
             properties.SessionExpiryInterval = address.session_expiry_s
@@ -209,6 +230,10 @@ class Link:
         while isinstance(sock := client.socket(), ssl.SSLSocket) and sock.pending():
             client.loop_read()  # decrypted already: no event will tell
 
+    def _in_words(self, said: str) -> str:
+        trouble = self._context.trouble if self._context is not None else None
+        return said if trouble is None else f"{trouble.text} ({said}); {trouble.do}"
+
     def _end(self, reason: str) -> None:
         if not self.lost.done():
             self.lost.set_result(reason)
@@ -225,7 +250,7 @@ class Link:
         if reason.value == TAKEN_OVER:
             self._end(f"another client took the name {self._address.client_id!r}; names of collectors must differ")
         else:
-            self._end(f"connection lost: {reason}")
+            self._end(self._in_words(f"connection lost: {reason}"))
 
     def _on_message(self, _c: object, _u: object, message: paho.MQTTMessage) -> None:
         try:

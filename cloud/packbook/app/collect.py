@@ -9,6 +9,8 @@ from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.app.command import DONE, add_settings, broker_address, run
+from packbook.app.enrolment import ACTS
+from packbook.app.operate import Office, operators_door
 from packbook.settings import Settings
 
 
@@ -21,7 +23,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 async def collect(settings: Settings) -> int:
-    async with open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database:
+    async with (
+        open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
+        operators_door(Office(database, settings), ACTS),
+    ):
         await make_collector(settings, database).run()
     return DONE
 

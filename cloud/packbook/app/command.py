@@ -6,14 +6,13 @@ import argparse
 import asyncio
 import logging
 import signal
-import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from packbook.adapters.mqtt import BrokerAddress
-from packbook.ports import PackbookError, SettingsError
+from packbook.adapters.mqtt import BrokerAddress, TlsFiles
+from packbook.ports import BrokerError, PackbookError, SettingsError
 from packbook.settings import Settings, load_settings
 
 DONE: Final = 0
@@ -76,18 +75,14 @@ def broker_address(settings: Settings) -> BrokerAddress:
     )
 
 
-def _tls(settings: Settings) -> ssl.SSLContext:
+def _tls(settings: Settings) -> TlsFiles:
+    """Tried once now, so that a wrong file ends the start."""
+    files = TlsFiles(settings.broker_ca_file, settings.broker_cert_file, settings.broker_key_file)
     try:
-        context = ssl.create_default_context(cafile=settings.broker_ca_file)
-    except OSError as problem:
-        raise SettingsError(f"broker_ca_file {settings.broker_ca_file}: {problem}") from problem
-    if settings.broker_cert_file and settings.broker_key_file:
-        try:
-            context.load_cert_chain(settings.broker_cert_file, settings.broker_key_file)
-        except OSError as problem:
-            files = f"{settings.broker_cert_file}, broker_key_file {settings.broker_key_file}"
-            raise SettingsError(f"broker_cert_file {files}: {problem}") from problem
-    return context
+        files.context()
+    except BrokerError as problem:
+        raise SettingsError(str(problem)) from problem
+    return files
 
 
 def show_progress(what: str) -> Callable[[int, int], None]:

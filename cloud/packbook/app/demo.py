@@ -29,12 +29,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from packbook.app.demo_progress import Screen, Seen, ask, line, summary
+from packbook.app.demo_trust import DemoTrust, Identity
 from packbook.app.serve import serve
 from packbook.clock import now_ms
 from packbook.ports import PackbookError
 from packbook.settings import Settings
 
 HOST: Final = "127.0.0.1"
+COLLECTOR: Final = "collector-0"
 DEFAULT_DAYS: Final = 240
 DEFAULT_PORT: Final = 8080  # taken if it is free; otherwise any
 MOST_BOXES: Final = 30  # each is a process of some 80 MB
@@ -44,7 +46,6 @@ READY_WAIT_MAX_S: Final = 30.0  # a loaded machine needs ten; more means that so
 BOX_GOODBYE_WAIT_MAX_S: Final = 4.0  # boxes save and say goodbye in one; then they are killed
 BOX_DEATH_WAIT_MAX_S: Final = 1.0
 BOOK_GOODBYE_WAIT_MAX_S: Final = 2.5
-BROKER_GOODBYE_WAIT_MAX_S: Final = 1.5
 ASK_EVERY_S: Final = 1.0
 LAST_LINES: Final = 12  # of a log, when its program died
 LONGEST_TAIL_BYTES: Final = 8192
@@ -142,9 +143,10 @@ async def _until_asked_to_stop(args: argparse.Namespace) -> int:
 async def _demo(args: argparse.Namespace) -> int:
     with _folder(args.data_dir) as folder, _quiet_logging(folder / "book.log"):
         print(f"data in {folder}", flush=True)
-        async with _broker() as broker_port, _book(folder, broker_port, args.port) as url:
+        trust = DemoTrust(folder, HOST, COLLECTOR)
+        async with _broker(trust) as broker_port, _book(folder, trust, broker_port, args.port) as url:
             print(f"\n  open {url}\n\nCtrl-C stops everything.\n", flush=True)
-            async with _boxes(_plans(args, folder), folder, broker_port) as boxes:
+            async with _boxes(_plans(args, folder), folder, trust, broker_port) as boxes:
                 if not args.no_browser:
                     await asyncio.to_thread(_open_browser, url)
                 failed = await _watch(boxes, url, args.seconds)
@@ -213,29 +215,27 @@ def _quiet_logging(file: Path) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _broker() -> AsyncIterator[int]:
-    """A broker in this process, MQTT 3.1.1. Yields its port."""
-    from amqtt.broker import Broker  # type: ignore[import-untyped]  # it ships no types
+async def _broker(trust: DemoTrust) -> AsyncIterator[int]:
+    """A broker in this process, MQTT 3.1.1 over mutual TLS. Yields its port."""
+    from packbook.app.demo_broker import ServerFiles, embedded_broker  # amqtt comes with the demo only
 
     port = _free_port(0)
-    anonymous = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
-    broker = Broker({"listeners": {"default": {"type": "tcp", "bind": f"{HOST}:{port}"}}, "plugins": anonymous})
-    await broker.start()
-    try:
+    files = ServerFiles(trust.ca, trust.broker.cert, trust.broker.key, trust.crl)
+    async with embedded_broker(HOST, port, files, [COLLECTOR]):
         yield port
-    finally:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BROKER_GOODBYE_WAIT_MAX_S):
-                await broker.shutdown()
 
 
 @contextlib.asynccontextmanager
-async def _book(folder: Path, broker_port: int, port: int | None) -> AsyncIterator[str]:
+async def _book(folder: Path, trust: DemoTrust, broker_port: int, port: int | None) -> AsyncIterator[str]:
     """Collector, database and pages in this process. Yields the address once pages answer."""
     settings = Settings(
         database_url=f"sqlite:///{folder / 'book.db'}",
-        broker=f"mqtt://{HOST}:{broker_port}",
+        broker=f"mqtts://{HOST}:{broker_port}",
         broker_protocol="3.1.1",
+        broker_ca_file=trust.collector.ca,
+        broker_cert_file=trust.collector.cert,
+        broker_key_file=trust.collector.key,
+        collector_name=COLLECTOR,
         web_host=HOST,
         web_port=_free_port(DEFAULT_PORT) if port is None else port,
     )
@@ -255,18 +255,20 @@ async def _book(folder: Path, broker_port: int, port: int | None) -> AsyncIterat
 
 
 @contextlib.asynccontextmanager
-async def _boxes(plans: Sequence[BoxPlan], folder: Path, broker_port: int) -> AsyncIterator[Sequence[Box]]:
+async def _boxes(
+    plans: Sequence[BoxPlan], folder: Path, trust: DemoTrust, broker_port: int
+) -> AsyncIterator[Sequence[Box]]:
     boxes: list[Box] = []
     try:
         for plan in plans:
-            boxes.append(await _start(plan, folder / plan.folder, broker_port))  # noqa: PERF401 - kept if one fails
+            boxes.append(await _start(plan, folder / plan.folder, trust, broker_port))  # noqa: PERF401 - kept if one fails
         yield boxes
     finally:
         await _end(boxes)
 
 
-async def _start(plan: BoxPlan, folder: Path, broker_port: int) -> Box:
-    settings, log = _make_folder(plan, folder, broker_port)
+async def _start(plan: BoxPlan, folder: Path, trust: DemoTrust, broker_port: int) -> Box:
+    settings, log = _make_folder(plan, folder, trust, broker_port)
     with log:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -286,22 +288,25 @@ async def _start(plan: BoxPlan, folder: Path, broker_port: int) -> Box:
     return Box(plan, process, Path(log.name))
 
 
-def _make_folder(plan: BoxPlan, folder: Path, broker_port: int) -> tuple[Path, BinaryIO]:
+def _make_folder(plan: BoxPlan, folder: Path, trust: DemoTrust, broker_port: int) -> tuple[Path, BinaryIO]:
     """Returns the box's settings file and its open log."""
     folder.mkdir(exist_ok=True)
     settings = folder / "packbox.toml"
-    settings.write_text(_settings_of(plan, folder, broker_port), encoding="utf-8")
+    settings.write_text(_settings_of(plan, folder, trust.box(folder), broker_port), encoding="utf-8")
     return settings, (folder / "box.log").open("ab")
 
 
-def _settings_of(plan: BoxPlan, folder: Path, broker_port: int) -> str:
+def _settings_of(plan: BoxPlan, folder: Path, identity: Identity, broker_port: int) -> str:
     return (
         f"data_dir = {_toml(str(folder))}\n"
         f"profile = {_toml(plan.profile)}\n"
         f"vehicle = {_toml(plan.name)}\n"
         f"battery = {_toml(f'demo-{plan.folder}')}\n"
         'clock_trusted = "always"\n'
-        f'[broker]\nhost = "{HOST}"\nport = {broker_port}\ntls = false\nprotocol = "3.1.1"\n'
+        f'[broker]\nhost = "{HOST}"\nport = {broker_port}\ntls = true\nprotocol = "3.1.1"\n'
+        f"ca_file = {_toml(str(identity.ca))}\n"
+        f"cert_file = {_toml(str(identity.cert))}\n"
+        f"key_file = {_toml(str(identity.key))}\n"
     )
 
 

@@ -1,16 +1,20 @@
-"""`packbook serve`: collector, pages and API in one process over one database."""
+"""`packbook serve`: collector, pages, API and the boxes' enrolment in one process over one database."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.collect import make_collector
 from packbook.app.command import DONE, add_settings, run
+from packbook.app.enrolment import ACTS, make_desk
 from packbook.app.learn import learn_daily
+from packbook.app.operate import Office, operators_door
+from packbook.app.serve_est import est_door, serve_est
 from packbook.app.web import listening, say_where, serve_pages
 from packbook.settings import Settings
 
@@ -33,10 +37,20 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
 
     Raises StoreError, SettingsError or PortTaken before anything was begun.
     """
-    with listening(settings) as door:
-        async with open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database:
+    with ExitStack() as doors:
+        door = doors.enter_context(listening(settings))
+        est = doors.enter_context(est_door(settings)) if settings.enrol_port is not None else None
+        async with (
+            open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
+            operators_door(Office(database, settings), ACTS),
+        ):
             collector = make_collector(settings, database)
+            desk = make_desk(settings, database) if est is not None else None
+            if desk is not None:
+                await desk.write_revoked()
             async with asyncio.TaskGroup() as book:
+                if desk is not None and est is not None:
+                    book.create_task(serve_est(settings, desk, est), name="enrol")
                 book.create_task(collector.run(), name="collect")
                 book.create_task(learn_daily(database), name="learn")
                 book.create_task(serve_pages(SqlHistories(database), door, on_ready), name="web")

@@ -57,7 +57,7 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
         yield door
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn without its own signal handling (ours stops everything together), and with word when it is ready."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
@@ -84,7 +84,7 @@ async def serve_pages(histories: Histories, door: socket.socket, on_ready: Calla
     )
     host, port = door.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    server = _Server(config, lambda: on_ready(f"http://{shown}:{port}/"))
+    server = Server(config, lambda: on_ready(f"http://{shown}:{port}/"))
     serving = asyncio.create_task(server.serve(sockets=[door]), name="pages")
     try:
         await asyncio.shield(serving)

@@ -23,15 +23,14 @@ import numpy.typing as npt
 
 from packbox.adapters.can_errors import BUS_OFF, count_errors
 from packbox.adapters.can_socket import (
-    FD_FRAME_BYTES,
+    CLASSIC_FRAME_BYTES,
     FRAME_COST_BYTES,
-    Head,
     Interface,
     is_up,
     open_can_socket,
     parse_frames,
-    read_frames,
 )
+from packbox.adapters.frame_room import FRAME_BYTES, FrameRoom
 from packbox.adapters.listening import (
     BATCH_FRAMES,
     GATHER_S,
@@ -83,9 +82,7 @@ class SocketCanSource:
         self._clock = clock
         self._open_socket = open_socket or open_can_socket
         self._counts = BusCounts()
-        room = memoryview(bytearray(batch_frames * FD_FRAME_BYTES))
-        self._rows = [room[k * FD_FRAME_BYTES : (k + 1) * FD_FRAME_BYTES] for k in range(batch_frames)]
-        self._raw = np.frombuffer(room, np.uint8).reshape(batch_frames, FD_FRAME_BYTES)
+        self._room = FrameRoom(batch_frames)
         self._share = batch_frames // len(interfaces)  # else a busy bus would keep a quiet one waiting after a stall
         self._emptied = read_clocks(clock)
         self._more_waits = False
@@ -123,70 +120,70 @@ class SocketCanSource:
 
     def _drain(self) -> FrameBatch | None:
         """Everything that waits, at most a batch. An interface that fails is closed; what it gave before is kept."""
-        heads: list[Head] = []
         spans: list[tuple[_Line, slice]] = []
         self._more_waits = False
-        for bus, line in enumerate(self._lines):
+        n = 0
+        for line in self._lines:
+            before = n
             if line.socket is not None:
-                before = len(heads)
-                self._more_waits |= self._drain_one(bus, line, line.socket, heads)
-                spans.append((line, slice(before, len(heads))))
+                n = self._drain_one(line, line.socket, n)
+            spans.append((line, slice(before, n)))
         empty, now = self._emptied, read_clocks(self._clock)
         if not self._more_waits:
             self._emptied = now
-        batch = self._batch(heads, spans, empty, now) if heads else None
+        batch = self._batch(n, spans, empty, now) if n else None
         for line in self._lines:
             line.settle(now.stamp.mono_ns)
         return batch
 
-    def _batch(self, heads: list[Head], spans: list[tuple[_Line, slice]], empty: Reading, now: Reading) -> FrameBatch:
-        n = len(heads)
-        head = np.array(heads, np.int64)
-        mono_ns, restamped = on_box_clock(head[:, 3], empty, now)
-        can_id, flags, length, data = parse_frames(self._raw[:n], head[:, 0])
-        flags |= np.where(head[:, 2] > 0, SENT, 0).astype(np.uint8)
+    def _batch(self, n: int, spans: list[tuple[_Line, slice]], empty: Reading, now: Reading) -> FrameBatch | None:
+        size = self._room.sizes(n)
+        mono_ns, restamped = on_box_clock(self._room.times_ns(n), empty, now)
+        can_id, flags, length, data = parse_frames(self._room.raw[:n], size)
+        flags |= np.where(self._room.sent_here(n), SENT, 0).astype(np.uint8)
+        drops = self._room.drops(n)
+        ours = (size == CLASSIC_FRAME_BYTES) | (size == FRAME_BYTES)  # else CAN XL, which we never asked for
+        bus = np.empty(n, np.uint8)
         dropped = 0
-        for line, span in spans:
+        for number, (line, span) in enumerate(spans):
+            bus[span] = number
             mono_ns[span] = line.in_order(mono_ns[span])
             line.heard(can_id[span], flags[span], now.stamp.mono_ns)
-            dropped += line.newly_dropped(head[span, 4])
+            dropped += line.newly_dropped(drops[span])
         error = flags & ERROR > 0
         self._counts = replace(
             self._counts,
-            frames=self._counts.frames + n,
-            error_frames=self._counts.error_frames + int(np.count_nonzero(error)),
+            frames=self._counts.frames + int(np.count_nonzero(ours)),
+            error_frames=self._counts.error_frames + int(np.count_nonzero(error & ours)),
             errors=self._counts.errors + count_errors(can_id[error], data[error]),
             dropped=self._counts.dropped + dropped,
             restamped=self._counts.restamped + restamped,
         )
-        batch = FrameBatch(
-            now.stamp.boot,
-            wall_offset_ms(now.stamp),
-            mono_ns,
-            head[:, 1].astype(np.uint8),
-            can_id,
-            flags,
-            length,
-            data,
-        )
+        offset_ms = wall_offset_ms(now.stamp)
+        batch = FrameBatch(now.stamp.boot, offset_ms, mono_ns, bus, can_id, flags, length, data)
+        if not ours.all():
+            batch = batch.pick(np.flatnonzero(ours))
+        if not len(batch):
+            return None
         return in_time_order(batch) if len(self._lines) > 1 else batch
 
-    def _drain_one(self, bus: int, line: _Line, source: socket.socket, heads: list[Head]) -> bool:
-        """Fill rows from number len(heads) on, and `heads` with them. Whether more waits than its share."""
+    def _drain_one(self, line: _Line, source: socket.socket, begin: int) -> int:
+        """Fill rows from `begin` on with what waits, at most this interface's share; the row after the last one."""
         line.emptied = False
-        until = len(heads) + self._share
-        while True:
+        end = begin + self._share
+        while begin < end:
             try:
-                read_frames(source, bus, self._rows, heads, until)
-                return True
+                begin = self._room.fill(source, begin, end)
             except BlockingIOError:
                 line.emptied = True
-                return False
+                return begin
             except OSError as error:  # told before the frames that came earlier
                 if line.failure is not None:
                     line.emptied = True
-                    return False
+                    return begin
                 line.failure = error
+        self._more_waits = True
+        return begin
 
     def _gather_s(self) -> float:
         """Long enough to sleep, short enough that the smallest queue is at most half full on the busiest bus."""

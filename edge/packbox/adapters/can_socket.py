@@ -1,7 +1,7 @@
-"""One raw CAN socket: opened as a listener needs it, read one frame at a time, frames taken apart many at a time.
+"""One raw CAN socket: opened as a listener needs it, its frames taken apart many at a time.
 
-In:  an interface by name, with the ids that matter.
-Out: frames as the kernel lays them out (linux/can.h), each with the kernel's time and its count of what it dropped.
+In:  an interface by name, with the ids that matter; frames as the kernel lays them out (linux/can.h).
+Out: a socket that gives kernel times and the count of what was dropped; columns of frames.
 Refuses with OSError, as the kernel says it.
 """
 
@@ -10,42 +10,31 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from packbox.adapters.can_errors import ALL_CLASSES
 from packbox.adapters.can_filters import EFF_FLAG, ID_BITS, RTR_FLAG, IdFilter, fold, pack_filters
+from packbox.adapters.frame_room import FRAME_BYTES, SO_RXQ_OVFL, SO_TIMESTAMPNS
 from packbox.core.frames import CLASSIC_BYTES, ERROR, EXTENDED, FD, FD_BYTES, REMOTE, IntArray
-from packbox.core.stamp import NS_PER_S
 
 QUEUE_BYTES: Final = (
     4 << 20
 )  # the kernel doubles it: about 2 s of the busiest 500 kbit/s bus, through any stall of ours
 FRAME_COST_BYTES: Final = 1024  # what one queued frame takes of SO_RCVBUF, rounded up (sk_buff and its head)
-FD_FRAME_BYTES: Final = 72
 
 # linux/can.h, linux/can/raw.h; asm-generic/socket.h (not all of them are in Python's socket module); linux/if.h
 _ERR_FLAG: Final = 0x20000000
 _CAN_RAW_ERR_FILTER: Final = 2
 _SO_RCVBUFFORCE: Final = 33
-_SO_TIMESTAMPNS: Final = 35
-_SO_RXQ_OVFL: Final = 40
 _SIOCGIFFLAGS: Final = 0x8913
 _IFF_UP: Final = 1
 _IFREQ_FLAGS: Final = struct.Struct("16sH22x")
-_CLASSIC_FRAME_BYTES: Final = 16
+CLASSIC_FRAME_BYTES: Final = 16
 _HEAD_BYTES: Final = 8
-_TIMESPEC: Final = struct.Struct("@ll")
-_U32: Final = struct.Struct("@I")
-_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_SPACE(_U32.size)
-
-
-# Size, bus, whether this machine sent it, kernel time in ns or 0, frames dropped so far or 0 (32 bits, per socket).
-Head: TypeAlias = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,38 +72,21 @@ def is_up(any_socket: socket.socket, name: str) -> bool:
 def ask_for_times(source: socket.socket) -> None:
     """Kernel time and drop count with every frame, room for a stall, never wait."""
     source.settimeout(0)
-    source.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    source.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+    source.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    source.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
     try:
         source.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, QUEUE_BYTES)
     except PermissionError:  # without CAP_NET_ADMIN the kernel grants up to net.core.rmem_max
         source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, QUEUE_BYTES)
 
 
-def read_frames(source: socket.socket, bus: int, rows: Sequence[memoryview], heads: list[Head], until: int) -> None:
-    """Rows from number len(heads) on, and `heads` with them, to `until`. Raises OSError when there is no more."""
-    while len(heads) < until:
-        size, ancillary, how, _ = source.recvmsg_into([rows[len(heads)]], _ANCILLARY_BYTES)
-        if size not in (_CLASSIC_FRAME_BYTES, FD_FRAME_BYTES):
-            continue  # CAN XL, which we never asked for
-        kernel_ns = dropped = 0
-        for _, kind, value in ancillary:
-            if kind == _SO_TIMESTAMPNS:
-                seconds, ns = _TIMESPEC.unpack(value)
-                kernel_ns = seconds * NS_PER_S + ns
-            elif kind == _SO_RXQ_OVFL:
-                dropped = _U32.unpack(value)[0]
-        # MSG_DONTROUTE: a program on this machine sent it (linux Documentation/networking/can.rst, 4.1.7).
-        heads.append((size, bus, how & socket.MSG_DONTROUTE, kernel_ns, dropped))
-
-
 def parse_frames(
     raw: npt.NDArray[np.uint8], size: IntArray
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Ids, flags, lengths and data of n frames: `raw` (n, 72) holds struct can_frame or canfd_frame, as `size` says."""
-    assert raw.shape == (len(size), FD_FRAME_BYTES)
+    assert raw.shape == (len(size), FRAME_BYTES)
     word = np.ascontiguousarray(raw[:, :4]).view(np.uint32)[:, 0]
-    fd = size == FD_FRAME_BYTES
+    fd = size == FRAME_BYTES
     error, remote = word & _ERR_FLAG > 0, word & RTR_FLAG > 0
     flags = ((word & EFF_FLAG > 0) & ~error) * EXTENDED + fd * FD + error * ERROR + remote * REMOTE
     length = np.minimum(raw[:, 4], np.where(fd, FD_BYTES, CLASSIC_BYTES))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from packbox.core.delivery import WINDOW
 from packbox.core.record import BoxId
 from packbox.ports import LinkDownError, RefusedError
 from packwire import ids, presence
+from packwire.tls import ClientContext, client_context
 from packwire.topics import MANNERS, Leaf, topic
 
 CONNECT_WAIT_MAX_S: Final = 30.0  # name lookup, TCP, TLS and CONNACK over a slow mobile link
@@ -113,6 +113,7 @@ class MqttUplink:
         self._box = ids.BoxId(box)
         self._down = down
         self._connection: _Client | None = None
+        self._context: ClientContext | None = None
         self._wire_bytes = 0
 
     async def __aenter__(self) -> Self:
@@ -158,8 +159,8 @@ class MqttUplink:
 
     async def _make_client(self) -> _Client:
         settings = self._settings
-        # Certificates lie on a disk: reading them must not hold up the loop.
-        context = await asyncio.to_thread(self._tls_context, settings.tls) if settings.tls is not None else None
+        if settings.tls is not None:  # certificates lie on a disk: reading them must not hold up the loop
+            self._context = await asyncio.to_thread(self._tls_context, settings.tls)
         client = _Client(  # begins a clean session: what the broker kept does not matter, the ack is retained
             settings.host,
             settings.port,
@@ -167,7 +168,7 @@ class MqttUplink:
             protocol=aiomqtt.ProtocolVersion.V5 if self._v5 else aiomqtt.ProtocolVersion.V311,
             username=settings.user,
             password=settings.password,
-            tls_context=context,
+            tls_context=self._context,
             keepalive=settings.keepalive_s,
             timeout=ANSWER_WAIT_MAX_S,
             max_inflight_messages=WINDOW,
@@ -177,16 +178,13 @@ class MqttUplink:
         client.pending_calls_threshold = WINDOW + 1  # a window and a heartbeat at once are normal: no warning
         return client
 
-    def _tls_context(self, files: TlsFiles) -> ssl.SSLContext:
+    def _tls_context(self, files: TlsFiles) -> ClientContext:
         try:
-            context = ssl.create_default_context(cafile=files.ca)
-            if files.cert is not None:
-                context.load_cert_chain(files.cert, files.key)
+            return client_context(files.ca, files.cert, files.key)
         except OSError as problem:  # ssl.SSLError is one too
             raise LinkDownError(
                 f"{self._where}: cannot use certificates ca {files.ca}, cert {files.cert}, key {files.key}: {problem}"
             ) from problem
-        return context
 
     async def _subscribe(self) -> None:
         with self._trouble_named():
@@ -262,4 +260,6 @@ class MqttUplink:
         except TimeoutError as problem:
             raise LinkDownError(f"{self._where}: no answer in time") from problem
         except (aiomqtt.MqttError, OSError, UnicodeError) as problem:
-            raise LinkDownError(f"{self._where}: {problem}") from problem
+            trouble = self._context.trouble if self._context is not None else None
+            said = f"{trouble.text} ({problem}); {trouble.do}" if trouble is not None else problem
+            raise LinkDownError(f"{self._where}: {said}") from problem

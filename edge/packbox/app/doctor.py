@@ -10,11 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import asdict
 from typing import Final
 
@@ -37,6 +35,7 @@ from packbox.settings import Settings
 from packwire.errors import WireError
 from packwire.ids import box_id_of
 from packwire.seal import NO_PREVIOUS, digest, open_sealed
+from packwire.tls import Trouble, client_context, explain, visit
 
 DISK_FREE_WARN_BYTES: Final = 256 * 2**20  # the journal's own budget
 DISK_FREE_FAIL_BYTES: Final = 16 * 2**20  # a few days of driving
@@ -240,24 +239,23 @@ def _clock_of(settings: Settings) -> SystemClock:
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:
-    """As far as a handshake: logging in would throw the running box off the broker, as both have one name."""
+    """As far as trust on both sides: logging in would throw the running box off the broker, as both have one name."""
     broker = settings.broker
     if broker.host is None:
         yield Finding("broker", Verdict.WARN, "none is set: records stay on this box", "set broker.host")
         return
     where = f"{broker.host}:{broker.port}"
     try:
-        with closing(socket.create_connection((broker.host, broker.port), timeout=BROKER_WAIT_MAX_S)) as plain:
-            if broker.tls:
-                context = ssl.create_default_context(cafile=broker.ca_file)
-                if broker.cert_file is not None:
-                    context.load_cert_chain(broker.cert_file, broker.key_file)
-                with closing(context.wrap_socket(plain, server_hostname=broker.host)):
-                    pass
+        context = client_context(broker.ca_file, broker.cert_file, broker.key_file) if broker.tls else None
+    except OSError as problem:
+        files = f"ca_file {broker.ca_file}, cert_file {broker.cert_file}, key_file {broker.key_file}"
+        yield Finding("broker", Verdict.FAIL, f"{files}: {problem}", "bring them back, or enrol again")
+        return
+    try:
+        visit(broker.host, broker.port, context, BROKER_WAIT_MAX_S)
     except ssl.SSLError as problem:
-        yield Finding(
-            "broker", Verdict.FAIL, f"{where}: no trust: {problem}", "look at ca_file, cert_file and the clock"
-        )
+        trouble = explain(problem) or Trouble(f"no trust: {problem}", "look at ca_file, cert_file and the clock")
+        yield Finding("broker", Verdict.FAIL, f"{where}: {trouble.text}", trouble.do)
     except OSError as problem:
         yield Finding(
             "broker",
@@ -276,12 +274,17 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
     from cryptography import x509
 
     try:
-        until = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
     except (OSError, ValueError) as problem:
         yield Finding("certificate", Verdict.FAIL, f"{file}: cannot be read: {problem}", "enrol again")
         return
+    begin, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     text = f"{file}: valid until {until:%Y-%m-%d}"
     wall_ms = _clock_of(settings).now().wall_ms
+    if wall_ms is not None and wall_ms < begin.timestamp() * 1000:
+        do = "look at this box's clock; if that is right, at the clock of whoever made the certificate"
+        yield Finding("certificate", Verdict.FAIL, f"{file}: not valid before {begin:%Y-%m-%d %H:%M} UTC", do)
+        return
     left_days = None if wall_ms is None else (until.timestamp() * 1000 - wall_ms) / MS_PER_DAY
     if left_days is not None and left_days < 0:
         yield Finding("certificate", Verdict.FAIL, text, "it has run out: enrol again; records wait here meanwhile")

@@ -112,6 +112,7 @@ class Mind:
         self._purposes: frozenset[str] = UNDECIDED
         self._told: Agreement | None = None  # as this store has it
         self._to_tell: Agreement | None = None  # as soon as it is known whose battery this is
+        self._folded = False  # since the newest commit
 
     def open(self) -> None:
         """Go on from the checkpoint. Raises JournalError, or SnapshotError for a state of newer software."""
@@ -167,6 +168,11 @@ class Mind:
         return self._known
 
     @property
+    def unsaved(self) -> bool:
+        """Whether a commit would change what lies on disk."""
+        return self._folded or bool(self.pending)
+
+    @property
     def newest_seq(self) -> int:
         """Of the records on disk."""
         return self._head.next_seq - 1
@@ -176,6 +182,7 @@ class Mind:
         return self._head.store
 
     def fold(self, items: Sequence[FrameBatch | Tick]) -> None:
+        self._folded = self._folded or bool(items)
         for item in items:
             self._state, outcomes = box.advance(self._plan, self._state, item)
             self.bookmark = _moved(self.bookmark, item)
@@ -189,6 +196,7 @@ class Mind:
             return
         self._state, outcomes = box.finish(self._plan, self._state)
         self.bookmark = msgspec.structs.replace(self.bookmark, finished=True)
+        self._folded = True
         self._keep(outcomes)
 
     def no_longer_fits(self, text: str) -> None:
@@ -232,6 +240,7 @@ class Mind:
         self._head = head
         self.pending.clear()
         self.lost = 0
+        self._folded = False
         self.outbox = self._journal.outbox()
 
     def _keep(self, outcomes: Sequence[Outcome]) -> None:

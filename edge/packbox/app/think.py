@@ -1,7 +1,8 @@
 """Keep thinking: take what came in, fold it, commit it in time, and bear a journal that cannot be written.
 
 Records go to disk at once; under load, as a recording replayed at full speed makes it, several batches share a commit.
-State without records goes to disk every `commit_every_s`. The work runs in the one thread that owns the journal.
+State without records goes to disk every `commit_every_s`, if anything was folded since. The work runs in the one thread
+that owns the journal.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Thinker:
                 self._herald.alive(now_s())
             waited_out = not items and not self._inbox.ended
             if waited_out or now_s() >= self._next_save_s():
-                await self._try_save()
+                await self._try_save() if self._mind.unsaved else self._nothing_to_save()
         if is_over():
             await self._offload(self._mind.finish)
         await self._save()
@@ -71,6 +72,10 @@ class Thinker:
         if self._mind.pending:
             return self._saved_s + (0.0 if self._inbox.empty else COALESCE_S)
         return self._saved_s + self._commit_every_s
+
+    def _nothing_to_save(self) -> None:
+        """A bus that is down for months must not wear the card out."""
+        self._saved_s = asyncio.get_running_loop().time()
 
     async def _try_save(self) -> None:
         try:

@@ -1,8 +1,8 @@
 """The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
 
-Four families. Evidence: `ledger`, `box_key`, `quarantine`; never changed, never made anew. Projections: `chain` and
+Five families. Evidence: `ledger`, `box_key`, `quarantine`; never changed, never made anew. Projections: `chain` and
 everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from these, and kept:
-`fleet_model`. Presence: `box`, latest only.
+`fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Presence: `box`, latest only.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -253,6 +253,57 @@ clock_anchor: Final = sa.Table(
     sa.Column("boot", _ID, nullable=False),
     sa.Column("mono_ms", _MS, nullable=False),
     sa.Column("wall_ms", _MS, nullable=False),
+)
+
+# --- who may speak: decided by operators, never made anew ---------------------------------------------------------
+
+enrol_code: Final = sa.Table(
+    "enrol_code",
+    metadata,
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True),  # SHA-256; the code itself is nowhere
+    sa.Column("fleet", _NAME, nullable=False),
+    sa.Column("made_ms", _MS, nullable=False),
+    sa.Column("expires_ms", _MS, nullable=False),
+    sa.Column("replaces", _ID),  # the box whose card was replaced
+    sa.Column("used_ms", _MS),
+    sa.Column("used_by", _ID),
+)
+
+enrolled_box: Final = sa.Table(
+    "enrolled_box",
+    metadata,
+    sa.Column("box", _ID, primary_key=True),
+    sa.Column("public_key", sa.LargeBinary(32), nullable=False),
+    sa.Column("fleet", _NAME, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),  # core.enrolment.BoxState
+    sa.Column("since_ms", _MS, nullable=False),  # in this state
+    sa.Column("enrolled_ms", _MS, nullable=False),
+    sa.Column("replaces", _ID),
+)
+
+certificate: Final = sa.Table(
+    "certificate",
+    metadata,
+    sa.Column("serial", sa.String(40), primary_key=True),
+    sa.Column("box", _ID, nullable=False),
+    sa.Column("issuer", sa.String(64), nullable=False),  # fingerprint of the issuing certificate
+    sa.Column("tls_key", sa.LargeBinary(32), nullable=False),  # SHA-256 of the SubjectPublicKeyInfo
+    sa.Column("code", sa.LargeBinary(32)),  # digest of the code it was given for; none for a renewal
+    sa.Column("issued_ms", _MS, nullable=False),
+    sa.Column("until_ms", _MS, nullable=False),
+    sa.Column("der", sa.LargeBinary, nullable=False),
+    sa.Column("revoked_ms", _MS),
+    sa.Index("certificate_by_box", "box", "issued_ms"),
+)
+
+enrol_act: Final = sa.Table(
+    "enrol_act",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("act", sa.String(32), nullable=False),
+    sa.Column("box", _ID),
+    sa.Column("detail", sa.Text, nullable=False),
 )
 
 # --- presence ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,97 @@
+"""Keys and certificates of a demo: its own authority, made anew at each start, whose root exists in memory only.
+
+In:  the demo's folder, the names of its programs.
+Out: files as a real fleet has them after enrolment, every private one readable by this user alone.
+A box keeps its record key from one start to the next, as its history hangs on it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from packbook.adapters import authority
+from packbook.adapters.private_file import PUBLIC_MODE, write_atomically
+from packbook.clock import now_ms
+from packbook.ports import AuthorityError
+from packwire.enrolment import BINDING_OID, bind
+from packwire.ids import box_id_of
+
+BINDING: Final = x509.ObjectIdentifier(BINDING_OID)
+FLEET: Final = "demo"
+BOX_DAYS: Final = 365
+FOLDER_MODE: Final = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a TLS partner needs: the authorities it trusts, its own certificate, its key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+class DemoTrust:
+    """Raises AuthorityError when something cannot be written or read."""
+
+    def __init__(self, folder: Path, host: str, collector: str) -> None:
+        self._folder = folder / "ca"
+        shutil.rmtree(self._folder, ignore_errors=True)
+        root = authority.make_root("Packbook demo", now_ms())
+        authority.add_issuer(root, self._folder, now_ms())
+        self._authority = authority.Authority(self._folder)
+        self._authority.write_revoked([], now_ms())
+        self.ca = self._folder / authority.CA_FILE
+        self.crl = self._folder / authority.CRL_FILE
+        self.broker = Identity(self.ca, *authority.make_server(root, [host], self._folder, now_ms()))
+        self.collector = Identity(self.ca, *self._authority.issue_client(collector, self._folder, now_ms()))
+
+    def box(self, folder: Path) -> Identity:
+        """Provision the box that lives in `folder`, as enrolment would."""
+        record_key = _record_key(folder / "key" / "box.pem")
+        tls_key = ec.generate_private_key(ec.SECP256R1())
+        spki = tls_key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        public_key = record_key.public_key().public_bytes_raw()
+        bound = x509.UnrecognizedExtension(BINDING, bind(public_key, record_key.sign, spki))
+        binding: x509.Extension[x509.ExtensionType] = x509.Extension(BINDING, critical=False, value=bound)
+        certificate = self._authority.issue(
+            box_id_of(public_key), FLEET, tls_key.public_key(), binding, now_ms(), BOX_DAYS
+        )
+        chain = [certificate, self._authority.issuer.certificate]
+        made = Identity(self.ca, folder / "key" / "tls.crt", folder / "key" / "tls.key")
+        write_atomically(made.key, _pem(tls_key))
+        pem = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain)
+        write_atomically(made.cert, pem, PUBLIC_MODE)
+        return made
+
+
+def _record_key(file: Path) -> Ed25519PrivateKey:
+    """The one that is there, or a new one where the box looks for it."""
+    file.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    try:
+        found = serialization.load_pem_private_key(file.read_bytes(), None)
+    except FileNotFoundError:
+        made = Ed25519PrivateKey.generate()
+        write_atomically(file, _pem(made))
+        return made
+    except (OSError, ValueError) as problem:
+        raise AuthorityError(f"{file}: {problem}") from problem
+    if not isinstance(found, Ed25519PrivateKey):
+        raise AuthorityError(f"{file}: not the key of a box")
+    return found
+
+
+def _pem(key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
