@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from packbook.adapters.store import tables
 from packbook.adapters.store.database import Database, RowRefused
 from packbook.adapters.store.projections import Chain, Projector, Row, insert_new, upsert
+from packbook.adapters.store.relations import forget_names
 from packbook.core import intake
 from packbook.core.history import Provenance
 from packbook.core.intake import (
@@ -81,7 +82,7 @@ class Ledger:
             total = await connection.scalar(sa.select(sa.func.count()).select_from(tables.ledger)) or 0
             done = 0
             for chain in await _all_chains(connection):
-                fresh = replace(chain, upto=0, battery=None, installed=None)
+                fresh = replace(chain, upto=0, battery=None, installed=None, purposes=None)
                 projector = Projector(connection)
                 async for entry in _contiguous(connection, fresh):
                     fresh = projector.add(fresh, entry)
@@ -91,6 +92,7 @@ class Ledger:
                         progress(done, total)
                 await projector.flush()
                 await upsert(connection, tables.chain, [asdict(fresh)])
+            await forget_names(connection)
             progress(done, total)
             return done
 
@@ -192,6 +194,10 @@ class _Batch:
         for key, seqs in fresh.items():
             self.chains[key] = await self._advance(self.chains[key], seqs, projector)
         await projector.flush()
+        self.quarantined += [
+            Quarantine(Arrival(entry.topic, entry.sealed, entry.received_ms), Reason.NO_CONSENT, why)
+            for entry, why in projector.beyond
+        ]
         await upsert(self.connection, tables.chain, [asdict(self.chains[key]) for key in sorted(fresh)])
 
     async def _advance(self, chain: Chain, seqs: Sequence[int], projector: Projector) -> Chain:

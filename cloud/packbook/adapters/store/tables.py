@@ -100,6 +100,7 @@ chain: Final = sa.Table(
     sa.Column("records", _MS, nullable=False),
     sa.Column("battery", _NAME),  # whose records these are since `installed`
     sa.Column("installed", _MS),  # seq of the hello that began it
+    sa.Column("purposes", sa.Text),  # what the owner agreed to last, in words; NULL: nobody decided
 )
 
 battery: Final = sa.Table(
@@ -304,6 +305,28 @@ enrol_act: Final = sa.Table(
     sa.Column("act", sa.String(32), nullable=False),
     sa.Column("box", _ID),
     sa.Column("detail", sa.Text, nullable=False),
+)
+
+# --- the owner's relation: never made anew, ended on his word -----------------------------------------------------
+
+vehicle: Final = sa.Table(
+    "vehicle",
+    metadata,
+    sa.Column("association", sa.String(32), primary_key=True),
+    sa.Column("battery", _NAME, nullable=False),
+    sa.Column("since_ms", _MS, nullable=False),
+    sa.Column("ended_ms", _MS),
+    sa.Column("number", sa.LargeBinary),  # sealed (adapters.vin_vault); NULL: the relation was ended
+    sa.Column("number_index", sa.LargeBinary(32)),  # keyed: found only with the vault's key
+    sa.Index("vehicle_by_battery", "battery"),
+    sa.Index("vehicle_by_number", "number_index"),
+)
+
+ended_relation: Final = sa.Table(
+    "ended_relation",
+    metadata,
+    sa.Column("battery", _NAME, primary_key=True),
+    sa.Column("at_ms", _MS, nullable=False),  # names of cars that came before are not shown again
 )
 
 # --- presence ---------------------------------------------------------------------------------------------------
