@@ -8,8 +8,8 @@ from packbook.adapters.collector import BatchLimits, Collector
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
+from packbook.app.acts import ACTS
 from packbook.app.command import DONE, add_settings, broker_address, run
-from packbook.app.enrolment import ACTS
 from packbook.app.operate import Office, operators_door
 from packbook.settings import Settings
 

@@ -9,9 +9,10 @@ from contextlib import ExitStack
 
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
+from packbook.app.acts import ACTS
 from packbook.app.collect import make_collector
 from packbook.app.command import DONE, add_settings, run
-from packbook.app.enrolment import ACTS, make_desk
+from packbook.app.enrolment import make_desk
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
 from packbook.app.serve_est import est_door, serve_est

@@ -30,7 +30,7 @@ from packbook.core.history import (
 from packwire import topics
 from packwire.cbor import MAX_MESSAGE_BYTES
 from packwire.codec import Body
-from packwire.consent import UNDECIDED, is_within
+from packwire.consent import UNDECIDED, Purpose, is_within
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion, WireError
 from packwire.ids import BoxId, box_id_of, key_id_of
 from packwire.messages import Charge, Consent, Drive, Event, EventKind, Hello, Kind, Message, Rest, Session, Soh, Usage
@@ -387,7 +387,8 @@ def facts_of(message: Message, place: Provenance, moment: Moment) -> tuple[Fact,
         case Event():
             return _event(message, place, moment)
         case Consent():
-            return (Fact(moment, Agreement(message.purposes, place)),)
+            known = tuple(purpose for purpose in message.purposes if purpose in frozenset(Purpose))
+            return (Fact(moment, Agreement(known, place)),)
         case _:
             return ()
 

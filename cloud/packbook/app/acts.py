@@ -1,0 +1,10 @@
+"""Everything that operators may have the running book do, under one name each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from packbook.app import enrolment, relation
+from packbook.app.operate import Act
+
+ACTS: Final[dict[str, Act]] = {**enrolment.ACTS, **relation.ACTS}
