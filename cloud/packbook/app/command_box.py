@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 
+from pydantic import ValidationError
+
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.send_down import operator_of, send_down
 from packbook.app.token import box_name
@@ -60,6 +62,7 @@ def command_from(args: argparse.Namespace, made_ms: int) -> Command:
             from_seq=args.from_seq,
             lines=args.lines,
         )
-    except ValueError as problem:
-        lines = str(problem).splitlines()
-        raise SettingsError(f"{args.what}: {lines[2].strip() if len(lines) > 2 else lines[0]}") from problem
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or args.what
+        raise SettingsError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from problem
