@@ -20,6 +20,7 @@ from packwire.command import Command, CommandKind, encode_command
 from packwire.config import Config, encode_config
 from packwire.ids import BatteryId, BootId, StoreId, box_id_of, key_id_of
 from packwire.messages import (
+    BmsItem,
     Cells,
     Charge,
     ChargeKind,
@@ -30,11 +31,17 @@ from packwire.messages import (
     EventKind,
     Health,
     Hello,
+    LegItem,
     Log,
     Message,
+    Reading,
     Rest,
+    SeenItem,
     Soh,
     SohState,
+    SpanItem,
+    SwingItem,
+    ToldItem,
     Usage,
 )
 from packwire.presence import encode_heartbeat
@@ -109,7 +116,17 @@ TYPICAL: Final[tuple[Message, ...]] = (
             EstimateItem(method="charge_ratio/1", capacity_ah=54.7, sigma_ah=1.012, n=44, evidence=(399, 405, 412)),
         ),
         soh_reported_pct=85.0, observed_s=1_234_567.0, inferred_s=23_456_789.0, unobserved_s=321.0, observed_ah=5_432.1,
-        observed_km=11_234.5, odometer_km=45_678.9,
+        observed_km=11_234.5, odometer_km=45_678.9, line_s=24_691_677,
+    ),
+    Reading(
+        number=702, session=412, line_s=24_691_677, bms=BmsItem(at_s=24_691_001, capacity_ah=54.9, soh_pct=85.0),
+        swings=(
+            SwingItem(
+                at_s=24_690_512, from_soc_pct=81.22, to_soc_pct=34.51, charge_in_ah=-25.61, counted_h=1.72,
+                soc_sigma_pct=1.412, charge_sigma_ah=0.144, lean_pct_per_v=-412.3,
+            ),
+        ),
+        seen=SeenItem(visits=(0, 0, 1, 4, 9, 12, 31, 7, 8, 41, 12, 7, 22, 81, 44, 90, 81), apart_n=450, apart_pct=2.41),
     ),
     Cells(
         voltages_mv=tuple(4_050 + n % 17 for n in range(96)), soc_pct=93.1, pack_current_a=-0.2,
@@ -130,7 +147,7 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         public_key=PUBLIC_KEY, battery=BatteryId("B" * 63), battery_source="provisional", vehicle="v" * 63,
         software="packbox 12.34.56+linux-aarch64-3.13", profile="outlander-phev", profile_digest=bytes(range(32)),
         variant="second generation 20 kWh", pack="outlander-phev-20", reference_ah=123.45, reference_source="s" * 120,
-        cells_in_series=216, chemistry="unknown", nominal_kwh=123.45,
+        cells_in_series=216, chemistry="unknown", nominal_kwh=123.45, packs_before=99,
     ),
     Charge(**_SESSION_FULL, charge_kind=ChargeKind.UNKNOWN, segments=96, power_max_kw=350.0),
     Drive(**_SESSION_FULL, distance_km=1_234.5, speed_max_kmh=250.0, energy_regenerated_wh=123_456.0),
@@ -159,7 +176,28 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         ),
         soh_reported_pct=119.99, capacity_reported_ah=234.567, observed_s=630_720_000.0, inferred_s=630_720_000.0,
         unobserved_s=630_720_000.0, observed_ah=1_234_567.8, observed_km=2_999_999.9, odometer_km=2_999_999.9,
-        soce_pct=99.99, resistance_ohm=0.12345,
+        soce_pct=99.99, resistance_ohm=0.12345, line_s=630_720_000,
+    ),
+    Reading(
+        number=99_999, session=123_456, line_s=630_720_000,
+        legs=tuple(
+            LegItem(
+                charge_ah=1_234.56, soc_change_pct=100.01, charge_sigma_ah=123.456, soc_sigma_pct=12.345, bms=True
+            )
+            for _ in range(3)
+        ),
+        bms=BmsItem(at_s=630_720_000, capacity_ah=234.567, soh_pct=119.999),
+        prior=ToldItem(at_s=630_720_000, capacity_ah=234.567),
+        swings=tuple(
+            SwingItem(
+                at_s=630_720_000, from_soc_pct=100.01, to_soc_pct=100.01, charge_in_ah=-1_234.56, counted_h=8_760.01,
+                soc_sigma_pct=12.345, charge_sigma_ah=123.456, lean_pct_per_v=-12_345.6,
+            )
+            for _ in range(2)
+        ),
+        told=ToldItem(at_s=630_720_000, capacity_ah=234.567),
+        seen=SeenItem(visits=(9_999,) * 20, off_curve=9_999, stuck_n=9_999, apart_n=99_999, apart_pct=100.01),
+        span=SpanItem(charge_ah=1_234.56, soc_change_pct=100.01),
     ),
     Cells(
         voltages_mv=(*(4_050 + n % 17 for n in range(214)), None, None), soc_pct=100.1, pack_current_a=-400.1,
@@ -247,6 +285,10 @@ def goldens() -> dict[str, dict[str, Any]]:
     files["hello-first.json"] = _record(first)
     # Released before the refusals were told one by one; `health-maximal.json` keeps that shape.
     files["health-refusals.json"] = _record(sealed_sample(MAXIMAL[-1], largest=True))
+    # Likewise before a hello told how many packs had gone.
+    files["hello-packs.json"] = _record(sealed_sample(MAXIMAL[0], largest=True))
+    # Likewise before a state of health told the second that it holds for.
+    files["soh-line.json"] = _record(sealed_sample(MAXIMAL[5], largest=True))
     for name, ack in ACKS.items():
         ranges = [list(pair) for pair in ack.ranges]
         more: dict[str, object] = {} if ack.head is None else {"head_hex": ack.head.hex()}

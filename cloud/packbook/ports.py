@@ -58,12 +58,18 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What the book holds of one store, committed: 1..`upto`, and `beyond`, rising, past a hole."""
+    """What the book holds of one store, committed: 1..`upto`, and `beyond`, rising, past a hole.
+
+    `head`: digest of record `upto`; a box that has another one there knows that its store has two histories.
+    `resend_from`: the book misses records from here on, perhaps such as it held once.
+    """
 
     box: str
     store: str
     upto: int
     beyond: tuple[int, ...]
+    head: bytes | None = None
+    resend_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

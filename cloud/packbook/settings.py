@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     )
     receive_max: int = Field(2000, ge=1, le=65535, description="Messages on their way to us before they are committed")
     session_expiry_s: int = Field(604_800, ge=60, description="How long the broker keeps messages while we are away")
+    enrolled_only: bool = Field(default=False, description="Take records of enrolled boxes alone")
     batch_records_max: int = Field(500, ge=1, le=5000, description="Most messages in one transaction")
     batch_wait_max_s: float = Field(0.05, ge=0, le=10, description="Longest wait for a transaction to fill")
     web_host: str = Field("127.0.0.1", description="Address of pages and API; loopback until there is access control")

@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "history": ("packbox.app.history", "show what this box has recorded"),
     "raw": ("packbox.app.raw", "show and export the raw frames that this box kept"),
     "inspect": ("packbox.app.inspect", "look at a car once: recognise it, read it, seal a record, write a sheet"),
+    "enrol": ("packbox.app.enrol", "get this box's certificate with a one-time code"),
     "consent": ("packbox.app.consent", "show, give or withdraw what the owner agrees to"),
     "doctor": ("packbox.app.doctor", "look for trouble on this box and say what to do"),
 }

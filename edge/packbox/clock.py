@@ -25,7 +25,7 @@ ASK_EVERY_NS: Final = 1_000_000_000  # the wall clock becomes known within this;
 TIME_ERROR: Final = 5  # adjtimex(2): clock not synchronized
 STA_UNSYNC: Final = 0x0040
 STA_CLOCKERR: Final = 0x1000
-STEP_NS: Final = 1_000_000_000  # a wall clock that moved by less between two looks was disciplined, not set
+STEP_NS: Final = 1_000_000_000  # less than this since somebody vouched is followed unasked: a slew, `adjtimex` by hand
 EARLIEST_NS: Final = 1_767_225_600 * 1_000_000_000  # 2026-01-01: no box ran this software before
 
 
@@ -50,7 +50,7 @@ class Machine(Protocol):
         """Whether somebody who knows has set the wall clock in this boot."""
 
     def vouched(self) -> bool:
-        """Whether somebody who knows stands by the wall clock as it is now; asked where it stepped."""
+        """Whether somebody who knows stands by the wall clock as it is now; asked at every look."""
 
 
 class SystemClock:
@@ -69,6 +69,7 @@ class SystemClock:
         self._synchronized = synchronized or self._machine.synchronized
         self._vouched = synchronized or self._machine.vouched
         self._offset_ns: int | None = None  # wall - monotonic, as far as it is believed
+        self._vouched_ns: int | None = None  # the same, as somebody who knows stood by it last
         self._look_ns = 0
 
     def now(self) -> Stamp:
@@ -92,9 +93,9 @@ class SystemClock:
             self._offset_ns = offset_ns
 
     def _believed(self, offset_ns: int) -> bool:
-        if self._offset_ns is None:
-            return self._synchronized()
-        return abs(offset_ns - self._offset_ns) < STEP_NS or self._vouched()
+        if self._vouched() if self._vouched_ns is not None else self._synchronized():
+            self._vouched_ns = offset_ns
+        return self._vouched_ns is not None and abs(offset_ns - self._vouched_ns) < STEP_NS
 
 
 class LinuxMachine:
@@ -135,6 +136,9 @@ def read_boot_id(path: Path = BOOT_ID_FILE) -> BootId:
     return BootId(path.read_text(encoding="ascii").strip().replace("-", "")[:16])
 
 
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
 class _Timex(ctypes.Structure):
     """The head of struct timex (adjtimex(2)); the rest is room for what the kernel writes."""
 
@@ -152,5 +156,5 @@ class _Timex(ctypes.Structure):
 def _kernel_synchronized() -> bool:
     """Asked with modes 0, which needs no right and sets nothing. A sandbox may refuse: then we do not know."""
     answer = _Timex()
-    state = int(ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(answer)))
+    state = int(_LIBC.adjtimex(ctypes.byref(answer)))
     return 0 <= state < TIME_ERROR and not answer.status & (STA_UNSYNC | STA_CLOCKERR)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from packbox.core.exchange import OutFrame, Reply
 from packbox.core.frames import FrameBatch
@@ -56,6 +59,14 @@ class ProfileError(PackboxError):
 
 class SettingsError(PackboxError):
     """A settings file cannot be used. The text names file, key and reason."""
+
+
+class EnrolError(PackboxError):
+    """No certificate this time. Nothing was changed: the one in force, if any, stays; the same may be asked again."""
+
+
+class EnrolDenied(EnrolError):
+    """Whoever gives certificates answered no, and says why. Asking again the same helps only when he changes it."""
 
 
 class Clock(Protocol):
@@ -128,6 +139,38 @@ class Outbox:
     journal_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class HeldCertificate:
+    """The certificate in force, as far as others need it."""
+
+    from_ms: int
+    until_ms: int
+    chain: bytes  # PEM, the box's own first
+
+
+class KeyStore(Protocol):
+    """Where the box's keys live: files today, a TPM or an ATECC608 behind the same port. No key is ever handed out.
+
+    A TLS key is an object that signs; what the TLS library loads are `tls_files`, which may hold a handle of a chip.
+    """
+
+    @property
+    def records(self) -> Signer:
+        """The key that signs records, for life."""
+
+    @property
+    def tls_files(self) -> tuple[Path, Path]:
+        """Certificate chain and key in force, as the TLS library reads them."""
+
+    def next_tls_key(self) -> EllipticCurvePrivateKey:
+        """The key that waits for its certificate (P-256): made if there is none, the same one until `keep`."""
+
+    def keep(self, chain: bytes) -> None:
+        """The next key has its certificate (PEM chain): both are in force from now on, in one step."""
+
+    def held(self) -> HeldCertificate | None: ...
+
+
 class Journal(Protocol):
     """The durable memory of the box. Blocking: call it through one worker thread. Every method raises JournalError."""
 
@@ -151,8 +194,11 @@ class Journal(Protocol):
     def digest_of(self, seq: int) -> bytes | None:
         """Of one record; None where there is none."""
 
-    def end_store(self, reason: str) -> None:
-        """Nothing may follow here: the next `open` sets the file aside, tells why, and begins a new store."""
+    def end_store(self, reason: str) -> bool:
+        """Nothing may follow here: the next `open` sets the file aside, tells why, and begins a new store.
+
+        False: so many were set aside already that somebody must be lying; nothing was changed.
+        """
 
     def outbox(self) -> Outbox: ...
 

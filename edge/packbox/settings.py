@@ -111,6 +111,9 @@ class Settings(BaseModel):
     commit_every_s: float = Field(10.0, ge=0.1, le=600, description="Longest stretch that a power cut can take")
     disk_budget_mb: int = Field(256, ge=16, le=1_000_000, description="What the data folder may hold; raw goes first")
     raw_ring_mb: int = Field(0, ge=0, le=1_000_000, description="Newest raw frames kept, in MB; 0: none")
+    enrol_file: Path = Field(
+        Path("/boot/firmware/packbox-enrol.toml"), description="Where a new card says how to enrol; see enrol.md"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
     status_file: Path | None = Field(None, description="Where to say every 10 s how the box is, for other programs")
     broker: BrokerSettings = Field(default_factory=BrokerSettings, description="Where records go")

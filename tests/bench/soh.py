@@ -23,7 +23,7 @@ from packbox.app.estimate import find_pack
 from packbox.app.estimate_feed import DayEnd, Feeder, SwingRead
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.soh import panel
-from packbox.core.soh.rest_bands import RestBandsState, take
+from packbox.core.soh.rest_bands import RestBandsState, use_swing
 from packbox.core.soh.weigh import GAIN_FLOOR
 
 MAE_MAX_PCT, MAE_MAX_FLAT_PCT, WIDTH_MAX_PCT = 1.0, 1.2, 6.0
@@ -150,7 +150,7 @@ def _segment_us(read: SwingRead, pack: PackFacts) -> float:
     for _ in range(7):
         state, began_s = RestBandsState(), time.process_time()
         for k in range(n):
-            state = take(state, read.swing, 3600.0 * k, k, pack)
+            state = use_swing(state, read.swing, 3600.0 * k, k, pack)
         runs.append((time.process_time() - began_s) / n)
     return 1e6 * min(runs)
 

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import pytest
@@ -134,6 +136,44 @@ def test_doctor_says_everything_that_is_wrong_at_once(
     assert len(found["problems"]) == 4
     assert main(["doctor", "--settings", file]) == 1
     assert capsys.readouterr().out.count("PROBLEM") == 4
+
+
+def test_an_operator_works_through_quarantine(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Look, decide, and every act stays written down with name and reason."""
+    box = ScriptedBox()
+    box.hello()
+    clone = replace(box, sealed=list(box.sealed))
+    box.charge()
+    clone.drive()
+    forked = Arrival(box.arrivals[1].topic, clone.sealed[1], 5)
+    asyncio.run(_fill(sqlite_url, [*box.arrivals, Arrival(forked.topic, b"garbage", 5), forked]))
+    settings = ["--settings", str(config(tmp_path, database_url=sqlite_url))]
+
+    def quarantine(*words: str) -> tuple[int, list[dict[str, Any]]]:
+        code = main(["quarantine", *words, *settings, "--json"])
+        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    code, (dispute, *items) = quarantine("list")
+    assert (code, dispute["dispute"]["store"], dispute["dispute"]["from_seq"]) == (0, box.store, 3)
+    ids = {line["item"]["reason"]: str(line["item"]["id"]) for line in items}
+    assert set(ids) == {"fork", "malformed"}
+    assert quarantine("drop", ids["malformed"], "--why", "noise")[0] == 0
+    code, (released,) = quarantine("release", ids["fork"], "--why", "try again")
+    assert (code, released["refused"]) == (1, "fork")
+    assert quarantine("trust", box.box, box.store, "--why", "restored a backup")[0] == 0
+    assert quarantine("trust", box.box, box.store, "--why", "again")[0] == 1
+    assert quarantine("drop", "4711", "--why", "?")[0] == 1
+    code, lines = quarantine("list")
+    assert [line["item"]["reason"] for line in lines] == ["fork"]
+    code, (shown,) = quarantine("show", ids["malformed"])
+    assert (shown["item"]["state"], shown["item"]["payload"]) == ("dropped", "")
+    assert [(act["act"], act["why"]) for act in shown["acts"]] == [("drop", "noise")]
+    assert main(["quarantine", "list", "--all", *settings]) == 0
+    told = capsys.readouterr().out
+    assert "fork" in told
+    assert "malformed [dropped]" in told
 
 
 def test_doctor_and_web_on_no_database_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

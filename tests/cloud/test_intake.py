@@ -15,7 +15,6 @@ from cloud.test_store import snapshot
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.ledger import Ledger
 from packbook.core import intake
-from packbook.core.history import Provenance
 from packbook.core.intake import (
     Accept,
     Arrival,
@@ -26,6 +25,7 @@ from packbook.core.intake import (
     Link,
     Quarantine,
     Reason,
+    Tip,
     Unready,
 )
 from packbook.testing.scripted_box import RECEIVED_MS, ScriptedBox, arrival
@@ -74,7 +74,7 @@ def test_a_record_before_its_hello_is_not_ready() -> None:
     """Neither believed nor refused: when the hello has come it is believed, in whatever order they lie in a batch."""
     box = ScriptedBox()
     hello, charge = arrival(box.box, box.hello()), arrival(box.box, box.charge())
-    assert read(charge) == Unready(box.box, RECEIVED_MS)
+    assert read(charge) == Unready(box.box, box.store, RECEIVED_MS)
     readings = intake.read_all([charge, hello], {})
     assert [believed(reading).place.seq for reading in readings] == [2, 1]
 
@@ -195,24 +195,56 @@ def _entries(box: ScriptedBox) -> list[Entry]:
     return [believed(reading) for reading in intake.read_all(box.arrivals, {})]
 
 
-def test_neighbours_must_fit_in_both_directions() -> None:
+def test_a_record_must_follow_the_one_before_it() -> None:
     """The chain is what makes a missing or swapped record show."""
     box = ScriptedBox()
     box.life()
     first, second, third, *_ = _entries(box)
-    link = Link(second.digest, second.previous)
-    assert intake.place(first, {}) == Accept(first)
-    assert intake.place(second, {second.place: link}) == Duplicate(second.place)
-    assert reason_of(second, {second.place: replace(link, digest=b"x" * 16)}) is Reason.FORK
-    assert reason_of(third, {second.place: replace(link, digest=b"x" * 16)}) is Reason.BROKEN_CHAIN
-    assert reason_of(first, {second.place: replace(link, previous=b"x" * 16)}) is Reason.BROKEN_CHAIN
-    assert reason_of(replace(first, previous=b"x" * 16), {}) is Reason.BROKEN_CHAIN
+    held = Tip(2, second.digest)
+    other = Link(b"x" * 16, bytes(16))
+    assert intake.place(first, Tip(), None) == Accept(first)
+    assert intake.place(third, held, None) == Accept(third)
+    assert intake.place(second, held, second.link) == Duplicate(second.place)
+    assert reason_of(second, held, other) is Reason.FORK
+    assert reason_of(third, replace(held, head=b"x" * 16)) is Reason.BROKEN_CHAIN
+    assert reason_of(replace(first, previous=b"x" * 16), Tip()) is Reason.BROKEN_CHAIN
 
 
-def reason_of(entry: Entry, ledgered: dict[Provenance, Link]) -> Reason:
-    verdict = intake.place(entry, ledgered)
+def test_beyond_a_hole_a_record_waits_unless_its_store_is_disputed() -> None:
+    """Order does not matter in one history; of two, only the tip tells which is which."""
+    box = ScriptedBox()
+    box.life()
+    first, _, third, *_ = _entries(box)
+    tip = Tip(1, first.digest)
+    assert intake.place(third, tip, None) == Accept(third)
+    assert reason_of(third, replace(tip, disputed=True)) is Reason.DISPUTED
+
+
+def reason_of(entry: Entry, tip: Tip, present: Link | None = None) -> Reason:
+    verdict = intake.place(entry, tip, present)
     assert isinstance(verdict, Quarantine), verdict
     return verdict.reason
+
+
+def test_a_record_of_another_key_than_the_boxs_is_refused() -> None:
+    """A name is made from the key: there is no rotation, a new key is a new box, and an old box has no other key."""
+    box, thief = ScriptedBox(), ScriptedBox(name="thief")
+    envelope = Envelope(box.box, box.store, 2, bytes(16), box.boot, 1, None)
+    forged = seal(Usage(), envelope, thief.key.sign, key_id_of(thief.public_key))
+    assert reason(read(arrival(box.box, forged), box)) is Reason.WRONG_KEY
+    assert reason(read(arrival(box.box, forged))) is Reason.WRONG_KEY
+
+
+def test_a_clock_that_runs_ahead_dates_nothing() -> None:
+    """Nothing is made after it came. An anchor of such a clock would date a whole boot into next year."""
+    box = ScriptedBox()
+    box.clock_anchor()
+    early = box.wall_ms - 2 * intake.CLOCK_AHEAD_MAX_MS
+    entry = believed(read(replace(arrival(box.box, box.sealed[-1]), received_ms=early), box))
+    assert entry.moment.wall_ms is None
+    assert entry.wrong_clock is not None
+    assert not any(isinstance(fact.value, ClockAnchor) for fact in entry.facts)
+    assert believed(read(arrival(box.box, box.sealed[-1]), box)).wrong_clock is None
 
 
 def test_a_store_must_begin_with_a_hello() -> None:
@@ -220,7 +252,7 @@ def test_a_store_must_begin_with_a_hello() -> None:
     box = ScriptedBox()
     box.charge()
     entry = believed(read(box.arrivals[0], box))
-    assert reason_of(entry, {}) is Reason.NO_HELLO
+    assert reason_of(entry, Tip()) is Reason.NO_HELLO
 
 
 async def _kept(arrivals: list[Arrival], batch: int) -> object:

@@ -40,6 +40,7 @@ class Rows:
         self.held: set[int] = set()
         self.trouble = ""
         self.over = ""
+        self.room_aside = True
 
     def write(self, count: int) -> None:
         for seq in range(len(self.rows) + 1, len(self.rows) + count + 1):
@@ -63,8 +64,9 @@ class Rows:
     def digest_of(self, seq: int) -> bytes | None:
         return seq.to_bytes(16, "big") if seq <= len(self.rows) else None
 
-    def end_store(self, reason: str) -> None:
-        self.over = reason
+    def end_store(self, reason: str) -> bool:
+        self.over = reason if self.room_aside else ""
+        return self.room_aside
 
     def open(self) -> Checkpoint:
         return Checkpoint(None, ChainHead(BOX, STORE, len(self.rows) + 1, bytes(16)))
@@ -301,6 +303,20 @@ async def test_another_history_under_our_name_ends_the_store() -> None:
             await box
     assert ended.group_contains(StoreEndedError, match="record 2 here is not the one that the book holds")
     assert world.journal.over.startswith("record 2 here")
+
+
+async def test_an_ack_that_would_end_one_store_too_many_is_ignored() -> None:
+    """Whoever may write acks could otherwise fill the card: the box records and sends on."""
+    world = World()
+    world.journal.room_aside = False
+    world.write(3)
+    async with running(world):
+        await until(lambda: len(world.journal.held) == 3)
+        parted = Ack(WireStoreId(STORE), 2, head=bytes(16))
+        world.broker.publish(topic(WireBoxId(BOX), Leaf.ACK), encode_ack(parted), retain=True)
+        world.write(3)
+        await until(lambda: len(world.journal.held) == 6)
+    assert world.journal.over == ""
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal, open_copy
+from packbox.adapters.journal.files import ASIDES_MAX
 from packbox.adapters.journal.migrate import MIGRATIONS, NEWEST
 from packbox.core.record import BoxId, SealedRow
 from packbox.ports import Checkpoint, JournalBrokenError, JournalError, Outbox
@@ -138,6 +139,17 @@ def test_a_store_that_ended_is_kept_and_another_begins(make: Callable[[], Sqlite
     assert begun.begun_after == "the book holds another history; kept as journal.damaged-1.db"
     with open_copy(path.with_name("journal.damaged-1.db")) as copy:
         assert (copy.store, [r.seq for r in copy.chain()]) == (old, [1, 2])
+
+
+def test_acks_cannot_fill_the_card_with_ended_stores(make: Callable[[], SqliteJournal], path: Path) -> None:
+    """Acks are not signed: a broker that lies may cost some stores, never the room to record in."""
+    for number in range(1, ASIDES_MAX + 1):
+        path.with_name(f"journal.damaged-{number}.db").write_bytes(b"ended")
+    journal = make()
+    store = journal.open().head.store
+    assert not journal.end_store("the book holds another history")
+    journal, begun = reopened(make, journal)
+    assert begun.head.store == store
 
 
 def test_a_saved_state_that_cannot_be_unpacked_is_damage(make: Callable[[], SqliteJournal], path: Path) -> None:

@@ -40,7 +40,9 @@ def after_legs(legs: list[Leg], state: ChargeRatioState | None = None, *, every_
     method = ChargeRatio()
     state = state or method.start()
     for k, one in enumerate(legs):
-        state = method.closed(replace(state, legs=(one,)), SessionEnd(k + 1, (k + 1) * every_days * DAY_S), PACK)
+        state, readings = method.take(replace(state, legs=(one,)), PACK)
+        for reading in readings:
+            state = method.use(state, reading, SessionEnd(k + 1, round((k + 1) * every_days * DAY_S)), PACK)
     return state
 
 
@@ -147,13 +149,13 @@ def test_how_samples_are_handed_over_does_not_matter_to_methods() -> None:
     decoded = plan().decoder.decode(plan().decoder.start(), frames)[1]
     seconds = np.unique(frames.mono_ns // 10**9)
     samples = sampling.sample(sampling.start(), seconds, decoded)[1]
-    end = SessionEnd(1, float(seconds[-1]))
+    end = SessionEnd(1, int(seconds[-1]))
 
     def told(cuts: list[int]) -> object:
         state = panel.start()
         for low, high in zip([0, *cuts], [*cuts, len(samples)], strict=True):
             state = panel.watch(state, samples.cut(low, high), PACK)
-        return panel.estimates(panel.closed(state, end, PACK), end.at_s, PACK)
+        return panel.estimates(panel.closed(state, end, PACK)[0], end.at_s, PACK)
 
     whole = told([])
     for cuts in ([1], [6000], [5999, 6000, 6001], list(range(1, len(samples), 97))):

@@ -19,7 +19,7 @@ from packbox.core.soh.banded import Bands, swing_of_charge_in
 from packbox.core.soh.energy import soce_pct
 from packbox.core.soh.method import Basis, Estimate, MethodId
 from packbox.core.soh.panel import Verdict
-from packbox.core.soh.rest_bands import RestBandsState, take
+from packbox.core.soh.rest_bands import RestBandsState, use_swing
 from packbox.core.soh.weigh import GAIN_FLOOR, SohStatus, weigh
 
 YEAR_DAYS = 365.25
@@ -81,7 +81,7 @@ def test_the_slope_of_a_pack_that_is_known_is_taken_before_that_of_its_chemistry
 
 def test_charge_against_the_voltage_is_counted_and_not_taken() -> None:
     swing = swing_of_charge_in(30, 80, -30.0, 3.0, 1.4, 0.1)
-    state = take(RestBandsState(), swing, 0.0, 1, PACK)
+    state = use_swing(RestBandsState(), swing, 0.0, 1, PACK)
     assert (state.contrary, state.n, state.bands) == (1, 0, None)
 
 

@@ -26,8 +26,8 @@ STORE = StoreId("5700000000000001")
 DAY_BYTES_MAX: Final = 50_000
 # A commuter's day, as the simulated cars drive it, and a household's worth of garages without reception.
 DAY: Final = {
-    Kind.DRIVE: 4, Kind.REST: 5, Kind.CHARGE: 1, Kind.USAGE: 1, Kind.SOH: 1, Kind.CELLS: 2, Kind.EVENT: 1,
-    Kind.HEALTH: 1,
+    Kind.DRIVE: 4, Kind.REST: 5, Kind.CHARGE: 1, Kind.READING: 10, Kind.USAGE: 1, Kind.SOH: 2, Kind.CELLS: 2,
+    Kind.EVENT: 1, Kind.HEALTH: 1,
 }  # fmt: skip
 AWAKE_H: Final = 5  # three of driving, two of charging
 CONNECTS: Final = 2

@@ -185,7 +185,7 @@ def test_a_number_too_large_for_the_wire_is_our_own_mistake_and_named() -> None:
     with pytest.raises(Malformed, match=r"Usage\.energy_in_wh: beyond"):
         to_wire(Usage(energy_in_wh=1e300))
     with pytest.raises(Malformed, match=r"Event\.wall_ms: beyond"):
-        to_wire(TYPICAL[7].model_copy(update={"wall_ms": 2**60}))
+        to_wire(TYPICAL[8].model_copy(update={"wall_ms": 2**60}))
 
 
 @given(counts)
@@ -209,6 +209,7 @@ def test_kinds_keep_their_numbers() -> None:
     """A number used twice would change the meaning of records that exist. (Keys: the contract file, test_schema.)"""
     assert {model.__name__: int(model.KIND) for model in CLASSES} == {
         "Hello": 1, "Charge": 2, "Drive": 3, "Rest": 4, "Usage": 5, "Soh": 6, "Cells": 7, "Event": 8, "Health": 9,
+        "Reading": 10,
         "Consent": 11, "Log": 12,
     }  # fmt: skip
 

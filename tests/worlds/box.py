@@ -42,6 +42,7 @@ TRIP_S = 0.08  # one way over a mobile network
 RESTART_S = 5.0  # systemd's
 SYNC_AFTER_S = 20.0  # of network: then NTP has answered
 SYNC_EVERY_S = 1024.0
+BEATS_LOST = 0.95  # QoS 0 over a poor line; and the book's database is spared
 Item = FrameBatch | Tick
 T = TypeVar("T")
 
@@ -63,9 +64,8 @@ class Tape:
 
     def copy(self) -> Tape:
         """As it lies on the card."""
-        return replace(
-            self, items=self.items[: self.durable], heard_s=self.heard_s[: self.durable], made=dict(self.made)
-        )
+        told = self.durable
+        return replace(self, items=self.items[:told], heard_s=self.heard_s[:told], made=dict(self.made))
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ class Box:
         self.life = life
         self.wire = Wire.SOUND
         self.online = True
+        self.beats_lost = BEATS_LOST
         self.key = FileKey(Ed25519PrivateKey.from_private_bytes(dice.randbytes(32)))
         self.id = BoxId(box_id_of(self.key.public_key))
         self.waiting = 0
@@ -263,7 +264,7 @@ class Box:
         self._links.add(uplink)
         try:
             async with uplink:
-                yield _SlowUplink(uplink, self._dice)
+                yield _SlowUplink(uplink, self._dice, self.beats_lost)
         finally:
             self._links.discard(uplink)
 
@@ -289,9 +290,10 @@ class Box:
 class _SlowUplink:
     """A mobile network: each way takes its time, and a broker that says no now and then."""
 
-    def __init__(self, uplink: MemoryUplink, dice: random.Random) -> None:
+    def __init__(self, uplink: MemoryUplink, dice: random.Random, beats_lost: float) -> None:
         self._uplink = uplink
         self._dice = dice
+        self._beats_lost = beats_lost
 
     @property
     def wire_bytes(self) -> int | None:
@@ -305,7 +307,7 @@ class _SlowUplink:
         await asyncio.sleep(TRIP_S)
 
     async def beat(self, heartbeat: bytes) -> None:
-        if self._dice.random() < 0.05:  # QoS 0: a poor line loses most of them, and the book's database is spared
+        if self._dice.random() >= self._beats_lost:
             await self._uplink.beat(heartbeat)
 
     def acks(self) -> AsyncIterator[bytes]:

@@ -39,6 +39,7 @@ class Blow(StrEnum):
     CLOCK_STEP = "clock set by hand"
     CLOCK_1970 = "clock set to 1970"
     CLOCK_LIE = "time server lies"
+    LEAP = "leap second"
     BACKUP_CARD = "backup of the card"
 
 
@@ -146,7 +147,7 @@ def _awake(model: CarModel, seed: int, days: int) -> Iterator[tuple[float, float
 
 
 def _clock_blow(dice: random.Random) -> tuple[Blow, float, float]:
-    blow = dice.choice([Blow.CLOCK_STEP, Blow.CLOCK_STEP, Blow.CLOCK_1970, Blow.CLOCK_LIE])
+    blow = dice.choice([Blow.CLOCK_STEP, Blow.CLOCK_STEP, Blow.CLOCK_1970, Blow.CLOCK_LIE, Blow.LEAP])
     return blow, 0.0, dice.choice([3 * 3600.0, -DAY_S, 1.0, -1.0, 40 * DAY_S])
 
 

@@ -32,6 +32,8 @@ SLACK_S = 30.0  # a commit that just began, and the restart after it
 ENERGY_SHARE = 0.03  # rounding to the wire, torn frames, the second at each end of a session
 ENERGY_WH = 60.0
 TRUSTED_ERROR_MS = 1000.0  # of a clock that somebody looks after
+SERVER_ERROR_MS = 100.0  # of an honest time server over a mobile network: five sigma of `Box._synchronize`
+LAST_HEARD_MS = 60_000
 DRIFT_PPM = 50.0  # of a crystal nobody disciplines
 TOLD_BY_BOX = (EventKind.STORE_BEGUN, EventKind.DATA_LOST)
 DATED = (  # what the history dates, and how long that lasted
@@ -65,6 +67,7 @@ def check(ended: Ended) -> dict[str, int]:
     _nothing_twice(ended, wrong)
     _quarantine(ended, wrong)
     _losses(ended, wrong)
+    _presence(ended, wrong)
     if not figures["records"]:
         wrong.append("the book is empty: nothing was judged")
     figures["dated"] = _times(ended, wrong)
@@ -149,6 +152,19 @@ def _quarantine(ended: Ended, wrong: list[str]) -> None:
     allowed = {"fork", "broken_chain", "disputed"} if any(tape.older for tape in ended.tapes) else set()
     if reasons - allowed:
         wrong.append(f"quarantine holds {sorted(reasons - allowed)}")
+
+
+def _presence(ended: Ended, wrong: list[str]) -> None:
+    """Every box came through to the end: it was heard, told how it is, and said that it leaves."""
+    query = "SELECT box, last_seen_ms, online, status, health, unready FROM box"
+    seen = {of: rest for of, *rest in _ask(ended, query)}
+    for of in {tape.box for tape in ended.tapes}:
+        last_ms, online, status, health, unready = seen.get(of, (0, None, None, None, None))
+        assert isinstance(last_ms, int)
+        if ended.ended_ms - last_ms > LAST_HEARD_MS or (online, status, unready) != (0, "stopped", 0) or not health:
+            wrong.append(
+                f"box {of} was heard last at {last_ms}, online {online}, {status}, {unready} not ready, {health}"
+            )
 
 
 # -- the twin --------------------------------------------------------------------------------------------------------
@@ -286,8 +302,8 @@ def _times(ended: Ended, wrong: list[str]) -> int:
     """Whatever the history dates is dated right, within what the clock anchors of its boot state.
 
     An anchor states its own error. Anchors of one boot that contradict each other state that somebody lied: then their
-    distance is how far any date of this boot may be off. A session is dated when it closes, back by the monotonic clock:
-    its beginning is as far off as a crystal drifts in between, about a second for half a day.
+    distance is how far any date of this boot may be off. A session is dated when it closes, back by the monotonic
+    clock: its beginning is as far off as a crystal drifts in between, about a second for half a day.
     """
     anchors: dict[object, list[tuple[int, int, float]]] = {}
     for boot, mono_ms, wall_ms, extreme in _ask(
@@ -317,7 +333,7 @@ def _times(ended: Ended, wrong: list[str]) -> int:
             known = anchors.get(boot, [(0, 0, TRUSTED_ERROR_MS)])
             offsets_ms = [offset_ms for _, offset_ms, _ in known]
             nearest_ms = min(abs(mono_ms - anchor_ms) for anchor_ms, _, _ in known)
-            error_ms = max(error_ms for _, _, error_ms in known) + max(offsets_ms) - min(offsets_ms)
+            error_ms = max(error_ms for _, _, error_ms in known) + SERVER_ERROR_MS + max(offsets_ms) - min(offsets_ms)
             assert isinstance(lasted_s, float | int)
             allowed_ms = error_ms + (nearest_ms + lasted_s * 1000) * DRIFT_PPM * 1e-6
             off_ms = at_ms - machine.true_ms_at(mono_ms)

@@ -6,6 +6,7 @@ In:  a `Plan`. Out: `Ended`: what the book holds, what the box wrote, what was t
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ from worlds.card import Card
 from worlds.plan import CALM_S, FIRST_DAY, Blow, Event, Plan
 
 ROOT = Path(__file__).resolve().parents[2]
-LOOK_EVERY_S = 10.0  # for a box whose power went at a write
+LAST_WORDS_S = 10.0  # for what a box says when it leaves
+LOOK_EVERY_S = 30.0  # for a box whose power went at a write
 PROFILES = Catalogue(ROOT / "can_profiles")
 HONEST_FIRST_NS = 2_000 * NS_PER_S  # a lie that nothing contradicts cannot be found out
 Act = Callable[[], Coroutine[Any, Any, None]]
@@ -46,10 +48,10 @@ class Ended:
 
     plan: Plan
     begin_ms: int
+    ended_ms: float
     around: Surroundings
     lives: tuple[tuple[float, SimCar], ...]  # from when on which car's bus was heard
     book_file: Path
-    old_book: bool
 
     @property
     def tapes(self) -> list[Tape]:
@@ -72,7 +74,6 @@ class _World:
         self.broker = MemoryBroker(plan.seed, plan.faults)
         self.template = template
         self.cards = 0
-        self.old_book = False
         decoders: dict[str, Decoder] = {}
 
         def plan_of(box: BoxId) -> BoxPlan:
@@ -118,7 +119,7 @@ class _World:
                     await box.switch_off()
                 await self._kill_book()
                 self.book.close()
-        return Ended(self.plan, self.begin_ms, self.around, tuple(self.lives), self.book.file, self.old_book)
+        return Ended(self.plan, self.begin_ms, self.ended_ms, self.around, tuple(self.lives), self.book.file)
 
     def _new_box(self, life: SimLife | None) -> Box:
         return Box(self.around, self._new_card(), self.dice, life)
@@ -161,13 +162,15 @@ class _World:
         self.collecting = asyncio.create_task(self.book.collect())
         for box in self.boxes:
             box.card.trouble = None
-            box.online = True
+            box.online, box.beats_lost = True, 0.0
             box.set_wire(Wire.SOUND)
             await box.switch_off()
             box.switch_on()
         await asyncio.sleep(CALM_S)
         for box in self.boxes:
             await box.leave()
+        await asyncio.sleep(LAST_WORDS_S)
+        self.ended_ms = self.true_ms()
 
     async def _until(self, at_s: float) -> None:
         await asyncio.sleep(max(0.0, at_s - asyncio.get_running_loop().time()))
@@ -225,13 +228,12 @@ class _World:
                 assert self.backup_book is not None
                 await self._kill_book()
                 self.book.restore(self.backup_book)
-                self.old_book = True
                 self._start_book()
             case Blow.BROKER_RESTART | Blow.BROKER_FORGETS:
                 self.broker.stop(forget=event.blow is Blow.BROKER_FORGETS)
                 await asyncio.sleep(event.off_s)
                 self.broker.start()
-            case Blow.CLOCK_STEP | Blow.CLOCK_1970 | Blow.CLOCK_LIE:
+            case Blow.CLOCK_STEP | Blow.CLOCK_1970 | Blow.CLOCK_LIE | Blow.LEAP:
                 self._clock(event)
 
     async def _without_power(self, event: Event) -> None:
@@ -278,6 +280,8 @@ class _World:
                 machine.step(event.amount * 1000)
             case Blow.CLOCK_1970:
                 machine.step(-self.true_ms())
+            case Blow.LEAP:  # the servers smear it: the next of them contradicts the kernel
+                machine.leap(math.copysign(1.0, event.amount))
             case Blow.CLOCK_LIE if (
                 machine.synchronized() and machine.boottime_ns() > HONEST_FIRST_NS and self.box.online
             ):

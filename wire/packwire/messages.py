@@ -35,6 +35,7 @@ class Kind(IntEnum):
     CELLS = 7
     EVENT = 8
     HEALTH = 9
+    READING = 10
     CONSENT = 11
     LOG = 12
 
@@ -111,6 +112,9 @@ class Hello(Message):
     cells_in_series: Annotated[Count | None, Wire(11)] = None
     chemistry: Annotated[Text | None, Wire(12)] = None
     nominal_kwh: Annotated[float | None, Wire(13, per=100)] = None
+    packs_before: Annotated[Count, Wire(20)] = (
+        0  # that this store saw go: with each more, counts and readings begin anew
+    )
 
 
 class Session(Message):
@@ -234,6 +238,81 @@ class Soh(Message):
     odometer_km: Annotated[float | None, Wire(20, per=10)] = None
     soce_pct: Annotated[float | None, Wire(21, per=100)] = None  # estimated SOCE, not type-approval
     resistance_ohm: Annotated[float | None, Wire(22, per=100_000)] = None  # pack, 25 degC
+    line_s: Annotated[Count | None, Wire(23)] = None  # second of the line that `Reading` counts on
+
+
+class SwingItem(Body):
+    """Of rest_bands: charge counted between two rests, and the SoC that the rest voltages told."""
+
+    at_s: Annotated[Count, Wire(0)]  # of the later rest
+    from_soc_pct: Annotated[float, Wire(1, per=100)] = 0.0
+    to_soc_pct: Annotated[float, Wire(2, per=100)] = 0.0
+    charge_in_ah: Annotated[float, Wire(3, per=100)] = 0.0  # net
+    counted_h: Annotated[float, Wire(4, per=100), Field(ge=0)] = 0.0  # with the sensor counted
+    soc_sigma_pct: Annotated[float, Wire(5, per=1000), Field(ge=0)] = 0.0  # of both ends together
+    charge_sigma_ah: Annotated[float, Wire(6, per=1000), Field(ge=0)] = 0.0
+    lean_pct_per_v: Annotated[float, Wire(7, per=10)] = 0.0  # what a volt of hysteresis adds to the fall of the SoC
+
+
+class LegItem(Body):
+    """Of charge_ratio: charge counted between two steps of the SoC."""
+
+    charge_ah: Annotated[float, Wire(0, per=100), Field(ge=0)]
+    soc_change_pct: Annotated[float, Wire(1, per=100), Field(ge=0)]
+    charge_sigma_ah: Annotated[float, Wire(2, per=1000), Field(ge=0)] = 0.0
+    soc_sigma_pct: Annotated[float, Wire(3, per=1000), Field(ge=0)] = 0.0
+    bms: Annotated[bool, Wire(4)] = False  # the battery management's own SoC, not the displayed one
+
+
+class SpanItem(Body):
+    """Of full_span: a charge over nearly the whole scale."""
+
+    charge_ah: Annotated[float, Wire(0, per=100), Field(ge=0)]
+    soc_change_pct: Annotated[float, Wire(1, per=100), Field(ge=0)]
+
+
+class BmsItem(Body):
+    """Of bms_value: what the car's own battery management said last in this session."""
+
+    at_s: Annotated[Count, Wire(0)]
+    capacity_ah: Annotated[float | None, Wire(1, per=1000)] = None
+    soh_pct: Annotated[float | None, Wire(2, per=1000)] = None
+
+
+class ToldItem(Body):
+    """Of rest_bands: the reported capacity that it asked for."""
+
+    at_s: Annotated[Count, Wire(0)]
+    capacity_ah: Annotated[float, Wire(1, per=1000), Field(ge=0)]
+
+
+class SeenItem(Body):
+    """Of rest_bands: how often what was seen so far."""
+
+    visits: Annotated[tuple[int, ...], Wire(0, counts=True)] = ()  # rests by SoC, lowest first
+    off_curve: Annotated[Count, Wire(1)] = 0  # rest voltages off the curve
+    stuck_n: Annotated[Count, Wire(2)] = 0  # hours with a current that could not be
+    apart_n: Annotated[Count, Wire(3)] = 0  # rests beside which the car told its SoC
+    apart_pct: Annotated[float, Wire(4, per=100), Field(ge=0)] = 0.0  # how far the two were apart
+
+
+class Reading(Message):
+    """What one session gave to the methods: with all of them anybody works the SoH out again (docs/trust.md).
+
+    Seconds are those of the box's own line, which runs on over boots; `Soh.line_s` is on the same.
+    """
+
+    KIND: ClassVar = Kind.READING
+    number: Annotated[Count, Wire(0)]  # since the pack is watched, from 1, without holes
+    session: Annotated[Count, Wire(1)]
+    line_s: Annotated[Count, Wire(2)]  # end of the session
+    legs: Annotated[tuple[LegItem, ...], Wire(3), Field(max_length=8)] = ()
+    bms: Annotated[BmsItem | None, Wire(4)] = None
+    prior: Annotated[ToldItem | None, Wire(5)] = None  # what rest_bands started from: used before the swings
+    swings: Annotated[tuple[SwingItem, ...], Wire(6), Field(max_length=8)] = ()
+    told: Annotated[ToldItem | None, Wire(7)] = None  # used after the swings
+    seen: Annotated[SeenItem | None, Wire(8)] = None
+    span: Annotated[SpanItem | None, Wire(9)] = None
 
 
 class Cells(Message):
@@ -311,7 +390,7 @@ class Log(Message):
 
 
 MESSAGES: Final[dict[Kind, type[Message]]] = {
-    m.KIND: m for m in (Hello, Charge, Drive, Rest, Usage, Soh, Cells, Event, Health, Consent, Log)
+    m.KIND: m for m in (Hello, Charge, Drive, Rest, Usage, Soh, Cells, Event, Health, Reading, Consent, Log)
 }
 
 # Sealed sizes in bytes with a little head-room (measured: docs/wire.md; tests/wire hold us to them).
@@ -325,6 +404,7 @@ TYPICAL_BYTES: Final[dict[Kind, int]] = {
     Kind.CELLS: 490,
     Kind.EVENT: 220,
     Kind.HEALTH: 240,
+    Kind.READING: 270,
     Kind.CONSENT: 220,
     Kind.LOG: 820,
 }
@@ -339,6 +419,7 @@ BYTE_BUDGET: Final[dict[Kind, int]] = {
     Kind.CELLS: 960,
     Kind.EVENT: 380,
     Kind.HEALTH: 460,
+    Kind.READING: 520,
     Kind.CONSENT: 245,
     Kind.LOG: 13_400,
 }

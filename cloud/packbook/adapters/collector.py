@@ -20,7 +20,7 @@ from typing import Final
 
 from packbook.adapters.mqtt import CONNECT_WAIT_MAX_S, BrokerAddress, Link, Message, TlsFiles, uninterrupted
 from packbook.clock import now_ms
-from packbook.core.intake import Arrival, Reason
+from packbook.core.intake import PARTS, Arrival
 from packbook.ports import BrokerError, Holding, Ledger, StoreError, Taken
 from packwire.ack import Ack, ack_of, encode_ack
 from packwire.ids import BoxId, StoreId
@@ -157,15 +157,15 @@ class Collector:
                 del self._owed[key]
 
         store = StoreId(holding.store)
-        ack = Ack(store, holding.upto, ack_of(store, holding.beyond).ranges)
+        ack = Ack(store, holding.upto, ack_of(store, holding.beyond).ranges, holding.head, holding.resend_from)
         link.publish(topic(BoxId(holding.box), Leaf.ACK), encode_ack(ack), taken)
 
 
 def _report(taken: Taken) -> None:
     if taken.quarantined:
-        level = logging.ERROR if Reason.FORK in taken.quarantined else logging.WARNING
+        level = logging.ERROR if PARTS & taken.quarantined.keys() else logging.WARNING
         counts = ", ".join(f"{reason} {count}" for reason, count in sorted(taken.quarantined.items()))
-        log.log(level, "messages in quarantine: %s; 'packbook doctor' shows them", counts)
+        log.log(level, "messages in quarantine: %s; 'packbook quarantine list' shows them", counts)
     if taken.unready:
         log.warning("%d records of boxes whose key is not on file: not kept, the boxes keep them", taken.unready)
     log.debug("kept %d records, %d were here already", taken.accepted, taken.duplicates)

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from packbook.app.command import DONE, PROBLEM, add_settings, run
+from packbook.app.command import DONE, PROBLEM, WRONG_USAGE, add_settings
 from packbook.ports import PackbookError, SettingsError
-from packbook.settings import Settings
+from packbook.settings import Settings, load_settings
 from packwire.cbor import MAX_MESSAGE_BYTES
 from packwire.ids import is_hex_id
 from packwire.rights import RIGHTS, Role
@@ -84,10 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    async def work(settings: Settings) -> int:
-        return _write_all(args.out, files(_plan(args, settings)))
-
-    return run(args, work)
+    try:
+        return _write_all(args.out, files(_plan(args, load_settings(args.settings))))
+    except PackbookError as problem:
+        print(f"packbook broker-config: {problem}", file=sys.stderr)
+        return WRONG_USAGE if isinstance(problem, SettingsError) else PROBLEM
 
 
 def _plan(args: argparse.Namespace, settings: Settings) -> Plan:

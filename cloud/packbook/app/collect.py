@@ -33,4 +33,5 @@ async def collect(settings: Settings) -> int:
 
 def make_collector(settings: Settings, database: Database) -> Collector:
     limits = BatchLimits(settings.batch_records_max, settings.batch_wait_max_s)
-    return Collector(Ledger(database), broker_address(settings), limits, settings.share)
+    ledger = Ledger(database, enrolled_only=settings.enrolled_only)
+    return Collector(ledger, broker_address(settings), limits, settings.share)

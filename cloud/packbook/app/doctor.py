@@ -76,7 +76,16 @@ def _ledger_problems(ledger: Audit) -> list[str]:
         if store.holes:
             missing = ", ".join(f"{lo}" if lo == hi else f"{lo}-{hi}" for lo, hi in store.holes)
             problems.append(f"box {store.box} store {store.store}: records {missing} have not come; the box has them")
-    problems.extend(f"{count} messages in quarantine: {reason}" for reason, count in ledger.quarantine.items())
+    problems.extend(
+        f"box {dispute.box} store {dispute.store}: two histories from record {dispute.from_seq} on, {dispute.held_out} "
+        "records are kept out of the history: 'packbook quarantine list' tells more"
+        for dispute in ledger.disputes
+        if dispute.settled_ms is None
+    )
+    problems.extend(
+        f"{count} messages in quarantine: {reason} ('packbook quarantine list --reason {reason}')"
+        for reason, count in ledger.quarantine.items()
+    )
     problems.extend(
         f"box {box} offered {count} records, but its hello with the key never came"
         for box, count in ledger.unready.items()

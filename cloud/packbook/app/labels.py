@@ -30,10 +30,9 @@ body { font: 8pt/1.3 "Noto Sans", "Helvetica Neue", Arial, sans-serif; color: #0
 .label svg { width: 25mm; height: 25mm; display: block }
 .fleet { font-weight: 600; font-size: 8pt; white-space: nowrap; overflow: hidden; text-overflow: ellipsis }
 .what { font-size: 5.5pt; color: #555; margin-top: .8mm }
-.mono { font-family: "DejaVu Sans Mono", "Liberation Mono", Consolas, monospace; word-break: break-all }
-.code { font-size: 8.2pt; font-weight: 700; line-height: 1.25 }
-.url { font-size: 5.8pt }
-.print { font-size: 5pt; line-height: 1.3; grid-column: 1 / -1; margin-top: .6mm; white-space: nowrap }
+.mono { font-family: "DejaVu Sans Mono", "Liberation Mono", Consolas, monospace }
+.code { font-size: 7.4pt; font-weight: 700; line-height: 1.35; white-space: nowrap }
+.foot { font-size: 5.2pt; line-height: 1.35; grid-column: 1 / -1; margin-top: .7mm; overflow-wrap: anywhere }
 @media screen { body { background: #ddd } .page { background: #fff; margin: 6mm auto; box-shadow: 0 1mm 4mm #0003 } }
 """
 
@@ -62,14 +61,14 @@ def _page(labels: Sequence[Label]) -> str:
 def _label(label: Label) -> str:
     picture = segno.make(boot_text(label), error="m", micro=False).svg_inline(border=0, omitsize=True, svgclass=None)
     groups = label.code.split("-")
-    rows = "<br>".join("-".join(groups[at : at + 3]) for at in range(0, len(groups), 3))  # of the code's alphabet
+    rows = "<br>".join("-".join(groups[at : at + 4]) for at in range(0, len(groups), 4))  # of the code's alphabet
+    shown = " ".join(_groups(label.fingerprint[:SHORT_HEX]))
     until = datetime.fromtimestamp(label.expires_ms / 1000, UTC)
     return (
         f'<div class="label">{picture}<div>'
         f'<div class="fleet">{escape(label.fleet)}</div>'
         f'<div class="what">one-time code, until {until:%Y-%m-%d}</div><div class="mono code">{rows}</div>'
-        f'<div class="what">enrol at</div><div class="mono url">{escape(label.url)}</div></div>'
-        f'<div class="mono print">CA {" ".join(_groups(label.fingerprint[:SHORT_HEX]))}</div></div>'
+        f'</div><div class="mono foot">{escape(label.url)}<br>CA {shown}</div></div>'
     )
 
 

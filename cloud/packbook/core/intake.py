@@ -1,9 +1,9 @@
 """The book's door: bytes from outside become records that are believed, or a reason why not.
 
-In:  `Arrival` (topic, bytes, when), the public keys on file, and the neighbours a record has in its chain.
+In:  `Arrival` (topic, bytes, when), the public keys on file, and how far the record's chain is held.
 Out: what it is (`read`), whether it may enter the ledger (`place`), and what it says of a battery (`facts_of`).
 Refuses, always with a reason: topics and records of another box, keys that do not make the box's name, signatures
-that do not hold, a second record in the same place of a chain, a record that does not fit its neighbours.
+that do not hold, a second record in the same place of a chain, a record that does not follow the one before it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from packwire.cbor import MAX_MESSAGE_BYTES
 from packwire.codec import Body
 from packwire.consent import UNDECIDED, Purpose, is_within
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion, WireError
-from packwire.ids import BoxId, box_id_of, key_id_of
+from packwire.ids import KEY_ID_BYTES, BoxId, box_id_of, key_id_of
 from packwire.messages import Charge, Consent, Drive, Event, EventKind, Hello, Kind, Message, Rest, Session, Soh, Usage
 from packwire.presence import decode_heartbeat, decode_status
 from packwire.seal import NO_PREVIOUS, Sealed, check, digest, peek
@@ -40,6 +40,7 @@ from packwire.seal import read as read_message
 from packwire.topics import Leaf
 
 CALENDAR_MS: Final = (1_262_304_000_000, 4_102_444_800_000)  # 2010..2100: outside, a box's clock was never set
+CLOCK_AHEAD_MAX_MS: Final = 86_400_000  # a record is not made after it came; a day for zones confused by hand
 
 _TEMP_BANDS: Final = len(TEMP_EDGES_DEGC) + 1
 SOC_TEMP_CELLS: Final = len(SOC_BANDS_PCT) * _TEMP_BANDS
@@ -59,9 +60,22 @@ class Reason(StrEnum):
     NO_HELLO = "no_hello"
     FORK = "fork"
     BROKEN_CHAIN = "broken_chain"
+    DISPUTED = "disputed"  # of a store with two histories, and it follows on neither yet
+    REVOKED = "revoked"  # genuine, of a box that may no longer speak
+    NOT_ENROLLED = "not_enrolled"
+    WRONG_CLOCK = "wrong_clock"  # believed and kept, but undated: a note, once per boot
+    FLOOD = "flood"  # a box's quarantine is full: what comes on top is counted, not kept
     NO_CONSENT = "no_consent"  # believed and kept in the ledger, but the owner did not agree to it: in no history
     UNREADABLE = "unreadable"  # believed and kept in the ledger, but what it says cannot be read by this version
     REFUSED_BY_STORE = "refused_by_store"
+
+
+class Fate(StrEnum):
+    """What became of a message in quarantine."""
+
+    OPEN = "open"
+    BELIEVED = "believed"  # the same bytes are in the ledger by now
+    DROPPED = "dropped"  # an operator had its bytes thrown away; that it came stays known
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +89,20 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
+    """`at`: the place that the box's own signature gives it; None where no signature was believed."""
+
     arrival: Arrival
     reason: Reason
     detail: str
+    at: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unready:
-    """Signed by a key that is not on file yet. Not kept, not acknowledged: the box keeps it and offers it again."""
+    """Of a box whose key is not on file yet. Not kept, not acknowledged: the box keeps it and offers it again."""
 
     box: str
+    store: str  # whose hello is missing, as far as an unproven record can say
     received_ms: int
 
 
@@ -152,6 +170,11 @@ class Entry:
     new_key: NewKey | None
     facts: tuple[Fact, ...]
     unreadable: str | None  # why `facts` is empty although the record is genuine
+    wrong_clock: str | None  # why it has no date although its box gave one
+
+    @property
+    def link(self) -> Link:
+        return Link(self.digest, self.previous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +235,13 @@ def _record(arrival: Arrival, box: BoxId, keys: Keys) -> Reading:
     sealed = peek(arrival.payload)
     if sealed.envelope.box != box:
         return Quarantine(arrival, Reason.WRONG_BOX, f"record of box {sealed.envelope.box} on {arrival.topic}")
+    if sealed.key_id != bytes.fromhex(box)[:KEY_ID_BYTES]:  # a box's name is made from its key: it never has another
+        return Quarantine(arrival, Reason.WRONG_KEY, f"signed with key {sealed.key_id.hex()}, not that of box {box}")
     new_key = None
     public_key = keys.get((box, sealed.key_id))
     if public_key is None:
         if sealed.kind_number != Kind.HELLO:
-            return Unready(box, arrival.received_ms)
+            return Unready(box, sealed.envelope.store, arrival.received_ms)
         public_key = _key_in(sealed)
         if box_id_of(public_key) != box or key_id_of(public_key) != sealed.key_id:
             return Quarantine(arrival, Reason.WRONG_KEY, f"the key in this hello does not make the name {box}")
@@ -240,11 +265,16 @@ def reread(sealed: bytes, received_ms: int) -> Entry:
 def _entry(sealed: Sealed, received_ms: int, topic: str, new_key: NewKey | None) -> Entry:
     envelope = sealed.envelope
     place = Provenance(envelope.box, envelope.store, envelope.seq)
-    moment = Moment(envelope.boot, envelope.mono_ms, _calendar(envelope.wall_ms))
+    latest_ms = received_ms + CLOCK_AHEAD_MAX_MS
+    wall_ms = calendar(envelope.wall_ms, latest_ms)
+    moment = Moment(envelope.boot, envelope.mono_ms, wall_ms)
+    wrong_clock = None
+    if envelope.wall_ms is not None and wall_ms is None:
+        wrong_clock = f"{_name(place)} says {envelope.wall_ms} ms since 1970; it came at {received_ms} ms"
     facts: tuple[Fact, ...] = ()
     unreadable = None
     try:
-        facts = facts_of(read_message(sealed).message, place, moment)
+        facts = facts_of(read_message(sealed).message, place, moment, latest_ms)
     except (UnknownKind, Malformed) as problem:
         unreadable = str(problem)
     return Entry(
@@ -259,6 +289,7 @@ def _entry(sealed: Sealed, received_ms: int, topic: str, new_key: NewKey | None)
         new_key=new_key,
         facts=facts,
         unreadable=unreadable,
+        wrong_clock=wrong_clock,
     )
 
 
@@ -273,7 +304,16 @@ class Link:
     previous: bytes
 
 
-Ledgered: TypeAlias = Mapping[Provenance, Link]
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """How far a store's chain is held without a hole, and what stands there. `head`: digest of record `upto`."""
+
+    upto: int = 0
+    head: bytes | None = None
+    disputed: bool = False
+
+    def follows(self, link: Link) -> bool:
+        return link.previous == (self.head if self.upto else NO_PREVIOUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,31 +328,41 @@ class Duplicate:
     place: Provenance
 
 
-def place(entry: Entry, ledgered: Ledgered) -> Accept | Duplicate | Quarantine:
-    """May this record enter the ledger beside what is there? `ledgered` holds its place and both neighbours, if any."""
+def place(entry: Entry, tip: Tip, present: Link | None) -> Accept | Duplicate | Quarantine:
+    """May this record enter the ledger? `tip`: its store's, `present`: what stands in its place, if anything does.
+
+    Beyond a hole it may wait in the ledger until the chain reaches it and proves it or not. Not in a disputed store:
+    there, records of two histories come, and which is which shows only at the tip.
+    """
     at = entry.place
-    arrival = Arrival(entry.topic, entry.sealed, entry.received_ms)
-    present = ledgered.get(at)
     if present is not None:
         if present.digest == entry.digest:
             return Duplicate(at)
         detail = f"{_name(at)} is in the ledger with digest {present.digest.hex()}, this one has {entry.digest.hex()}"
-        return Quarantine(arrival, Reason.FORK, detail)
+        return refused(entry, Reason.FORK, detail)
     if at.seq == 1 and entry.kind != Kind.HELLO:
-        return Quarantine(arrival, Reason.NO_HELLO, f"{_name(at)} begins a store without a hello")
-    before, after = (ledgered.get(neighbour) for neighbour in neighbours(at))
-    expected = NO_PREVIOUS if at.seq == 1 else before.digest if before else entry.previous
-    if entry.previous != expected:
-        detail = f"{_name(at)} follows digest {entry.previous.hex()}, not {expected.hex()}"
-        return Quarantine(arrival, Reason.BROKEN_CHAIN, detail)
-    if after and after.previous != entry.digest:
-        detail = f"the record after {_name(at)} follows digest {after.previous.hex()}, not {entry.digest.hex()}"
-        return Quarantine(arrival, Reason.BROKEN_CHAIN, detail)
+        return refused(entry, Reason.NO_HELLO, f"{_name(at)} begins a store without a hello")
+    if at.seq == tip.upto + 1:
+        return Accept(entry) if tip.follows(entry.link) else broken(entry, tip)
+    if tip.disputed:
+        detail = f"{_name(at)} is of a disputed store and cannot be placed before record {tip.upto + 1} is there"
+        return refused(entry, Reason.DISPUTED, detail)
     return Accept(entry)
 
 
-def neighbours(at: Provenance) -> tuple[Provenance, Provenance]:
-    return Provenance(at.box, at.store, at.seq - 1), Provenance(at.box, at.store, at.seq + 1)
+def broken(entry: Entry, tip: Tip) -> Quarantine:
+    """A record right after the tip that does not follow it."""
+    expected = tip.head if tip.upto and tip.head else NO_PREVIOUS
+    detail = f"{_name(entry.place)} follows digest {entry.previous.hex()}, not {expected.hex()}"
+    return refused(entry, Reason.BROKEN_CHAIN, detail)
+
+
+def refused(entry: Entry, reason: Reason, detail: str) -> Quarantine:
+    """A record that its box did sign, and that cannot stand in the ledger."""
+    return Quarantine(Arrival(entry.topic, entry.sealed, entry.received_ms), reason, detail, entry.place)
+
+
+PARTS: Final = frozenset({Reason.FORK, Reason.BROKEN_CHAIN})  # two histories under one store's name
 
 
 def _name(at: Provenance) -> str:
@@ -370,22 +420,23 @@ def beyond_consent(entry: Entry, purposes: Collection[str] | None) -> str | None
 # --- what a record says --------------------------------------------------------------------------------------------
 
 
-def facts_of(message: Message, place: Provenance, moment: Moment) -> tuple[Fact, ...]:
+def facts_of(message: Message, place: Provenance, moment: Moment, latest_ms: int) -> tuple[Fact, ...]:
     """Translate a message into the book's own values. Kinds that no view shows yet say nothing (the ledger has them).
 
-    Raises Malformed when a histogram is longer than this version knows bands for.
+    `latest_ms`: calendar times after it are a wrong clock's. Raises Malformed when a histogram is longer than this
+    version knows bands for.
     """
     match message:
         case Hello():
             return (Fact(moment, _installation(message, place, moment)),)
         case Session():
-            return (_session(message, place),)
+            return (_session(message, place, latest_ms),)
         case Usage():
-            return (Fact(moment, _usage(message, place, moment)),)
+            return (Fact(moment, _usage(message, place, moment, latest_ms)),)
         case Soh():
             return (Fact(moment, _soh(message, place, moment)),)
         case Event():
-            return _event(message, place, moment)
+            return _event(message, place, moment, latest_ms)
         case Consent():
             known = tuple(purpose for purpose in message.purposes if purpose in frozenset(Purpose))
             return (Fact(moment, Agreement(known, place)),)
@@ -407,8 +458,8 @@ def _installation(hello: Hello, place: Provenance, moment: Moment) -> Installati
     return _like(Installation, hello, from_ms=moment.wall_ms, provenance=place)
 
 
-def _session(session: Session, place: Provenance) -> Fact:
-    moment = Moment(session.boot, session.start_mono_ms, _calendar(session.start_wall_ms))
+def _session(session: Session, place: Provenance, latest_ms: int) -> Fact:
+    moment = Moment(session.boot, session.start_mono_ms, calendar(session.start_wall_ms, latest_ms))
     charge = session if isinstance(session, Charge) else None
     drive = session if isinstance(session, Drive) else None
     row = _like(
@@ -429,7 +480,7 @@ def _session(session: Session, place: Provenance) -> Fact:
 _SESSION_KIND: Final[Mapping[type[Session], str]] = {Charge: "charge", Drive: "drive", Rest: "rest"}
 
 
-def _usage(usage: Usage, place: Provenance, moment: Moment) -> UsageTotals:
+def _usage(usage: Usage, place: Provenance, moment: Moment, latest_ms: int) -> UsageTotals:
     return _like(
         UsageTotals,
         usage,
@@ -438,7 +489,7 @@ def _usage(usage: Usage, place: Provenance, moment: Moment) -> UsageTotals:
         c_rate_temp_s=_full(usage.c_rate_temp_s, C_RATE_TEMP_CELLS, "c_rate_temp_s"),
         depth_counts=_full(usage.depth_counts, DEPTH_CELLS, "depth_counts"),
         events=dict(usage.events),
-        first_ms=_calendar(usage.first_wall_ms),
+        first_ms=calendar(usage.first_wall_ms, latest_ms),
         provenance=place,
     )
 
@@ -460,11 +511,11 @@ def _soh(soh: Soh, place: Provenance, moment: Moment) -> SohPoint:
     )
 
 
-def _event(event: Event, place: Provenance, sealed_at: Moment) -> tuple[Fact, ...]:
+def _event(event: Event, place: Provenance, sealed_at: Moment, latest_ms: int) -> tuple[Fact, ...]:
     moment = Moment(
         event.boot or sealed_at.boot,
         sealed_at.mono_ms if event.mono_ms is None else event.mono_ms,
-        _calendar(event.wall_ms) if event.wall_ms is not None else _carried(sealed_at, event),
+        calendar(event.wall_ms, latest_ms) if event.wall_ms is not None else _carried(sealed_at, event),
     )
     row = EventRow(event.event.value, moment.wall_ms, event.duration_s, event.extreme, event.text, place)
     if event.event is not EventKind.CLOCK_SET or moment.wall_ms is None:
@@ -479,9 +530,10 @@ def _carried(sealed_at: Moment, event: Event) -> int | None:
     return sealed_at.wall_ms - (sealed_at.mono_ms - (sealed_at.mono_ms if event.mono_ms is None else event.mono_ms))
 
 
-def _calendar(wall_ms: int | None) -> int | None:
-    """A calendar time, or None where the box's clock cannot have been set."""
-    return wall_ms if wall_ms is not None and CALENDAR_MS[0] <= wall_ms < CALENDAR_MS[1] else None
+def calendar(wall_ms: int | None, latest_ms: int) -> int | None:
+    """A calendar time, or None where the box's clock cannot have been right."""
+    low_ms, high_ms = CALENDAR_MS
+    return wall_ms if wall_ms is not None and low_ms <= wall_ms < high_ms and wall_ms <= latest_ms else None
 
 
 def kept(payload: bytes) -> bytes:

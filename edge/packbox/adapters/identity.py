@@ -46,8 +46,8 @@ class FileKey:
 def read_key(path: Path) -> FileKey:
     """Raises KeyFileError, also when there is no file."""
     try:
-        _only_ours(path.parent)
-        _only_ours(path)
+        only_ours(path.parent)
+        only_ours(path)
         with path.open("rb") as file:
             pem = file.read(KEY_FILE_BYTES_MAX)
     except FileNotFoundError as problem:
@@ -83,7 +83,8 @@ def make_key(path: Path) -> FileKey:
     return FileKey(private)
 
 
-def _only_ours(path: Path) -> None:
+def only_ours(path: Path) -> None:
+    """Raises KeyFileError when others may get at a key in this file or folder."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & OTHERS:
         wanted = FOLDER_MODE if path.is_dir() else FILE_MODE

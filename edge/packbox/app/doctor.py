@@ -22,6 +22,7 @@ from packbox.adapters.machine import supply_trouble
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app.doctor_bus import bus_findings
 from packbox.app.doctor_running import running_findings
+from packbox.app.enrolled import with_enrolment
 from packbox.app.findings import Finding, Verdict
 from packbox.app.mind import BAD_FRAMES, remembered
 from packbox.app.options import add_settings_options, settings_from
@@ -80,7 +81,7 @@ def main(args: argparse.Namespace) -> int:
 def examine(load: Callable[[], Settings]) -> Iterator[Finding]:
     """All findings, in the order in which a person should mend them. Without settings nothing else can be judged."""
     try:
-        settings = load()
+        settings = with_enrolment(load())
     except PackboxError as problem:
         yield Finding("settings", Verdict.FAIL, str(problem), "mend the setting; docs/box.md explains each")
         return

@@ -26,7 +26,8 @@ from packbox.core.soh import panel
 from packbox.core.soh.banded import Swing, swing_of_charge_in
 from packbox.core.soh.method import SessionEnd
 from packbox.core.soh.panel import PanelState
-from packbox.core.soh.rest_bands import CHARGE_SIGMA_ROOT, swing_of, take
+from packbox.core.soh.reading import RestSwing
+from packbox.core.soh.rest_bands import CHARGE_SIGMA_ROOT, swing_of, use_swing
 from packbox.core.stamp import NS_PER_S
 
 SESSION_GAP_S: Final = 300  # as a drive outlives a silence (core.segment)
@@ -152,10 +153,11 @@ class Feeder:
 
     def _close(self, at_s: int) -> None:
         self.sessions += 1
-        before = self.state.rest_bands
-        self.state = panel.closed(self.state, SessionEnd(self.sessions, float(at_s)), self.pack)
-        taken = self.state.rest_bands.n - before.n == len(before.moves)
-        self._swings += [SwingRead(m.last.at_s - self._shift_s, swing_of(m), taken) for m in before.moves]
+        before_n = self.state.rest_bands.n
+        self.state, readings = panel.closed(self.state, SessionEnd(self.sessions, at_s), self.pack)
+        swings = [] if readings is None else [r for r in readings.rest_bands if isinstance(r, RestSwing)]
+        taken = self.state.rest_bands.n - before_n == len(swings)
+        self._swings += [SwingRead(s.at_s - self._shift_s, swing_of(s), taken) for s in swings]
 
     def take_swings(self) -> list[SwingRead]:
         """Those read since the last call."""
@@ -179,7 +181,7 @@ class SegmentFeeder:
         swing = swing_of_charge_in(
             row.from_soc_pct, row.to_soc_pct, row.charge_ah, row.hours, math.sqrt(2.0) * END_SIGMA_PCT, charge_sigma_ah
         )
-        after = take(self.state.rest_bands, swing, self.at_s, self.rows, self.pack)
+        after = use_swing(self.state.rest_bands, swing, self.at_s, self.rows, self.pack)
         self.state = replace(self.state, rest_bands=after)
 
 

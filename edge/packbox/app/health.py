@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 from packbox.adapters.machine import cpu_temp_degc, disk_free_bytes
 from packbox.app.carry import LinkReport
 from packbox.app.desk import Desk
+from packbox.app.enrolled import Enrolling
 from packbox.app.inbox import Inbox
 from packbox.app.listen import Listener
 from packbox.app.meet import Meeting
@@ -64,6 +65,7 @@ class Gauge:
     link: LinkReport | None
     tester: Tester | None = None
     meeting: Meeting | None = None
+    enrolling: Enrolling | None = None
     desk: Desk | None = None
 
     def at(self, stamp: Stamp) -> BoxHealth:
@@ -101,6 +103,7 @@ class Gauge:
             ("no bus", self.listener.down or heard),
             ("cannot save", self.thinker.trouble),
             ("car", car),
+            ("certificate", self.enrolling.trouble if self.enrolling else None),
             ("operator", self.desk.trouble if self.desk else None),
         )
         return "; ".join(f"{what}: {why}"[:TROUBLE_CHARS] for what, why in troubles if why) or None

@@ -20,6 +20,7 @@ from typing import Final, Never, TypeVar
 
 from packbox.adapters.herald import Herald, herald_from
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
+from packbox.adapters.key_store import FileKeyStore
 from packbox.adapters.power_lines import LineReader, tell
 from packbox.adapters.profile_apart import find_apart
 from packbox.adapters.profile_dir import Catalogue
@@ -29,6 +30,7 @@ from packbox.app.box_key import box_key
 from packbox.app.carry import LinkReport, Offload, carry, new_report
 from packbox.app.crash_guard import CAREFUL_MAX_S, IN_FULL, Care, CrashGuard
 from packbox.app.desk import Desk
+from packbox.app.enrolled import Enrolling, with_enrolment
 from packbox.app.health import Gauge
 from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
 from packbox.app.keep_raw import keep_raw
@@ -49,7 +51,7 @@ from packbox.core.courtesy import Consent, Signs
 from packbox.core.decode import Decoder
 from packbox.core.power import Limits
 from packbox.core.record import BatteryId, BoxId
-from packbox.ports import Journal, PackboxError, SettingsError, Uplink
+from packbox.ports import Journal, LinkDownError, PackboxError, SettingsError, Uplink
 from packbox.settings import BrokerSettings, PowerSettings, Settings
 from packwire import __version__
 from packwire.ids import box_id_of
@@ -80,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     code = 0
     try:
-        settings = settings_from(args)
+        settings = with_enrolment(settings_from(args))
         set_up_logging(settings.log_level, to_journal=is_journal(os.environ.get("JOURNAL_STREAM")))
         code = _guarded(settings, herald_from(os.environ), speed=args.speed, until_sent=args.until_sent)
     except* SettingsError as problems:
@@ -170,7 +172,9 @@ async def _run(
             listener = Listener(frames, inbox, clock)
             committed = asyncio.Event()
             thinker = Thinker(mind, inbox, offload, committed, herald, settings.commit_every_s)
-            link = new_report(mind.store) if settings.broker.host is not None and care.may_send else None
+            enrolling = Enrolling(settings, FileKeyStore(settings.key_file.parent, key), clock)
+            may_send = settings.broker.host is not None or enrolling.invited
+            link = new_report(mind.store) if may_send and care.may_send else None
             meeting = Meeting(mind, catalogue, partial(_plan, settings, box=box), offload, herald)
             gauge = Gauge(
                 settings.data_dir,
@@ -184,6 +188,7 @@ async def _run(
                 link,
                 source.tester,
                 meeting,
+                enrolling,
                 desk,
             )
             watch = _power_watch(settings.power, clock, mind, listener, link)
@@ -196,6 +201,7 @@ async def _run(
                 beside: list[asyncio.Task[None] | asyncio.Task[Never]] = [
                     tasks.create_task(_cancel_on(stop, listening), name="stop"),
                     tasks.create_task(watch.run(), name="power"),
+                    tasks.create_task(enrolling.run(), name="enrol"),
                     tasks.create_task(
                         desk.serve(mind, journal, link, offload, clock, tail, committed, stop.set), name="desk"
                     ),
@@ -211,7 +217,7 @@ async def _run(
                     carrying = tasks.create_task(
                         carry(
                             journal,
-                            _uplinks(settings.broker, box, desk.put),
+                            _uplinks(lambda: enrolling.settings.broker, box, desk.put),
                             link,
                             newest_seq=lambda: mind.newest_seq,
                             health=gauge.heartbeat,
@@ -280,21 +286,26 @@ def _power_watch(
 
 
 def _uplinks(
-    broker: BrokerSettings, box: BoxId, down: Callable[[str, bytes], None]
+    broker_now: Callable[[], BrokerSettings], box: BoxId, down: Callable[[str, bytes], None]
 ) -> Callable[[], AbstractAsyncContextManager[Uplink]]:
     from packbox.adapters.uplink import MqttUplink, TlsFiles, UplinkSettings
 
-    assert broker.host is not None
-    settings = UplinkSettings(
-        broker.host,
-        broker.port,
-        broker.protocol,
-        TlsFiles(broker.ca_file, broker.cert_file, broker.key_file) if broker.tls else None,
-        broker.user,
-        broker.password.get_secret_value() if broker.password is not None else None,
-        broker.keep_alive_s,
-    )
-    return lambda: MqttUplink(settings, box, down)
+    def open_uplink() -> MqttUplink:
+        broker = broker_now()
+        if broker.host is None:
+            raise LinkDownError("this box has not enrolled yet: it does not know its broker")
+        settings = UplinkSettings(
+            broker.host,
+            broker.port,
+            broker.protocol,
+            TlsFiles(broker.ca_file, broker.cert_file, broker.key_file) if broker.tls else None,
+            broker.user,
+            broker.password.get_secret_value() if broker.password is not None else None,
+            broker.keep_alive_s,
+        )
+        return MqttUplink(settings, box, down)
+
+    return open_uplink
 
 
 def _offload_to(thread: ThreadPoolExecutor) -> Offload:

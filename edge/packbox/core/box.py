@@ -28,6 +28,7 @@ from packbox.core.outcome import (
     Identity,
     Introduced,
     Outcome,
+    ReadingsTaken,
     SessionClosed,
     SohComputed,
     UsageDue,
@@ -44,6 +45,7 @@ from packbox.core.signals import Decoded, Refused
 from packbox.core.soh import panel
 from packbox.core.soh.method import SessionEnd
 from packbox.core.soh.panel import PanelState
+from packbox.core.soh.reading import in_steps
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Stamp, Tick
 from packbox.core.timeline import Timeline
 from packbox.core.usage import UsageState
@@ -338,7 +340,7 @@ class _Work:
             self._event(EventSeen(stamp, EventName.BATTERY_CHANGED, text=f"{was}{decode.swap_text}"))
             self.state = replace(
                 self.state,
-                usage=usage.start(),
+                usage=usage.start(self.state.sample.total),
                 soh=panel.start(),
                 usage_said_s=None,
                 soh_said_s=None,
@@ -371,6 +373,7 @@ class _Work:
             profile.digest,
             plan.decoder.variant(self.state.decode),
             self._pack,
+            gone,
         )
         if identity != self.state.introduced:
             self.state = replace(self.state, introduced=identity)
@@ -398,8 +401,10 @@ class _Work:
         elif cut.phase is Phase.DRIVING:
             used = usage.add_drive(used, session.distance_km)
         readings = self.state.soh.readings
-        after = panel.closed(self.state.soh, SessionEnd(cut.number, float(cut.at_s)), self._pack)
+        after, taken = panel.closed(self.state.soh, SessionEnd(cut.number, cut.at_s), self._pack)
         self.state = replace(self.state, usage=used, soh=after)
+        if taken is not None:
+            self._say(ReadingsTaken(stamp, taken))
         if _due(self.state.usage_said_s, cut.at_s, self.plan.cadence.usage_every_s):
             self._say_usage(cut.at_s)
         if after.readings != readings or _due(self.state.soh_said_s, cut.at_s, self.plan.cadence.soh_every_s):
@@ -415,7 +420,8 @@ class _Work:
     def _say_soh(self, at_s: int) -> None:
         used = usage.usage_of(self.state.usage, None)
         newest = self.state.usage.newest
-        reported_pct = sampling.known(newest[Col.SOH_REPORTED_PCT])
+        told_pct = sampling.known(newest[Col.SOH_REPORTED_PCT])
+        reported_pct = None if told_pct is None else in_steps("soh_reported_pct", told_pct)
         said = panel.verdict(self.state.soh, float(at_s), self._pack, reported_pct)
         self._say(
             SohComputed(
@@ -432,6 +438,7 @@ class _Work:
                 used.odometer_km,
                 said.soce_pct,
                 said.r25_ohm,
+                at_s,
             )
         )
         self.state = replace(self.state, soh_said_s=float(at_s))

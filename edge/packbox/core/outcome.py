@@ -14,6 +14,7 @@ from typing import TypeAlias
 from packbox.core.packs import PackFacts
 from packbox.core.record import BatteryId
 from packbox.core.soh.method import Estimate
+from packbox.core.soh.panel import Readings
 from packbox.core.soh.weigh import SohValue
 from packbox.core.stamp import Stamp
 from packbox.core.usage import Usage
@@ -58,6 +59,7 @@ class Identity:
     profile_digest: str  # hex
     variant: str | None
     pack: PackFacts | None
+    packs_before: int = 0  # that the car had: with each more, counts begin anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,15 @@ class SohComputed:
     odometer_km: float | None
     soce_pct: float | None = None  # estimated, not type-approval
     resistance_ohm: float | None = None  # of the pack at 25 degC
+    line_s: int | None = None  # on the line that readings are told on
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingsTaken:
+    """What a session gave to the methods: evidence for every `SohComputed` after it."""
+
+    stamp: Stamp
+    readings: Readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,5 +231,14 @@ class LogLines:
 
 
 Outcome: TypeAlias = (
-    Introduced | SessionClosed | UsageDue | SohComputed | CellsSeen | EventSeen | BoxHealth | ConsentSaid | LogLines
+    Introduced
+    | SessionClosed
+    | UsageDue
+    | SohComputed
+    | ReadingsTaken
+    | CellsSeen
+    | EventSeen
+    | BoxHealth
+    | ConsentSaid
+    | LogLines
 )

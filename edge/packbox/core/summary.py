@@ -7,7 +7,7 @@ Out: `SealedRow`, one per outcome, and the new head.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Final
 
 from packbox.core.outcome import (
@@ -19,12 +19,15 @@ from packbox.core.outcome import (
     Introduced,
     LogLines,
     Outcome,
+    ReadingsTaken,
     Session,
     SessionClosed,
     SohComputed,
     UsageDue,
 )
 from packbox.core.record import ChainHead, SealedRow
+from packbox.core.soh.panel import Readings
+from packbox.core.soh.reading import CapacityTold, RestsSeen, RestSwing
 from packbox.core.stamp import NS_PER_MS
 from packwire import ids, messages, seal
 
@@ -66,6 +69,8 @@ def message_of(outcome: Outcome, public_key: bytes) -> messages.Message:
             return _usage(outcome)
         case SohComputed():
             return _soh(outcome)
+        case ReadingsTaken():
+            return _reading(outcome.readings)
         case CellsSeen():
             return _cells(outcome)
         case EventSeen():
@@ -95,6 +100,7 @@ def _hello(outcome: Introduced, public_key: bytes) -> messages.Hello:
         cells_in_series=pack.cells_in_series if pack else None,
         chemistry=pack.chemistry.value if pack else None,
         nominal_kwh=pack.nominal_kwh if pack else None,
+        packs_before=identity.packs_before,
     )
 
 
@@ -189,6 +195,30 @@ def _soh(outcome: SohComputed) -> messages.Soh:
         odometer_km=outcome.odometer_km,
         soce_pct=outcome.soce_pct,
         resistance_ohm=outcome.resistance_ohm,
+        line_s=outcome.line_s,
+    )
+
+
+def _reading(readings: Readings) -> messages.Reading:
+    """What of `rest_bands` stands before its swings is used before them."""
+    rests = readings.rest_bands
+    swings = [k for k, one in enumerate(rests) if isinstance(one, RestSwing)]
+    prior = [
+        messages.ToldItem(**asdict(one)) for one in rests[: swings[0] if swings else 0] if isinstance(one, CapacityTold)
+    ]
+    told = [messages.ToldItem(**asdict(one)) for one in rests[len(prior) :] if isinstance(one, CapacityTold)]
+    seen = [messages.SeenItem(**asdict(one)) for one in rests if isinstance(one, RestsSeen)]
+    return messages.Reading(
+        number=readings.number,
+        session=readings.end.number,
+        line_s=readings.end.at_s,
+        legs=tuple(messages.LegItem(**asdict(one)) for one in readings.charge_ratio),
+        bms=next((messages.BmsItem(**asdict(one)) for one in readings.bms_value), None),
+        prior=next(iter(prior), None),
+        swings=tuple(messages.SwingItem(**asdict(rests[k])) for k in swings),
+        told=next(iter(told), None),
+        seen=next(iter(seen), None),
+        span=next((messages.SpanItem(**asdict(one)) for one in readings.full_span), None),
     )
 
 

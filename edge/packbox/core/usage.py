@@ -128,7 +128,7 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UsageState:
-    total: FloatArray  # (len(Sum),) as in the samples
+    total: FloatArray  # (len(Sum),) of the samples since the pack is watched
     soc_temp_s: IntArray
     c_rate_temp_s: IntArray
     swings: RainflowState
@@ -144,15 +144,18 @@ class UsageState:
     drives: int = 0
     distance_km: float = 0.0
     events: tuple[tuple[str, int], ...] = ()  # by name
+    before: FloatArray = field(default_factory=lambda: np.zeros(len(Sum)))  # what other packs had moved
 
 
-def start() -> UsageState:
+def start(before: FloatArray | None = None) -> UsageState:
+    """`before`: the samples' totals when another pack went."""
     return UsageState(
         np.zeros(len(Sum)),
         np.zeros((SOC_BANDS, TEMP_BANDS), np.int64),
         np.zeros((2 * C_RATE_BANDS, TEMP_BANDS), np.int64),
         rainflow.start(),
         np.full(len(Col), np.nan),
+        before=np.zeros(len(Sum)) if before is None else before.copy(),
     )
 
 
@@ -179,7 +182,7 @@ def watch(state: UsageState, samples: Samples, reference_ah: float | None) -> Us
             sleep = None
     return replace(
         state,
-        total=samples.total[-1].copy(),
+        total=samples.total[-1] - state.before,
         soc_temp_s=soc_temp_s,
         c_rate_temp_s=_c_rates(state.c_rate_temp_s, samples, reference_ah),
         swings=rainflow.feed(state.swings, soc[told]) if told.any() else state.swings,

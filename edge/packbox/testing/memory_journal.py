@@ -57,9 +57,10 @@ class MemoryJournal:
         self._may("read")
         return self._digest(self.rows[seq - 1].sealed) if 0 < seq <= len(self.rows) else None
 
-    def end_store(self, reason: str) -> None:
+    def end_store(self, reason: str) -> bool:
         self._may("written")
         self.over = reason
+        return True
 
     def outbox(self) -> Outbox:
         waiting = self.waiting(0, len(self.rows))

@@ -77,6 +77,10 @@ class SimMachine:
         self._offset_ms += by_ms
         self._vouched = False
 
+    def leap(self, by_s: float) -> None:
+        """The kernel's own leap second: it stays synchronized."""
+        self._offset_ms += by_s * 1000
+
     def mono_ns_at(self, true_ns: IntArray) -> IntArray:
         """When this boot's clocks receive what truly happens then."""
         mono_ns: IntArray = np.rint((true_ns - round(self.booted_ms * NS_PER_MS)) * self._rate).astype(np.int64)

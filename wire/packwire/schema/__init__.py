@@ -17,16 +17,19 @@ from pydantic_core import PydanticUndefined
 from packwire.codec import Body, FieldPlan, plan_of
 from packwire.command import Command
 from packwire.config import Config
-from packwire.messages import BYTE_BUDGET, EXTREME_UNIT, MESSAGES, SCHEMA, TYPICAL_BYTES, EstimateItem
+from packwire.messages import BYTE_BUDGET, EXTREME_UNIT, MESSAGES, SCHEMA, TYPICAL_BYTES
 from packwire.seal import ENVELOPE_KEYS
 from packwire.topics import MANNERS, ROOT
 
 FILE: Final = Path(__file__).with_name(f"v{SCHEMA}.json")
 
+# What messages are made of beside plain values, in the order of first use.
+PARTS: Final = tuple(dict.fromkeys(p.nested for model in MESSAGES.values() for p in plan_of(model) if p.nested))
+
 # The last word of a field's name (style: the unit is the last word).
 UNITS: Final = {
     "a": "A", "ah": "Ah", "bytes": "B", "degc": "°C", "km": "km", "kmh": "km/h", "kw": "kW", "kwh": "kWh",
-    "ms": "ms", "mv": "mV", "ohm": "Ω", "pct": "%", "s": "s", "v": "V", "wh": "Wh",
+    "h": "h", "lean_pct_per_v": "%/V", "ms": "ms", "mv": "mV", "ohm": "Ω", "pct": "%", "s": "s", "v": "V", "wh": "Wh",
 }  # fmt: skip
 
 
@@ -55,7 +58,7 @@ def contract() -> dict[str, Any]:
             for kind, model in MESSAGES.items()
         ],
         "down": [{"name": model.__name__.lower(), "fields": _fields(model)} for model in (Config, Command)],
-        "parts": [{"name": EstimateItem.__name__, "fields": _fields(EstimateItem)}],
+        "parts": [{"name": part.__name__, "fields": _fields(part)} for part in PARTS],
         "extreme_units": {kind.value: unit for kind, unit in EXTREME_UNIT.items()},
     }
 
@@ -104,7 +107,7 @@ def _field(model: type[Body], plan: FieldPlan) -> dict[str, Any]:
         "key": plan.wire.key,
         "name": plan.name,
         "type": _type(plan),
-        "unit": UNITS.get(plan.name.rsplit("_", 1)[-1]),
+        "unit": UNITS.get(plan.name, UNITS.get(plan.name.rsplit("_", 1)[-1])),
         "steps_per_unit": plan.wire.per,
         "required": default is PydanticUndefined,
         "default": None if default is PydanticUndefined else _plain(plan.default),

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables
 from packbook.adapters.store.database import Database
+from packbook.adapters.store.quarantine import Dispute, disputes
 from packbook.core.history import Provenance
-from packbook.core.intake import ChainLink, trouble_in
+from packbook.core.intake import ChainLink, Fate, trouble_in
 
 PROGRESS_RECORDS: Final = 1000
 NAMED_TROUBLES_MAX: Final = 20  # the count tells the rest
@@ -42,6 +43,7 @@ class Audit:
     troubles: list[str] = field(default_factory=list)  # the first ones, named
     quarantine: dict[str, int] = field(default_factory=dict)  # reason -> distinct messages
     unready: dict[str, int] = field(default_factory=dict)  # box -> records offered without a key on file
+    disputes: list[Dispute] = field(default_factory=list)
     file_damage: str | None = None  # what SQLite says of its file
 
     @property
@@ -64,10 +66,12 @@ async def audit(database: Database, progress: Callable[[int, int], None]) -> Aud
         table = tables.quarantine
         counted = await connection.execute(
             sa.select(table.c.reason, sa.func.count().label("messages"))
+            .where(table.c.state == Fate.OPEN.value)
             .group_by(table.c.reason)
             .order_by(table.c.reason)
         )
         found.quarantine = {row.reason: row.messages for row in counted}
+        found.disputes = await disputes(connection)
         box = tables.box
         waiting = await connection.execute(
             sa.select(box.c.box, box.c.unready).where(box.c.unready > 0).order_by(box.c.box)
@@ -97,7 +101,8 @@ async def _read_chains(connection: AsyncConnection, found: Audit, progress: Call
         if not joins and len(store.holes) < NAMED_HOLES_MAX:
             store.holes.append((last_seq + 1, row.seq - 1))
         place = Provenance(row.box, row.store, row.seq)
-        trouble = trouble_in(ChainLink(place, row.digest, row.sealed, last_digest if joins else None), keys)
+        proven = last_digest if joins and not store.holes else None  # beyond a hole the chain is not followed yet
+        trouble = trouble_in(ChainLink(place, row.digest, row.sealed, proven), keys)
         if trouble is not None:
             store.broken += 1
             found.troubles.extend([trouble] if len(found.troubles) < NAMED_TROUBLES_MAX else [])

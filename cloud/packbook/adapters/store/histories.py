@@ -22,6 +22,7 @@ from packbook.core.history import (
     SohPoint,
     UsageTotals,
 )
+from packbook.core.intake import Fate
 from packbook.core.merge import add_usage
 from packbook.ports import Quarantined
 
@@ -86,7 +87,8 @@ class SqlHistories:
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         table = tables.quarantine
-        query = sa.select(table).order_by(table.c.last_ms.desc(), table.c.id.desc()).limit(limit)
+        query = sa.select(table).where(table.c.state == Fate.OPEN.value)
+        query = query.order_by(table.c.last_ms.desc(), table.c.id.desc()).limit(limit)
         return [
             Quarantined(
                 row["id"], row["received_ms"], row["topic"], f"{row['reason']}: {row['detail']}", row["payload"]

@@ -9,20 +9,21 @@ batch was kept and nothing may be acknowledged; offer it again.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import tables
+from packbook.adapters.store import quarantine, tables
 from packbook.adapters.store.database import Database, RowRefused
 from packbook.adapters.store.projections import Chain, Projector, Row, insert_new, upsert
+from packbook.adapters.store.quarantine import Act, parts, printable
 from packbook.adapters.store.relations import forget_names
 from packbook.core import intake
+from packbook.core.enrolment import BoxState
 from packbook.core.history import Provenance
 from packbook.core.intake import (
     Accept,
@@ -34,13 +35,13 @@ from packbook.core.intake import (
     Reading,
     Reason,
     Status,
+    Tip,
     Unready,
 )
 from packbook.ports import Holding, Taken
 
 BEYOND_MAX: Final = 4096  # records past a hole that one ack names; the rest is named when the hole is filled
 CHUNK_RECORDS: Final = 500  # ledger rows in memory at a time
-LOOKUP_MAX: Final = 2000  # places asked for in one statement: SQLite takes 32,766 parameters, three each
 
 StoreKey: TypeAlias = tuple[str, str]  # (box, store)
 
@@ -49,28 +50,58 @@ NOTHING_KEPT: Final = Taken((), 0, 0, 0, {Reason.REFUSED_BY_STORE.value: 1})
 
 
 class Ledger:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    """`enrolled_only`: take records of enrolled boxes alone. A revoked box is refused in any case."""
 
-    async def take(self, arrivals: Sequence[Arrival]) -> Taken:
-        """Commit what can be believed, quarantine the rest. Raises StoreError: then nothing of it was kept."""
+    def __init__(self, database: Database, *, enrolled_only: bool = False) -> None:
+        self._database = database
+        self._enrolled_only = enrolled_only
+
+    async def take(self, arrivals: Sequence[Arrival], *, vouched: bool = False) -> Taken:
+        """Commit what can be believed, quarantine the rest. Raises StoreError: then nothing of it was kept.
+
+        `vouched`: an operator says that these boxes may speak, this once.
+        """
         async with self._database.transaction() as connection:
             keys = await _keys(connection, intake.boxes_named(arrivals))
         readings = await asyncio.to_thread(intake.read_all, arrivals, keys)  # signatures: 100 µs each, not on the loop
-        return await self._commit(readings)
+        return await self._commit(readings, vouched=vouched)
 
-    async def _commit(self, readings: Sequence[Reading]) -> Taken:
+    async def _commit(self, readings: Sequence[Reading], *, vouched: bool) -> Taken:
         """One transaction. A row that the database refuses is found by halving and quarantined: it blocks nobody."""
         try:
             async with self._database.transaction() as connection:
-                return await _Batch(connection, readings).write()
+                shut_out = {} if vouched else await _shut_out(connection, readings, self._enrolled_only)
+                return await _Batch(connection, readings, shut_out).write()
         except RowRefused as problem:
             if len(readings) > 1:
                 half = len(readings) // 2
-                return _both(await self._commit(readings[:half]), await self._commit(readings[half:]))
+                return _both(
+                    await self._commit(readings[:half], vouched=vouched),
+                    await self._commit(readings[half:], vouched=vouched),
+                )
             if isinstance(readings[0], Entry):
-                return await self._commit([_refused(readings[0], problem)])
+                refused = intake.refused(readings[0], Reason.REFUSED_BY_STORE, str(problem))
+                return await self._commit([refused], vouched=vouched)
             return NOTHING_KEPT
+
+    async def settle(self, act: Act, *, trust: bool) -> int | None:
+        """End the dispute of a store. `trust`: what was held out enters the history; else it stays out for good.
+
+        Gives the number of records that it was about; None when this store is not disputed.
+        """
+        table = tables.chain
+        async with self._database.transaction() as connection:
+            query = sa.select(table).where(table.c.box == act.box, table.c.store == act.store).with_for_update()
+            row = (await connection.execute(query)).mappings().one_or_none()
+            if row is None or row["disputed_from"] is None:
+                return None
+            chain = Chain(**row)
+            held_out = max(0, chain.upto - int(row["disputed_from"]) + 1)
+            if trust:
+                chain = await _let_in(connection, chain)
+            await upsert(connection, table, [asdict(replace(chain, settled_ms=None if trust else act.at_ms))])
+            await quarantine.note(connection, act)
+            return held_out
 
     async def rebuild(self, progress: Callable[[int, int], None]) -> int:
         """Make all projections anew from the ledger, in one transaction. Gives the number of records read."""
@@ -82,9 +113,11 @@ class Ledger:
             total = await connection.scalar(sa.select(sa.func.count()).select_from(tables.ledger)) or 0
             done = 0
             for chain in await _all_chains(connection):
-                fresh = replace(chain, upto=0, battery=None, installed=None, purposes=None)
+                fresh = replace(chain, upto=0, battery=None, installed=None, head=None, purposes=None)
                 projector = Projector(connection)
                 async for entry in _contiguous(connection, fresh):
+                    if not fresh.tip.follows(entry.link):  # somebody changed the ledger: `packbook doctor` names it
+                        break
                     fresh = projector.add(fresh, entry)
                     done += 1
                     if done % CHUNK_RECORDS == 0:
@@ -103,56 +136,108 @@ class _Batch:
 
     connection: AsyncConnection
     readings: Sequence[Reading]
+    shut_out: Mapping[str, tuple[Reason, str]]  # box -> why nothing of it is taken
     chains: dict[StoreKey, Chain] = field(default_factory=dict)
     accepted: dict[Provenance, Entry] = field(default_factory=dict)
     duplicates: int = 0
     quarantined: list[Quarantine] = field(default_factory=list)
+    swept: list[Quarantine] = field(default_factory=list)  # out of the ledger: the bytes are nowhere else
+    disputes: dict[StoreKey, int] = field(default_factory=dict)  # new ones: from which record on
+    unplaced: set[StoreKey] = field(default_factory=set)  # whose records could not follow: they must come again
 
     async def write(self) -> Taken:
-        entries = [reading for reading in self.readings if isinstance(reading, Entry)]
-        self.quarantined = [reading for reading in self.readings if isinstance(reading, Quarantine)]
+        entries = self._admitted()
         await self._keep_keys(entries)
         await self._lock_chains(entries)
         await self._place(entries)
         await self._insert()
         await self._project()
-        await _put_in_quarantine(self.connection, self.quarantined)
+        await quarantine.settle_believed(self.connection, self.accepted.values())
+        await quarantine.put(self.connection, self.quarantined)
+        await quarantine.put(self.connection, self.swept, bounded=False)
         await self._note_boxes(entries)
+        refused = (*self.quarantined, *self.swept)
         return Taken(
-            holdings=tuple([await _holding(self.connection, chain) for chain in self.chains.values()]),
+            holdings=(*[await self._holding(chain) for chain in self.chains.values()], *self._asked_for()),
             accepted=len(self.accepted),
             duplicates=self.duplicates,
             unready=sum(isinstance(reading, Unready) for reading in self.readings),
-            quarantined=dict(Counter(refused.reason.value for refused in self.quarantined)),
+            quarantined=dict(Counter(item.reason.value for item in refused)),
         )
+
+    def _admitted(self) -> list[Entry]:
+        """Entries of boxes that may speak; the others' go to quarantine like everything that was refused before."""
+        entries = []
+        for reading in self.readings:
+            if isinstance(reading, Quarantine):
+                self.quarantined.append(reading)
+            elif isinstance(reading, Entry) and reading.place.box in self.shut_out:
+                self.quarantined.append(intake.refused(reading, *self.shut_out[reading.place.box]))
+            elif isinstance(reading, Entry):
+                entries.append(reading)
+        return entries
+
+    def _asked_for(self) -> list[Holding]:
+        """Nothing is held of these stores, not even the key: after a restored backup the box must begin again."""
+        stores = {reading.box: reading.store for reading in self.readings if isinstance(reading, Unready)}
+        return [
+            Holding(box, store, 0, (), resend_from=1)
+            for box, store in stores.items()
+            if box not in self.shut_out and (box, store) not in self.chains
+        ]
 
     async def _lock_chains(self, entries: Sequence[Entry]) -> None:
         """Collectors that share a database take one store's records one after another."""
         touched = sorted({(entry.place.box, entry.place.store) for entry in entries})
         await insert_new(self.connection, tables.chain, [asdict(Chain(box, store)) for box, store in touched])
         table = tables.chain
-        for part in _parts(touched):
+        for part in parts(touched):
             query = sa.select(table).where(sa.tuple_(table.c.box, table.c.store).in_(part))
             found = await self.connection.execute(query.order_by(table.c.box, table.c.store).with_for_update())
             for row in found.mappings():
                 self.chains[row["box"], row["store"]] = Chain(**row)
 
     async def _place(self, entries: Sequence[Entry]) -> None:
-        wanted = {place for entry in entries for place in (entry.place, *intake.neighbours(entry.place))}
-        ledgered = await _links(self.connection, wanted)
-        for entry in entries:
-            verdict = intake.place(entry, ledgered)
+        """In chain order, so that of one batch each may follow the one before; first come, first held."""
+        ledgered = await _links(self.connection, {entry.place for entry in entries})
+        tips = {key: chain.tip for key, chain in self.chains.items()}
+        for entry in sorted(entries, key=lambda entry: (entry.place.box, entry.place.store, entry.place.seq)):
+            key = (entry.place.box, entry.place.store)
+            verdict = intake.place(entry, tips[key], ledgered.get(entry.place))
             match verdict:
                 case Accept():
                     self.accepted[entry.place] = entry
-                    ledgered[entry.place] = Link(entry.digest, entry.previous)
-                    if entry.unreadable is not None:
-                        arrival = Arrival(entry.topic, entry.sealed, entry.received_ms)
-                        self.quarantined.append(Quarantine(arrival, Reason.UNREADABLE, entry.unreadable))
+                    ledgered[entry.place] = entry.link
+                    if entry.place.seq == tips[key].upto + 1:
+                        tips[key] = replace(tips[key], upto=entry.place.seq, head=entry.digest)
+                    self._remark(entry)
                 case Quarantine():
                     self.quarantined.append(verdict)
+                    if verdict.reason in intake.PARTS and await self._parts_ways(entry, tips[key]):
+                        tips[key] = replace(tips[key], disputed=True)
+                    if verdict.reason in (Reason.BROKEN_CHAIN, Reason.DISPUTED):
+                        self.unplaced.add(key)
                 case _:
                     self.duplicates += 1
+
+    async def _parts_ways(self, entry: Entry, tip: Tip) -> bool:
+        """A second history: the store is disputed from here, unless an operator knows of this very record."""
+        key = (entry.place.box, entry.place.store)
+        arrival = Arrival(entry.topic, entry.sealed, entry.received_ms)
+        if entry.place.seq == 1 and tip.upto == 0:  # a store that begins wrongly: there is no other history yet
+            return False
+        if not tip.disputed and not await quarantine.known(self.connection, [arrival]):
+            self.disputes.setdefault(key, max(entry.place.seq, tip.upto + 1))
+        return tip.disputed or key in self.disputes
+
+    def _remark(self, entry: Entry) -> None:
+        """A person should know of it, although it is believed and kept."""
+        arrival = Arrival(entry.topic, entry.sealed, entry.received_ms)
+        if entry.unreadable is not None:
+            self.quarantined.append(Quarantine(arrival, Reason.UNREADABLE, entry.unreadable, entry.place))
+        if entry.wrong_clock is not None:
+            once_per_boot = replace(arrival, payload=f"clock of boot {entry.moment.boot}".encode())
+            self.quarantined.append(Quarantine(once_per_boot, Reason.WRONG_CLOCK, entry.wrong_clock, entry.place))
 
     async def _insert(self) -> None:
         rows = [
@@ -185,14 +270,18 @@ class _Batch:
 
     async def _project(self) -> None:
         """Records become history in chain order; what lies beyond a hole waits in the ledger until it is filled."""
-        if not self.accepted:
-            return
-        fresh: dict[StoreKey, list[int]] = defaultdict(list)
+        fresh: dict[StoreKey, list[int]] = {key: [] for key in self.disputes}
         for at in self.accepted:
-            fresh[at.box, at.store].append(at.seq)
+            fresh.setdefault((at.box, at.store), []).append(at.seq)
+        if not fresh:
+            return
         projector = Projector(self.connection)
         for key, seqs in fresh.items():
-            self.chains[key] = await self._advance(self.chains[key], seqs, projector)
+            chain = self.chains[key]
+            if key in self.disputes:
+                chain = self._disputed(chain, self.disputes[key])
+            chain = await self._advance(chain, seqs, projector)
+            self.chains[key] = await self._sweep(chain) if chain.tip.disputed and chain.top > chain.upto else chain
         await projector.flush()
         self.quarantined += [
             Quarantine(Arrival(entry.topic, entry.sealed, entry.received_ms), Reason.NO_CONSENT, why)
@@ -201,16 +290,59 @@ class _Batch:
         await upsert(self.connection, tables.chain, [asdict(self.chains[key]) for key in sorted(fresh)])
 
     async def _advance(self, chain: Chain, seqs: Sequence[int], projector: Projector) -> Chain:
-        """One chain with new records in it, projected as far as it has no hole."""
-        chain = replace(chain, top=max(chain.top, *seqs), records=chain.records + len(seqs))
+        """One chain with new records in it, projected as far as each follows the one before."""
+        chain = replace(chain, top=max(chain.top, *seqs, 0), records=chain.records + len(seqs))
         while (entry := self.accepted.get(Provenance(chain.box, chain.store, chain.upto + 1))) is not None:
+            if not chain.tip.follows(entry.link):
+                return self._disputed(chain, chain.upto + 1)
             chain = projector.add(chain, entry)
         if chain.upto < chain.top:
             async for entry in _contiguous(self.connection, chain):
+                if not chain.tip.follows(entry.link):
+                    return self._disputed(chain, chain.upto + 1)
                 chain = projector.add(chain, entry)
                 if chain.upto % CHUNK_RECORDS == 0:
                     await projector.flush()
         return chain
+
+    def _disputed(self, chain: Chain, from_seq: int) -> Chain:
+        if chain.disputed_from is not None:
+            return chain
+        now_ms = max(reading.received_ms for reading in self.readings if isinstance(reading, Entry))
+        return replace(chain, disputed_from=from_seq, disputed_ms=now_ms, settled_ms=None)
+
+    async def _sweep(self, chain: Chain) -> Chain:
+        """Records beyond the tip of a disputed store leave the ledger: nobody can say yet whose history they follow."""
+        table = tables.ledger
+        beyond = (table.c.box == chain.box, table.c.store == chain.store, table.c.seq > chain.upto)
+        rows = (await self.connection.execute(sa.select(table.c.sealed, table.c.received_ms).where(*beyond))).all()
+        for row in rows:
+            entry = intake.reread(row.sealed, row.received_ms)
+            detail = f"the store is disputed and record {chain.upto + 1} does not lead here"
+            first = entry.place.seq == chain.upto + 1
+            refused = intake.broken(entry, chain.tip) if first else intake.refused(entry, Reason.DISPUTED, detail)
+            self.swept.append(refused)
+            self.accepted.pop(entry.place, None)
+        await self.connection.execute(sa.delete(table).where(*beyond))
+        self.unplaced.add((chain.box, chain.store))
+        return replace(chain, top=chain.upto, records=chain.records - len(rows))
+
+    async def _holding(self, chain: Chain) -> Holding:
+        """What the box shall know. It is asked for more where a hole is, or where its records could not follow."""
+        beyond: tuple[int, ...] = ()
+        if chain.top > chain.upto:
+            table = tables.ledger
+            query = (
+                sa.select(table.c.seq)
+                .where(table.c.box == chain.box, table.c.store == chain.store, table.c.seq > chain.upto)
+                .order_by(table.c.seq)
+                .limit(BEYOND_MAX)
+            )
+            beyond = tuple((await self.connection.scalars(query)).all())
+        asked = beyond or (chain.box, chain.store) in self.unplaced
+        return Holding(
+            chain.box, chain.store, chain.upto, beyond, chain.head, resend_from=chain.upto + 1 if asked else None
+        )
 
     async def _note_boxes(self, entries: Sequence[Entry]) -> None:
         """Presence, latest only. What went to quarantine does not make a box seen."""
@@ -229,7 +361,7 @@ class _Batch:
         healths: dict[str, Row] = {}
         for reading in self.readings:
             if isinstance(reading, Status):
-                statuses[reading.box] = {"online": reading.online, "status": _printable(reading.reason)}
+                statuses[reading.box] = {"online": reading.online, "status": printable(reading.reason)}
             elif isinstance(reading, Heartbeat):
                 healths[reading.box] = {"health": dict(reading.health)}
         for changes in (statuses, healths):
@@ -247,15 +379,27 @@ def _both(one: Taken, other: Taken) -> Taken:
     )
 
 
-def _refused(entry: Entry, problem: RowRefused) -> Quarantine:
-    arrival = Arrival(entry.topic, entry.sealed, entry.received_ms)
-    return Quarantine(arrival, Reason.REFUSED_BY_STORE, str(problem))
+async def _shut_out(
+    connection: AsyncConnection, readings: Sequence[Reading], enrolled_only: bool
+) -> dict[str, tuple[Reason, str]]:
+    """Boxes among these that may not speak, and why."""
+    boxes = {r.place.box if isinstance(r, Entry) else r.box for r in readings if isinstance(r, (Entry, Unready))}
+    table = tables.enrolled_box
+    shut_out: dict[str, tuple[Reason, str]] = {}
+    if enrolled_only:
+        shut_out = {box: (Reason.NOT_ENROLLED, f"box {box} was never enrolled here") for box in boxes}
+    for part in parts(sorted(boxes)):
+        for row in await connection.execute(sa.select(table.c.box, table.c.state).where(table.c.box.in_(part))):
+            shut_out.pop(row.box, None)
+            if row.state != BoxState.ACTIVE:
+                shut_out[row.box] = (Reason.REVOKED, f"box {row.box} is {row.state}")
+    return shut_out
 
 
 async def _keys(connection: AsyncConnection, boxes: Iterable[str]) -> dict[tuple[str, bytes], bytes]:
     table = tables.box_key
     keys = {}
-    for part in _parts(sorted(boxes)):
+    for part in parts(sorted(boxes)):
         for row in await connection.execute(sa.select(table).where(table.c.box.in_(part))):
             keys[row.box, row.key_id] = row.public_key
     return keys
@@ -264,18 +408,11 @@ async def _keys(connection: AsyncConnection, boxes: Iterable[str]) -> dict[tuple
 async def _links(connection: AsyncConnection, places: Iterable[Provenance]) -> dict[Provenance, Link]:
     table = tables.ledger
     links = {}
-    for part in _parts(sorted((at.box, at.store, at.seq) for at in places)):
+    for part in parts(sorted((at.box, at.store, at.seq) for at in places)):
         query = sa.select(table.c.box, table.c.store, table.c.seq, table.c.digest, table.c.previous)
         for row in await connection.execute(query.where(sa.tuple_(table.c.box, table.c.store, table.c.seq).in_(part))):
             links[Provenance(row.box, row.store, row.seq)] = Link(row.digest, row.previous)
     return links
-
-
-ItemT = TypeVar("ItemT")
-
-
-def _parts(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
-    return (items[begin : begin + LOOKUP_MAX] for begin in range(0, len(items), LOOKUP_MAX))
 
 
 async def _contiguous(connection: AsyncConnection, chain: Chain) -> AsyncIterator[Entry]:
@@ -305,49 +442,24 @@ async def _all_chains(connection: AsyncConnection) -> list[Chain]:
     return [Chain(**row) for row in rows.mappings()]
 
 
-async def _holding(connection: AsyncConnection, chain: Chain) -> Holding:
-    beyond: tuple[int, ...] = ()
-    if chain.top > chain.upto:
-        table = tables.ledger
-        query = (
-            sa.select(table.c.seq)
-            .where(table.c.box == chain.box, table.c.store == chain.store, table.c.seq > chain.upto)
-            .order_by(table.c.seq)
-            .limit(BEYOND_MAX)
-        )
-        beyond = tuple((await connection.scalars(query)).all())
-    return Holding(chain.box, chain.store, chain.upto, beyond)
-
-
-async def _put_in_quarantine(connection: AsyncConnection, refused: Sequence[Quarantine]) -> None:
-    """Each message once, with how often it came: a box that repeats itself or a flood of one message fills no disk."""
-    rows: dict[bytes, Row] = {}
-    times: Counter[bytes] = Counter()
-    for item in refused:
-        arrival = item.arrival
-        topic = _printable(arrival.topic)
-        digest = hashlib.sha256(topic.encode() + b"\0" + arrival.payload).digest()
-        times[digest] += 1
-        rows[digest] = {
-            "received_ms": arrival.received_ms,
-            "topic": topic,
-            "reason": item.reason.value,
-            "detail": _printable(item.detail),
-            "digest": digest,
-            "payload": intake.kept(arrival.payload),
-            "times": times[digest],
-            "last_ms": arrival.received_ms,
-        }
-    await upsert(
-        connection,
-        tables.quarantine,
-        [rows[digest] for digest in sorted(rows)],
-        keys=("digest",),
-        keep=("received_ms", "topic", "reason", "detail", "payload"),
-        add=("times",),
+async def _let_in(connection: AsyncConnection, chain: Chain) -> Chain:
+    """The chain without its dispute, and with all that was held out in its history."""
+    assert chain.disputed_from is not None
+    table = tables.ledger
+    before = Provenance(chain.box, chain.store, chain.disputed_from - 1)
+    fresh = replace(chain, disputed_from=None, disputed_ms=None)
+    if before.seq >= chain.upto:
+        return fresh
+    query = sa.select(table.c.digest).where(
+        table.c.box == before.box, table.c.store == before.store, table.c.seq == before.seq
     )
-
-
-def _printable(text: str) -> str:
-    """Text that every database takes: what a stranger wrote may hold anything."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    fresh = replace(fresh, upto=before.seq, head=await connection.scalar(query))
+    projector = Projector(connection)
+    async for entry in _contiguous(connection, fresh):
+        if entry.place.seq > chain.upto:
+            break
+        fresh = projector.add(fresh, entry)
+        if fresh.upto % CHUNK_RECORDS == 0:
+            await projector.flush()
+    await projector.flush()
+    return fresh

@@ -28,7 +28,7 @@ from packbook.core.history import (
     SohPoint,
     UsageTotals,
 )
-from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, Value, beyond_consent
+from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, Tip, Value, beyond_consent
 
 Row: TypeAlias = dict[str, object]
 
@@ -48,6 +48,14 @@ class Chain:
     battery: str | None = None
     installed: int | None = None
     purposes: str | None = None
+    head: bytes | None = None
+    disputed_from: int | None = None
+    disputed_ms: int | None = None
+    settled_ms: int | None = None
+
+    @property
+    def tip(self) -> Tip:
+        return Tip(self.upto, self.head, self.disputed_from is not None)
 
 
 class Projector:
@@ -62,9 +70,12 @@ class Projector:
         self.beyond: list[tuple[Entry, str]] = []  # what the owner did not agree to, and why
 
     def add(self, chain: Chain, entry: Entry) -> Chain:
-        """Take the next record of a chain; gives the chain with it."""
+        """Take the next record of a chain; gives the chain with it. What is disputed enters no history."""
+        assert chain.tip.follows(entry.link)
         assert entry.place.seq == chain.upto + 1
-        chain = replace(chain, upto=entry.place.seq)
+        chain = replace(chain, upto=entry.place.seq, head=entry.digest)
+        if chain.disputed_from is not None and chain.upto >= chain.disputed_from:
+            return chain
         for fact in entry.facts:
             if isinstance(fact.value, Installation):
                 chain = self._install(chain, fact.value, fact.moment)

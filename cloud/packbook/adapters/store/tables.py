@@ -1,6 +1,6 @@
 """The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
 
-Five families. Evidence: `ledger`, `box_key`, `quarantine`; never changed, never made anew. Projections: `chain` and
+Five families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`; never made anew. Projections: `chain` and
 everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from these, and kept:
 `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Presence: `box`, latest only.
 Columns carry the names of the `core.history` values they hold.
@@ -73,7 +73,26 @@ quarantine: Final = sa.Table(
     sa.Column("payload", sa.LargeBinary, nullable=False),
     sa.Column("times", _MS, nullable=False),  # the same message again is counted, not kept again
     sa.Column("last_ms", _MS, nullable=False),
+    sa.Column("box", _ID),  # whose topic it came on, if that is one of ours
+    sa.Column("store", _ID),  # of a record that the box's key did sign: the place it claims
+    sa.Column("seq", _MS),
+    sa.Column("state", sa.String(8), nullable=False, server_default="open"),  # core.intake.Fate
     sa.UniqueConstraint("digest", name="quarantine_digest"),
+    sa.Index("quarantine_by_box", "box", "state"),
+)
+
+quarantine_act: Final = sa.Table(
+    "quarantine_act",  # what operators did about it; a row for each act, for good
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("act", sa.String(16), nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("item", _MS),  # quarantine.id
+    sa.Column("digest", sa.LargeBinary(32)),  # of that message, also when its bytes were dropped
+    sa.Column("box", _ID),
+    sa.Column("store", _ID),
 )
 
 # --- learned from the projections, version by version: what a forecast rested on stays -------------------------
@@ -100,6 +119,10 @@ chain: Final = sa.Table(
     sa.Column("records", _MS, nullable=False),
     sa.Column("battery", _NAME),  # whose records these are since `installed`
     sa.Column("installed", _MS),  # seq of the hello that began it
+    sa.Column("head", sa.LargeBinary(16)),  # digest of record upto
+    sa.Column("disputed_from", _MS),  # two histories have this store's name: from here on none enters the projections
+    sa.Column("disputed_ms", _MS),
+    sa.Column("settled_ms", _MS),  # an operator knows and leaves it at that
     sa.Column("purposes", sa.Text),  # what the owner agreed to last, in words; NULL: nobody decided
 )
 

@@ -10,6 +10,7 @@ from packbox.adapters.durable import sync_folder
 from packbox.ports import Outbox
 
 JOURNAL_FILE: Final = "journal.db"
+ASIDES_MAX: Final = 16  # acks can end no more stores than that: a lying broker must not fill the card
 COMPANIONS: Final = ("", "-wal", "-shm")  # the files that make up one SQLite database in WAL mode
 
 
@@ -25,7 +26,7 @@ def files_of(path: Path) -> list[Path]:
 
 def set_aside(path: Path) -> Path:
     """Rename the database and its companions so that they still belong together. Nothing is deleted."""
-    moved = _aside(path, _asides(path) + 1)
+    moved = _aside(path, asides(path) + 1)
     for file in reversed(files_of(path)):  # the database last: a cut half way leaves it in place, to be moved again
         file.rename(moved.with_name(moved.name + file.name.removeprefix(path.name)))
     sync_folder(path.parent)
@@ -34,11 +35,12 @@ def set_aside(path: Path) -> Path:
 
 def newest_aside(path: Path) -> Path | None:
     """What was set aside last, if anything was."""
-    count = _asides(path)
+    count = asides(path)
     return _aside(path, count) if count else None
 
 
-def _asides(path: Path) -> int:
+def asides(path: Path) -> int:
+    """How many journals were set aside here."""
     count = 0
     while files_of(_aside(path, count + 1)):
         count += 1

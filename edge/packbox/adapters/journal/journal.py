@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from packbox.adapters.durable import sync_folder
-from packbox.adapters.journal.files import newest_aside, outbox_of, set_aside
+from packbox.adapters.journal.files import ASIDES_MAX, asides, newest_aside, outbox_of, set_aside
 from packbox.adapters.journal.migrate import NEWEST, migrate
 from packbox.adapters.journal.packing import pack, read_state
 from packbox.adapters.journal.trouble import damage, is_damage, told
@@ -110,9 +110,12 @@ class SqliteJournal:
             found = self._opened().execute("SELECT sealed FROM record WHERE seq = ?", (seq,)).fetchone()
         return None if found is None else self._digest(found[0])
 
-    def end_store(self, reason: str) -> None:
+    def end_store(self, reason: str) -> bool:
+        if asides(self.path) >= ASIDES_MAX:
+            return False
         with told(self.path, "written"), _transaction(self._opened()) as db:
             db.execute("UPDATE store SET over = ?", (reason,))
+        return True
 
     def outbox(self) -> Outbox:
         with told(self.path, "read"):

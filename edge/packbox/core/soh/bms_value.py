@@ -14,16 +14,18 @@ import numpy as np
 from packbox.core.packs import PackFacts
 from packbox.core.sample import Col, Samples
 from packbox.core.soh.method import EVIDENCE_KEPT, Basis, Estimate, MethodId, SessionEnd
+from packbox.core.soh.reading import BmsSaid, as_sent
 
 SIGMA: Final = 0.025  # of the capacity
 
 
 @dataclass(frozen=True, slots=True)
 class BmsValueState:
+    heard: BmsSaid | None = None  # since the last session ended
+    # What was concluded
     capacity_ah: float | None = None
     soh_pct: float | None = None
     at_s: float | None = None
-    fresh: bool = False  # said since the last session ended
     n: int = 0  # sessions in which it was said
     evidence: tuple[int, ...] = ()
 
@@ -39,21 +41,30 @@ class BmsValue:
         said = ~np.isnan(samples.value[:, (Col.CAPACITY_REPORTED_AH, Col.SOH_REPORTED_PCT)])
         if not said.any():
             return state
-        return BmsValueState(
-            _newest(samples, Col.CAPACITY_REPORTED_AH, state.capacity_ah),
-            _newest(samples, Col.SOH_REPORTED_PCT, state.soh_pct),
-            float(samples.second[np.flatnonzero(said.any(axis=1))[-1]]),
-            fresh=True,
-            n=state.n,
-            evidence=state.evidence,
+        before = state.heard or BmsSaid(0, None, None)
+        heard = BmsSaid(
+            int(samples.second[np.flatnonzero(said.any(axis=1))[-1]]),
+            _newest(samples, Col.CAPACITY_REPORTED_AH, before.capacity_ah),
+            _newest(samples, Col.SOH_REPORTED_PCT, before.soh_pct),
         )
+        return replace(state, heard=heard)
 
-    def closed(self, state: BmsValueState, end: SessionEnd, pack: PackFacts | None) -> BmsValueState:
+    def take(self, state: BmsValueState, pack: PackFacts | None) -> tuple[BmsValueState, tuple[BmsSaid, ...]]:
         del pack
-        if not state.fresh:
-            return state
-        evidence = (*state.evidence, end.number)[-EVIDENCE_KEPT:]
-        return replace(state, fresh=False, n=state.n + 1, evidence=evidence)
+        if state.heard is None:
+            return state, ()
+        return replace(state, heard=None), (as_sent(state.heard),)
+
+    def use(self, state: BmsValueState, reading: BmsSaid, end: SessionEnd, pack: PackFacts | None) -> BmsValueState:
+        del pack
+        return replace(
+            state,
+            capacity_ah=state.capacity_ah if reading.capacity_ah is None else reading.capacity_ah,
+            soh_pct=state.soh_pct if reading.soh_pct is None else reading.soh_pct,
+            at_s=float(reading.at_s),
+            n=state.n + 1,
+            evidence=(*state.evidence, end.number)[-EVIDENCE_KEPT:],
+        )
 
     def estimate(self, state: BmsValueState, at_s: float, pack: PackFacts | None) -> Estimate:
         del at_s

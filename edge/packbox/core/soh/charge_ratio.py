@@ -33,6 +33,7 @@ from packbox.core.soh.method import (
     MethodId,
     SessionEnd,
 )
+from packbox.core.soh.reading import SocLeg, as_sent
 
 CHARGE_MIN: Final = 0.20  # of the capacity; chosen on charge, never on the noisy SoC difference (facts/soh.md §7)
 SOC_CHANGE_MIN_PCT: Final = 10.0  # below this the SoC steps alone make the reading worthless
@@ -108,14 +109,16 @@ class ChargeRatioState:
     fall: Leg | None = None
     lost_ah2: float = 0.0
     legs: tuple[Leg, ...] = ()  # broken off since the last session ended
+    best_ah: float = 0.0  # largest charge of a leg that was still too small
+    bms_seen: bool = False  # the BMS told its own SoC: from then on the displayed one is not looked at
+    # What was concluded
     capacity_ah: float | None = None
     variance_ah2: float = 0.0
     at_s: float = 0.0  # of the newest accepted reading
     n: int = 0
     rejected_in_a_row: int = 0
     restarted: bool = False
-    best_ah: float = 0.0  # largest charge of a leg that was still too small
-    bms_seen: bool = False  # the BMS told its own SoC: from then on the displayed one is not looked at
+    shown: bool = True  # the newest reading was of the displayed SoC
     evidence: tuple[int, ...] = ()
 
 
@@ -143,15 +146,21 @@ class ChargeRatio:
             state = _along(state, samples.cut(low, high), soc[low:high], net_ah[low:high])
         return state
 
-    def closed(self, state: ChargeRatioState, end: SessionEnd, pack: PackFacts | None) -> ChargeRatioState:
+    def take(self, state: ChargeRatioState, pack: PackFacts | None) -> tuple[ChargeRatioState, tuple[SocLeg, ...]]:
         legs = [leg for leg in (*state.legs, _longer(state)) if leg is not None]
-        state = replace(state, legs=(), rise=None, fall=None)
+        readings: list[SocLeg] = []
         for leg in legs:
             if not _long_enough(state, leg, pack):
                 state = replace(state, best_ah=max(state.best_ah, abs(leg.charge_ah)))
             elif leg.unknown_s <= UNKNOWN_CURRENT_MAX_S and leg.charge_ah * leg.soc_change_pct > 0:
-                state = _read(state, leg, end)
-        return state
+                readings.append(_reading_of(leg, bms=state.bms_seen))
+        return replace(state, legs=(), rise=None, fall=None), tuple(readings)
+
+    def use(
+        self, state: ChargeRatioState, reading: SocLeg, end: SessionEnd, pack: PackFacts | None
+    ) -> ChargeRatioState:
+        del pack
+        return _used(state, reading, end)
 
     def estimate(self, state: ChargeRatioState, at_s: float, pack: PackFacts | None) -> Estimate:
         if state.capacity_ah is None:
@@ -162,7 +171,7 @@ class ChargeRatio:
             why = f"no charge or drive has moved {need} in one go yet; the most was {state.best_ah:.1f} Ah"
             return Estimate(self.id, Basis.BMS_SOC, why=why)
         capacity_ah, variance_ah2 = _predicted(state, at_s)
-        scale_ah = 0.0 if state.bms_seen else SHOWN_SCALE * capacity_ah
+        scale_ah = SHOWN_SCALE * capacity_ah if state.shown else 0.0
         return Estimate(
             self.id,
             Basis.BMS_SOC,
@@ -265,22 +274,30 @@ def _predicted(state: ChargeRatioState, at_s: float) -> tuple[float, float]:
     return capacity_ah, state.variance_ah2 * kept**2 + (DRIFT_SIGMA_PER_ROOT_YEAR * capacity_ah) ** 2 * years
 
 
-def _read(state: ChargeRatioState, leg: Leg, end: SessionEnd) -> ChargeRatioState:
+def _reading_of(leg: Leg, *, bms: bool) -> SocLeg:
+    sigmas = leg.charge_sigma_ah(), leg.soc_sigma_pct()
+    return as_sent(SocLeg(abs(leg.charge_ah), abs(leg.soc_change_pct), *sigmas, bms))
+
+
+def _used(state: ChargeRatioState, leg: SocLeg, end: SessionEnd) -> ChargeRatioState:
     """One reading into the filter: charge = capacity x change of SoC."""
-    charge_ah, share = abs(leg.charge_ah), abs(leg.soc_change_pct) / 100.0
-    charge_var, share_var = leg.charge_sigma_ah() ** 2, (leg.soc_sigma_pct() / 100.0) ** 2
+    state = replace(state, shown=not leg.bms)
+    charge_ah, share = leg.charge_ah, leg.soc_change_pct / 100.0
+    charge_var, share_var = leg.charge_sigma_ah**2, (leg.soc_sigma_pct / 100.0) ** 2
     evidence = (*(e for e in state.evidence if e != end.number), end.number)[-EVIDENCE_KEPT:]
     if state.capacity_ah is None:
         capacity_ah = charge_ah / share
         variance_ah2 = (charge_var + capacity_ah**2 * share_var) / share**2
-        return replace(state, capacity_ah=capacity_ah, variance_ah2=variance_ah2, at_s=end.at_s, n=1, evidence=evidence)
+        return replace(
+            state, capacity_ah=capacity_ah, variance_ah2=variance_ah2, at_s=float(end.at_s), n=1, evidence=evidence
+        )
     capacity_ah, variance_ah2 = _predicted(state, end.at_s)
     residual_ah = charge_ah - capacity_ah * share
     noise = charge_var + capacity_ah**2 * share_var
     z2 = residual_ah**2 / (variance_ah2 * share**2 + noise)
     if z2 > REJECT_Z2 and state.n >= SETTLED_N:
         if state.rejected_in_a_row + 1 >= RESTART_AFTER:
-            return _read(ChargeRatioState(restarted=True, lost_ah2=state.lost_ah2, bms_seen=state.bms_seen), leg, end)
+            return _used(replace(state, capacity_ah=None, restarted=True, rejected_in_a_row=0, evidence=()), leg, end)
         return replace(state, rejected_in_a_row=state.rejected_in_a_row + 1)
     if z2 > DOUBT_Z2:
         noise *= z2 / DOUBT_Z2
@@ -289,7 +306,7 @@ def _read(state: ChargeRatioState, leg: Leg, end: SessionEnd) -> ChargeRatioStat
         state,
         capacity_ah=capacity_ah + gain * residual_ah,
         variance_ah2=variance_ah2 * (1.0 - gain * share),
-        at_s=end.at_s,
+        at_s=float(end.at_s),
         n=state.n + 1,
         rejected_in_a_row=0,
         evidence=evidence,

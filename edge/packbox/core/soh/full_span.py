@@ -26,6 +26,7 @@ from packbox.core.soh.method import (
     MethodId,
     SessionEnd,
 )
+from packbox.core.soh.reading import SpanCharged, as_sent
 
 START_MAX_PCT: Final = 10.0
 END_MIN_PCT: Final = 95.0
@@ -51,6 +52,7 @@ class FullSpanState:
     low: Mark | None = None
     high: Mark | None = None
     done: tuple[Mark, Mark] | None = None
+    # What was concluded
     capacity_ah: float | None = None
     at_s: float = 0.0
     n: int = 0
@@ -88,19 +90,23 @@ class FullSpan:
             current_a=float(current[flowing[-1]]) if flowing.size else state.current_a,
         )
 
-    def closed(self, state: FullSpanState, end: SessionEnd, pack: PackFacts | None) -> FullSpanState:
+    def take(self, state: FullSpanState, pack: PackFacts | None) -> tuple[FullSpanState, tuple[SpanCharged, ...]]:
         del pack
         if state.done is None:
-            return state
+            return state, ()
         low, high = state.done
         state = replace(state, done=None)
         moved_ah = high.charge_in_ah - low.charge_in_ah
         if moved_ah <= 0.0 or high.unknown_s - low.unknown_s > UNKNOWN_MAX_S:
-            return state
+            return state, ()
+        return state, (as_sent(SpanCharged(moved_ah, high.soc_pct - low.soc_pct)),)
+
+    def use(self, state: FullSpanState, reading: SpanCharged, end: SessionEnd, pack: PackFacts | None) -> FullSpanState:
+        del pack
         return replace(
             state,
-            capacity_ah=100.0 * moved_ah / (high.soc_pct - low.soc_pct),
-            at_s=end.at_s,
+            capacity_ah=100.0 * reading.charge_ah / reading.soc_change_pct,
+            at_s=float(end.at_s),
             n=state.n + 1,
             evidence=(*state.evidence, end.number)[-EVIDENCE_KEPT:],
         )

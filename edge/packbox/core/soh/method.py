@@ -3,6 +3,7 @@
 In:  every sample, and the end of every session, in order.
 Out: an `Estimate`: a capacity with its sigma, what it rests on, or the reason why there is none.
 A method keeps O(1) state, a frozen dataclass that survives a restart, and knows nothing of its siblings.
+What it concludes from follows from the readings it *used* alone, so that whoever has those can conclude it again.
 """
 
 from __future__ import annotations
@@ -53,13 +54,14 @@ class SessionEnd:
     """A session ended: its number, when on the line, and whether charge moved through the plug."""
 
     number: int
-    at_s: float
+    at_s: int
 
 
 State = TypeVar("State")
+Reading = TypeVar("Reading")
 
 
-class Method(Protocol[State]):
+class Method(Protocol[State, Reading]):
     @property
     def id(self) -> MethodId: ...
 
@@ -68,7 +70,11 @@ class Method(Protocol[State]):
     def watch(self, state: State, samples: Samples, pack: PackFacts | None) -> State:
         """Take in samples. How they are cut into calls must not matter."""
 
-    def closed(self, state: State, end: SessionEnd, pack: PackFacts | None) -> State:
-        """A session ended after the samples seen so far: the place to take a reading."""
+    def take(self, state: State, pack: PackFacts | None) -> tuple[State, tuple[Reading, ...]]:
+        """A session ended after the samples seen so far: what there is to read, rounded as it is sent."""
 
-    def estimate(self, state: State, at_s: float, pack: PackFacts | None) -> Estimate: ...
+    def use(self, state: State, reading: Reading, end: SessionEnd, pack: PackFacts | None) -> State:
+        """Conclude from a reading of that session. Looks at nothing that `watch` or `take` left in the state."""
+
+    def estimate(self, state: State, at_s: float, pack: PackFacts | None) -> Estimate:
+        """What the readings used so far say."""

@@ -15,15 +15,28 @@ from packbox.core.soh.bms_value import BmsValue, BmsValueState
 from packbox.core.soh.charge_ratio import ChargeRatio, ChargeRatioState
 from packbox.core.soh.energy import soce_pct
 from packbox.core.soh.full_span import FullSpan, FullSpanState
-from packbox.core.soh.method import Estimate, Method, SessionEnd
+from packbox.core.soh.method import Estimate, Method, Reading, SessionEnd, State
+from packbox.core.soh.reading import BmsSaid, SocLeg, SpanCharged
 from packbox.core.soh.resistance import ResistanceState
-from packbox.core.soh.rest_bands import RestBands, RestBandsState
+from packbox.core.soh.rest_bands import RestBands, RestBandsState, RestReading
 from packbox.core.soh.weigh import SohValue, weigh
 
-REST_BANDS: Final[Method[RestBandsState]] = RestBands()
-CHARGE_RATIO: Final[Method[ChargeRatioState]] = ChargeRatio()
-BMS_VALUE: Final[Method[BmsValueState]] = BmsValue()
-FULL_SPAN: Final[Method[FullSpanState]] = FullSpan()
+REST_BANDS: Final[Method[RestBandsState, RestReading]] = RestBands()
+CHARGE_RATIO: Final[Method[ChargeRatioState, SocLeg]] = ChargeRatio()
+BMS_VALUE: Final[Method[BmsValueState, BmsSaid]] = BmsValue()
+FULL_SPAN: Final[Method[FullSpanState, SpanCharged]] = FullSpan()
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What one session gave, by method, in the order of use. Whoever has them all can `use` them again."""
+
+    number: int  # since the pack is watched, from 1: none may be left out
+    end: SessionEnd
+    charge_ratio: tuple[SocLeg, ...] = ()
+    bms_value: tuple[BmsSaid, ...] = ()
+    rest_bands: tuple[RestReading, ...] = ()
+    full_span: tuple[SpanCharged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,7 @@ class PanelState:
     rest_bands: RestBandsState = field(default_factory=RestBandsState)  # came later: older snapshots have none
     full_span: FullSpanState = field(default_factory=FullSpanState)
     resistance: ResistanceState = field(default_factory=ResistanceState)
+    told: int = 1  # `Readings` so far; older snapshots have used some that nobody was told
 
     @property
     def readings(self) -> int:
@@ -56,7 +70,7 @@ class PanelState:
 
 def start() -> PanelState:
     return PanelState(
-        CHARGE_RATIO.start(), BMS_VALUE.start(), REST_BANDS.start(), FULL_SPAN.start(), resistance.start()
+        CHARGE_RATIO.start(), BMS_VALUE.start(), REST_BANDS.start(), FULL_SPAN.start(), resistance.start(), told=0
     )
 
 
@@ -67,17 +81,42 @@ def watch(state: PanelState, samples: Samples, pack: PackFacts | None) -> PanelS
         REST_BANDS.watch(state.rest_bands, samples, pack),
         FULL_SPAN.watch(state.full_span, samples, pack),
         resistance.watch(state.resistance, samples, pack),
+        state.told,
     )
 
 
-def closed(state: PanelState, end: SessionEnd, pack: PackFacts | None) -> PanelState:
+def closed(state: PanelState, end: SessionEnd, pack: PackFacts | None) -> tuple[PanelState, Readings | None]:
+    """A session ended: take what it gave, use it, and hand it out so that it can be told."""
+    charge_ratio, legs = CHARGE_RATIO.take(state.charge_ratio, pack)
+    bms_value, said = BMS_VALUE.take(state.bms_value, pack)
+    rest, rests = REST_BANDS.take(state.rest_bands, pack)
+    full_span, spans = FULL_SPAN.take(state.full_span, pack)
+    state = PanelState(charge_ratio, bms_value, rest, full_span, state.resistance, state.told)
+    if not (legs or said or rests or spans):
+        return state, None
+    readings = Readings(state.told + 1, end, legs, said, rests, spans)
+    return use(state, readings, pack), readings
+
+
+def use(state: PanelState, readings: Readings, pack: PackFacts | None) -> PanelState:
+    """Conclude from the readings of one session. With the readings from the wire this is how anybody does it again."""
+    end = readings.end
     return PanelState(
-        CHARGE_RATIO.closed(state.charge_ratio, end, pack),
-        BMS_VALUE.closed(state.bms_value, end, pack),
-        REST_BANDS.closed(state.rest_bands, end, pack),
-        FULL_SPAN.closed(state.full_span, end, pack),
+        _used(CHARGE_RATIO, state.charge_ratio, readings.charge_ratio, end, pack),
+        _used(BMS_VALUE, state.bms_value, readings.bms_value, end, pack),
+        _used(REST_BANDS, state.rest_bands, readings.rest_bands, end, pack),
+        _used(FULL_SPAN, state.full_span, readings.full_span, end, pack),
         state.resistance,
+        readings.number,
     )
+
+
+def _used(
+    method: Method[State, Reading], state: State, readings: tuple[Reading, ...], end: SessionEnd, pack: PackFacts | None
+) -> State:
+    for reading in readings:
+        state = method.use(state, reading, end, pack)
+    return state
 
 
 def estimates(state: PanelState, at_s: float, pack: PackFacts | None) -> tuple[Estimate, ...]:

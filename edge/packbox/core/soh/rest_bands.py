@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from packbox.core.sample import Col, Samples, Sum
 from packbox.core.soh import banded
 from packbox.core.soh.banded import Bands, Swing, swing_of_charge_in
 from packbox.core.soh.method import EVIDENCE_KEPT, YEAR_S, Basis, Estimate, MethodId, SessionEnd
+from packbox.core.soh.reading import CapacityTold, RestsSeen, RestSwing, as_sent
 
 QUIET_A: Final = 1.5  # a parked car's own load (facts/soh.md §7)
 REST_S: Final = 2 * 3600
@@ -63,6 +64,10 @@ APART_MAX_PCT: Final = 15.0  # hidden reserves and a BMS's own error together st
 APART_KEPT: Final = 0.95  # of all before, per anchor
 VISIT_BINS: Final = 20
 VISIT_SHARE: Final = 0.02
+
+
+RestReading: TypeAlias = RestSwing | RestsSeen | CapacityTold
+NOTHING_SEEN: Final = RestsSeen((0,) * VISIT_BINS)
 
 
 class Anchor(NamedTuple):
@@ -117,7 +122,10 @@ class RestBandsState:
     apart_pct: float = 0.0  # how far the two were apart, mean
     reported_ah: float | None = None
     reported_s: float | None = None
+    best_ah: float = 0.0
     # What was concluded
+    seen: RestsSeen = NOTHING_SEEN
+    prior_ah: float | None = None  # as the car reported it before the first swing
     bands: Bands | None = None
     at_s: float = 0.0  # of the prediction in `bands`
     newest_s: float | None = None
@@ -128,7 +136,6 @@ class RestBandsState:
     contrary: int = 0
     restarted: bool = False
     evidence: tuple[int, ...] = ()
-    best_ah: float = 0.0
     first_s: float | None = None  # of the first swing
     early_ah: float = 0.0  # the capacity at the end of the first `EARLY_S`
 
@@ -146,12 +153,29 @@ class RestBands:
             return state
         return _Watch(state, samples, pack, curve).run()
 
-    def closed(self, state: RestBandsState, end: SessionEnd, pack: PackFacts | None) -> RestBandsState:
-        moves = state.moves
-        state = replace(state, moves=())
-        for move in moves:
-            state = _read(state, move, end, pack)
-        return _ask_bms(state, end.at_s)
+    def take(self, state: RestBandsState, pack: PackFacts | None) -> tuple[RestBandsState, tuple[RestReading, ...]]:
+        del pack
+        readings: list[RestReading] = [
+            _reading_of(m) for m in state.moves if m.last.unknown_s - m.first.unknown_s <= GAP_LOST_S
+        ]
+        told = _capacity_told(state)
+        if told is not None and state.bands is None and readings:
+            readings.insert(0, told)  # what to start from
+        if told is not None and (state.bands is not None or readings):
+            readings.append(told)
+        seen = as_sent(RestsSeen(state.visits, state.off_curve, state.stuck_n, state.apart_n, state.apart_pct))
+        if seen != state.seen:
+            readings.append(seen)
+        return replace(state, moves=()), tuple(readings)
+
+    def use(
+        self, state: RestBandsState, reading: RestReading, end: SessionEnd, pack: PackFacts | None
+    ) -> RestBandsState:
+        if isinstance(reading, RestSwing):
+            return use_swing(state, swing_of(reading), float(reading.at_s), end.number, pack)
+        if isinstance(reading, CapacityTold):
+            return _use_told(state, reading, float(end.at_s))
+        return replace(state, seen=reading)
 
     def estimate(self, state: RestBandsState, at_s: float, pack: PackFacts | None) -> Estimate:
         why = _contradiction(state)
@@ -164,7 +188,7 @@ class RestBands:
         bands = banded.predict(state.bands, (at_s - state.at_s) / YEAR_S)
         capacity_ah = bands.capacity_ah
         # One band alone is crossed whole: how much of the scale was visited then says nothing.
-        unseen = _scale_sigma(state.visits) if bands.bands > 1 else 0.0
+        unseen = _scale_sigma(state.seen.visits) if bands.bands > 1 else 0.0
         sigma_ah = math.hypot(math.sqrt(bands.variance_ah2), unseen * capacity_ah)
         return Estimate(
             self.id,
@@ -180,16 +204,17 @@ class RestBands:
 
 def _contradiction(state: RestBandsState) -> str | None:
     """Why this cannot be the pack that its facts describe."""
-    if state.off_curve > sum(state.visits) + CONTRARY_MIN:
-        return f"{state.off_curve} rest voltages lie off the curve of this pack: is it another one?"
+    seen = state.seen
+    if seen.off_curve > sum(seen.visits) + CONTRARY_MIN:
+        return f"{seen.off_curve} rest voltages lie off the curve of this pack: is it another one?"
     if state.contrary >= CONTRARY_MIN and state.contrary > state.n:
         return (
             f"{state.contrary} times charge ran against the rest voltage: wrong sign of the current, or another pack?"
         )
-    if state.stuck_n > max(state.n, SETTLED_N):
-        return f"in {state.stuck_n} hours the voltage jumped and the current stayed the same: is its sensor frozen?"
-    if state.apart_n >= SETTLED_N and state.apart_pct > APART_MAX_PCT:
-        return f"rest voltages and the car's own SoC are {state.apart_pct:.0f} % apart: is it another pack?"
+    if seen.stuck_n > max(state.n, SETTLED_N):
+        return f"in {seen.stuck_n} hours the voltage jumped and the current stayed the same: is its sensor frozen?"
+    if seen.apart_n >= SETTLED_N and seen.apart_pct > APART_MAX_PCT:
+        return f"rest voltages and the car's own SoC are {seen.apart_pct:.0f} % apart: is it another pack?"
     return None
 
 
@@ -226,8 +251,8 @@ def _scale_ah(state: RestBandsState, pack: PackFacts | None) -> float:
 def _prior(state: RestBandsState, pack: PackFacts | None) -> tuple[float, float]:
     """Capacity to start from, and its sigma as a share."""
     assert pack is not None
-    if state.reported_ah is not None:
-        return state.reported_ah, PRIOR_BMS
+    if state.prior_ah is not None:
+        return state.prior_ah, PRIOR_BMS
     if pack.capacity_start_ah is not None:
         return pack.capacity_start_ah, PRIOR_BMS
     return RATED_NOW * (pack.rated_ah or pack.reference_ah or UNRATED_AH), PRIOR_RATED
@@ -472,7 +497,7 @@ def _apart(state: RestBandsState, apart_pct: float) -> RestBandsState:
     return replace(state, apart_n=state.apart_n + 1, apart_pct=kept * state.apart_pct + (1.0 - kept) * apart_pct)
 
 
-def swing_of(move: Move) -> Swing:
+def _reading_of(move: Move) -> RestSwing:
     first, last = move.first, move.last
     moved_ah = last.moved_ah - first.moved_ah
     days = (last.at_s - first.at_s) / 86_400.0
@@ -480,24 +505,35 @@ def swing_of(move: Move) -> Swing:
     sampled = 0.5 * math.sqrt(max(0.0, last.sampling_a2s2 - first.sampling_a2s2)) / 3600.0
     unknown = moved_ah * max(0.0, last.unknown_s - first.unknown_s) / max(last.counted_s - first.counted_s, 1.0)
     lost = max(0.0, last.lost_ah2 - first.lost_ah2)
-    return swing_of_charge_in(
-        first.soc_pct,
-        last.soc_pct,
-        last.charge_in_ah - first.charge_in_ah,
-        (last.counted_s - first.counted_s) / 3600.0,
-        math.hypot(first.sigma_pct, last.sigma_pct),
-        math.sqrt(counted**2 + sampled**2 + unknown**2 + lost + (STANDBY_AH_PER_DAY * days) ** 2),
-        (first.lean * first.sigma_pct - last.lean * last.sigma_pct) / VOLT_SIGMA_V,
+    return as_sent(
+        RestSwing(
+            int(last.at_s),
+            first.soc_pct,
+            last.soc_pct,
+            last.charge_in_ah - first.charge_in_ah,
+            (last.counted_s - first.counted_s) / 3600.0,
+            math.hypot(first.sigma_pct, last.sigma_pct),
+            math.sqrt(counted**2 + sampled**2 + unknown**2 + lost + (STANDBY_AH_PER_DAY * days) ** 2),
+            (first.lean * first.sigma_pct - last.lean * last.sigma_pct) / VOLT_SIGMA_V,
+        )
     )
 
 
-def _read(state: RestBandsState, move: Move, end: SessionEnd, pack: PackFacts | None) -> RestBandsState:
-    if move.last.unknown_s - move.first.unknown_s > GAP_LOST_S:
-        return state
-    return take(state, swing_of(move), move.last.at_s, end.number, pack)
+def swing_of(reading: RestSwing) -> Swing:
+    return swing_of_charge_in(
+        reading.from_soc_pct,
+        reading.to_soc_pct,
+        reading.charge_in_ah,
+        reading.counted_h,
+        reading.soc_sigma_pct,
+        reading.charge_sigma_ah,
+        reading.lean_pct_per_v,
+    )
 
 
-def take(state: RestBandsState, swing: Swing, at_s: float, evidence: int, pack: PackFacts | None) -> RestBandsState:
+def use_swing(
+    state: RestBandsState, swing: Swing, at_s: float, evidence: int, pack: PackFacts | None
+) -> RestBandsState:
     """One swing into the filter."""
     if swing.charge_out_ah * (swing.from_soc_pct - swing.to_soc_pct) <= 0.0:
         return replace(state, contrary=state.contrary + 1)
@@ -539,15 +575,23 @@ def change_ah(state: RestBandsState, at_s: float) -> float | None:
     return banded.predict(state.bands, (at_s - state.at_s) / YEAR_S).capacity_ah - state.early_ah
 
 
-def _ask_bms(state: RestBandsState, at_s: float) -> RestBandsState:
-    """The BMS's value, at most weekly, and only while we know less than it does."""
-    if state.bands is None or state.reported_ah is None or state.reported_s is None:
-        return state
-    last_s, reported_ah = state.reported_taken_s, state.reported_ah
+def _capacity_told(state: RestBandsState) -> CapacityTold | None:
+    """The BMS's value, at most weekly."""
+    last_s = state.reported_taken_s
+    if state.reported_ah is None or state.reported_s is None:
+        return None
     if last_s is not None and state.reported_s - last_s < BMS_EVERY_S:
-        return state
+        return None
+    return as_sent(CapacityTold(int(state.reported_s), state.reported_ah))
+
+
+def _use_told(state: RestBandsState, told: CapacityTold, at_s: float) -> RestBandsState:
+    """Where to start from, and later only while we know less than it does."""
+    if state.bands is None:
+        return replace(state, prior_ah=told.capacity_ah)
+    reported_ah = told.capacity_ah
     bands = banded.predict(state.bands, (at_s - state.at_s) / YEAR_S)
-    state = replace(state, bands=bands, at_s=max(at_s, state.at_s), reported_taken_s=state.reported_s)
+    state = replace(state, bands=bands, at_s=max(at_s, state.at_s), reported_taken_s=float(told.at_s))
     if math.sqrt(bands.variance_ah2) <= 0.8 * BMS_SIGMA * bands.capacity_ah:
         return state
     return replace(state, bands=banded.take_direct(bands, reported_ah, BMS_SIGMA * reported_ah))

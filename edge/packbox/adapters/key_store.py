@@ -1,0 +1,103 @@
+"""The box's keys in files of one folder that only its user may enter.
+
+In:  the folder with the record key.
+Out: `FileKeyStore`: that key, the TLS key and certificate in force, and the TLS key that waits for its certificate.
+Key and chain in force are one file, so that a power cut leaves the old pair or the new one, never half of each.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from packbox.adapters.durable import write_atomically
+from packbox.adapters.identity import FILE_MODE, KeyFileError, only_ours
+from packbox.ports import HeldCertificate, Signer
+
+TLS_FILE: Final = "tls.pem"
+NEXT_FILE: Final = "tls-next.pem"
+
+
+class FileKeyStore:
+    """`ports.KeyStore`. Raises KeyFileError for files that are not as we wrote them."""
+
+    def __init__(self, folder: Path, records: Signer) -> None:
+        self._folder = folder
+        self._records = records
+
+    @property
+    def records(self) -> Signer:
+        return self._records
+
+    @property
+    def tls_files(self) -> tuple[Path, Path]:
+        return self._folder / TLS_FILE, self._folder / TLS_FILE
+
+    def next_tls_key(self) -> ec.EllipticCurvePrivateKey:
+        file = self._folder / NEXT_FILE
+        if file.exists():
+            waiting = _read_key(file)
+            if not self._is_in_force(waiting):  # else the power went between the two steps of `keep`
+                return waiting
+        key = ec.generate_private_key(ec.SECP256R1())
+        _write(file, _pem(key))
+        return key
+
+    def keep(self, chain: bytes) -> None:
+        waiting = self._folder / NEXT_FILE
+        _write(self._folder / TLS_FILE, chain + _pem(_read_key(waiting)))
+        waiting.unlink()
+
+    def held(self) -> HeldCertificate | None:
+        file = self._folder / TLS_FILE
+        if not file.exists():
+            return None
+        pem = _read(file)
+        try:
+            chain = x509.load_pem_x509_certificates(pem)
+        except ValueError as problem:
+            raise KeyFileError(f"{file}: holds no certificate; enrol again") from problem
+        return HeldCertificate(
+            int(chain[0].not_valid_before_utc.timestamp() * 1000),
+            int(chain[0].not_valid_after_utc.timestamp() * 1000),
+            b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain),
+        )
+
+    def _is_in_force(self, key: ec.EllipticCurvePrivateKey) -> bool:
+        held = self.held()
+        return held is not None and x509.load_pem_x509_certificate(held.chain).public_key() == key.public_key()
+
+
+def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(_read(file), password=None)
+    except (ValueError, TypeError) as problem:
+        raise KeyFileError(f"{file}: not a readable private key; remove it, a new one is made") from problem
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise KeyFileError(f"{file}: holds a {type(key).__name__}, expected a P-256 key; remove it")
+    return key
+
+
+def _read(file: Path) -> bytes:
+    try:
+        only_ours(file)
+        return file.read_bytes()
+    except OSError as problem:
+        raise KeyFileError(f"{file}: cannot be read ({problem.strerror})") from problem
+
+
+def _write(file: Path, data: bytes) -> None:
+    try:
+        write_atomically(file, data, FILE_MODE)
+    except OSError as problem:
+        raise KeyFileError(f"{file}: cannot be written ({problem.strerror})") from problem
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
