@@ -78,13 +78,14 @@ async def carry(
     committed: asyncio.Event,
     offload: Offload,
     jitter: Callable[[], float] = random.random,
+    beat_every_s: float = HEARTBEAT_EVERY_S,
 ) -> Never:
     """Runs until cancelled. One call serves one store: a new store gets a new report and a new call.
 
     `newest_seq`: the highest number this store wrote, also before this start. `committed`: set by whoever committed
     records; cleared here. `jitter`: a number within 0..1 for the back-off.
     """
-    await _Carrier(journal, report, newest_seq, health, committed, offload, jitter).run(open_uplink)
+    await _Carrier(journal, report, newest_seq, health, committed, offload, jitter, beat_every_s).run(open_uplink)
 
 
 @dataclass(slots=True)
@@ -96,6 +97,7 @@ class _Carrier:
     committed: asyncio.Event
     offload: Offload
     jitter: Callable[[], float]
+    beat_every_s: float
     tries: int = 0  # connections in a row that came to nothing
     warned_unheard: bool = False
     warned_refused: bool = False
@@ -247,7 +249,7 @@ class _Carrier:
                 heartbeat = encode_heartbeat(health)
                 await uplink.beat(heartbeat)
                 said, said_s = news, now_s()
-            await asyncio.sleep(HEARTBEAT_EVERY_S)
+            await asyncio.sleep(self.beat_every_s)
 
 
 def _reasons(trouble: BaseExceptionGroup[Exception]) -> Iterator[str]:
