@@ -199,7 +199,7 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         ),
         told=ToldItem(at_s=630_720_000, capacity_ah=234.567),
         seen=SeenItem(visits=(9_999,) * 20, off_curve=9_999, stuck_n=9_999, apart_n=99_999, apart_pct=100.01),
-        span=SpanItem(charge_ah=1_234.56, soc_change_pct=100.01),
+        span=SpanItem(charge_ah=1_234.56, soc_change_pct=100.01), refused="r" * 90,
     ),
     Cells(
         voltages_mv=(*(4_050 + n % 17 for n in range(214)), None, None), soc_pct=100.1, pack_current_a=-400.1,
@@ -291,6 +291,8 @@ def goldens() -> dict[str, dict[str, Any]]:
     files["hello-facts.json"] = _record(sealed_sample(MAXIMAL[0], largest=True))
     # Likewise before a state of health told the second that it holds for.
     files["soh-line.json"] = _record(sealed_sample(MAXIMAL[5], largest=True))
+    # Likewise before readings told why nothing counted stands.
+    files["reading-refused.json"] = _record(sealed_sample(MAXIMAL[6], largest=True))
     for name, ack in ACKS.items():
         ranges = [list(pair) for pair in ack.ranges]
         more: dict[str, object] = {} if ack.head is None else {"head_hex": ack.head.hex()}
