@@ -30,6 +30,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "token": ("packbook.app.token", "make one-time codes that let new boxes enrol"),
     "box": ("packbook.app.box", "show enrolled boxes, move them between fleets, retire them"),
     "revoke": ("packbook.app.revoke", "shut out a box that was lost or stolen"),
+    "export": ("packbook.app.export", "write what the book knows of one battery to a file"),
+    "verify": ("packproof.command", "check an evidence bundle, without network or settings"),
     "doctor": ("packbook.app.doctor", "look for trouble and say what to do"),
 }
 

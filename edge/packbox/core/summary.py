@@ -93,6 +93,11 @@ def _hello(outcome: Introduced, public_key: bytes) -> messages.Hello:
         cells_in_series=pack.cells_in_series if pack else None,
         chemistry=pack.chemistry.value if pack else None,
         nominal_kwh=pack.nominal_kwh if pack else None,
+        rated_ah=pack.rated_ah if pack else None,
+        ocv=pack.ocv if pack else (),
+        current_gain_sigma_pct=pack.current_gain_sigma_pct if pack else None,
+        resistance_slope_k=pack.resistance_slope_k if pack else None,
+        capacity_start_ah=pack.capacity_start_ah if pack else None,
         packs_before=identity.packs_before,
     )
 

@@ -1,8 +1,9 @@
 """The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
 
-Five families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`; never made anew. Projections: `chain` and
-everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from these, and kept:
-`fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Presence: `box`, latest only.
+Five families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
+Projections: `chain` and everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from
+these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Presence:
+`box`, latest only.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -93,6 +94,17 @@ quarantine_act: Final = sa.Table(
     sa.Column("digest", sa.LargeBinary(32)),  # of that message, also when its bytes were dropped
     sa.Column("box", _ID),
     sa.Column("store", _ID),
+)
+
+checkpoint: Final = sa.Table(
+    "checkpoint",  # what the book signed that it held; never changed
+    metadata,
+    sa.Column("box", _ID, primary_key=True),
+    sa.Column("store", _ID, primary_key=True),
+    sa.Column("upto", _MS, primary_key=True, autoincrement=False),
+    sa.Column("battery", _NAME, nullable=False),  # of record `upto`
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("signed", sa.LargeBinary, nullable=False),
 )
 
 # --- learned from the projections, version by version: what a forecast rested on stays -------------------------
