@@ -148,6 +148,8 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         software="packbox 12.34.56+linux-aarch64-3.13", profile="outlander-phev", profile_digest=bytes(range(32)),
         variant="second generation 20 kWh", pack="outlander-phev-20", reference_ah=123.45, reference_source="s" * 120,
         cells_in_series=216, chemistry="unknown", nominal_kwh=123.45, packs_before=99,
+        rated_ah=123.45, ocv=tuple((1.0 * n, 2.5 + 0.01 * n) for n in range(101)),
+        current_gain_sigma_pct=0.1234, resistance_slope_k=2700.55, capacity_start_ah=123.456,
     ),
     Charge(**_SESSION_FULL, charge_kind=ChargeKind.UNKNOWN, segments=96, power_max_kw=350.0),
     Drive(**_SESSION_FULL, distance_km=1_234.5, speed_max_kmh=250.0, energy_regenerated_wh=123_456.0),

@@ -28,7 +28,7 @@ PARTS: Final = tuple(dict.fromkeys(p.nested for model in MESSAGES.values() for p
 
 # The last word of a field's name (style: the unit is the last word).
 UNITS: Final = {
-    "a": "A", "ah": "Ah", "bytes": "B", "degc": "°C", "km": "km", "kmh": "km/h", "kw": "kW", "kwh": "kWh",
+    "a": "A", "ah": "Ah", "bytes": "B", "degc": "°C", "k": "K", "km": "km", "kmh": "km/h", "kw": "kW", "kwh": "kWh",
     "h": "h", "lean_pct_per_v": "%/V", "ms": "ms", "mv": "mV", "ohm": "Ω", "pct": "%", "s": "s", "v": "V", "wh": "Wh",
 }  # fmt: skip
 
