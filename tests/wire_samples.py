@@ -226,6 +226,14 @@ MAXIMAL: Final[tuple[Message, ...]] = (
     ),
 )  # fmt: skip
 
+# With the rest curve and sensor of its pack, which a stranger needs to work SoH out again.
+HELLO_WITH_PACK: Final = TYPICAL[0].model_copy(
+    update={
+        "rated_ah": 66.2, "ocv": tuple((2.0 * n, 3.2286 + 0.0185 * n) for n in range(51)),
+        "current_gain_sigma_pct": 0.5, "resistance_slope_k": 2700.0, "capacity_start_ah": 65.123,
+    }
+)  # fmt: skip
+
 ACKS: Final = {
     "empty": Ack(STORE),
     "typical": ack_of(STORE, range(1, 4712)),
@@ -285,6 +293,7 @@ def goldens() -> dict[str, dict[str, Any]]:
     }
     first = seal(TYPICAL[0], envelope(1, NO_PREVIOUS, None), KEY.sign, key_id_of(PUBLIC_KEY))
     files["hello-first.json"] = _record(first)
+    files["hello-pack.json"] = _record(sealed_sample(HELLO_WITH_PACK, largest=False))
     # Released before the refusals were told one by one; `health-maximal.json` keeps that shape.
     files["health-refusals.json"] = _record(sealed_sample(MAXIMAL[-1], largest=True))
     # Likewise before a hello told the pack's facts, and how many packs had gone.

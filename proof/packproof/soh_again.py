@@ -57,6 +57,7 @@ def readings_of(message: Reading) -> Readings:
         () if message.bms is None else (BmsSaid(**_values(message.bms)),),
         (*prior, *swings, *told, *seen),
         () if message.span is None else (SpanCharged(**_values(message.span)),),
+        message.refused,
     )
 
 

@@ -319,6 +319,7 @@ class Reading(Message):
     told: Annotated[ToldItem | None, Wire(7)] = None  # used after the swings
     seen: Annotated[SeenItem | None, Wire(8)] = None
     span: Annotated[SpanItem | None, Wire(9)] = None
+    refused: Annotated[Text | None, Wire(10)] = None  # why nothing counted with this current stands, from here on
 
 
 class Cells(Message):

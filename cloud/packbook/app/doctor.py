@@ -25,6 +25,7 @@ from packbook.ports import AuthorityError, BrokerError, StoreError
 from packbook.settings import Settings
 
 DOOR_WARN_DAYS: Final = 60  # a stick has to be fetched
+SHARE_CHARS_MIN: Final = 16  # any client may join a shared subscription, and is then given its part (docs/broker.md)
 
 
 @dataclass(slots=True)
@@ -91,6 +92,11 @@ def _ledger_problems(ledger: Audit) -> list[str]:
         if dispute.settled_ms is None
     )
     problems.extend(
+        f"box {life.box}: store {life.older} went on after store {life.newer} began: two boxes have one card? "
+        "Revoke the box and enrol the right one anew"
+        for life in ledger.two_lives
+    )
+    problems.extend(
         f"{count} messages in quarantine: {reason} ('packbook quarantine list --reason {reason}')"
         for reason, count in ledger.quarantine.items()
     )
@@ -123,6 +129,10 @@ def _authority_problems(settings: Settings) -> Iterator[str]:
 async def _examine_broker(settings: Settings, findings: Findings) -> None:
     address = broker_address(settings)
     findings.broker = address.name
+    if settings.share is not None and len(settings.share) < SHARE_CHARS_MIN:
+        findings.problems.append(
+            f"share: a box that guesses this name can hold up records: take {SHARE_CHARS_MIN} random characters or more"
+        )
     visitor = replace(address, client_id=f"packbook-doctor-{secrets.token_hex(4)}", session_expiry_s=0)
     try:
         await probe(visitor)
