@@ -16,12 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from packwire.ack import Ack, ack_of, encode_ack
 from packwire.codec import Body
+from packwire.command import Command, CommandKind, encode_command
+from packwire.config import Config, encode_config
 from packwire.ids import BatteryId, BootId, StoreId, box_id_of, key_id_of
 from packwire.messages import (
     BmsItem,
     Cells,
     Charge,
     ChargeKind,
+    Consent,
     Drive,
     EstimateItem,
     Event,
@@ -29,6 +32,7 @@ from packwire.messages import (
     Health,
     Hello,
     LegItem,
+    Log,
     Message,
     Reading,
     Rest,
@@ -81,6 +85,9 @@ def _histogram(rows: int, columns: int, most: int, used_rows: range, used_column
     return tuple(counts)
 
 
+# What usage counts: not what the operator did to the box.
+OF_BATTERY: Final = [kind for kind in EventKind if not kind.value.startswith(("config_", "command_"))]
+
 TYPICAL: Final[tuple[Message, ...]] = (
     Hello(
         public_key=PUBLIC_KEY, battery=BatteryId("230A0-3NA0A.4711"), battery_source="configured", vehicle="van 7",
@@ -126,6 +133,8 @@ TYPICAL: Final[tuple[Message, ...]] = (
         temps_degc=(19.0, 18.5, 18.0, 19.5),
     ),
     Event(event=EventKind.CLOCK_SET, extreme=40.0, wall_ms=WALL_MS, mono_ms=1_234_567, boot=BOOT),
+    Consent(purposes=("diagnostics", "history", "passport"), text_version="2026-11", decided_ms=WALL_MS),
+    Log(command="0011223344556677", lines=tuple("INFO packbox.app.carry: link to the broker is up" for _ in range(12))),
     Health(
         uptime_s=86_400.0, frames=87_654_321, frames_unknown=1_234_567, outbox_waiting=2, oldest_waiting_s=31.0,
         journal_bytes=12_345_678, disk_free_bytes=23_456_789_012, clock="set", uplink_bytes=345_678,
@@ -138,7 +147,9 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         public_key=PUBLIC_KEY, battery=BatteryId("B" * 63), battery_source="provisional", vehicle="v" * 63,
         software="packbox 12.34.56+linux-aarch64-3.13", profile="outlander-phev", profile_digest=bytes(range(32)),
         variant="second generation 20 kWh", pack="outlander-phev-20", reference_ah=123.45, reference_source="s" * 120,
-        cells_in_series=216, chemistry="unknown", nominal_kwh=123.45, packs_before=99,
+        cells_in_series=216, chemistry="unknown", nominal_kwh=123.45, packs_before=99, rated_ah=123.45,
+        ocv=tuple((0.7874 * k, 3.0 + 0.0101 * k) for k in range(128)), current_gain_sigma_pct=12.3456,
+        resistance_slope_k=12_345.67, capacity_start_ah=123.456,
     ),
     Charge(**_SESSION_FULL, charge_kind=ChargeKind.UNKNOWN, segments=96, power_max_kw=350.0),
     Drive(**_SESSION_FULL, distance_km=1_234.5, speed_max_kmh=250.0, energy_regenerated_wh=123_456.0),
@@ -151,7 +162,7 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         soc_temp_s=_histogram(10, 9, 630_720_000, range(10), range(9)),
         c_rate_temp_s=_histogram(20, 9, 630_720_000, range(20), range(9)),
         depth_counts=_histogram(7, 10, 99_999, range(7), range(10)), arrhenius_s=9_999_999_999.0,
-        events=tuple((kind.value, 99_999) for kind in EventKind), charge_count_ac_reported=99_999,
+        events=tuple((kind.value, 99_999) for kind in OF_BATTERY), charge_count_ac_reported=99_999,
         charge_count_dc_reported=99_999, first_wall_ms=WALL_MS,
     ),
     Soh(
@@ -198,6 +209,11 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         event=EventKind.BATTERY_CHANGED, duration_s=99_999.9, extreme=-12_345.678, text="t" * 120, wall_ms=WALL_MS,
         mono_ms=31_536_000_000, boot=BOOT, session=123_456,
     ),
+    Consent(
+        purposes=("diagnostics", "history", "passport", "polling"), by="operator", text_version="2026-11.2",
+        decided_ms=WALL_MS,
+    ),
+    Log(command="0011223344556677", lines=tuple("l" * 200 for _ in range(64))),
     Health(
         uptime_s=31_536_000.0, frames=99_999_999_999, frames_dropped=99_999_999, frames_bad=99_999_999,
         frames_unknown=99_999_999_999, frames_sent=99_999_999, bus_errors=99_999_999, outbox_waiting=999_999,
@@ -210,6 +226,14 @@ MAXIMAL: Final[tuple[Message, ...]] = (
     ),
 )  # fmt: skip
 
+# With the rest curve and sensor of its pack, which a stranger needs to work SoH out again.
+HELLO_WITH_PACK: Final = TYPICAL[0].model_copy(
+    update={
+        "rated_ah": 66.2, "ocv": tuple((2.0 * n, 3.2286 + 0.0185 * n) for n in range(51)),
+        "current_gain_sigma_pct": 0.5, "resistance_slope_k": 2700.0, "capacity_start_ah": 65.123,
+    }
+)  # fmt: skip
+
 ACKS: Final = {
     "empty": Ack(STORE),
     "typical": ack_of(STORE, range(1, 4712)),
@@ -218,6 +242,20 @@ ACKS: Final = {
     "widest": ack_of(STORE, range(2, 10_000_000, 150_000)),
 }
 
+
+CONFIGS: Final = {
+    "typical": Config(version=1_790_000_000, made_ms=WALL_MS, profile="nissan-leaf:aze0-24", heartbeat_every_s=900.0),
+    "maximal": Config(
+        version=1_790_000_001, made_ms=WALL_MS, profile="p" * 63, battery="B" * 63, commit_every_s=30.5,
+        heartbeat_every_s=86_400.0, usage_every_s=604_800.0, soh_every_s=604_800.0, broker_host="h" * 253,
+        broker_port=8883, trial_h=24.0, operator_key=bytes(range(32)),
+    ),
+}  # fmt: skip
+COMMANDS: Final = {
+    "resend": Command(id=bytes(range(8)), command=CommandKind.RESEND, expires_ms=WALL_MS, from_seq=17),
+    "log-slice": Command(id=bytes(range(8)), command=CommandKind.LOG_SLICE, expires_ms=WALL_MS, lines=20),
+    "inspect": Command(id=bytes(range(8)), command=CommandKind.INSPECT, expires_ms=WALL_MS),
+}
 
 PLACES: Final = {"typical": 4_711, "maximal": 9_007_199}
 PREVIOUS: Final = digest(b"previous")
@@ -255,10 +293,11 @@ def goldens() -> dict[str, dict[str, Any]]:
     }
     first = seal(TYPICAL[0], envelope(1, NO_PREVIOUS, None), KEY.sign, key_id_of(PUBLIC_KEY))
     files["hello-first.json"] = _record(first)
+    files["hello-pack.json"] = _record(sealed_sample(HELLO_WITH_PACK, largest=False))
     # Released before the refusals were told one by one; `health-maximal.json` keeps that shape.
     files["health-refusals.json"] = _record(sealed_sample(MAXIMAL[-1], largest=True))
-    # Likewise before a hello told how many packs had gone.
-    files["hello-packs.json"] = _record(sealed_sample(MAXIMAL[0], largest=True))
+    # Likewise before a hello told the pack's facts, and how many packs had gone.
+    files["hello-facts.json"] = _record(sealed_sample(MAXIMAL[0], largest=True))
     # Likewise before a state of health told the second that it holds for.
     files["soh-line.json"] = _record(sealed_sample(MAXIMAL[5], largest=True))
     for name, ack in ACKS.items():
@@ -268,6 +307,12 @@ def goldens() -> dict[str, dict[str, Any]]:
         files[f"ack-{name}.json"] = {
             "ack_hex": encode_ack(ack).hex(), "store": ack.store, "upto": ack.upto, "ranges": ranges, **more
         }  # fmt: skip
+    for name, config in CONFIGS.items():
+        signed = encode_config(config, BOX, KEY.sign, PUBLIC_KEY)
+        files[f"config-{name}.json"] = {"config_hex": signed.hex(), "message": meaning(config)}
+    for name, command in COMMANDS.items():
+        signed = encode_command(command, BOX, KEY.sign, PUBLIC_KEY)
+        files[f"command-{name}.json"] = {"command_hex": signed.hex(), "message": meaning(command)}
     heartbeat = TYPICAL[-1]
     assert isinstance(heartbeat, Health)
     encoded = encode_heartbeat(heartbeat)

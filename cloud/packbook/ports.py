@@ -136,3 +136,40 @@ class Enrolment(Protocol):
 
     async def renew(self, request: bytes, shown: bytes | None, address: str) -> bytes:
         """The next certificate of a box that shows its present one, or whose present one has run out."""
+
+
+class Signer(Protocol):
+    """Holds the book's key: a file today, a secure element behind the same port later."""
+
+    @property
+    def public_key(self) -> bytes:
+        """Raw 32-byte Ed25519 public key."""
+
+    def sign(self, data: bytes) -> bytes:
+        """Raw 64-byte Ed25519 signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    """The book's signed word that it held records 1..`upto` of a store."""
+
+    box: str
+    store: str
+    upto: int
+    battery: str  # of record `upto`
+    at_ms: int
+    signed: bytes
+
+
+class Evidence(Protocol):
+    """What a stranger may take away to check a history without us."""
+
+    @property
+    def book_key(self) -> bytes:
+        """Raw Ed25519 public key that checkpoints and bundles are signed with."""
+
+    async def bundle(self, battery: str) -> bytes | None:
+        """One file with everything about this battery. None: not in this book. Raises PackbookError."""
+
+    async def checkpoints(self, battery: str | None = None) -> Sequence[SignedCheckpoint]:
+        """The newest of every store, of one battery or all."""

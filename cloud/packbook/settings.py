@@ -23,6 +23,7 @@ from packbook.adapters.store.database import database_url
 from packbook.ports import SettingsError, StoreError
 
 DEFAULT_FILE: Final = Path("/etc/packbook/packbook.toml")
+BOOK_KEY_FILE: Final = "book-key.pem"
 PREFIX: Final = "PACKBOOK_"
 CREDENTIALS: Final = ("broker_password", "database_url")  # may come from the service manager's folder
 SCHEMES: Final = {"mqtt": 1883, "mqtts": 8883}  # with their usual ports
@@ -54,6 +55,9 @@ class Settings(BaseSettings):
     enrolled_only: bool = Field(default=False, description="Take records of enrolled boxes alone")
     batch_records_max: int = Field(500, ge=1, le=5000, description="Most messages in one transaction")
     batch_wait_max_s: float = Field(0.05, ge=0, le=10, description="Longest wait for a transaction to fill")
+    book_key_file: Path | None = Field(
+        None, description="Key that signs checkpoints and bundles, made at first use; absent: beside the database"
+    )
     web_host: str = Field("127.0.0.1", description="Address of pages and API; loopback until there is access control")
     web_port: int = Field(8080, ge=0, le=65535, description="Port of pages and API; 0 takes a free one")
     ca: Literal["own", "external"] = Field("own", description="Who gives boxes their certificates")
@@ -65,6 +69,8 @@ class Settings(BaseSettings):
     enrol_key_file: Path | None = Field(None, description="Its private key")
     enrol_url: str | None = Field(None, description="That door as boxes see it; stands on labels")
     box_broker: str | None = Field(None, description="The broker as boxes see it: mqtts://HOST:PORT")
+    vehicle_keys_dir: Path | None = Field(None, description="Folder of the keys that vehicle numbers are sealed with")
+    operator_key_file: Path | None = Field(None, description="The operator's key: signs configurations and commands")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
 
     @field_validator("database_url")
@@ -128,6 +134,15 @@ class Settings(BaseSettings):
         if self.share is not None and self.database_url.get_secret_value().startswith("sqlite"):
             raise ValueError("share: several collectors need PostgreSQL; a SQLite database has one writer")
         return self
+
+    @property
+    def book_key(self) -> Path:
+        """Where the signing key lies: beside a SQLite file, else in the working folder, unless it is set."""
+        if self.book_key_file is not None:
+            return self.book_key_file
+        url = database_url(self.database_url.get_secret_value())
+        beside = url.database if url.get_backend_name() == "sqlite" else None
+        return Path(beside or BOOK_KEY_FILE).with_name(BOOK_KEY_FILE)
 
     @property
     def broker_tls(self) -> bool:

@@ -25,6 +25,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "raw": ("packbox.app.raw", "show and export the raw frames that this box kept"),
     "inspect": ("packbox.app.inspect", "look at a car once: recognise it, read it, seal a record, write a sheet"),
     "enrol": ("packbox.app.enrol", "get this box's certificate with a one-time code"),
+    "export": ("packbox.app.export", "write everything this box recorded to one file that anyone can check"),
+    "verify": ("packproof.command", "check an evidence bundle, without network or settings"),
+    "consent": ("packbox.app.consent", "show, give or withdraw what the owner agrees to"),
     "doctor": ("packbox.app.doctor", "look for trouble on this box and say what to do"),
 }
 

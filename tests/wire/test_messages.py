@@ -210,6 +210,7 @@ def test_kinds_keep_their_numbers() -> None:
     assert {model.__name__: int(model.KIND) for model in CLASSES} == {
         "Hello": 1, "Charge": 2, "Drive": 3, "Rest": 4, "Usage": 5, "Soh": 6, "Cells": 7, "Event": 8, "Health": 9,
         "Reading": 10,
+        "Consent": 11, "Log": 12,
     }  # fmt: skip
 
 

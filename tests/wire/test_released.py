@@ -10,6 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from packwire.ack import Ack, decode_ack, encode_ack
+from packwire.command import decode_command, encode_command
+from packwire.config import decode_config, encode_config
 from packwire.errors import BadSignature
 from packwire.ids import StoreId, key_id_of
 from packwire.messages import BYTE_BUDGET, MESSAGES, TYPICAL_BYTES, Kind, Message
@@ -18,6 +20,8 @@ from packwire.seal import open_sealed, seal
 from wire_samples import (
     ACKS,
     BOX,
+    COMMANDS,
+    CONFIGS,
     KEY,
     MAXIMAL,
     PUBLIC_KEY,
@@ -29,7 +33,7 @@ from wire_samples import (
 )
 
 FILES = sorted(RELEASED.glob("*.json"))
-RECORDS = [file for file in FILES if not file.name.startswith(("ack", "heartbeat"))]
+RECORDS = [file for file in FILES if not file.name.startswith(("ack", "command", "config", "heartbeat"))]
 
 
 def load(file: Path) -> dict[str, Any]:
@@ -67,6 +71,24 @@ def test_a_released_ack_still_means_what_it_meant(name: str) -> None:
     held = Ack(StoreId(golden["store"]), golden["upto"], ranges, head, golden.get("resend_from"))
     assert decode_ack(data) == held
     assert encode_ack(held) == data
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_released_configuration_still_means_what_it_meant(name: str) -> None:
+    """A retained configuration waits for a box that was switched off for years."""
+    golden = load(RELEASED / f"config-{name}.json")
+    config = decode_config(bytes.fromhex(golden["config_hex"]), BOX, PUBLIC_KEY)
+    assert (config, meaning(config)) == (CONFIGS[name], golden["message"])
+    assert encode_config(config, BOX, KEY.sign, PUBLIC_KEY).hex() == golden["config_hex"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_released_command_still_means_what_it_meant(name: str) -> None:
+    """The book may be newer or older than the box that it commands."""
+    golden = load(RELEASED / f"command-{name}.json")
+    command = decode_command(bytes.fromhex(golden["command_hex"]), BOX, PUBLIC_KEY)
+    assert (command, meaning(command)) == (COMMANDS[name], golden["message"])
+    assert encode_command(command, BOX, KEY.sign, PUBLIC_KEY).hex() == golden["command_hex"]
 
 
 def test_a_released_heartbeat_still_means_what_it_meant() -> None:

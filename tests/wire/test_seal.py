@@ -114,7 +114,7 @@ def test_a_hostile_box_with_a_good_key_never_raises_anything_else(changes: dict[
         (6, -1, "record.mono_ms: expected a whole number from 0"),
         (7, None, "record.wall_ms: expected a whole number from 0"),
         (8, "charge", "record.kind: expected a whole number from 0"),
-        (8, 99, "record: kind 99, this side knows 1..10"),
+        (8, 99, "record: kind 99, this side knows 1..12"),
         (9, None, "Charge: expected a map, got NoneType"),
         (9, {}, "Charge.session: Field required"),
     ],

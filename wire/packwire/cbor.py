@@ -122,3 +122,78 @@ def _map(data: bytes, at: int, length: int, depth: int) -> tuple[dict[int, Any],
         out[key], at = _item(data, value_at, depth + 1)
         last = key
     return out, at
+
+
+class Cursor:
+    """Walk through strict CBOR part by part, where the whole would be too large to hold: it names the byte of a fault.
+
+    Each call reads one head or value of the kind it is named after and refuses any other. `at`: the next byte.
+    """
+
+    def __init__(self, data: bytes, what: str) -> None:
+        self._data = data
+        self.what = what  # begins every refusal; the reader says here where in the whole it is
+        self.at = 0
+
+    def tag(self, wanted: int) -> None:
+        self._exactly(_TAG, wanted, f"tag {wanted}")
+
+    def items(self, most: int) -> int:
+        """Begin a list: how many items follow."""
+        return self._head(_LIST, most, "a list")
+
+    def entries(self, wanted: int) -> None:
+        """Begin a map of so many entries."""
+        self._exactly(_MAP, wanted, f"a map of {wanted}")
+
+    def key(self, wanted: int) -> None:
+        self._exactly(_UNSIGNED, wanted, f"key {wanted}")
+
+    def whole(self) -> int:
+        return self._head(_UNSIGNED, MAX_WHOLE, "a whole number")
+
+    def string(self, most: int) -> bytes:
+        """A byte string, after which `at` stands behind it."""
+        return self._string(_BYTES, most, "a byte string")
+
+    def text(self, most: int) -> str:
+        at = self.at
+        try:
+            return self._string(_TEXT, most, "text").decode()
+        except UnicodeDecodeError:
+            raise self.refusal(at, "text is not UTF-8") from None
+
+    def begin_string(self, most: int) -> int:
+        """Begin a byte string that holds CBOR itself: how long it says it is."""
+        return self._head(_BYTES, most, "a byte string")
+
+    def refusal(self, at: int, reason: str) -> Malformed:
+        return Malformed(f"{self.what}: byte {at}: {reason}")
+
+    def _string(self, major: int, most: int, called: str) -> bytes:
+        at = self.at
+        length = self._head(major, most, called)
+        if length > len(self._data) - self.at:
+            raise self.refusal(at, "ends early")
+        self.at += length
+        return self._data[self.at - length : self.at]
+
+    def _exactly(self, major: int, wanted: int, called: str) -> None:
+        at = self.at
+        if self._head(major, MAX_WHOLE, called) != wanted:
+            raise self.refusal(at, f"expected {called}")
+
+    def _head(self, major: int, most: int, called: str) -> int:
+        at = self.at
+        if at >= len(self._data):
+            raise self.refusal(at, "ends early")
+        first = self._data[at]
+        if first >> 5 != major:
+            raise self.refusal(at, f"expected {called}")
+        try:
+            number, self.at = _argument(self._data, at, first & 31)
+        except _Refused as problem:
+            raise self.refusal(problem.at, problem.reason) from None
+        if number > most:
+            raise self.refusal(at, f"{called} of {number}; at most {most} are allowed")
+        return number

@@ -18,6 +18,7 @@ BatteryId = NewType("BatteryId", str)  # pack serial, configured name, or "prov-
 
 ID_BYTES: Final = 8
 KEY_ID_BYTES: Final = 4
+PUBLIC_KEY_BYTES: Final = 32  # raw Ed25519
 HEX_ID: Final = re.compile(r"[0-9a-f]{16}")
 BATTERY_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 

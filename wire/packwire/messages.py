@@ -36,6 +36,8 @@ class Kind(IntEnum):
     EVENT = 8
     HEALTH = 9
     READING = 10
+    CONSENT = 11
+    LOG = 12
 
 
 class Message(Body):
@@ -73,6 +75,11 @@ class EventKind(StrEnum):
     SOC_JUMP = "soc_jump"
     WRONG_PROFILE = "wrong_profile"
     DATA_LOST = "data_lost"  # journal trouble, evicted rows; `text` names what
+    CONFIG_APPLIED = "config_applied"  # in force from here on; `text`: version and what it sets
+    CONFIG_REFUSED = "config_refused"  # `text`: why; what was in force stays
+    CONFIG_UNDONE = "config_undone"  # with it the book was not reached: the one before is in force again
+    COMMAND_DONE = "command_done"  # `text`: id, command, what came of it
+    COMMAND_REFUSED = "command_refused"
 
 
 # What `Event.extreme` counts in; kinds that are not here send none.
@@ -105,6 +112,12 @@ class Hello(Message):
     cells_in_series: Annotated[Count | None, Wire(11)] = None
     chemistry: Annotated[Text | None, Wire(12)] = None
     nominal_kwh: Annotated[float | None, Wire(13, per=100)] = None
+    # The rest of the pack's facts, so that anyone can work SoH out again from the records alone.
+    rated_ah: Annotated[float | None, Wire(14, per=100)] = None
+    ocv: Annotated[tuple[tuple[float, float], ...], Wire(15, per=10_000), Field(max_length=128)] = ()  # SoC in %, volts
+    current_gain_sigma_pct: Annotated[float | None, Wire(16, per=10_000)] = None
+    resistance_slope_k: Annotated[float | None, Wire(17, per=100)] = None
+    capacity_start_ah: Annotated[float | None, Wire(18, per=1000)] = None
     packs_before: Annotated[Count, Wire(20)] = (
         0  # that this store saw go: with each more, counts and readings begin anew
     )
@@ -306,6 +319,7 @@ class Reading(Message):
     told: Annotated[ToldItem | None, Wire(7)] = None  # used after the swings
     seen: Annotated[SeenItem | None, Wire(8)] = None
     span: Annotated[SpanItem | None, Wire(9)] = None
+    refused: Annotated[Text | None, Wire(10)] = None  # why nothing counted with this current stands, from here on
 
 
 class Cells(Message):
@@ -364,8 +378,26 @@ class Health(Message):
     cells_not_sum: Annotated[Count, Wire(26)] = 0  # cells that do not add up to the pack voltage
 
 
+class Consent(Message):
+    """What the owner agrees to from here on, all of it; an earlier one holds no longer. Nobody is named."""
+
+    KIND: ClassVar = Kind.CONSENT
+    purposes: Annotated[tuple[Text, ...], Wire(0), Field(max_length=16)] = ()  # history passport polling diagnostics
+    by: Annotated[Text, Wire(1)] = "owner"  # in which role somebody said so at the box: owner | keeper | operator
+    text_version: Annotated[Text, Wire(2)] = ""  # of the explanation that was shown
+    decided_ms: Annotated[Count | None, Wire(3)] = None
+
+
+class Log(Message):
+    """Lines of the box's own log that the operator asked for. Never without consent to diagnostics."""
+
+    KIND: ClassVar = Kind.LOG
+    command: Annotated[Text, Wire(0)] = ""  # id of the command, hex
+    lines: Annotated[tuple[Text, ...], Wire(1), Field(max_length=64)] = ()
+
+
 MESSAGES: Final[dict[Kind, type[Message]]] = {
-    m.KIND: m for m in (Hello, Charge, Drive, Rest, Usage, Soh, Cells, Event, Health, Reading)
+    m.KIND: m for m in (Hello, Charge, Drive, Rest, Usage, Soh, Cells, Event, Health, Reading, Consent, Log)
 }
 
 # Sealed sizes in bytes with a little head-room (measured: docs/wire.md; tests/wire hold us to them).
@@ -380,10 +412,12 @@ TYPICAL_BYTES: Final[dict[Kind, int]] = {
     Kind.EVENT: 220,
     Kind.HEALTH: 240,
     Kind.READING: 270,
+    Kind.CONSENT: 220,
+    Kind.LOG: 820,
 }
 # The largest honest message: every field there, histograms full, twenty years of counts.
 BYTE_BUDGET: Final[dict[Kind, int]] = {
-    Kind.HELLO: 640,
+    Kind.HELLO: 1800,
     Kind.CHARGE: 350,
     Kind.DRIVE: 360,
     Kind.REST: 350,
@@ -393,4 +427,6 @@ BYTE_BUDGET: Final[dict[Kind, int]] = {
     Kind.EVENT: 380,
     Kind.HEALTH: 460,
     Kind.READING: 520,
+    Kind.CONSENT: 245,
+    Kind.LOG: 13_400,
 }

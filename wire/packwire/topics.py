@@ -37,8 +37,8 @@ MANNERS: Final[dict[Leaf, Manner]] = {
     Leaf.HEARTBEAT: Manner(up=True, qos=0, retain=False, carries="unsigned health snapshot, may be lost"),
     Leaf.STATUS: Manner(up=True, qos=1, retain=True, carries="`online` or `offline <reason>`, also the will"),
     Leaf.ACK: Manner(up=False, qos=1, retain=True, carries="what the book holds of a store"),
-    Leaf.CONFIG: Manner(up=False, qos=1, retain=True, carries="reserved: configuration version and body"),
-    Leaf.COMMAND: Manner(up=False, qos=1, retain=False, carries="reserved: one command of a bounded list"),
+    Leaf.CONFIG: Manner(up=False, qos=1, retain=True, carries="the whole configuration, signed by the operator"),
+    Leaf.COMMAND: Manner(up=False, qos=1, retain=True, carries="one command of a closed list, signed by the operator"),
 }
 UP: Final = tuple(leaf for leaf, manner in MANNERS.items() if manner.up)
 DOWN: Final = tuple(leaf for leaf, manner in MANNERS.items() if not manner.up)

@@ -7,12 +7,14 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from packbook.adapters.book_key import book_key
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.acts import ACTS
 from packbook.app.collect import make_collector
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.enrolment import make_desk
+from packbook.app.evidence import BookEvidence, sign_daily
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
 from packbook.app.serve_est import est_door, serve_est
@@ -46,6 +48,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
             operators_door(Office(database, settings), ACTS),
         ):
             collector = make_collector(settings, database)
+            evidence = BookEvidence(database, book_key(settings.book_key))
             desk = make_desk(settings, database) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()
@@ -54,4 +57,5 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                     book.create_task(serve_est(settings, desk, est), name="enrol")
                 book.create_task(collector.run(), name="collect")
                 book.create_task(learn_daily(database), name="learn")
-                book.create_task(serve_pages(SqlHistories(database), door, on_ready), name="web")
+                book.create_task(sign_daily(evidence), name="sign")
+                book.create_task(serve_pages(SqlHistories(database), evidence, door, on_ready), name="web")

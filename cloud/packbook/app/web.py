@@ -11,10 +11,12 @@ from typing import Final
 
 import uvicorn
 
+from packbook.adapters.book_key import book_key
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.command import DONE, add_settings, run
-from packbook.ports import Histories, PackbookError
+from packbook.app.evidence import BookEvidence
+from packbook.ports import Evidence, Histories, PackbookError
 from packbook.settings import Settings
 from packbook.web.app import create_app
 
@@ -36,7 +38,8 @@ def main(args: argparse.Namespace) -> int:
 async def web(settings: Settings) -> int:
     with listening(settings) as door:
         async with open_reader(settings.database_url.get_secret_value()) as database:
-            await serve_pages(SqlHistories(database), door, say_where)
+            evidence = BookEvidence(database, book_key(settings.book_key))
+            await serve_pages(SqlHistories(database), evidence, door, say_where)
     return DONE
 
 
@@ -73,10 +76,12 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve_pages(histories: Histories, door: socket.socket, on_ready: Callable[[str], None]) -> None:
+async def serve_pages(
+    histories: Histories, evidence: Evidence, door: socket.socket, on_ready: Callable[[str], None]
+) -> None:
     """Until cancelled. `on_ready` hears the address once requests are answered."""
     config = uvicorn.Config(
-        create_app(histories),
+        create_app(histories, evidence),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -16,11 +16,13 @@ from fastapi import Depends, HTTPException, Path, Query, Request, Response
 from packbook.core.forecast import PRIOR, AgeingModel
 from packbook.core.history import Battery
 from packbook.core.prospect import Lacking, forecast_of
-from packbook.ports import Histories
+from packbook.ports import Evidence, Histories
 from packbook.web import models
 
 SESSIONS_MAX: Final = 500  # about 300 kB of JSON; programs page on from there
 OFFSET_MAX: Final = 10_000_000  # beyond any real history, within any database's integers
+
+BUNDLE_TYPE: Final = "application/vnd.packbook.bundle+cose"
 
 Kind = Literal["charge", "drive", "rest"]
 
@@ -30,7 +32,15 @@ def histories(request: Request) -> Histories:
     return book
 
 
+def evidence(request: Request) -> Evidence:
+    signing: Evidence | None = request.app.state.evidence
+    if signing is None:
+        raise HTTPException(503, "this book has no signing key at hand")
+    return signing
+
+
 Book = Annotated[Histories, Depends(histories)]
+Signing = Annotated[Evidence, Depends(evidence)]
 BatteryPath = Annotated[str, Path(description="Id of the battery, as /api/v1/batteries lists it")]
 KindFilter = Annotated[Kind | None, Query(description="Only this kind of session; none: all kinds")]
 
@@ -116,6 +126,28 @@ async def events(
 ) -> Response:
     rows = await book.events(known.battery, limit)
     return reply(request, models.EventsOut.model_validate({"battery": known.battery, "limit": limit, "events": rows}))
+
+
+async def bundle(known: Known, signing: Signing) -> Response:
+    data = await signing.bundle(known.battery)
+    if data is None:
+        raise HTTPException(404, f"no records of battery {known.battery!r} can be exported yet")
+    headers = {
+        "Content-Disposition": f'attachment; filename="{known.battery}.packbook"',
+        "Cache-Control": "private, no-cache",
+    }
+    return Response(data, media_type=BUNDLE_TYPE, headers=headers)
+
+
+async def checkpoints(
+    request: Request,
+    signing: Signing,
+    battery: Annotated[
+        str | None, Query(description="Only stores that watched this battery last", max_length=64)
+    ] = None,
+) -> Response:
+    points = await signing.checkpoints(battery)
+    return reply(request, models.CheckpointsOut.of(signing.book_key, points))
 
 
 async def boxes(request: Request, book: Book) -> Response:

@@ -1,6 +1,6 @@
 """The book's face: pages for people and an API for programs, all routes in one list.
 
-In:  a `Histories` (the store, or `packbook.testing.memory_histories`).
+In:  a `Histories` (the store, or `packbook.testing.memory_histories`), and an `Evidence` where there is a signing key.
 Out: an ASGI application. It reads and never writes; who may read is decided in front of it.
 """
 
@@ -13,8 +13,9 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
 
-from packbook.ports import Histories, PackbookError
+from packbook.ports import Evidence, Histories, PackbookError
 from packbook.web import api, guard, models, pages
 from packbook.web.assets import Assets, static_file
 
@@ -26,6 +27,13 @@ class ApiRoute(NamedTuple):
     path: str
     endpoint: Callable[..., Any]
     answer: type[models.Answer]
+    summary: str
+    description: str
+
+
+class FileRoute(NamedTuple):
+    path: str
+    endpoint: Callable[..., Any]
     summary: str
     description: str
 
@@ -91,6 +99,13 @@ API: Final = (
         "Events",
         "Harmful events and breaks in the record, newest first.",
     ),
+    ApiRoute(
+        "/checkpoints",
+        api.checkpoints,
+        models.CheckpointsOut,
+        "What the book signed",
+        "The newest checkpoint of every store: keep one, and a history whose end is cut off later gives itself away.",
+    ),
     ApiRoute("/boxes", api.boxes, models.BoxesOut, "Boxes", "Every box, when it was last heard, and its health."),
     ApiRoute(
         "/quarantine",
@@ -98,6 +113,14 @@ API: Final = (
         models.QuarantineOut,
         "Refused messages",
         "How many of the newest messages could not be believed, by reason.",
+    ),
+)
+FILES: Final = (
+    FileRoute(
+        "/batteries/{battery}/bundle",
+        api.bundle,
+        "Evidence bundle",
+        "All signed records of one battery as one file, which `packbook verify` checks without network or settings.",
     ),
 )
 DESCRIPTION: Final = (
@@ -118,7 +141,13 @@ BATTERY_PROBLEMS: Final[Problems] = {
 }
 
 
-def create_app(histories: Histories, *, title: str = "Packbook") -> FastAPI:
+BUNDLE_ANSWER: Final[Problems] = {
+    200: {"description": "A bundle (docs/trust.md)", "content": {api.BUNDLE_TYPE: {}}},
+}
+
+
+def create_app(histories: Histories, evidence: Evidence | None = None, *, title: str = "Packbook") -> FastAPI:
+    """`evidence` None: this book has no signing key at hand, and says so where it would need one."""
     app = FastAPI(
         title=title,
         version="1",
@@ -128,6 +157,7 @@ def create_app(histories: Histories, *, title: str = "Packbook") -> FastAPI:
         redoc_url=None,
     )
     app.state.histories = histories
+    app.state.evidence = evidence
     app.state.title = title
     app.state.assets = Assets()
     for path, endpoint in PAGES.items():
@@ -142,6 +172,16 @@ def create_app(histories: Histories, *, title: str = "Packbook") -> FastAPI:
             description=route.description,
             responses=problems,
             name=route.endpoint.__name__,
+        )
+    for file in FILES:
+        app.add_api_route(
+            V1 + file.path,
+            file.endpoint,
+            response_class=Response,
+            summary=file.summary,
+            description=file.description,
+            responses=COMMON_PROBLEMS | BATTERY_PROBLEMS | BUNDLE_ANSWER,
+            name=file.endpoint.__name__,
         )
     app.add_exception_handler(HTTPException, guard.on_http_error)
     app.add_exception_handler(RequestValidationError, guard.on_bad_request)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from packbook.core.history import SOC_BANDS_PCT, UsageTotals
+from packbook.ports import SignedCheckpoint
 from packbook.web import figures
 
 AtMs = Annotated[
@@ -356,3 +358,34 @@ class Problem(BaseModel):
     detail: str
     instance: str = Field(description="The path asked for")
     errors: list[dict[str, object]] | None = Field(default=None, description="422: which parameter, and why")
+
+
+class CheckpointOut(Answer):
+    """The book's signed word that it held a store's records up to one of them."""
+
+    box: str
+    store: str
+    upto: int = Field(description="Number of the newest record that was held")
+    battery: str = Field(description="Whose record that one is")
+    at_ms: AtMs
+    signed: str = Field(description="The checkpoint itself, hexadecimal (docs/trust.md)")
+
+
+class CheckpointsOut(Answer):
+    book_key: str = Field(description="Ed25519 key that signed them, hexadecimal: for `packbook verify --trust`")
+    checkpoints: tuple[CheckpointOut, ...]
+
+    @classmethod
+    def of(cls, book_key: bytes, points: Iterable[SignedCheckpoint]) -> CheckpointsOut:
+        shown = [
+            CheckpointOut(
+                box=point.box,
+                store=point.store,
+                upto=point.upto,
+                battery=point.battery,
+                at_ms=point.at_ms,
+                signed=point.signed.hex(),
+            )
+            for point in points
+        ]
+        return cls(book_key=book_key.hex(), checkpoints=tuple(shown))

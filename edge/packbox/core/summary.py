@@ -11,10 +11,13 @@ from dataclasses import asdict, fields
 from typing import Final
 
 from packbox.core.outcome import (
+    Agreement,
     BoxHealth,
     CellsSeen,
+    ConsentSaid,
     EventSeen,
     Introduced,
+    LogLines,
     Outcome,
     ReadingsTaken,
     Session,
@@ -74,6 +77,10 @@ def message_of(outcome: Outcome, public_key: bytes) -> messages.Message:
             return _event(outcome)
         case BoxHealth():
             return _health(outcome)
+        case ConsentSaid():
+            return messages.Consent(**{f.name: getattr(outcome.agreement, f.name) for f in fields(Agreement)})
+        case LogLines():
+            return messages.Log(command=outcome.command, lines=outcome.lines)
 
 
 def _hello(outcome: Introduced, public_key: bytes) -> messages.Hello:
@@ -93,6 +100,11 @@ def _hello(outcome: Introduced, public_key: bytes) -> messages.Hello:
         cells_in_series=pack.cells_in_series if pack else None,
         chemistry=pack.chemistry.value if pack else None,
         nominal_kwh=pack.nominal_kwh if pack else None,
+        rated_ah=pack.rated_ah if pack else None,
+        ocv=pack.ocv if pack else (),
+        current_gain_sigma_pct=pack.current_gain_sigma_pct if pack else None,
+        resistance_slope_k=pack.resistance_slope_k if pack else None,
+        capacity_start_ah=pack.capacity_start_ah if pack else None,
         packs_before=identity.packs_before,
     )
 
@@ -212,6 +224,7 @@ def _reading(readings: Readings) -> messages.Reading:
         told=next(iter(told), None),
         seen=next(iter(seen), None),
         span=next((messages.SpanItem(**asdict(one)) for one in readings.full_span), None),
+        refused=readings.refused,
     )
 
 

@@ -15,6 +15,8 @@ from typing import Any, Final
 from pydantic_core import PydanticUndefined
 
 from packwire.codec import Body, FieldPlan, plan_of
+from packwire.command import Command
+from packwire.config import Config
 from packwire.messages import BYTE_BUDGET, EXTREME_UNIT, MESSAGES, SCHEMA, TYPICAL_BYTES
 from packwire.seal import ENVELOPE_KEYS
 from packwire.topics import MANNERS, ROOT
@@ -26,7 +28,7 @@ PARTS: Final = tuple(dict.fromkeys(p.nested for model in MESSAGES.values() for p
 
 # The last word of a field's name (style: the unit is the last word).
 UNITS: Final = {
-    "a": "A", "ah": "Ah", "bytes": "B", "degc": "°C", "km": "km", "kmh": "km/h", "kw": "kW", "kwh": "kWh",
+    "a": "A", "ah": "Ah", "bytes": "B", "degc": "°C", "k": "K", "km": "km", "kmh": "km/h", "kw": "kW", "kwh": "kWh",
     "h": "h", "lean_pct_per_v": "%/V", "ms": "ms", "mv": "mV", "ohm": "Ω", "pct": "%", "s": "s", "v": "V", "wh": "Wh",
 }  # fmt: skip
 
@@ -55,6 +57,7 @@ def contract() -> dict[str, Any]:
             }
             for kind, model in MESSAGES.items()
         ],
+        "down": [{"name": model.__name__.lower(), "fields": _fields(model)} for model in (Config, Command)],
         "parts": [{"name": part.__name__, "fields": _fields(part)} for part in PARTS],
         "extreme_units": {kind.value: unit for kind, unit in EXTREME_UNIT.items()},
     }
@@ -84,7 +87,7 @@ def tables() -> str:
             [(k["kind"], f"`{k['name']}`", k["typical_bytes"], k["largest_bytes"]) for k in now["kinds"]],
         ),
     ]
-    for body in (*now["kinds"], *now["parts"]):
+    for body in (*now["kinds"], *now["down"], *now["parts"]):
         rows = [
             (f["key"], f"`{f['name']}`", f["type"], f["unit"] or "", _scale(f), _default(f)) for f in body["fields"]
         ]

@@ -1,8 +1,9 @@
 """The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
 
-Five families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`; never made anew. Projections: `chain` and
-everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from these, and kept:
-`fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Presence: `box`, latest only.
+Five families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
+Projections: `chain` and everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from
+these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Presence:
+`box`, latest only.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -95,6 +96,17 @@ quarantine_act: Final = sa.Table(
     sa.Column("store", _ID),
 )
 
+checkpoint: Final = sa.Table(
+    "checkpoint",  # what the book signed that it held; never changed
+    metadata,
+    sa.Column("box", _ID, primary_key=True),
+    sa.Column("store", _ID, primary_key=True),
+    sa.Column("upto", _MS, primary_key=True, autoincrement=False),
+    sa.Column("battery", _NAME, nullable=False),  # of record `upto`
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("signed", sa.LargeBinary, nullable=False),
+)
+
 # --- learned from the projections, version by version: what a forecast rested on stays -------------------------
 
 fleet_model: Final = sa.Table(
@@ -123,6 +135,7 @@ chain: Final = sa.Table(
     sa.Column("disputed_from", _MS),  # two histories have this store's name: from here on none enters the projections
     sa.Column("disputed_ms", _MS),
     sa.Column("settled_ms", _MS),  # an operator knows and leaves it at that
+    sa.Column("purposes", sa.Text),  # what the owner agreed to last, in words; NULL: nobody decided
 )
 
 battery: Final = sa.Table(
@@ -327,6 +340,28 @@ enrol_act: Final = sa.Table(
     sa.Column("act", sa.String(32), nullable=False),
     sa.Column("box", _ID),
     sa.Column("detail", sa.Text, nullable=False),
+)
+
+# --- the owner's relation: never made anew, ended on his word -----------------------------------------------------
+
+vehicle: Final = sa.Table(
+    "vehicle",
+    metadata,
+    sa.Column("association", sa.String(32), primary_key=True),
+    sa.Column("battery", _NAME, nullable=False),
+    sa.Column("since_ms", _MS, nullable=False),
+    sa.Column("ended_ms", _MS),
+    sa.Column("number", sa.LargeBinary),  # sealed (adapters.vin_vault); NULL: the relation was ended
+    sa.Column("number_index", sa.LargeBinary(32)),  # keyed: found only with the vault's key
+    sa.Index("vehicle_by_battery", "battery"),
+    sa.Index("vehicle_by_number", "number_index"),
+)
+
+ended_relation: Final = sa.Table(
+    "ended_relation",
+    metadata,
+    sa.Column("battery", _NAME, primary_key=True),
+    sa.Column("at_ms", _MS, nullable=False),  # names of cars that came before are not shown again
 )
 
 # --- presence ---------------------------------------------------------------------------------------------------
