@@ -199,7 +199,7 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         ),
         told=ToldItem(at_s=630_720_000, capacity_ah=234.567),
         seen=SeenItem(visits=(9_999,) * 20, off_curve=9_999, stuck_n=9_999, apart_n=99_999, apart_pct=100.01),
-        span=SpanItem(charge_ah=1_234.56, soc_change_pct=100.01),
+        span=SpanItem(charge_ah=1_234.56, soc_change_pct=100.01), refused="r" * 120,
     ),
     Cells(
         voltages_mv=(*(4_050 + n % 17 for n in range(214)), None, None), soc_pct=100.1, pack_current_a=-400.1,

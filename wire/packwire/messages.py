@@ -426,7 +426,7 @@ BYTE_BUDGET: Final[dict[Kind, int]] = {
     Kind.CELLS: 960,
     Kind.EVENT: 380,
     Kind.HEALTH: 460,
-    Kind.READING: 520,
+    Kind.READING: 640,
     Kind.CONSENT: 245,
     Kind.LOG: 13_400,
 }
