@@ -5,8 +5,7 @@
 # deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
 # worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7, or one again: SEED=17 DAYS=7
-# fuzz   every decoder that meets a stranger's bytes, in turn, with coverage: SECONDS=600 each, or one: DECODER=record
-# audit  known vulnerabilities of the locked dependencies (asks the network; see docs/security.md)
+# fuzz   every decoder that meets a stranger's bytes, in turn, with coverage: SECONDS=600 each, or some: DECODER=record
 # bench  speed and memory as ratios against named peers
 # bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
@@ -20,10 +19,9 @@ SEEDS ?= 30
 DAYS ?= 3
 SEED ?=
 SECONDS ?= 60
-DECODER ?= cbor record ack heartbeat status topic intake signed
+DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
 
-
-.PHONY: setup demo test test-kernel worlds fuzz audit lint bench bench-forecast bench-soh deb lock clean bench-box
+.PHONY: setup demo test test-kernel worlds fuzz lint bench bench-forecast bench-soh deb lock clean bench-box
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -56,9 +54,6 @@ worlds: setup
 
 fuzz: setup
 	for decoder in $(DECODER); do $(BIN)/python tests/fuzz_decoders.py $$decoder --seconds $(SECONDS) || exit 1; done
-
-audit: setup
-	$(BIN)/uv export --frozen --quiet >/dev/null 2>&1; $(BIN)/uv tool run pip-audit --disable-pip --require-hashes -r requirements.lock
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench/test_speed.py -m "" --bench -s

@@ -147,9 +147,9 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         public_key=PUBLIC_KEY, battery=BatteryId("B" * 63), battery_source="provisional", vehicle="v" * 63,
         software="packbox 12.34.56+linux-aarch64-3.13", profile="outlander-phev", profile_digest=bytes(range(32)),
         variant="second generation 20 kWh", pack="outlander-phev-20", reference_ah=123.45, reference_source="s" * 120,
-        cells_in_series=216, chemistry="unknown", nominal_kwh=123.45, packs_before=99,
-        rated_ah=123.45, ocv=tuple((1.0 * n, 2.5 + 0.01 * n) for n in range(101)),
-        current_gain_sigma_pct=0.1234, resistance_slope_k=2700.55, capacity_start_ah=123.456,
+        cells_in_series=216, chemistry="unknown", nominal_kwh=123.45, packs_before=99, rated_ah=123.45,
+        ocv=tuple((0.7874 * k, 3.0 + 0.0101 * k) for k in range(128)), current_gain_sigma_pct=12.3456,
+        resistance_slope_k=12_345.67, capacity_start_ah=123.456,
     ),
     Charge(**_SESSION_FULL, charge_kind=ChargeKind.UNKNOWN, segments=96, power_max_kw=350.0),
     Drive(**_SESSION_FULL, distance_km=1_234.5, speed_max_kmh=250.0, energy_regenerated_wh=123_456.0),
@@ -296,8 +296,8 @@ def goldens() -> dict[str, dict[str, Any]]:
     files["hello-pack.json"] = _record(sealed_sample(HELLO_WITH_PACK, largest=False))
     # Released before the refusals were told one by one; `health-maximal.json` keeps that shape.
     files["health-refusals.json"] = _record(sealed_sample(MAXIMAL[-1], largest=True))
-    # Likewise before a hello told how many packs had gone.
-    files["hello-packs.json"] = _record(sealed_sample(MAXIMAL[0], largest=True))
+    # Likewise before a hello told the pack's facts, and how many packs had gone.
+    files["hello-facts.json"] = _record(sealed_sample(MAXIMAL[0], largest=True))
     # Likewise before a state of health told the second that it holds for.
     files["soh-line.json"] = _record(sealed_sample(MAXIMAL[5], largest=True))
     for name, ack in ACKS.items():

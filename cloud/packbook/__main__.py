@@ -32,6 +32,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "revoke": ("packbook.app.revoke", "shut out a box that was lost or stolen"),
     "export": ("packbook.app.export", "write what the book knows of one battery to a file"),
     "verify": ("packproof.command", "check an evidence bundle, without network or settings"),
+    "operator-key": ("packbook.app.operator_key", "make and show the key that boxes believe the operator by"),
+    "config": ("packbook.app.config", "configure a box or a fleet from afar"),
+    "command": ("packbook.app.command_box", "have a box send records or log lines again, or look at its car"),
+    "vehicle": ("packbook.app.vehicle", "say and show which vehicle a battery is in"),
+    "owner": ("packbook.app.owner", "give an owner everything, or end his relation to a battery"),
     "doctor": ("packbook.app.doctor", "look for trouble and say what to do"),
 }
 

@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     enrol_key_file: Path | None = Field(None, description="Its private key")
     enrol_url: str | None = Field(None, description="That door as boxes see it; stands on labels")
     box_broker: str | None = Field(None, description="The broker as boxes see it: mqtts://HOST:PORT")
+    vehicle_keys_dir: Path | None = Field(None, description="Folder of the keys that vehicle numbers are sealed with")
+    operator_key_file: Path | None = Field(None, description="The operator's key: signs configurations and commands")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
 
     @field_validator("database_url")

@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "enrol": ("packbox.app.enrol", "get this box's certificate with a one-time code"),
     "export": ("packbox.app.export", "write everything this box recorded to one file that anyone can check"),
     "verify": ("packproof.command", "check an evidence bundle, without network or settings"),
+    "consent": ("packbox.app.consent", "show, give or withdraw what the owner agrees to"),
     "doctor": ("packbox.app.doctor", "look for trouble on this box and say what to do"),
 }
 

@@ -102,6 +102,12 @@ class Settings(BaseModel):
     clock_trusted: ClockTrust = Field(
         ClockTrust.AUTO, description="`auto`: once synchronized; `always`: from the start"
     )
+    operator_key: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="Whose configurations and commands are believed; absent: nobody's"
+    )
+    heartbeat_every_s: float = Field(300.0, ge=60, le=86_400, description="How often the box says how it is")
+    usage_every_s: float = Field(86_400.0, ge=600, le=2_592_000, description="How often life so far is told")
+    soh_every_s: float = Field(86_400.0, ge=600, le=2_592_000, description="How often SoH is told without news")
     commit_every_s: float = Field(10.0, ge=0.1, le=600, description="Longest stretch that a power cut can take")
     disk_budget_mb: int = Field(256, ge=16, le=1_000_000, description="What the data folder may hold; raw goes first")
     raw_ring_mb: int = Field(0, ge=0, le=1_000_000, description="Newest raw frames kept, in MB; 0: none")

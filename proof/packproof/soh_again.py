@@ -9,6 +9,7 @@ Resistance and energy rest on samples that are not sent; they stay claims.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -56,6 +57,7 @@ def readings_of(message: Reading) -> Readings:
         () if message.bms is None else (BmsSaid(**_values(message.bms)),),
         (*prior, *swings, *told, *seen),
         () if message.span is None else (SpanCharged(**_values(message.span)),),
+        message.refused,
     )
 
 
@@ -78,6 +80,7 @@ class _Again:
         self.life, self.packs = life, packs
         self.state: PanelState = panel.start()
         self.pack: PackFacts | None = None
+        self.no_pack: str | None = NO_PACK  # why the facts of the pack are not known
         self.lost: str | None = NO_PACK  # why nothing can be worked out from here on
         self.sessions: set[int] = set()
         self.since: list[int] = []  # readings since the last value that followed
@@ -105,35 +108,39 @@ class _Again:
                 self._observed(record, record.message.observed_s)
 
     def _hello(self, hello: Hello) -> None:
-        found = None if hello.pack is None else self.packs.get((hello.profile_digest.hex(), hello.pack))
-        known = hello.pack is None or found is not None
-        if not known:
-            self.lost = f"the facts of pack {hello.pack} of profile {hello.profile} are not here"
-        elif self.readings == 0:
-            self.lost = None
-        self.pack = found
+        self.pack = None if hello.pack is None else self.packs.get((hello.profile_digest.hex(), hello.pack))
+        known = hello.pack is None or self.pack is not None
+        self.no_pack = None if known else f"the facts of pack {hello.pack} of profile {hello.profile} are not here"
+        if self.no_pack is not None or self.readings == 0:
+            self.lost = self.no_pack
 
     def _reading(self, record: Record, reading: Reading) -> None:
-        seq = record.envelope.seq
+        seq, number, due = record.envelope.seq, reading.number, self.state.told + 1
         whole = self.life.whole(record)
-        if reading.number == 1 and self.state.told and not whole:  # the change of the pack was lost
-            self.state, self.since, self.lost = panel.start(), [], None
-        if reading.number > self.state.told + 1:
-            self.lost = (
-                f"readings {self.state.told + 1} to {reading.number - 1} are not here (lost, or used by older software)"
+        if number > due:
+            self.lost = f"readings {due} to {number - 1} are not here (lost, or used by older software)"
+        elif number < due and not whole:  # where the pack was changed was lost, too
+            self.state, self.since = panel.start(), []
+            self.lost = self.no_pack if number == 1 else NOT_WHOLE
+        elif number < due or (whole and reading.session not in self.sessions):
+            self._accuse(
+                seq, f"reading {number} of session {reading.session} is told twice or of a session nobody told"
             )
-        elif reading.number <= self.state.told or (whole and reading.session not in self.sessions):
-            words = f"reading {reading.number} of session {reading.session} is told twice or of a session nobody told"
-            self.odd.append(Finding("soh.readings", Verdict.DIFFERS, words, store=self.life.store, seqs=(seq,)))
         self.readings += 1
         self.since.append(seq)
+        if self.lost is not None:
+            self.state = replace(self.state, told=number)
+            return
         try:
             with np.errstate(all="raise"):
                 self.state = panel.use(self.state, readings_of(reading), self.pack)
         except IMPOSSIBLE as problem:
-            words = f"reading {reading.number} is none that a box could take ({type(problem).__name__})"
-            self.odd.append(Finding("soh.readings", Verdict.DIFFERS, words, store=self.life.store, seqs=(seq,)))
             self.lost = "an impossible reading stands before it"
+            if whole:
+                self._accuse(seq, f"reading {number} is none that a box could take ({type(problem).__name__})")
+
+    def _accuse(self, seq: int, words: str) -> None:
+        self.odd.append(Finding("soh.readings", Verdict.DIFFERS, words, store=self.life.store, seqs=(seq,)))
 
     def _soh(self, record: Record, told: Soh) -> None:
         self.newest = record

@@ -6,9 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from brokers import free_port
 from packbook.__main__ import main
 from packbook.app.broker_config import acl
+from packbook.app.doctor import Findings, _examine_broker
+from packbook.settings import Settings
 from packwire.ids import BoxId
 from packwire.rights import RIGHTS, Act, Role, may
 from packwire.topics import Leaf, topic
@@ -140,3 +144,16 @@ def test_a_box_has_exactly_one_side_of_each_of_its_topics_and_none_of_others(box
     """What it writes it does not read, and the other way round."""
     up = leaf in (Leaf.RECORD, Leaf.HEARTBEAT, Leaf.STATUS)
     assert may(Role.BOX, A, act, f"pb/v1/{box}/{leaf.value}") is (box == A and up is (act is Act.PUBLISH))
+
+
+@pytest.mark.parametrize(("share", "problems"), [("book", 1), ("5f1c0de5f1c0de5f1c0de", 0)])
+async def test_the_doctor_asks_for_a_share_that_no_box_guesses(share: str, problems: int) -> None:
+    """mosquitto gives a box that joins the group its part, and then withholds it: every second record waits."""
+    settings = Settings(
+        database_url=SecretStr("postgresql://nobody@127.0.0.1/nothing"),
+        share=share,
+        broker=f"mqtt://127.0.0.1:{free_port()}",
+    )
+    findings = Findings("nothing")
+    await _examine_broker(settings, findings)
+    assert len([one for one in findings.problems if one.startswith("share: ")]) == problems

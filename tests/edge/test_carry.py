@@ -305,6 +305,20 @@ async def test_another_history_under_our_name_ends_the_store() -> None:
     assert world.journal.over.startswith("record 2 here")
 
 
+async def test_a_box_hands_over_what_nobody_holds_before_it_leaves_a_store() -> None:
+    """Weeks without a link on a restored card: the book cannot believe them, but a person can look at them."""
+    world = World()
+    world.write(50)
+    parted = Ack(WireStoreId(STORE), 2, head=bytes(16))
+    world.broker.publish(topic(WireBoxId(BOX), Leaf.ACK), encode_ack(parted), retain=True)
+    world.book.mute = True
+    async with running(world) as box:
+        with pytest.raises(BaseExceptionGroup):
+            await box
+        await until(lambda: set(world.book.heard) == set(range(1, 51)))
+    assert world.journal.over
+
+
 async def test_an_ack_that_would_end_one_store_too_many_is_ignored() -> None:
     """Whoever may write acks could otherwise fill the card: the box records and sends on."""
     world = World()

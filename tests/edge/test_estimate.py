@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from packbox.__main__ import main
+from packbox.adapters import sample_csv
+from packbox.adapters.sample_csv import Block, Layout, read_blocks
+from packbox.core.packs import Chemistry, PackFacts
 
 PACK = """
 chemistry = "lmo"
@@ -107,6 +110,38 @@ def test_segments_written_are_segments_read(tmp_path: Path, pack: Path, capsys: 
     *read, summary = lines(capsys, "--segments", given, "--pack", pack)
     assert len(read) == len(swings)
     assert summary["capacity_ah"] == pytest.approx(54.0, rel=0.015)
+
+
+ODD_TABLES = {
+    "plain": lambda text: text,
+    "unknown": lambda text: re.sub(r",20\n", ",\n", re.sub(r",80,", ",,", text)),
+    "two-unknown": lambda text: re.sub(r",\d+,20\n", ",,\n", text, count=3),
+    "spaces": lambda text: text.replace(",20\n", ", 20 \n"),
+    "blank-is-unknown": lambda text: text.replace(",20\n", ", \n"),
+    "of-windows": lambda text: text.replace("\n", "\r\n"),
+    "last-line-open": lambda text: text.rstrip("\n"),
+    "underscore": lambda text: text.replace(",20\n", ",2_0\n"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_TABLES)
+def test_the_quick_reader_reads_what_the_careful_one_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    """Only one of them can name column and line; which of the two it was must never show in the numbers."""
+    path = table(tmp_path / "t.csv", 2)
+    path.write_text(ODD_TABLES[odd](path.read_text()), newline="")
+    facts = PackFacts("any", Chemistry.LMO, 96, 60.0, "any")
+
+    def read() -> list[Block]:
+        return list(read_blocks(path, Layout.OWN, facts, "soc_shown_pct"))
+
+    quick = read()
+    monkeypatch.setattr(sample_csv, "_quick", lambda *_: None)
+    for one, other in zip(quick, read(), strict=True):
+        assert np.array_equal(one.t_s, other.t_s)
+        assert one.values.keys() == other.values.keys()
+        assert all(np.array_equal(one.values[q], other.values[q], equal_nan=True) for q in one.values)
 
 
 def test_a_pack_of_the_profiles_goes_by_its_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,6 +124,7 @@ def test_what_the_book_lost_goes_back_into_the_outbox(make: Callable[[], SqliteJ
     assert [r.seq for r in journal.waiting(0, 99)] == [6, 7, 9, 10]
     assert journal.take_back(4, 5, [(8, 8)]) == 0
     assert journal.take_back(1, 5, [(8, 8)]) == 0
+    assert journal.take_back(1, 5, [(6, 8)]) == 0, "what an ack sets free beside is no row less"
 
 
 def test_a_store_that_ended_is_kept_and_another_begins(make: Callable[[], SqliteJournal], path: Path) -> None:

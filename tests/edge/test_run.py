@@ -179,7 +179,7 @@ async def test_records_reach_the_book_and_then_the_box_may_go(
     key = read_key(data_dir / "key" / "box.pem")
     box = run_module.box_id_of(key.public_key)
     broker = MemoryBroker()
-    monkeypatch.setattr(run_module, "_uplinks", lambda settings, box: lambda: MemoryUplink(broker, box))
+    monkeypatch.setattr(run_module, "_uplinks", lambda settings, box, down: lambda: MemoryUplink(broker, box, down))
     book = Book(broker, box)
     booking = asyncio.create_task(book.run())
     settings = load_settings(

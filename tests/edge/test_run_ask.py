@@ -11,16 +11,25 @@ from typing import Any
 
 import can
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from can_frames import battery_state
 from packbox.adapters import can_any
 from packbox.adapters.herald import Herald
+from packbox.adapters.identity import make_key
 from packbox.adapters.profile_dir import Catalogue
+from packbox.app import desk as desk_module
 from packbox.app import run as run_module
 from packbox.app.health import Gauge
 from packbox.core.profile import EXTENDED_BIT
 from packbox.settings import load_settings
+from packbox.testing.memory_uplink import MemoryUplink
 from packbox.testing.sim_ecu import Heard, SimUnits
+from packwire.command import Command, CommandKind, encode_command
+from packwire.config import Config, encode_config
+from packwire.ids import BoxId, box_id_of
+from packwire.testing import MemoryBroker
+from packwire.topics import Leaf, topic
 
 TRUTH: Mapping[str, float] = {
     "aux_voltage_v": 14.2,
@@ -94,13 +103,17 @@ def gauges(monkeypatch: pytest.MonkeyPatch) -> list[Gauge]:
 
 
 async def a_while(
-    bus: Watched, channel: str, data_dir: Path, polling: str, until: Callable[[], bool], seconds: float
+    bus: Watched, channel: str, data_dir: Path, polling: str, until: Callable[[], bool], seconds: float, **more: Any
 ) -> None:
     """The car talks, the box runs; at the end it is asked to leave."""
     given = {"data_dir": data_dir, "source": f"can:virtual:{channel}", "profile": "nissan-leaf:aze0-24"}
-    running = asyncio.create_task(
-        run_module._run(load_settings(None, {**given, "polling": polling}), Herald(), speed=None, until_sent=False)
-    )
+    settings = load_settings(None, {**given, "polling": polling, **more})
+
+    async def turns() -> None:
+        while await run_module._run(settings, Herald(), speed=None, until_sent=False) == run_module.AGAIN:
+            pass
+
+    running = asyncio.create_task(turns())
     deadline_s = asyncio.get_running_loop().time() + seconds
     counter = 0
     while asyncio.get_running_loop().time() < deadline_s and not until():
@@ -134,3 +147,51 @@ async def test_a_box_that_may_ask_does_and_tells_how_often(
     assert {"lbc-state", "lbc-cells", "lbc-serial"} <= set(units.asked)
     assert units.shocked == []
     assert gauges[0].heartbeat().frames_sent == len(bus.from_box) > len(units.asked)
+
+
+OPERATOR = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+OPERATOR_PUBLIC = OPERATOR.public_key().public_bytes_raw()
+
+
+async def test_nothing_that_the_operator_sends_makes_a_silent_box_transmit(
+    bus: Watched,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    gauges: list[Gauge],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everything there is to send, rightly signed and believed: a bystander on the bus counts no frame of the box."""
+    monkeypatch.setattr(desk_module, "LOOK_EVERY_S", 0.05)
+    box = BoxId(box_id_of(make_key(tmp_path / "key" / "box.pem").public_key))
+    broker = MemoryBroker()
+    monkeypatch.setattr(run_module, "_uplinks", lambda _broker, _box, down: lambda: MemoryUplink(broker, box, down))
+    whole = Config(
+        version=3, profile="nissan-leaf:aze0-24", battery="pack-9", commit_every_s=1.0, heartbeat_every_s=60.0,
+        usage_every_s=600.0, soh_every_s=600.0, broker_host="localhost", broker_port=1883,
+    )  # fmt: skip
+    broker.publish(topic(box, Leaf.CONFIG), encode_config(whole, box, OPERATOR.sign, OPERATOR_PUBLIC), retain=True)
+    units = SimUnits(bus, Catalogue().profile("nissan-leaf"), lambda: TRUTH)
+    done: set[bytes] = set()
+
+    def all_done() -> bool:
+        """One command after the other, as an operator sends them; the desk keeps what came of each."""
+        kind = list(CommandKind)[len(done)]
+        command = Command(
+            id=len(done).to_bytes(8, "big"), command=kind, expires_ms=4_000_000_000_000,
+            from_seq=1 if kind is CommandKind.RESEND else None,
+        )  # fmt: skip
+        desk = gauges[-1].desk if gauges else None
+        if desk is None or desk.version != 3:
+            return False
+        if any(known == command.id for known, _ in desk._state.done):
+            done.add(command.id)
+            return len(done) == len(CommandKind)
+        broker.publish(topic(box, Leaf.COMMAND), encode_command(command, box, OPERATOR.sign, OPERATOR_PUBLIC))
+        return False
+
+    more = {"broker": {"host": "localhost"}, "operator_key": OPERATOR_PUBLIC.hex(), "clock_trusted": "always"}
+    await a_while(bus, request.node.name, tmp_path, "never", all_done, 40.0, **more)
+    assert len(done) == len(CommandKind)
+    assert gauges[-1].heartbeat().config_version == 3
+    assert (bus.from_box, units.asked) == ([], [])
+    assert gauges[-1].heartbeat().frames_sent == 0

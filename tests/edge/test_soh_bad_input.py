@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from packbox.adapters.sample_csv import Block
 from packbox.adapters.snapshot import dump, load
-from packbox.app.estimate_feed import DayEnd, Feeder
+from packbox.app.estimate_feed import Feeder
 from packbox.core.frames import FloatArray
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.soh import panel
@@ -22,74 +21,23 @@ from packbox.core.soh.method import Basis
 from packbox.core.soh.panel import PanelState, Verdict
 from packbox.core.soh.weigh import SohStatus
 from packbox.testing import sim_pack
-from packbox.testing.sim_car import LEAF_24, Awake, SimCar
-
-SOC: Final = np.linspace(0.0, 100.0, 41)
-FIRST_DAY: Final = 20_000
+from packbox.testing.sim_car import LEAF_62
+from soh_car import PACK, changed, curve, driven, ends, sessions, told
 
 
-def curve(of: sim_pack.OcvCurve) -> tuple[tuple[float, float], ...]:
-    return tuple(zip(SOC.tolist(), of.volts(SOC / 100.0).tolist(), strict=True))
-
-
-PACK: Final = PackFacts(
-    "simulated", Chemistry.LMO, 96, 65.4, "as built", 65.4, ocv=curve(sim_pack.LMO), ocv_source="as built"
-)
-
-
-@lru_cache(maxsize=2)
 def car(days: int = 60) -> tuple[Block, float]:
-    """Ten-second rows of the simulated Leaf, and the capacity it really holds at the end."""
-    model = replace(LEAF_24, bms=replace(LEAF_24.bms, offset_a=-0.3))
-    one = SimCar(model, 4, FIRST_DAY)
-    begins_ms = one.day_begins_ms(0)
-    parts: list[FloatArray] = []
-    for stretch in one.stretches(begins_ms):
-        if stretch.start_ms >= one.day_begins_ms(days):
-            break
-        if isinstance(stretch, Awake):
-            each = round(10.0 / stretch.step_s)
-            rows = np.array([stretch.sensed_a, stretch.voltage_v, np.floor(stretch.soc_bms_pct), stretch.temp_degc])[
-                :, ::each
-            ]
-            key = rows[:, :1].copy()
-            drop_v = sim_pack.resistance_ohm(model.pack, stretch.truth, float(key[3, 0])) * stretch.current_a[0]
-            key[:2, 0] = -0.3, key[1, 0] - drop_v
-            rows = np.concatenate((key, rows), axis=1)
-            at_s = (stretch.start_ms - begins_ms) / 1000.0 + 10.0 * np.arange(rows.shape[1])
-            parts.append(np.vstack((at_s, rows)))
-    at_s, amps, volts, soc, temp = np.concatenate(parts, axis=1)
-    at_s, kept = np.unique(np.round(at_s), return_index=True)
-    values = {
-        "pack_current_a": np.round(amps * 2.0)[kept] / 2.0,
-        "pack_voltage_v": volts[kept],
-        "soc_shown_pct": soc[kept],
-        "pack_temp_mean_degc": temp[kept],
-    }
-    return Block(at_s, values, 2), one.truth(days).capacity_ah
-
-
-def changed(block: Block, quantity: str, change: Callable[[FloatArray], FloatArray]) -> Block:
-    return replace(block, values=block.values | {quantity: change(block.values[quantity].copy())})
-
-
-def ends(block: Block, pack: PackFacts = PACK) -> list[DayEnd]:
-    feeder = Feeder(pack)
-    return [*feeder.feed(block), *feeder.finish()]
+    """And the capacity it really holds at the end."""
+    one = driven(days)
+    return one.block, one.capacity_ah[-1]
 
 
 def said(block: Block, pack: PackFacts = PACK) -> Verdict:
-    end = ends(block, pack)[-1]
-    return panel.verdict(end.state, end.at_s, pack)
+    return told(block, pack)[-1]
 
 
 def holds(verdict: Verdict, capacity_ah: float) -> bool:
     low, high = verdict.soh.lo90_pct, verdict.soh.hi90_pct
     return low is not None and high is not None and low <= 100.0 * capacity_ah / 65.4 <= high
-
-
-def sessions(block: Block) -> list[FloatArray]:
-    return np.split(np.arange(len(block.t_s)), np.flatnonzero(np.diff(block.t_s) > 300.0) + 1)
 
 
 def test_the_car_itself_is_told_within_its_interval() -> None:
@@ -147,9 +95,9 @@ def test_a_pack_swapped_half_way_is_said_and_then_told() -> None:
     block, capacity_ah = car()
     half = len(block.t_s) // 2
     swapped = changed(block, "pack_current_a", lambda amps: np.where(np.arange(len(amps)) < half, amps, 0.6 * amps))
-    told = [panel.verdict(end.state, end.at_s, PACK) for end in ends(swapped)]
-    assert SohStatus.REPLACED in {one.soh.state for one in told}
-    assert told[-1].soh.capacity_ah == pytest.approx(0.6 * capacity_ah, rel=0.05)
+    verdicts = told(swapped, replace(PACK, reference_ah=capacity_ah))
+    assert SohStatus.REPLACED in {one.soh.state for one in verdicts}
+    assert verdicts[-1].soh.capacity_ah == pytest.approx(0.6 * capacity_ah, rel=0.05)
 
 
 @pytest.mark.parametrize("quantity", ["pack_current_a", "pack_voltage_v", "soc_shown_pct", "pack_temp_mean_degc"])
@@ -226,3 +174,78 @@ def test_the_state_stays_below_four_kilobytes_at_every_session_of_a_long_life() 
                 list(feeder.feed(Block(block.t_s[some] + life * 61 * 86_400.0, values, 2)))
                 most = max(most, len(dump(feeder.state)))
     assert most < 4096
+
+
+AMPS, VOLTS, SHOWN, TEMP = "pack_current_a", "pack_voltage_v", "soc_shown_pct", "pack_temp_mean_degc"
+X90: Final = 1.5  # of the 90 % interval: what a number may be off before it is a wrong one
+DAYS: Final = 60
+
+
+class Wrong(NamedTuple):
+    quantity: str
+    change: Callable[[FloatArray, FloatArray], FloatArray]  # of time and value
+    pack: PackFacts = PACK
+
+
+def _stuck_for_an_hour(at_s: FloatArray, amps: FloatArray) -> FloatArray:
+    """Each third day, in the first session."""
+    since_s = at_s % (3 * 86_400.0)
+    return np.where((since_s > 300.0) & (since_s < 3900.0), -30.0, amps)
+
+
+WRONG: Final = {
+    **{f"current x {by:g}": Wrong(AMPS, lambda _, amps, by=by: by * amps) for by in (0.1, 0.5, 1.05, 2.0, 10.0, -1.0)},
+    **{f"offset {by:+g} A": Wrong(AMPS, lambda _, amps, by=by: amps + by) for by in (1, 3, 8, -1, -3, -8)},
+    "offset drifting to 8 A": Wrong(AMPS, lambda at_s, amps: amps + 8.0 * at_s / at_s[-1]),
+    "offset drifting to -8 A": Wrong(AMPS, lambda at_s, amps: amps - 8.0 * at_s / at_s[-1]),
+    "30 A stuck for an hour": Wrong(AMPS, _stuck_for_an_hour),
+    "SoC stuck at 50 %": Wrong(SHOWN, lambda _, soc: np.full_like(soc, 50.0)),
+    "SoC always 0 %": Wrong(SHOWN, lambda _, soc: np.zeros_like(soc)),
+    "a cell too few": Wrong(VOLTS, lambda _, volts: volts * 95.0 / 96.0),
+    "a cell too many": Wrong(VOLTS, lambda _, volts: volts * 97.0 / 96.0),
+    "temperature sentinel": Wrong(TEMP, lambda _, temp: np.full_like(temp, -40.0)),
+    "curve of NMC": Wrong(SHOWN, lambda _, soc: soc, replace(PACK, ocv=curve(sim_pack.NMC))),
+    "curve of LFP": Wrong(SHOWN, lambda _, soc: soc, replace(PACK, chemistry=Chemistry.LFP, ocv=curve(sim_pack.LFP))),
+}
+
+
+def spliced(block: Block, other: Block, low_s: float, high_s: float) -> Block:
+    """Between two times the rows of another pack."""
+    own, theirs = ((one.t_s >= low_s) & (one.t_s < high_s) for one in (block, other))
+    at_s = np.concatenate((block.t_s[~own], other.t_s[theirs]))
+    order = np.unique(at_s, return_index=True)[1]
+    values = {q: np.concatenate((block.values[q][~own], other.values[q][theirs]))[order] for q in block.values}
+    return Block(at_s[order], values, 2)
+
+
+def wrong_days(block: Block, pack: PackFacts, capacity_ah: tuple[float, ...]) -> list[str]:
+    """Days with a number whose interval is nowhere near the truth, or without one and without a reason."""
+    found = []
+    for day, one in enumerate(told(block, pack)):
+        soh = one.soh
+        if soh.soh_pct is None or soh.lo90_pct is None or soh.hi90_pct is None:
+            found += [] if soh.why else [f"day {day}: no value, no reason"]
+            continue
+        true_pct = 100.0 * capacity_ah[min(day, len(capacity_ah) - 1)] / (pack.reference_ah or 0.0)
+        half_pct = 0.5 * (soh.hi90_pct - soh.lo90_pct)
+        if abs(soh.soh_pct - true_pct) > X90 * half_pct:
+            found.append(f"day {day}: {soh.soh_pct:.1f} +- {half_pct:.1f} %, true {true_pct:.1f}, {soh.state}")
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told_at_start", [False, True], ids=["car-says-nothing", "car-says-its-capacity"])
+@pytest.mark.parametrize("what", WRONG)
+def test_never_a_confident_wrong_number(what: str, told_at_start: bool) -> None:
+    """It is the worst a meter can do: each day has no value, and why, or an interval that all but holds the truth."""
+    one, wrong = driven(DAYS), WRONG[what]
+    pack = replace(wrong.pack, capacity_start_ah=one.capacity_ah[0]) if told_at_start else wrong.pack
+    block = changed(one.block, wrong.quantity, lambda value: wrong.change(one.block.t_s, value))
+    assert wrong_days(block, pack, one.capacity_ah) == []
+
+
+def test_data_of_another_pack_in_the_middle_make_no_confident_wrong_number() -> None:
+    """A file glued together from two cars."""
+    one = driven(DAYS)
+    block = spliced(one.block, driven(DAYS, LEAF_62, 9).block, 20 * 86_400.0, 40 * 86_400.0)
+    assert wrong_days(block, PACK, one.capacity_ah) == []

@@ -9,12 +9,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fold_day import BOOT, PACK, WALL_MS, Day, plan, run
 from packbox.core.outcome import (
+    Agreement,
     BoxHealth,
     CellsSeen,
     ChargeKind,
+    ConsentSaid,
     EventName,
     EventSeen,
     Introduced,
+    LogLines,
     Outcome,
     SessionClosed,
     SohComputed,
@@ -41,7 +44,8 @@ def a_days_outcomes() -> list[Outcome]:
     )
     day.charge(120, amps=14, soh_reported_pct=91.5, capacity_reported_ah=54.9).idle(2)
     cells = CellsSeen(STAMP, (3.701, None, 3.699), 55.0, -0.4, (20.0, 21.5))
-    return [*run([day.frames()])[1], cells, BoxHealth(STAMP, frames=7)]
+    agreed = ConsentSaid(STAMP, Agreement(("history",), "owner", "2026-11", WALL_MS))
+    return [*run([day.frames()])[1], cells, BoxHealth(STAMP, frames=7), agreed, LogLines(STAMP, "00" * 8, ("a line",))]
 
 
 def test_every_outcome_becomes_a_record_that_anyone_with_the_key_can_read() -> None:

@@ -161,6 +161,22 @@ async def test_a_certificate_is_checked_against_any_authority(
     assert "does not descend" in capsys.readouterr().err
 
 
+def test_the_doctor_tells_what_ends_soon(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A certificate that ends unnoticed stops a fleet; a folder that lost its key stops every renewal."""
+    packbook(place, "ca", "init", *ceremony(place))
+    packbook(place, "ca", "server-cert", HOST, *ceremony(place))
+    door = f'enrol_cert_file = "{place}/ca/server-{HOST}.pem"\n'
+    with (place / "settings.toml").open("a") as file:
+        file.write(f"certificate_days = 1825\n{door}")
+    packbook(place, "doctor")
+    told = capsys.readouterr().out
+    assert "the issuer ends in 1824 days: run 'packbook ca renew-issuer'" in told
+    assert "the enrolment door" not in told
+    (place / "ca/issuer-1.key").unlink()
+    packbook(place, "doctor")
+    assert "issuer-1.key: cannot be read" in capsys.readouterr().out
+
+
 async def test_operators_act_while_the_book_runs(book: Book, box: Box) -> None:
     """A SQLite database has one writer, and a stolen box cannot wait until somebody stops the book."""
     await enrol(box.data_dir, box.keys, box.clock, await book.invitation())

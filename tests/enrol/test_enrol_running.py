@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
@@ -11,8 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from packbook.core.enrolment import MS_PER_DAY, BoxState
+from packbox.adapters import durable, enrolment_file, key_store
 from packbox.adapters.key_store import FileKeyStore
 from packbox.app.doctor import examine
+from packbox.app.enrol import enrol
 from packbox.app.enrolled import LOOK_EVERY_S, Enrolling, with_enrolment
 from packbox.app.findings import Verdict
 from packbox.clock import ClockTrust
@@ -21,6 +25,9 @@ from packbox.ports import PackboxError
 from packbox.settings import BrokerSettings, Settings
 
 from .conftest import Book, Box
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 
 def settings_of(box: Box, **more: object) -> Settings:
@@ -173,3 +180,92 @@ def self_signed(key: ec.EllipticCurvePrivateKey) -> bytes:
     now, name = datetime.now(UTC), x509.Name([])
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+class PowerCut(BaseException):
+    """Nothing catches it, as nothing catches the real one."""
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("at", range(1, 5))
+async def test_a_power_cut_at_any_write_of_enrolment_costs_no_code(
+    book: Book, box: Box, monkeypatch: pytest.MonkeyPatch, at: int, written: bool
+) -> None:
+    """The car is switched off when its driver likes: the next start goes on with the same key and the same code."""
+    settings, writes = await invite(book, box), 0
+
+    def cut(path: Path, data: bytes, mode: int) -> None:
+        nonlocal writes
+        writes += 1
+        if written or writes != at:
+            durable.write_atomically(path, data, mode)
+        if writes == at:
+            raise PowerCut
+
+    for module in (key_store, enrolment_file):
+        monkeypatch.setattr(module, "write_atomically", cut)
+    with pytest.raises(PowerCut):
+        await Enrolling(settings, box.keys, box.clock).look()
+    again = Enrolling(with_enrolment(settings), FileKeyStore(box.data_dir / "key", box.keys.records), box.clock)
+    await again.look()
+    assert (again.trouble, again.invited, again.settings.broker.host) == (None, False, "broker.test")
+    assert again.settings.broker.cert_file == box.data_dir / "key/tls.pem"
+
+
+class ChipKey(ec.EllipticCurvePrivateKey):
+    """A key that never leaves its chip: it says its public half and signs, and refuses everything else."""
+
+    def __init__(self) -> None:
+        self._chip = ec.generate_private_key(ec.SECP256R1())
+
+    def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> bytes:
+        raise NotImplementedError
+
+    def public_key(self) -> ec.EllipticCurvePublicKey:
+        return self._chip.public_key()
+
+    @property
+    def curve(self) -> ec.EllipticCurve:
+        return self._chip.curve
+
+    @property
+    def key_size(self) -> int:
+        return self._chip.key_size
+
+    def sign(self, data: Buffer, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
+        return self._chip.sign(data, signature_algorithm)
+
+    def private_numbers(self) -> ec.EllipticCurvePrivateNumbers:
+        raise NotImplementedError
+
+    def private_bytes(self, *_: object) -> bytes:
+        raise NotImplementedError
+
+    def __copy__(self) -> ChipKey:
+        raise NotImplementedError
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> ChipKey:
+        raise NotImplementedError
+
+
+class ChipStore(FileKeyStore):
+    """`ports.KeyStore` over a chip: the chain is kept, the key stays where it is."""
+
+    chain = b""
+
+    def __init__(self, box: Box) -> None:
+        super().__init__(box.data_dir / "key", box.keys.records)
+        self.chip = ChipKey()
+
+    def next_tls_key(self) -> ec.EllipticCurvePrivateKey:
+        return self.chip
+
+    def keep(self, chain: bytes) -> None:
+        self.chain = chain
+
+
+async def test_a_key_that_cannot_be_read_out_enrols_too(book: Book, box: Box) -> None:
+    """The port is wide enough for a TPM or ATECC608: nothing asks for the private key's bytes."""
+    store = ChipStore(box)
+    await enrol(box.data_dir, store, box.clock, await book.invitation())
+    assert x509.load_pem_x509_certificate(store.chain).public_key() == store.chip.public_key()

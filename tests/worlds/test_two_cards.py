@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from packbook.adapters.store import open_reader, quarantine
 from packbox.testing.sim_bus import Pieces, SimLife
 from packbox.testing.sim_car import IMIEV_16
 from packbox.testing.virtual_loop import run_virtual
@@ -43,9 +44,15 @@ class _TwoCards(_World):
         self.clone = self._new_box(SimLife(self.car, self.begin_ms))
         self.clone.key, self.clone.id = self.box.key, self.box.id
         self.clone.card.put(files)
+        self.clone.online = False
         self.clone.switch_on()
-        self.boxes.append(self.clone)
-        await asyncio.sleep(30 * HOUR_S)
+        await asyncio.sleep(12 * HOUR_S)
+        for online in (self.clone, self.box, self.clone, self.box):  # at once, they would throw each other out
+            for box in (self.box, self.clone):
+                box.online = box is online
+                box.cut_links()
+            await asyncio.sleep(5 * HOUR_S)
+        await self.clone.leave()
 
 
 class _OldBook(_World):
@@ -91,6 +98,11 @@ def missing_in_book(box: Box, book: Path) -> list[object]:
     ]
 
 
+async def two_lives_in(book: Path) -> list[str]:
+    async with open_reader(f"sqlite:///{book}") as database, database.transaction() as connection:
+        return [life.box for life in await quarantine.two_lives(connection)]
+
+
 def assert_chains_are_sound(book: Path) -> None:
     previous: dict[object, bytes] = {}
     for store, sealed in asked(book, "SELECT store, sealed FROM ledger ORDER BY store, seq"):
@@ -113,6 +125,7 @@ def test_two_boxes_with_one_card_both_go_on_and_a_person_is_told(plan: Plan, tem
     reasons = {str(reason) for (reason,) in asked(ended.book_file, "SELECT reason FROM quarantine")}
     assert reasons
     assert reasons <= {"fork", "broken_chain", "disputed"}
+    assert asyncio.run(two_lives_in(ended.book_file)) == [world.box.id]
 
 
 def test_a_restored_book_gets_everything_back_by_itself(plan: Plan, template: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from packwire.errors import WireError
 from packwire.messages import Event, EventKind, Health
 from packwire.seal import NO_PREVIOUS, Record, digest, open_sealed
 from worlds.box import Item, Tape
-from worlds.plan import DAY_S
+from worlds.plan import Blow
 from worlds.world import Ended
 
 JOIN_FRAMES = 20_000
@@ -147,9 +147,11 @@ def _nothing_twice(ended: Ended, wrong: list[str]) -> None:
 
 
 def _quarantine(ended: Ended, wrong: list[str]) -> None:
-    """Empty, unless a card was cloned: then it must be loud."""
+    """Empty, but for a cloned card's other history, and notes of times that a lying server gave."""
     reasons = {str(reason) for (reason,) in _ask(ended, "SELECT DISTINCT reason FROM quarantine")}
     allowed = {"fork", "broken_chain", "disputed"} if any(tape.older for tape in ended.tapes) else set()
+    if any(event.blow is Blow.CLOCK_LIE for event in ended.plan.events):
+        allowed |= {"wrong_clock"}
     if reasons - allowed:
         wrong.append(f"quarantine holds {sorted(reasons - allowed)}")
 
@@ -286,7 +288,7 @@ def _windows_s(tape: Tape, ended: Ended) -> list[tuple[float, float]]:
 
 def _awake(ended: Ended) -> Iterator[tuple[SimCar, Awake]]:
     """What the heard cars lived, up to the end."""
-    ends_s = [from_s for from_s, _ in ended.lives[1:]] + [ended.plan.ends_s + DAY_S]
+    ends_s = [from_s for from_s, _ in ended.lives[1:]] + [(ended.ended_ms - ended.begin_ms) / 1000]
     for (from_s, car), to_s in zip(ended.lives, ends_s, strict=True):
         for stretch in car.stretches(ended.begin_ms + int(from_s * 1000)):
             if stretch.start_ms >= ended.begin_ms + to_s * 1000:

@@ -34,6 +34,7 @@ from worlds.card import Card
 from worlds.plan import CALM_S, FIRST_DAY, Blow, Event, Plan
 
 ROOT = Path(__file__).resolve().parents[2]
+WORD_WITHIN_S, WORD_LOOKS = 4 * 86_400.0, 96  # no simulated car stands still for longer
 LAST_WORDS_S = 10.0  # for what a box says when it leaves
 LOOK_EVERY_S = 30.0  # for a box whose power went at a write
 PROFILES = Catalogue(ROOT / "can_profiles")
@@ -103,6 +104,7 @@ class _World:
         self.boxes = [self.box]
         self.book = Book(self.folder / "book", self.template, self.broker, BrokerAddress("memory", 0, NAME))
         self.backup_book: Path | None = None
+        self.set_back: int | None = None  # how much was written when the book became an old one
         self.backup_card: tuple[dict[str, bytes], Tape] | None = None
         self.hand = asyncio.Lock()
         with (
@@ -167,10 +169,26 @@ class _World:
             await box.switch_off()
             box.switch_on()
         await asyncio.sleep(CALM_S)
+        await self._next_word()
         for box in self.boxes:
             await box.leave()
         await asyncio.sleep(LAST_WORDS_S)
         self.ended_ms = self.true_ms()
+
+    async def _next_word(self) -> None:
+        """A book that was set back learns what it misses with the next record, and a parked car has none for days."""
+        if self.set_back is None:
+            return
+        for _ in range(WORD_LOOKS):
+            if self._newest() > self.set_back:
+                break
+            await asyncio.sleep(WORD_WITHIN_S / WORD_LOOKS)
+        await asyncio.sleep(CALM_S)
+
+    def _newest(self) -> int:
+        """How many records the box in the car has written."""
+        assert self.box.tape is not None
+        return len(self.box.tape.made)
 
     async def _until(self, at_s: float) -> None:
         await asyncio.sleep(max(0.0, at_s - asyncio.get_running_loop().time()))
@@ -228,6 +246,7 @@ class _World:
                 assert self.backup_book is not None
                 await self._kill_book()
                 self.book.restore(self.backup_book)
+                self.set_back = self._newest()
                 self._start_book()
             case Blow.BROKER_RESTART | Blow.BROKER_FORGETS:
                 self.broker.stop(forget=event.blow is Blow.BROKER_FORGETS)

@@ -52,7 +52,7 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.root = _certificate(folder / ROOT_FILE)
+        self.root = read_certificate(folder / ROOT_FILE)
         self.issuers = tuple(_issuer(path) for path in _issuer_files(folder))
         if not self.issuers:
             raise AuthorityError(f"{folder}: there is no issuer here: run 'packbook ca init'")
@@ -169,7 +169,7 @@ def add_issuer(root: Root, folder: Path, now_ms: int) -> Issuer:
     """The next issuer under this root; the folder is made if there is none. Raises AuthorityError."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     root_file = folder / ROOT_FILE
-    if root_file.exists() and _certificate(root_file) != root.certificate:
+    if root_file.exists() and read_certificate(root_file) != root.certificate:
         raise AuthorityError(f"{root_file}: the authority here has another root")
     key, now, number = ec.generate_private_key(ec.SECP256R1()), _time(now_ms), len(_issuer_files(folder)) + 1
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{_common_name(root.certificate)} issuer {number}")])
@@ -341,7 +341,7 @@ def _issuer_files(folder: Path) -> list[Path]:
 
 def _issuer(file: Path) -> Issuer:
     key_file = file.with_suffix(".key")
-    certificate = _certificate(file)
+    certificate = read_certificate(file)
     try:
         key = serialization.load_pem_private_key(key_file.read_bytes(), None)
     except OSError as problem:
@@ -353,7 +353,8 @@ def _issuer(file: Path) -> Issuer:
     return Issuer(certificate, key)
 
 
-def _certificate(file: Path) -> x509.Certificate:
+def read_certificate(file: Path) -> x509.Certificate:
+    """The first one of a PEM file. Raises AuthorityError."""
     try:
         return x509.load_pem_x509_certificate(file.read_bytes())
     except OSError as problem:

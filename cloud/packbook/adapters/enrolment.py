@@ -105,20 +105,15 @@ class Desk:
                         raise Refused("this code was used", unknown=True)
                     return newest.der
                 await shelf.use_code(connection, digest, asked.box, now_ms)
-                entry = EnrolledBox(
-                    asked.box,
-                    asked.public_key,
-                    on_file.fleet,
-                    BoxState.ACTIVE,
-                    now_ms,
-                    now_ms if box is None else box.enrolled_ms,
-                    on_file.replaces if on_file.replaces != asked.box else None,
-                )
-                await shelf.keep_box(connection, entry)
-                if entry.replaces is not None:
-                    replaced = await self._end(connection, entry.replaces, BoxState.REPLACED, now_ms)
-                issued = await self._issue(connection, wanted, entry.fleet, digest, now_ms)
-                told = f"fleet {entry.fleet}" + (f", in place of {entry.replaces}" if entry.replaces else "")
+                old = on_file.replaces if on_file.replaces != asked.box else None
+                if box is None:
+                    box = EnrolledBox(asked.box, asked.public_key, on_file.fleet, BoxState.ACTIVE, now_ms, now_ms, old)
+                await shelf.keep_box(connection, replace(box, fleet=on_file.fleet, replaces=old or box.replaces))
+                if old is not None:
+                    replaced = await self._end(connection, old, BoxState.REPLACED, now_ms)
+                    await shelf.note(connection, BoxState.REPLACED, old, f"by {asked.box}", now_ms)
+                issued = await self._issue(connection, wanted, on_file.fleet, digest, now_ms)
+                told = f"fleet {on_file.fleet}" + (f", in place of {old}" if old else "")
                 await shelf.note(connection, "enrolled", asked.box, told, now_ms)
         except Refused as problem:
             raise self._no(problem, address, now_ms) from problem

@@ -207,9 +207,13 @@ class Link:
         if self.up and message.qos:
             self._client.ack(message.mid, message.qos)
 
-    def publish(self, topic: str, payload: bytes, done: Callable[[], None]) -> None:
-        """QoS 1, retained. `done` is called when the broker has taken it, never if it has not."""
-        info = self._client.publish(topic, payload, qos=1, retain=True)
+    def publish(self, topic: str, payload: bytes, done: Callable[[], None], *, expiry_s: int | None = None) -> None:
+        """QoS 1, retained; forgotten after `expiry_s` (MQTT 5). `done`: when the broker has taken it, never if not."""
+        properties = None
+        if expiry_s is not None and self._address.protocol == "5":
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+            properties.MessageExpiryInterval = expiry_s
+        info = self._client.publish(topic, payload, qos=1, retain=True, properties=properties)
         if info.rc == paho.MQTT_ERR_SUCCESS:
             self._published[info.mid] = done
 

@@ -171,7 +171,7 @@ allow_anonymous false
 
 # --- who may do what
 # From 2.1 on acl_file is old fashioned, but works; its successor takes the same file:
-#   plugin /usr/lib/mosquitto/mosquitto_acl_file.so
+#   plugin /path/to/mosquitto_acl_file.so
 #   plugin_opt_acl_file {etc}/packbook.acl
 acl_file {etc}/packbook.acl
 
@@ -193,8 +193,8 @@ persistence_location {plan.data}/
 autosave_interval 60
 # Sessions of collectors that never came back.
 persistent_client_expiration {plan.session_days}d
-# From 2.1 on there is a plugin that keeps them in SQLite:
-#   plugin /usr/lib/mosquitto/mosquitto_persist_sqlite.so
+# From 2.1 on there is a plugin that keeps them in SQLite, instead of `persistence true`:
+#   global_plugin /path/to/mosquitto_persist_sqlite.so
 
 # --- what is said, to the journal: names of boxes, never what they send
 log_dest stderr

@@ -34,12 +34,17 @@ def run(args: argparse.Namespace, work: Callable[[Settings], Awaitable[int]]) ->
     try:
         settings = load_settings(args.settings)
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-        for chatty in ("alembic", "uvicorn"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        quiet_libraries()
         return asyncio.run(_until_asked_to_stop(work(settings)))
     except PackbookError as problem:
         print(f"packbook: {problem}", file=sys.stderr)
         return WRONG_USAGE if isinstance(problem, SettingsError) else PROBLEM
+
+
+def quiet_libraries() -> None:
+    """Some talk much; aiosqlite repeats every value that goes into the database, what boxes say included."""
+    for chatty in ("aiosqlite", "alembic", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 async def _until_asked_to_stop(work: Awaitable[int]) -> int:

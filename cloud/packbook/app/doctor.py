@@ -8,16 +8,24 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
+from typing import Final
 
+from packbook.adapters.authority import Authority, milliseconds, read_certificate
 from packbook.adapters.collector import probe
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.audit import Audit, audit
 from packbook.adapters.store.database import Database, head
 from packbook.app.command import DONE, PROBLEM, add_settings, broker_address, run, show_progress
-from packbook.ports import BrokerError, StoreError
+from packbook.clock import now_ms
+from packbook.core.enrolment import MS_PER_DAY
+from packbook.ports import AuthorityError, BrokerError, StoreError
 from packbook.settings import Settings
+
+DOOR_WARN_DAYS: Final = 60  # a stick has to be fetched
+SHARE_CHARS_MIN: Final = 16  # any client may join a shared subscription, and is then given its part (docs/broker.md)
 
 
 @dataclass(slots=True)
@@ -50,6 +58,7 @@ async def examine(settings: Settings) -> Findings:
     findings = Findings(Database(settings.database_url.get_secret_value()).name, schema_needed=head())
     await _examine_database(settings, findings)
     await _examine_broker(settings, findings)
+    findings.problems.extend(_authority_problems(settings))
     return findings
 
 
@@ -83,6 +92,11 @@ def _ledger_problems(ledger: Audit) -> list[str]:
         if dispute.settled_ms is None
     )
     problems.extend(
+        f"box {life.box}: store {life.older} went on after store {life.newer} began: two boxes have one card? "
+        "Revoke the box and enrol the right one anew"
+        for life in ledger.two_lives
+    )
+    problems.extend(
         f"{count} messages in quarantine: {reason} ('packbook quarantine list --reason {reason}')"
         for reason, count in ledger.quarantine.items()
     )
@@ -93,9 +107,32 @@ def _ledger_problems(ledger: Audit) -> list[str]:
     return problems
 
 
+def _authority_problems(settings: Settings) -> Iterator[str]:
+    """What would keep boxes from enrolling or renewing, soon or already."""
+    if settings.ca == "external" or settings.ca_dir is None:
+        return
+    try:
+        issuer = Authority(settings.ca_dir).issuer.certificate
+        door = None if settings.enrol_cert_file is None else read_certificate(settings.enrol_cert_file)
+    except AuthorityError as problem:
+        yield str(problem)
+        return
+    ends = {"the issuer": (issuer, settings.certificate_days, "packbook ca renew-issuer")}
+    if door is not None:
+        ends["the enrolment door's certificate"] = (door, DOOR_WARN_DAYS, "packbook ca server-cert")
+    for what, (certificate, warn_days, do) in ends.items():
+        left_days = (milliseconds(certificate.not_valid_after_utc) - now_ms()) // MS_PER_DAY
+        if left_days < warn_days:
+            yield f"{what} ends in {left_days} days: run '{do}', with the root at hand"
+
+
 async def _examine_broker(settings: Settings, findings: Findings) -> None:
     address = broker_address(settings)
     findings.broker = address.name
+    if settings.share is not None and len(settings.share) < SHARE_CHARS_MIN:
+        findings.problems.append(
+            f"share: a box that guesses this name can hold up records: take {SHARE_CHARS_MIN} random characters or more"
+        )
     visitor = replace(address, client_id=f"packbook-doctor-{secrets.token_hex(4)}", session_expiry_s=0)
     try:
         await probe(visitor)

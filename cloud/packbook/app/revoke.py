@@ -25,5 +25,5 @@ def main(args: argparse.Namespace) -> int:
 async def _revoke(settings: Settings, box: str, why: str) -> int:
     await decide(settings, box, BoxState.REVOKED, why)
     assert settings.ca_dir is not None  # or the desk would have refused
-    print(f"{settings.ca_dir / CRL_FILE} is written: let the broker read it again (systemctl restart mosquitto)")
+    print(f"{settings.ca_dir / CRL_FILE} is written; restart the broker, which also ends an open connection")
     return DONE

@@ -159,6 +159,14 @@ class Installation:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """What the owner agrees to from this record on."""
+
+    purposes: tuple[str, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
 class BoxRow:
     box: str
     last_seen_ms: int | None  # by the book's clock

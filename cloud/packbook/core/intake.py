@@ -8,7 +8,7 @@ that do not hold, a second record in the same place of a chain, a record that do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias, TypeVar
@@ -18,6 +18,7 @@ from packbook.core.history import (
     DEPTH_EDGES_PCT,
     SOC_BANDS_PCT,
     TEMP_EDGES_DEGC,
+    Agreement,
     Estimate,
     EventRow,
     Installation,
@@ -29,9 +30,10 @@ from packbook.core.history import (
 from packwire import topics
 from packwire.cbor import MAX_MESSAGE_BYTES
 from packwire.codec import Body
+from packwire.consent import UNDECIDED, Purpose, is_within
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion, WireError
 from packwire.ids import KEY_ID_BYTES, BoxId, box_id_of, key_id_of
-from packwire.messages import Charge, Drive, Event, EventKind, Hello, Kind, Message, Rest, Session, Soh, Usage
+from packwire.messages import Charge, Consent, Drive, Event, EventKind, Hello, Kind, Message, Rest, Session, Soh, Usage
 from packwire.presence import decode_heartbeat, decode_status
 from packwire.seal import NO_PREVIOUS, Sealed, check, digest, peek
 from packwire.seal import read as read_message
@@ -63,6 +65,7 @@ class Reason(StrEnum):
     NOT_ENROLLED = "not_enrolled"
     WRONG_CLOCK = "wrong_clock"  # believed and kept, but undated: a note, once per boot
     FLOOD = "flood"  # a box's quarantine is full: what comes on top is counted, not kept
+    NO_CONSENT = "no_consent"  # believed and kept in the ledger, but the owner did not agree to it: in no history
     UNREADABLE = "unreadable"  # believed and kept in the ledger, but what it says cannot be read by this version
     REFUSED_BY_STORE = "refused_by_store"
 
@@ -141,7 +144,7 @@ class ClockAnchor:
     wall_ms: int
 
 
-Value: TypeAlias = Installation | SessionRow | SohPoint | UsageTotals | EventRow | ClockAnchor
+Value: TypeAlias = Installation | SessionRow | SohPoint | UsageTotals | EventRow | ClockAnchor | Agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +398,25 @@ def trouble_in(row: ChainLink, keys: Keys) -> str | None:
     return None
 
 
+# --- consent -------------------------------------------------------------------------------------------------------
+
+
+def beyond_consent(entry: Entry, purposes: Collection[str] | None) -> str | None:
+    """Why this record may enter no history although it is genuine; None when it may. `purposes` None: undecided.
+
+    A box of ours never seals such a record; another one might, and what it sends is not made use of.
+    """
+    try:
+        kind = Kind(entry.kind)
+    except ValueError:
+        return None  # says nothing anyway
+    event = next((EventKind(fact.value.event) for fact in entry.facts if isinstance(fact.value, EventRow)), None)
+    agreed = UNDECIDED if purposes is None else purposes
+    if is_within(agreed, kind, event):
+        return None
+    return f"{_name(entry.place)} ({kind.name.lower()}): the owner agreed to {', '.join(sorted(agreed)) or 'nothing'}"
+
+
 # --- what a record says --------------------------------------------------------------------------------------------
 
 
@@ -415,6 +437,9 @@ def facts_of(message: Message, place: Provenance, moment: Moment, latest_ms: int
             return (Fact(moment, _soh(message, place, moment)),)
         case Event():
             return _event(message, place, moment, latest_ms)
+        case Consent():
+            known = tuple(purpose for purpose in message.purposes if purpose in frozenset(Purpose))
+            return (Fact(moment, Agreement(known, place)),)
         case _:
             return ()
 

@@ -29,7 +29,7 @@ from packwire.enrolment import ADDRESSES, BINDING_OID, CA_CERTS, ENROL, PKCS10, 
 ANSWER_WAIT_MAX_S: Final = 30.0  # over a slow mobile link
 ANSWER_BYTES_MAX: Final = 65_536
 SAID_CHARS_MAX: Final = 200  # of what a server says in an answer of its own words
-DENIED: Final = (401, 403)
+LATER: Final = (408, 429)  # no for now
 PLAIN: Final = {"Accept-Encoding": "identity"}  # nothing here is worth unpacking
 
 
@@ -147,9 +147,8 @@ async def _ask(
     whole = httpx.Response(answer.status_code, content=bytes(text))
     if answer.status_code != httpx.codes.OK:
         said = " ".join(whole.text[:SAID_CHARS_MAX].split()) or answer.reason_phrase
-        kind = (
-            EnrolDenied if answer.status_code in DENIED or answer.status_code == httpx.codes.NOT_FOUND else EnrolError
-        )
+        refused = 400 <= answer.status_code < 500 and answer.status_code not in LATER
+        kind = EnrolDenied if refused else EnrolError
         raise kind(f"{url}: {answer.status_code}: {said}")
     return whole
 

@@ -50,7 +50,7 @@ class FileKeyStore:
     def keep(self, chain: bytes) -> None:
         waiting = self._folder / NEXT_FILE
         _write(self._folder / TLS_FILE, chain + _pem(_read_key(waiting)))
-        waiting.unlink()
+        waiting.unlink(missing_ok=True)
 
     def held(self) -> HeldCertificate | None:
         file = self._folder / TLS_FILE

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,10 +106,12 @@ class _Client(aiomqtt.Client):
 class MqttUplink:
     """`ports.Uplink` for one box. Use it once: `async with MqttUplink(settings, box) as uplink`."""
 
-    def __init__(self, settings: UplinkSettings, box: BoxId) -> None:
+    def __init__(self, settings: UplinkSettings, box: BoxId, down: Callable[[str, bytes], None] | None = None) -> None:
+        """`down`: gets what the operator sends, with its leaf (`c` or `x`); absent: we do not ask the broker for it."""
         self.strays = 0  # messages on topics that we did not ask for; some brokers echo
         self._settings = settings
         self._box = ids.BoxId(box)
+        self._down = down
         self._connection: _Client | None = None
         self._context: ClientContext | None = None
         self._wire_bytes = 0
@@ -147,8 +149,11 @@ class MqttUplink:
         ours = topic(self._box, Leaf.ACK)
         with self._trouble_named():
             async for message in self._client.messages:
+                leaf = self._from_operator.get(message.topic.value)
                 if message.topic.value == ours and isinstance(message.payload, bytes):
                     yield message.payload
+                elif self._down is not None and leaf is not None and isinstance(message.payload, bytes):
+                    self._down(leaf, message.payload)
                 else:
                     self.strays += 1
 
@@ -188,6 +193,15 @@ class MqttUplink:
         refusals = [answer for answer in answers if isinstance(answer, ReasonCode) and answer.is_failure]
         if refusals:
             raise LinkDownError(f"{self._where}: the broker refused our acks: {refusals[0]}")
+        if self._down is not None:
+            with self._trouble_named():
+                async with asyncio.timeout(ANSWER_WAIT_MAX_S):
+                    await self._client.subscribe([(text, 1) for text in self._from_operator])
+
+    @property
+    def _from_operator(self) -> dict[str, str]:
+        """Topics from which the operator speaks. A broker that denies them only takes us out of his reach."""
+        return {topic(self._box, leaf): leaf.value for leaf in (Leaf.CONFIG, Leaf.COMMAND)}
 
     async def _say(self, status: presence.Status) -> None:
         await self._send(Leaf.STATUS, presence.encode_status(status))

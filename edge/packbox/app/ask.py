@@ -139,6 +139,10 @@ class Asking:
         """It is."""
         self._sight = replace(self._sight, known=True)
 
+    def renew(self) -> None:
+        """Everything may be asked again, as if the car had just woken up. Every rule holds as before."""
+        self._plan = poll.start(self._polls, self._clock.now().mono_ns)
+
     # -- listening ---------------------------------------------------------------------------------------------------
 
     def overhear(self, source: FrameSource) -> FrameSource:

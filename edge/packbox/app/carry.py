@@ -26,6 +26,7 @@ from packwire.ack import Ack
 from packwire.messages import Health
 from packwire.presence import HEARTBEAT_EVERY_S, HEARTBEAT_QUIET_S, encode_heartbeat
 
+HAND_OVER_MAX: Final = 1000  # records of an ended store; the book keeps so many per box in quarantine
 STEADY_AFTER_S: Final = 60.0  # a link that held so long was good: the next loss is retried quickly again
 
 log = logging.getLogger(__name__)
@@ -77,13 +78,14 @@ async def carry(
     committed: asyncio.Event,
     offload: Offload,
     jitter: Callable[[], float] = random.random,
+    beat_every_s: float = HEARTBEAT_EVERY_S,
 ) -> Never:
     """Runs until cancelled. One call serves one store: a new store gets a new report and a new call.
 
     `newest_seq`: the highest number this store wrote, also before this start. `committed`: set by whoever committed
     records; cleared here. `jitter`: a number within 0..1 for the back-off.
     """
-    await _Carrier(journal, report, newest_seq, health, committed, offload, jitter).run(open_uplink)
+    await _Carrier(journal, report, newest_seq, health, committed, offload, jitter, beat_every_s).run(open_uplink)
 
 
 @dataclass(slots=True)
@@ -95,6 +97,7 @@ class _Carrier:
     committed: asyncio.Event
     offload: Offload
     jitter: Callable[[], float]
+    beat_every_s: float
     tries: int = 0  # connections in a row that came to nothing
     warned_unheard: bool = False
     warned_refused: bool = False
@@ -150,13 +153,13 @@ class _Carrier:
                 ours = await self.offload(partial(self.journal.digest_of, answer.upto))
                 answer = delivery.compare_head(answer, ours) or answer
             if isinstance(answer, delivery.Forked):
-                await self._end_store(answer.reason)
+                await self._end_store(uplink, answer.reason)
             else:
                 self.report.acked_s = asyncio.get_running_loop().time()
                 await self._take_back(answer)
                 await self._release(answer)
 
-    async def _end_store(self, reason: str) -> None:
+    async def _end_store(self, uplink: Uplink, reason: str) -> None:
         """The only trouble of the link that ends the box: whatever it recorded from here on nobody would believe.
 
         Acks are not signed. Somebody who ends store after store wants to fill the card: then the box goes on recording.
@@ -164,7 +167,18 @@ class _Carrier:
         if not await self.offload(partial(self.journal.end_store, reason)):
             log.error("an ack would end one store too many: recording goes on", extra={"REASON": reason})
             return
+        await self._hand_over(uplink)
         raise StoreEndedError(f"{reason}; a new store begins at the next start")
+
+    async def _hand_over(self, uplink: Uplink) -> None:
+        """What nobody else holds goes to the book's quarantine, once: a person can judge what he can see."""
+        after_seq = 0
+        for _ in range(HAND_OVER_MAX // delivery.WINDOW):
+            rows = await self.offload(partial(self.journal.waiting, after_seq, delivery.WINDOW))
+            if not rows:
+                return
+            await self._publish_all(uplink, rows)
+            after_seq = rows[-1].seq
 
     async def _take_back(self, ack: Ack) -> None:
         if ack.resend_from is None:
@@ -235,7 +249,7 @@ class _Carrier:
                 heartbeat = encode_heartbeat(health)
                 await uplink.beat(heartbeat)
                 said, said_s = news, now_s()
-            await asyncio.sleep(HEARTBEAT_EVERY_S)
+            await asyncio.sleep(self.beat_every_s)
 
 
 def _reasons(trouble: BaseExceptionGroup[Exception]) -> Iterator[str]:

@@ -30,6 +30,7 @@ from packbox.app.recognise import AUTO
 from packbox.clock import SystemClock
 from packbox.core.recognised import Recognised
 from packbox.core.record import SealedRow
+from packbox.core.renewal import nears_end
 from packbox.core.signals import Refused
 from packbox.ports import PackboxError
 from packbox.settings import Settings
@@ -42,7 +43,6 @@ DISK_FREE_WARN_BYTES: Final = 256 * 2**20  # the journal's own budget
 DISK_FREE_FAIL_BYTES: Final = 16 * 2**20  # a few days of driving
 OUTBOX_WARN_DAYS: Final = 7  # a car parked for a week is normal, one that drives should have met a network
 BROKER_WAIT_MAX_S: Final = 10.0
-CERTIFICATE_WARN_DAYS: Final = 30
 MS_PER_DAY: Final = 86_400_000
 REFUSED_WARN: Final = 1000  # of frames that were not as the profile says: real logs of the right car have none
 REASONS: Final[Mapping[str, str]] = {
@@ -271,6 +271,9 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 def _certificate(settings: Settings) -> Iterator[Finding]:
     file = settings.broker.cert_file
     if file is None:
+        if settings.enrol_file.exists():
+            do = "it enrols by itself when it has network and time; `packbox enrol` says what is wrong"
+            yield Finding("certificate", Verdict.WARN, f"invited by {settings.enrol_file}, but not enrolled yet", do)
         return
     from cryptography import x509
 
@@ -286,11 +289,12 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
         do = "look at this box's clock; if that is right, at the clock of whoever made the certificate"
         yield Finding("certificate", Verdict.FAIL, f"{file}: not valid before {begin:%Y-%m-%d %H:%M} UTC", do)
         return
-    left_days = None if wall_ms is None else (until.timestamp() * 1000 - wall_ms) / MS_PER_DAY
-    if left_days is not None and left_days < 0:
+    begin_ms, until_ms = int(begin.timestamp() * 1000), int(until.timestamp() * 1000)
+    if wall_ms is not None and wall_ms >= until_ms:
         yield Finding("certificate", Verdict.FAIL, text, "it has run out: enrol again; records wait here meanwhile")
-    elif left_days is not None and left_days < CERTIFICATE_WARN_DAYS:
-        yield Finding("certificate", Verdict.WARN, f"{text}, {left_days:.0f} days", "renew it")
+    elif wall_ms is not None and nears_end(begin_ms, until_ms, wall_ms):
+        left_days = (until_ms - wall_ms) // MS_PER_DAY
+        yield Finding("certificate", Verdict.WARN, f"{text}, {left_days} days", "renew it: packbox enrol --renew")
     else:
         yield Finding("certificate", Verdict.OK, text)
 

@@ -12,14 +12,16 @@ import logging
 import random
 from typing import Final, Never
 
+from pydantic import ValidationError
+
 from packbox.adapters.enrolment_file import broker_layer, read_invitation
 from packbox.adapters.key_store import TLS_FILE
 from packbox.app.enrol import enrol, renew
-from packbox.core.renewal import EXPIRY_WARN_MS, due_ms, retry_s
+from packbox.core.renewal import due_ms, nears_end, retry_s
 from packbox.ports import Clock, EnrolError, HeldCertificate, KeyStore, PackboxError, SettingsError
 from packbox.settings import BrokerSettings, Settings
 
-LOOK_EVERY_S: Final = 600.0  # is it time to renew, is the clock set, did an invitation come?
+LOOK_EVERY_S: Final = 600.0  # is it time to renew, is the clock set?
 MS_PER_DAY: Final = 86_400_000
 
 log = logging.getLogger(__name__)
@@ -38,7 +40,10 @@ def with_enrolment(settings: Settings) -> Settings:
     if {"cert_file", "key_file"} & set(given):
         kept_out |= {"cert_file", "key_file"}
     layer = {name: value for name, value in layer.items() if name not in kept_out} | given
-    return settings.model_copy(update={"broker": BrokerSettings(**layer)})
+    try:
+        return settings.model_copy(update={"broker": BrokerSettings(**layer)})
+    except ValidationError as problem:
+        raise SettingsError(f"broker, with what enrolment told: {problem.errors()[0]['msg']}") from problem
 
 
 class Enrolling:
@@ -63,7 +68,7 @@ class Enrolling:
         held, now_ms = self._held(), self._clock.now().wall_ms
         if held is None:
             return f"not enrolled: {self._why}" if self._why else None
-        if now_ms is None or held.until_ms - now_ms > EXPIRY_WARN_MS:
+        if now_ms is None or not nears_end(held.from_ms, held.until_ms, now_ms):
             return None
         days = (held.until_ms - now_ms) // MS_PER_DAY
         left = f"runs out in {days} days" if days >= 0 else "has run out"

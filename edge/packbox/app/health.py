@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from packbox.adapters.machine import cpu_temp_degc, disk_free_bytes
 from packbox.app.carry import LinkReport
+from packbox.app.desk import Desk
 from packbox.app.enrolled import Enrolling
 from packbox.app.inbox import Inbox
 from packbox.app.listen import Listener
@@ -65,6 +66,7 @@ class Gauge:
     tester: Tester | None = None
     meeting: Meeting | None = None
     enrolling: Enrolling | None = None
+    desk: Desk | None = None
 
     def at(self, stamp: Stamp) -> BoxHealth:
         """As a record: `stamp` is on the source's timeline, as are the records that wait."""
@@ -89,6 +91,7 @@ class Gauge:
             uplink_refused=self.link.delivery.counts.refused_publishes if self.link else 0,
             cpu_temp_degc=cpu_temp_degc(),
             software=__version__,
+            config_version=self.desk.version if self.desk else 0,
             text=self._trouble(),
             **refusals(self.mind.refused),
         )
@@ -101,6 +104,7 @@ class Gauge:
             ("cannot save", self.thinker.trouble),
             ("car", car),
             ("certificate", self.enrolling.trouble if self.enrolling else None),
+            ("operator", self.desk.trouble if self.desk else None),
         )
         return "; ".join(f"{what}: {why}"[:TROUBLE_CHARS] for what, why in troubles if why) or None
 

@@ -8,7 +8,7 @@ because there are too many leaves no hole in the chain, only a count in a `data_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -17,13 +17,29 @@ from packbox.adapters import snapshot
 from packbox.core import box
 from packbox.core.frames import FrameBatch
 from packbox.core.inspection import TEXT_MAX
-from packbox.core.outcome import BoxHealth, EventName, EventSeen, Introduced, Outcome, SessionClosed, UsageDue
+from packbox.core.outcome import (
+    Agreement,
+    BoxHealth,
+    CellsSeen,
+    ConsentSaid,
+    EventName,
+    EventSeen,
+    Introduced,
+    LogLines,
+    Outcome,
+    ReadingsTaken,
+    SessionClosed,
+    SohComputed,
+    UsageDue,
+)
 from packbox.core.recognised import Recognised
 from packbox.core.record import StoreId
 from packbox.core.signals import Refused
 from packbox.core.stamp import NS_PER_MS, Stamp, Tick
 from packbox.core.summary import seal_outcomes
 from packbox.ports import Journal, Signer
+from packwire.consent import UNDECIDED, is_within
+from packwire.messages import EventKind, Kind
 
 BAD_FRAMES: Final = (
     "bad_checksum",
@@ -34,6 +50,21 @@ BAD_FRAMES: Final = (
     "foreign_answers",
 )
 PENDING_MAX: Final = 2000  # most of a year of driving without a writable journal, some megabytes
+
+
+# Rest stands for all three: what is agreed to is the same for them.
+_KIND_OF: Final[Mapping[type[Outcome], Kind]] = {
+    Introduced: Kind.HELLO,
+    SessionClosed: Kind.REST,
+    UsageDue: Kind.USAGE,
+    SohComputed: Kind.SOH,
+    ReadingsTaken: Kind.READING,
+    CellsSeen: Kind.CELLS,
+    EventSeen: Kind.EVENT,
+    BoxHealth: Kind.HEALTH,
+    ConsentSaid: Kind.CONSENT,
+    LogLines: Kind.LOG,
+}
 
 
 class Bookmark(msgspec.Struct, frozen=True, array_like=True):
@@ -51,6 +82,7 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     bookmark: Bookmark
     state: bytes
     recognised: Recognised | None = None  # which car, where nobody named it
+    agreement: Agreement | None = None  # the newest that this store tells
 
 
 def remembered(saved: bytes) -> tuple[Recognised | None, Refused]:
@@ -79,6 +111,9 @@ class Mind:
         self._signer = signer
         self._health: Callable[[Stamp], BoxHealth]
         self._begun_after: str | None = None
+        self._purposes: frozenset[str] = UNDECIDED
+        self._told: Agreement | None = None  # as this store has it
+        self._to_tell: Agreement | None = None  # as soon as it is known whose battery this is
         self._folded = False  # since the newest commit
 
     def open(self) -> None:
@@ -89,7 +124,7 @@ class Mind:
         self._begun_after = checkpoint.begun_after
         if checkpoint.state is not None:
             saved = msgspec.msgpack.decode(checkpoint.state, type=Saved)
-            self.bookmark, self.recognised = saved.bookmark, saved.recognised
+            self.bookmark, self.recognised, self._told = saved.bookmark, saved.recognised, saved.agreement
             self._state = snapshot.load(saved.state, box.BoxState)
             self._refused_before = self._state.refused
             self._is_new = False
@@ -172,11 +207,37 @@ class Mind:
         if state.line is not None and state.introduced is not None:
             self._keep([EventSeen(state.line.stamp(state.line.high_ns), EventName.WRONG_PROFILE, text=text[:TEXT_MAX])])
 
+    @property
+    def may_tell(self) -> bool:
+        """Whether it is known whose battery this is: nothing is told before."""
+        return self._state.line is not None and self._state.introduced is not None
+
+    def now(self) -> Stamp:
+        """On the source's timeline. Only when `may_tell`."""
+        assert self._state.line is not None
+        return self._state.line.stamp(self._state.line.high_ns)
+
+    def tell(self, event: EventName, text: str) -> None:
+        """Something about the box itself. Only when `may_tell`."""
+        self._keep([EventSeen(self.now(), event, text=text)])
+
+    def show_log(self, command: str, lines: Sequence[str]) -> None:
+        """What a command asked for; left out where the owner has not agreed. Only when `may_tell`."""
+        self._keep([LogLines(self.now(), command, tuple(lines))])
+
+    def agree(self, agreement: Agreement) -> None:
+        """What the owner agrees to from here on. Each store tells it once, before anything that it lets through."""
+        self._purposes = frozenset(agreement.purposes)
+        if agreement != self._told:
+            self._to_tell = agreement
+            if self.may_tell:
+                self._tell_agreement(self.now())
+
     def commit(self) -> None:
         """Seal and save. Raises JournalError: then everything is still pending."""
         outcomes = [*self.pending, *self._told_losses()]
         head, rows = seal_outcomes(outcomes, self._head, self._signer.sign, self._signer.public_key)
-        saved = Saved(self.bookmark, snapshot.dump(self._state), self.recognised)
+        saved = Saved(self.bookmark, snapshot.dump(self._state), self.recognised, self._told)
         self._journal.commit(msgspec.msgpack.encode(saved), rows)
         self._head = head
         self.pending.clear()
@@ -186,16 +247,32 @@ class Mind:
 
     def _keep(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
-            self.pending.append(outcome)
-            if isinstance(outcome, Introduced) and self._begun_after is not None:
-                # After the hello: the book knows our key only from there on.
-                self.pending.append(EventSeen(outcome.stamp, EventName.STORE_BEGUN, text=self._begun_after))
-                self._begun_after = None
+            if self._is_agreed(outcome):
+                self.pending.append(outcome)
+            if isinstance(outcome, Introduced):
+                self._after_hello(outcome.stamp)
             if isinstance(outcome, UsageDue):
                 self.pending.append(self._health(outcome.stamp))
         while len(self.pending) > PENDING_MAX:
             self.pending.pop(_least_missed(self.pending))
             self.lost += 1
+
+    def _after_hello(self, stamp: Stamp) -> None:
+        """The book knows our key only from there on."""
+        if self._begun_after is not None:
+            self.pending.append(EventSeen(stamp, EventName.STORE_BEGUN, text=self._begun_after))
+            self._begun_after = None
+        self._tell_agreement(stamp)
+
+    def _tell_agreement(self, stamp: Stamp) -> None:
+        if self._to_tell is not None:
+            self.pending.append(ConsentSaid(stamp, self._to_tell))
+            self._told, self._to_tell = self._to_tell, None
+
+    def _is_agreed(self, outcome: Outcome) -> bool:
+        """What the owner did not agree to is never sealed, so it can never leave."""
+        event = EventKind(outcome.event.value) if isinstance(outcome, EventSeen) else None
+        return is_within(self._purposes, _KIND_OF[type(outcome)], event)
 
     def _told_losses(self) -> list[EventSeen]:
         if not self.lost:
@@ -206,7 +283,8 @@ class Mind:
 
 def _least_missed(outcomes: Sequence[Outcome]) -> int:
     """The oldest that a later one of its kind makes good; only then a session, and never who we are."""
-    for dear in ((SessionClosed, Introduced), (Introduced,)):
+    whole = (Introduced, ConsentSaid)
+    for dear in ((SessionClosed, *whole), whole):
         found = next((k for k, outcome in enumerate(outcomes) if not isinstance(outcome, dear)), None)
         if found is not None:
             return found

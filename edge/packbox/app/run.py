@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -29,11 +29,13 @@ from packbox.app.ask import Asking, car_sight
 from packbox.app.box_key import box_key
 from packbox.app.carry import LinkReport, Offload, carry, new_report
 from packbox.app.crash_guard import CAREFUL_MAX_S, IN_FULL, Care, CrashGuard
+from packbox.app.desk import Desk
 from packbox.app.enrolled import Enrolling, with_enrolment
 from packbox.app.health import Gauge
 from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
 from packbox.app.keep_raw import keep_raw
 from packbox.app.listen import Listener
+from packbox.app.log_tail import kept_tail
 from packbox.app.logging_setup import is_journal, set_up_logging
 from packbox.app.meet import Meeting
 from packbox.app.mind import Mind
@@ -44,7 +46,7 @@ from packbox.app.status import StatusFile, Who
 from packbox.app.think import Thinker
 from packbox.app.watch_power import PowerWatch
 from packbox.clock import SystemClock
-from packbox.core.box import BoxPlan
+from packbox.core.box import BoxPlan, Cadence
 from packbox.core.courtesy import Consent, Signs
 from packbox.core.decode import Decoder
 from packbox.core.power import Limits
@@ -59,6 +61,7 @@ log = logging.getLogger(__name__)
 
 STUCK_S: Final = 120.0  # --until-sent: a broker that restarts and a back-off that grew are over by then
 LOOK_EVERY_S: Final = 0.2
+AGAIN: Final = -1  # not an exit code: start anew, other settings are in force
 GOODBYE_S: Final = 1.0  # SIGTERM to exit within two seconds, whatever the link does
 
 T = TypeVar("T")
@@ -92,16 +95,22 @@ def main(args: argparse.Namespace) -> int:
 def _guarded(settings: Settings, herald: Herald, *, speed: float | None, until_sent: bool) -> int:
     """With an eye on crash loops, if there is somebody who starts us again."""
     if not herald.is_heard:
-        return asyncio.run(_run(settings, herald, speed=speed, until_sent=until_sent))
+        return _in_turns(partial(_run, settings, herald, speed=speed, until_sent=until_sent))
     guard = CrashGuard(settings.data_dir / JOURNAL_FILE, SystemClock(settings.clock_trusted))
     try:
-        code = asyncio.run(_run(settings, herald, speed=speed, until_sent=until_sent, care=guard.begin()))
+        code = _in_turns(partial(_run, settings, herald, speed=speed, until_sent=until_sent, care=guard.begin()))
     except* SnapshotError:
         raise  # of newer software: no restart helps, a new store does
     except* PackboxError:
         guard.left()  # trouble that we know, and that what we leave out has no part in
         raise
     guard.left()
+    return code
+
+
+def _in_turns(turn: Callable[[], Coroutine[object, object, int]]) -> int:
+    while (code := asyncio.run(turn())) == AGAIN:
+        pass
     return code
 
 
@@ -135,6 +144,8 @@ async def _run(
     began = clock.now()
     key = box_key(settings)
     box = BoxId(box_id_of(key.public_key))
+    desk = await asyncio.to_thread(Desk, settings, box, crashed=care.why is not None)
+    settings = desk.settings  # from here on those in force
     catalogue = Catalogue(settings.profiles_dir)
     named = None if settings.profile in (None, AUTO) else find_apart(settings.profile, settings.profiles_dir)
     stop = asyncio.Event()
@@ -143,7 +154,7 @@ async def _run(
 
     journal = SqliteJournal(settings.data_dir / JOURNAL_FILE, box, digest, clock)
     mind = Mind(journal, key)
-    with ThreadPoolExecutor(1, "journal") as thread:
+    with kept_tail() as tail, ThreadPoolExecutor(1, "journal") as thread:
         offload = _offload_to(thread)
         await offload(mind.open)
         raw = keep_raw(settings)
@@ -154,7 +165,7 @@ async def _run(
                 clock,
                 None if named is None else named[0],
                 speed,
-                may_ask=settings.polling is not Consent.NEVER and care.may_ask,
+                may_ask=desk.agreed.polling is not Consent.NEVER and care.may_ask,
             )
             frames = source.frames if raw is None else raw.along(source.frames)
             inbox = Inbox(may_wait=not source.live, room_frames=ROOM_FRAMES if source.live else RECORDING_ROOM_FRAMES)
@@ -178,6 +189,7 @@ async def _run(
                 source.tester,
                 meeting,
                 enrolling,
+                desk,
             )
             watch = _power_watch(settings.power, clock, mind, listener, link)
             mind.begin(source.name, gauge.at)
@@ -190,6 +202,9 @@ async def _run(
                     tasks.create_task(_cancel_on(stop, listening), name="stop"),
                     tasks.create_task(watch.run(), name="power"),
                     tasks.create_task(enrolling.run(), name="enrol"),
+                    tasks.create_task(
+                        desk.serve(mind, journal, link, offload, clock, tail, committed, stop.set), name="desk"
+                    ),
                 ]
                 if care.why is not None:
                     beside.append(tasks.create_task(_stop_after(CAREFUL_MAX_S, stop), name="careful"))
@@ -202,12 +217,13 @@ async def _run(
                     carrying = tasks.create_task(
                         carry(
                             journal,
-                            _uplinks(lambda: enrolling.settings.broker, box),
+                            _uplinks(lambda: enrolling.settings.broker, box, desk.put),
                             link,
                             newest_seq=lambda: mind.newest_seq,
                             health=gauge.heartbeat,
                             committed=committed,
                             offload=offload,
+                            beat_every_s=settings.heartbeat_every_s,
                         ),
                         name="carry",
                     )
@@ -218,13 +234,14 @@ async def _run(
                     if source.tester is not None:
                         asking = Asking(
                             profile,
-                            settings.polling,
+                            desk.agreed.polling,
                             source.tester,
                             clock,
                             lambda: car_sight(mind.state),
                             signs=lambda: Signs(watch.lines.ignition_on, watch.lines.rail_v),
                         )
                         listener.hearers.append(asking.hear)
+                        desk.asking = asking
                     beside.append(tasks.create_task(meeting.watch(asking), name="doubt"))  # may hold the asking
                     if asking is not None:
                         beside.append(tasks.create_task(asking.run(), name="ask"))
@@ -232,7 +249,8 @@ async def _run(
                     sent = not until_sent or stop.is_set() or await _sent(journal, offload, stop)
                 elif not stop.is_set():
                     raise UnknownCarError(f"the source ended; {meeting.trouble}")
-                herald.leaving()
+                if not desk.again:
+                    herald.leaving()
                 for task in beside:
                     task.cancel()
                 if carrying is not None:
@@ -241,13 +259,16 @@ async def _run(
             if raw is not None:
                 await raw.close()
             await offload(journal.close)
+    if desk.again:
+        return AGAIN
     log.info("box %s leaves", box, extra={"FRAMES": mind.frames, "RECORDS": mind.newest_seq})
     return 0 if sent else 1
 
 
 def _plan(settings: Settings, decoder: Decoder, *, box: BoxId) -> BoxPlan:
     battery, source = (settings.battery, "configured") if settings.battery else (f"prov-{box}-1", "provisional")
-    return BoxPlan(decoder, box, BatteryId(battery), source, f"packbox {__version__}", settings.vehicle)
+    cadence = Cadence(settings.usage_every_s, settings.soh_every_s)
+    return BoxPlan(decoder, box, BatteryId(battery), source, f"packbox {__version__}", settings.vehicle, cadence)
 
 
 def _power_watch(
@@ -264,7 +285,9 @@ def _power_watch(
     )
 
 
-def _uplinks(broker_now: Callable[[], BrokerSettings], box: BoxId) -> Callable[[], AbstractAsyncContextManager[Uplink]]:
+def _uplinks(
+    broker_now: Callable[[], BrokerSettings], box: BoxId, down: Callable[[str, bytes], None]
+) -> Callable[[], AbstractAsyncContextManager[Uplink]]:
     from packbox.adapters.uplink import MqttUplink, TlsFiles, UplinkSettings
 
     def open_uplink() -> MqttUplink:
@@ -280,7 +303,7 @@ def _uplinks(broker_now: Callable[[], BrokerSettings], box: BoxId) -> Callable[[
             broker.password.get_secret_value() if broker.password is not None else None,
             broker.keep_alive_s,
         )
-        return MqttUplink(settings, box)
+        return MqttUplink(settings, box, down)
 
     return open_uplink
 

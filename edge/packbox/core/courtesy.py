@@ -88,7 +88,7 @@ def _trouble_pause_ns(sight: Sight) -> int:
 RULES: Final = (
     Rule(
         "no consent",
-        "setting polling is not `never`",
+        "setting polling is not `never`, and the owner did not withdraw his consent",
         "the car belongs to its owner; listening disturbs nothing, asking may",
         lambda sight, _now_ns: sight.consent is Consent.NEVER,
     ),

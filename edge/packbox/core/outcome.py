@@ -1,6 +1,7 @@
 """What the fold has to say: plain values, each with the stamp at which it became true.
 
-In:  nothing; `core.box` makes these (`BoxHealth` is made by the app, which knows disk, uplink and uptime).
+In:  nothing; `core.box` makes these (`BoxHealth`, `ConsentSaid` and `LogLines` are made by the app, which knows
+     disk and uplink, owner and operator).
 Out: read by `core.summary`, which turns them into records, and by anyone who shows them.
 """
 
@@ -39,6 +40,11 @@ class EventName(StrEnum):
     WRONG_PROFILE = "wrong_profile"
     STORE_BEGUN = "store_begun"
     DATA_LOST = "data_lost"
+    CONFIG_APPLIED = "config_applied"
+    CONFIG_REFUSED = "config_refused"
+    CONFIG_UNDONE = "config_undone"
+    COMMAND_DONE = "command_done"
+    COMMAND_REFUSED = "command_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,42 @@ class BoxHealth:
     cells_not_sum: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What the owner agrees to, as it was decided at the box. `by`: a role, nobody is named."""
+
+    purposes: tuple[str, ...]
+    by: str
+    text_version: str
+    decided_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentSaid:
+    """It holds from here on."""
+
+    stamp: Stamp
+    agreement: Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines:
+    """The newest lines of the box's log, because a command asked for them."""
+
+    stamp: Stamp
+    command: str
+    lines: tuple[str, ...]
+
+
 Outcome: TypeAlias = (
-    Introduced | SessionClosed | UsageDue | SohComputed | ReadingsTaken | CellsSeen | EventSeen | BoxHealth
+    Introduced
+    | SessionClosed
+    | UsageDue
+    | SohComputed
+    | ReadingsTaken
+    | CellsSeen
+    | EventSeen
+    | BoxHealth
+    | ConsentSaid
+    | LogLines
 )

@@ -11,10 +11,13 @@ from dataclasses import asdict, fields
 from typing import Final
 
 from packbox.core.outcome import (
+    Agreement,
     BoxHealth,
     CellsSeen,
+    ConsentSaid,
     EventSeen,
     Introduced,
+    LogLines,
     Outcome,
     ReadingsTaken,
     Session,
@@ -74,6 +77,10 @@ def message_of(outcome: Outcome, public_key: bytes) -> messages.Message:
             return _event(outcome)
         case BoxHealth():
             return _health(outcome)
+        case ConsentSaid():
+            return messages.Consent(**{f.name: getattr(outcome.agreement, f.name) for f in fields(Agreement)})
+        case LogLines():
+            return messages.Log(command=outcome.command, lines=outcome.lines)
 
 
 def _hello(outcome: Introduced, public_key: bytes) -> messages.Hello:
@@ -217,6 +224,7 @@ def _reading(readings: Readings) -> messages.Reading:
         told=next(iter(told), None),
         seen=next(iter(seen), None),
         span=next((messages.SpanItem(**asdict(one)) for one in readings.full_span), None),
+        refused=readings.refused,
     )
 
 

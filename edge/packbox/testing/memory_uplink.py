@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
@@ -16,11 +16,12 @@ from packwire.topics import Leaf, topic
 class MemoryUplink:
     """One connection of one box: `async with MemoryUplink(broker, box) as uplink`. `link.cut()`: network lost."""
 
-    def __init__(self, broker: MemoryBroker, box: BoxId) -> None:
+    def __init__(self, broker: MemoryBroker, box: BoxId, down: Callable[[str, bytes], None] | None = None) -> None:
         self.link: MemoryLink | None = None
         self.wire_bytes = 0  # payloads only
         self._broker = broker
         self._box = ids.BoxId(box)
+        self._down = down
 
     async def __aenter__(self) -> Self:
         status = topic(self._box, Leaf.STATUS)
@@ -28,6 +29,8 @@ class MemoryUplink:
             self.link = self._broker.connect(self._box, will=(status, presence.encode_status(presence.LOST)))
             self.link.publish(status, presence.encode_status(presence.ONLINE), retain=True)
             self.link.subscribe(topic(self._box, Leaf.ACK))
+            if self._down is not None:
+                self.link.subscribe(topic(self._box, Leaf.CONFIG), topic(self._box, Leaf.COMMAND))
         except BrokerDownError as problem:
             raise LinkDownError(f"memory: {problem}") from problem
         return self
@@ -54,7 +57,10 @@ class MemoryUplink:
                 raise LinkDownError(f"memory: {problem}") from problem
             self._there.ack(message)
             self.wire_bytes += len(message.payload)
-            yield message.payload
+            if message.topic == topic(self._box, Leaf.ACK):
+                yield message.payload
+            elif self._down is not None:
+                self._down(message.topic.rpartition("/")[2], message.payload)
 
     @property
     def _there(self) -> MemoryLink:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables
 from packbook.adapters.store.database import Database
-from packbook.adapters.store.quarantine import Dispute, disputes
+from packbook.adapters.store.quarantine import Dispute, TwoLives, disputes, two_lives
 from packbook.core.history import Provenance
 from packbook.core.intake import ChainLink, Fate, trouble_in
 
@@ -44,6 +44,7 @@ class Audit:
     quarantine: dict[str, int] = field(default_factory=dict)  # reason -> distinct messages
     unready: dict[str, int] = field(default_factory=dict)  # box -> records offered without a key on file
     disputes: list[Dispute] = field(default_factory=list)
+    two_lives: list[TwoLives] = field(default_factory=list)
     file_damage: str | None = None  # what SQLite says of its file
 
     @property
@@ -72,6 +73,7 @@ async def audit(database: Database, progress: Callable[[int, int], None]) -> Aud
         )
         found.quarantine = {row.reason: row.messages for row in counted}
         found.disputes = await disputes(connection)
+        found.two_lives = await two_lives(connection)
         box = tables.box
         waiting = await connection.execute(
             sa.select(box.c.box, box.c.unready).where(box.c.unready > 0).order_by(box.c.box)

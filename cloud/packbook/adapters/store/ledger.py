@@ -21,6 +21,7 @@ from packbook.adapters.store import quarantine, tables
 from packbook.adapters.store.database import Database, RowRefused
 from packbook.adapters.store.projections import Chain, Projector, Row, insert_new, upsert
 from packbook.adapters.store.quarantine import Act, parts, printable
+from packbook.adapters.store.relations import forget_names
 from packbook.core import intake
 from packbook.core.enrolment import BoxState
 from packbook.core.history import Provenance
@@ -112,7 +113,7 @@ class Ledger:
             total = await connection.scalar(sa.select(sa.func.count()).select_from(tables.ledger)) or 0
             done = 0
             for chain in await _all_chains(connection):
-                fresh = replace(chain, upto=0, battery=None, installed=None, head=None)
+                fresh = replace(chain, upto=0, battery=None, installed=None, head=None, purposes=None)
                 projector = Projector(connection)
                 async for entry in _contiguous(connection, fresh):
                     if not fresh.tip.follows(entry.link):  # somebody changed the ledger: `packbook doctor` names it
@@ -124,6 +125,7 @@ class Ledger:
                         progress(done, total)
                 await projector.flush()
                 await upsert(connection, tables.chain, [asdict(fresh)])
+            await forget_names(connection)
             progress(done, total)
             return done
 
@@ -281,6 +283,10 @@ class _Batch:
             chain = await self._advance(chain, seqs, projector)
             self.chains[key] = await self._sweep(chain) if chain.tip.disputed and chain.top > chain.upto else chain
         await projector.flush()
+        self.quarantined += [
+            Quarantine(Arrival(entry.topic, entry.sealed, entry.received_ms), Reason.NO_CONSENT, why)
+            for entry, why in projector.beyond
+        ]
         await upsert(self.connection, tables.chain, [asdict(self.chains[key]) for key in sorted(fresh)])
 
     async def _advance(self, chain: Chain, seqs: Sequence[int], projector: Projector) -> Chain:

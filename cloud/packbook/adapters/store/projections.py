@@ -18,8 +18,17 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables
-from packbook.core.history import Estimate, EventRow, Installation, Provenance, SessionRow, SohPoint, UsageTotals
-from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, Tip, Value
+from packbook.core.history import (
+    Agreement,
+    Estimate,
+    EventRow,
+    Installation,
+    Provenance,
+    SessionRow,
+    SohPoint,
+    UsageTotals,
+)
+from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, Tip, Value, beyond_consent
 
 Row: TypeAlias = dict[str, object]
 
@@ -38,6 +47,7 @@ class Chain:
     records: int = 0
     battery: str | None = None
     installed: int | None = None
+    purposes: str | None = None
     head: bytes | None = None
     disputed_from: int | None = None
     disputed_ms: int | None = None
@@ -57,6 +67,7 @@ class Projector:
         self._newest: dict[sa.Table, dict[tuple[object, ...], Row]] = defaultdict(dict)
         self._counts: dict[str, dict[str, int]] = {}
         self._boots: set[tuple[str, str]] = set()  # (box, boot) with something to date
+        self.beyond: list[tuple[Entry, str]] = []  # what the owner did not agree to, and why
 
     def add(self, chain: Chain, entry: Entry) -> Chain:
         """Take the next record of a chain; gives the chain with it. What is disputed enters no history."""
@@ -68,6 +79,12 @@ class Projector:
         for fact in entry.facts:
             if isinstance(fact.value, Installation):
                 chain = self._install(chain, fact.value, fact.moment)
+            elif isinstance(fact.value, Agreement):
+                chain = replace(chain, purposes=" ".join(sorted(fact.value.purposes)))
+        why = beyond_consent(entry, None if chain.purposes is None else chain.purposes.split())
+        if why is not None:
+            self.beyond.append((entry, why))
+            return chain
         if chain.battery is None:  # an unreadable hello: the ledger keeps these until a version can read it
             return chain
         self._count(chain.battery, "records")
@@ -92,7 +109,7 @@ class Projector:
         value, moment = fact.value, fact.moment
         at: Row = {"box": place.box, "store": place.store, "seq": place.seq}
         match value:
-            case Installation():
+            case Installation() | Agreement():
                 return
             case ClockAnchor():
                 anchor = at | {"boot": value.boot, "mono_ms": value.mono_ms, "wall_ms": value.wall_ms}

@@ -22,6 +22,7 @@ from packbook.core import intake
 from packbook.core.intake import Arrival, Entry, Fate, Quarantine, Reason
 
 KEPT_PER_BOX_MAX: Final = 1000  # open messages; at 128 kB each a hostile box takes 128 MB, an honest one 500 kB
+LATE_MAX_MS: Final = 3_600_000  # what a broker held back may come so long after newer messages
 LOOKUP_MAX: Final = 2000  # values asked for in one statement: SQLite takes 32,766 parameters
 
 ItemT = TypeVar("ItemT")
@@ -172,6 +173,17 @@ class Dispute:
 
 
 @dataclass(frozen=True, slots=True)
+class TwoLives:
+    """A box whose older store went on after a newer one began: one key in two boxes, most likely a cloned card."""
+
+    box: str
+    older: str
+    newer: str
+    since_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Act:
     """What an operator did, and why."""
 
@@ -222,6 +234,29 @@ async def disputes(connection: AsyncConnection) -> list[Dispute]:
         )
         for row in await connection.execute(query)
     ]
+
+
+async def two_lives(connection: AsyncConnection) -> list[TwoLives]:
+    """Told even where neither history ever met the other: a clone that hears an ack in time begins a store quietly."""
+    ledger = tables.ledger
+    spans = (
+        sa.select(
+            ledger.c.box,
+            ledger.c.store,
+            sa.func.min(ledger.c.received_ms).label("first_ms"),
+            sa.func.max(ledger.c.received_ms).label("last_ms"),
+        )
+        .group_by(ledger.c.box, ledger.c.store)
+        .subquery()
+    )
+    older, newer = spans.alias(), spans.alias()
+    query = sa.select(older.c.box, older.c.store, newer.c.store, newer.c.first_ms, older.c.last_ms).where(
+        older.c.box == newer.c.box,
+        older.c.first_ms < newer.c.first_ms,
+        older.c.last_ms > newer.c.first_ms + LATE_MAX_MS,
+    )
+    found = await connection.execute(query.order_by(older.c.box, older.c.store, newer.c.store))
+    return [TwoLives(*row) for row in found]
 
 
 async def acts(connection: AsyncConnection, item: int) -> list[Act]:

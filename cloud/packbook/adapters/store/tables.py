@@ -135,6 +135,7 @@ chain: Final = sa.Table(
     sa.Column("disputed_from", _MS),  # two histories have this store's name: from here on none enters the projections
     sa.Column("disputed_ms", _MS),
     sa.Column("settled_ms", _MS),  # an operator knows and leaves it at that
+    sa.Column("purposes", sa.Text),  # what the owner agreed to last, in words; NULL: nobody decided
 )
 
 battery: Final = sa.Table(
@@ -339,6 +340,28 @@ enrol_act: Final = sa.Table(
     sa.Column("act", sa.String(32), nullable=False),
     sa.Column("box", _ID),
     sa.Column("detail", sa.Text, nullable=False),
+)
+
+# --- the owner's relation: never made anew, ended on his word -----------------------------------------------------
+
+vehicle: Final = sa.Table(
+    "vehicle",
+    metadata,
+    sa.Column("association", sa.String(32), primary_key=True),
+    sa.Column("battery", _NAME, nullable=False),
+    sa.Column("since_ms", _MS, nullable=False),
+    sa.Column("ended_ms", _MS),
+    sa.Column("number", sa.LargeBinary),  # sealed (adapters.vin_vault); NULL: the relation was ended
+    sa.Column("number_index", sa.LargeBinary(32)),  # keyed: found only with the vault's key
+    sa.Index("vehicle_by_battery", "battery"),
+    sa.Index("vehicle_by_number", "number_index"),
+)
+
+ended_relation: Final = sa.Table(
+    "ended_relation",
+    metadata,
+    sa.Column("battery", _NAME, primary_key=True),
+    sa.Column("at_ms", _MS, nullable=False),  # names of cars that came before are not shown again
 )
 
 # --- presence ---------------------------------------------------------------------------------------------------

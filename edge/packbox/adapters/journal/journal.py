@@ -18,6 +18,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -95,15 +96,10 @@ class SqliteJournal:
             )
 
     def take_back(self, from_seq: int, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
-        kept = [(1, upto), *ranges]
+        spans = [(1, upto), *ranges]
+        query = "UPDATE record SET held = 0 WHERE held = 1 AND seq >= ?" + " AND NOT seq BETWEEN ? AND ?" * len(spans)  # noqa: S608  nothing but marks is put in
         with told(self.path, "written"), _transaction(self._opened()) as db:
-            back = db.execute("UPDATE record SET held = 0 WHERE held = 1 AND seq >= ?", (from_seq,)).rowcount
-            return back - sum(
-                db.execute(
-                    "UPDATE record SET held = 1 WHERE held = 0 AND seq >= ? AND seq BETWEEN ? AND ?", (from_seq, *span)
-                ).rowcount
-                for span in kept
-            )
+            return db.execute(query, (from_seq, *chain.from_iterable(spans))).rowcount
 
     def digest_of(self, seq: int) -> bytes | None:
         with told(self.path, "read"):

@@ -47,7 +47,9 @@ REJECT_Z2: Final = 25.0
 DOUBT_Z2: Final = 6.0
 SETTLED_N: Final = 10  # readings before one can be rejected
 RESTART_AFTER: Final = 8  # rejected in a row: the pack is not the one the filter knows (facts/soh.md §13)
+BALANCING_C: Final = 0.02  # a charge that flows more slowly goes through the balancing resistors (facts/soh.md §7)
 SHOWN_SCALE: Final = 0.04  # of the capacity: displayed SoC hides reserves at both ends (facts/soh.md §6)
+SHOWN_OFFSET: Final = 0.03  # 0.3 A of the sensor over a charge of 10 A: what is displayed is pulled straight at rest
 LEGS_KEPT: Final = 2  # of one session, until it ends; only those long enough to be read
 _FALLBACK_AH: Final = 50.0  # only scales the jump test while no capacity at all is known
 
@@ -143,7 +145,7 @@ class ChargeRatio:
         for low, high in pairwise([*sorted({0, *np.flatnonzero(hole).tolist()}), len(samples)]):
             if hole[low]:
                 state = _across(state, samples, low, pack, broken=bool(jump[low] or samples.broken[low]))
-            state = _along(state, samples.cut(low, high), soc[low:high], net_ah[low:high])
+            state = _along(state, samples.cut(low, high), soc[low:high], net_ah[low:high], _scale_ah(state, pack))
         return state
 
     def take(self, state: ChargeRatioState, pack: PackFacts | None) -> tuple[ChargeRatioState, tuple[SocLeg, ...]]:
@@ -171,7 +173,7 @@ class ChargeRatio:
             why = f"no charge or drive has moved {need} in one go yet; the most was {state.best_ah:.1f} Ah"
             return Estimate(self.id, Basis.BMS_SOC, why=why)
         capacity_ah, variance_ah2 = _predicted(state, at_s)
-        scale_ah = SHOWN_SCALE * capacity_ah if state.shown else 0.0
+        scale_ah = math.hypot(SHOWN_SCALE, SHOWN_OFFSET) * capacity_ah if state.shown else 0.0
         return Estimate(
             self.id,
             Basis.BMS_SOC,
@@ -182,6 +184,11 @@ class ChargeRatio:
             state.at_s,
             state.restarted and state.n < SETTLED_N,
         )
+
+
+def forget(state: ChargeRatioState, before: ChargeRatioState) -> ChargeRatioState:
+    """False charge was counted since `before`: what was open then or ended meanwhile is no leg."""
+    return replace(state, chained=False, rise=None, fall=None, legs=before.legs)
 
 
 def _soc(state: ChargeRatioState, samples: Samples) -> tuple[FloatArray, BoolArray]:
@@ -220,7 +227,9 @@ def _across(
     return replace(state, chained=False, lost_ah2=state.lost_ah2 + (flowing_a * gap_s / 3600.0) ** 2)
 
 
-def _along(state: ChargeRatioState, samples: Samples, soc: FloatArray, net_ah: FloatArray) -> ChargeRatioState:
+def _along(
+    state: ChargeRatioState, samples: Samples, soc: FloatArray, net_ah: FloatArray, scale_ah: float
+) -> ChargeRatioState:
     """Find the steps of the SoC in rows without a hole."""
     current = samples.column(Col.CURRENT_A)
     flowing = np.flatnonzero(~np.isnan(current))
@@ -231,6 +240,7 @@ def _along(state: ChargeRatioState, samples: Samples, soc: FloatArray, net_ah: F
         return state
     before = state.soc_pct if state.chained and state.soc_pct is not None else soc[told[0]]
     step = np.diff(soc[told], prepend=before)
+    trickle = (current[told] > 0.0) & (current[told] < BALANCING_C * scale_ah)
 
     def edge(k: int) -> Edge:
         row = int(told[k])
@@ -255,7 +265,7 @@ def _along(state: ChargeRatioState, samples: Samples, soc: FloatArray, net_ah: F
         soc_pct=float(soc[told[-1]]),
         soc_net_ah=float(net_ah[told[-1]]),
         chained=True,
-        rise=leg(state.rise, np.flatnonzero(step > 0)),
+        rise=leg(state.rise, np.flatnonzero((step > 0) & ~trickle)),
         fall=leg(state.fall, np.flatnonzero(step < 0)),
     )
 

@@ -35,6 +35,7 @@ COLD_DEGC: Final = 5.0  # below it a pack gives less than it holds (facts/soh.md
 SIGMA: Final = 0.025  # of the capacity
 UNKNOWN_MAX_S: Final = 600.0
 SILENT_MAX_A: Final = 1.5
+BALANCING_C: Final = 0.02  # slower charge is shunted past full cells (facts/soh.md §7)
 
 
 class Mark(NamedTuple):
@@ -66,14 +67,15 @@ class FullSpan:
         return FullSpanState()
 
     def watch(self, state: FullSpanState, samples: Samples, pack: PackFacts | None) -> FullSpanState:
-        del pack
+        rated_ah = None if pack is None else pack.rated_ah or pack.reference_ah
         bms = samples.column(Col.SOC_PCT)
         soc = np.where(np.isnan(bms), samples.column(Col.SOC_SHOWN_PCT), bms)
         current, cold = samples.column(Col.CURRENT_A), samples.column(Col.TEMP_DEGC) < COLD_DEGC
         told = np.flatnonzero(~np.isnan(soc))
         before = np.concatenate(([np.nan if state.soc_pct is None else state.soc_pct], soc[told]))[:-1]
         happens = samples.broken | (samples.gap_s > UNKNOWN_MAX_S) | cold
-        happens[told[(soc[told] != before) & ~np.isnan(before)]] = True
+        trickle = (current > 0.0) & (current < BALANCING_C * (rated_ah or 0.0))  # through the balancing resistors
+        happens[told[(soc[told] != before) & ~np.isnan(before) & ~trickle[told]]] = True
         for row in np.flatnonzero(happens).tolist():
             if samples.broken[row] or cold[row] or _flowing(state, samples, row):
                 if state.low is not None:
@@ -120,6 +122,11 @@ class FullSpan:
         capacity_ah = state.capacity_ah * math.exp(-DRIFT_PER_YEAR * years)
         sigma_ah = capacity_ah * math.hypot(SIGMA, DRIFT_SIGMA_PER_ROOT_YEAR * math.sqrt(years))
         return Estimate(self.id, Basis.BMS_SOC, capacity_ah, sigma_ah, state.n, state.evidence, state.at_s)
+
+
+def forget(state: FullSpanState, before: FullSpanState) -> FullSpanState:
+    """False charge was counted since `before`: what was open then or ended meanwhile is no charge."""
+    return replace(state, low=None, high=None, done=before.done)
 
 
 def _flowing(state: FullSpanState, samples: Samples, row: int) -> bool:

@@ -5,20 +5,25 @@ Resistance and energy stand beside the capacity: they have names of their own an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
+import numpy as np
+
+from packbox.core.frames import BoolArray
 from packbox.core.packs import PackFacts
 from packbox.core.sample import Samples
-from packbox.core.soh import resistance, rest_bands
+from packbox.core.soh import charge_ratio, full_span, resistance, rest_bands, screen
 from packbox.core.soh.bms_value import BmsValue, BmsValueState
 from packbox.core.soh.charge_ratio import ChargeRatio, ChargeRatioState
 from packbox.core.soh.energy import soce_pct
 from packbox.core.soh.full_span import FullSpan, FullSpanState
-from packbox.core.soh.method import Estimate, Method, Reading, SessionEnd, State
+from packbox.core.soh.method import Basis, Estimate, Method, Reading, SessionEnd, State
 from packbox.core.soh.reading import BmsSaid, SocLeg, SpanCharged
 from packbox.core.soh.resistance import ResistanceState
 from packbox.core.soh.rest_bands import RestBands, RestBandsState, RestReading
+from packbox.core.soh.screen import ScreenState
 from packbox.core.soh.weigh import SohValue, weigh
 
 REST_BANDS: Final[Method[RestBandsState, RestReading]] = RestBands()
@@ -37,6 +42,7 @@ class Readings:
     bms_value: tuple[BmsSaid, ...] = ()
     rest_bands: tuple[RestReading, ...] = ()
     full_span: tuple[SpanCharged, ...] = ()
+    refused: str | None = None  # why nothing counted with this current stands, until the next readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class PanelState:
     full_span: FullSpanState = field(default_factory=FullSpanState)
     resistance: ResistanceState = field(default_factory=ResistanceState)
     told: int = 1  # `Readings` so far; older snapshots have used some that nobody was told
+    screen: ScreenState = field(default_factory=ScreenState)
+    refused: str | None = None  # as the newest `Readings` told
 
     @property
     def readings(self) -> int:
@@ -75,26 +83,40 @@ def start() -> PanelState:
 
 
 def watch(state: PanelState, samples: Samples, pack: PackFacts | None) -> PanelState:
-    return PanelState(
-        CHARGE_RATIO.watch(state.charge_ratio, samples, pack),
-        BMS_VALUE.watch(state.bms_value, samples, pack),
-        REST_BANDS.watch(state.rest_bands, samples, pack),
-        FULL_SPAN.watch(state.full_span, samples, pack),
-        resistance.watch(state.resistance, samples, pack),
-        state.told,
+    seen, false = screen.watch(state.screen, samples, pack)
+    return replace(
+        _count(state, samples, false, pack),
+        bms_value=BMS_VALUE.watch(state.bms_value, samples, pack),
+        rest_bands=REST_BANDS.watch(state.rest_bands, samples, pack),
+        resistance=resistance.watch(state.resistance, samples, pack),
+        screen=seen,
     )
+
+
+def _count(state: PanelState, samples: Samples, false: BoolArray, pack: PackFacts | None) -> PanelState:
+    """Methods that count charge along the car's own SoC begin anew after rows that cannot be true."""
+    ratio, span = state.charge_ratio, state.full_span
+    bounds = [0, *(np.flatnonzero(false[1:] != false[:-1]) + 1).tolist(), len(samples)]
+    for low, high in pairwise(bounds):
+        ratio_before, span_before = ratio, span
+        ratio = CHARGE_RATIO.watch(ratio, samples.cut(low, high), pack)
+        span = FULL_SPAN.watch(span, samples.cut(low, high), pack)
+        if false[low]:
+            ratio, span = charge_ratio.forget(ratio, ratio_before), full_span.forget(span, span_before)
+    return replace(state, charge_ratio=ratio, full_span=span)
 
 
 def closed(state: PanelState, end: SessionEnd, pack: PackFacts | None) -> tuple[PanelState, Readings | None]:
     """A session ended: take what it gave, use it, and hand it out so that it can be told."""
-    charge_ratio, legs = CHARGE_RATIO.take(state.charge_ratio, pack)
+    ratio, legs = CHARGE_RATIO.take(state.charge_ratio, pack)
     bms_value, said = BMS_VALUE.take(state.bms_value, pack)
     rest, rests = REST_BANDS.take(state.rest_bands, pack)
-    full_span, spans = FULL_SPAN.take(state.full_span, pack)
-    state = PanelState(charge_ratio, bms_value, rest, full_span, state.resistance, state.told)
-    if not (legs or said or rests or spans):
+    span, spans = FULL_SPAN.take(state.full_span, pack)
+    state = replace(state, charge_ratio=ratio, bms_value=bms_value, rest_bands=rest, full_span=span)
+    refused = screen.why_not(state.screen)
+    if not (legs or said or rests or spans) and refused == state.refused:
         return state, None
-    readings = Readings(state.told + 1, end, legs, said, rests, spans)
+    readings = Readings(state.told + 1, end, legs, said, rests, spans, refused)
     return use(state, readings, pack), readings
 
 
@@ -108,6 +130,8 @@ def use(state: PanelState, readings: Readings, pack: PackFacts | None) -> PanelS
         _used(FULL_SPAN, state.full_span, readings.full_span, end, pack),
         state.resistance,
         readings.number,
+        state.screen,
+        readings.refused,
     )
 
 
@@ -120,11 +144,18 @@ def _used(
 
 
 def estimates(state: PanelState, at_s: float, pack: PackFacts | None) -> tuple[Estimate, ...]:
-    return (
+    told = (
         CHARGE_RATIO.estimate(state.charge_ratio, at_s, pack),
         BMS_VALUE.estimate(state.bms_value, at_s, pack),
         REST_BANDS.estimate(state.rest_bands, at_s, pack),
         FULL_SPAN.estimate(state.full_span, at_s, pack),
+    )
+    why = state.refused
+    if why is None:
+        return told
+    return tuple(
+        one if one.basis is Basis.BMS_VALUE or one.contradicted else Estimate(one.method, one.basis, why=why)
+        for one in told
     )
 
 

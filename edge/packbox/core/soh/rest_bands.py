@@ -26,8 +26,16 @@ from packbox.core.soh import banded
 from packbox.core.soh.banded import Bands, Swing, swing_of_charge_in
 from packbox.core.soh.method import EVIDENCE_KEPT, YEAR_S, Basis, Estimate, MethodId, SessionEnd
 from packbox.core.soh.reading import CapacityTold, RestsSeen, RestSwing, as_sent
+from packbox.core.soh.screen import (
+    CURRENT_MAX_C,
+    QUIET_A,
+    STUCK_JUMP_V,
+    STUCK_S,
+    UNRATED_AH,
+    before_each,
+    newest_of,
+)
 
-QUIET_A: Final = 1.5  # a parked car's own load (facts/soh.md §7)
 REST_S: Final = 2 * 3600
 REST_COLD_S: Final = 4 * 3600
 COLD_DEGC: Final = 10.0
@@ -38,10 +46,7 @@ ANCHOR_SIGMA_MAX_PCT: Final = 3.0  # where the curve is flatter, the voltage say
 CHARGE_MIN: Final = 0.20  # of the capacity; chosen on charge, never on the noisy SoC difference
 GAP_LOST_S: Final = 600  # longer without a known current: the charge is lost
 GAP_SOC_PCT: Final = 3.0  # a silence over which the SoC changed by more was no sleep
-STUCK_S: Final = 60  # no current stays the same for so long while the car moves, or while
-STUCK_JUMP_V: Final = 0.010  # a cell's voltage jumps by more: a charger's changes by some mV in ten seconds
 MOVING_KMH: Final = 0.5
-CURRENT_MAX_C: Final = 6.0  # more is no current
 STANDBY_AH_PER_DAY: Final = 0.1  # sleeping cars draw less than 0.2
 CHARGE_SIGMA_ROOT: Final = 0.02
 LEAN_SHARE: Final = 0.02  # of the rating: after so much charge one way a cell rests on that side of its curve
@@ -50,7 +55,6 @@ OHM_PER_CELL_AH: Final = 0.066  # 1 mOhm for a 66 Ah cell pair: corrects the key
 PRIOR_BMS: Final = 0.03  # of the capacity, one sigma: the BMS's own value
 PRIOR_RATED: Final = 0.07
 RATED_NOW: Final = 0.93  # of the rating, where the BMS says nothing
-UNRATED_AH: Final = 50.0
 BAND_SIGMA: Final = 0.03  # with a curve measured on that cell
 CURVE_SIGMA: Final = 0.01
 BMS_SIGMA: Final = 0.025
@@ -60,6 +64,7 @@ RESTART_AFTER: Final = 8
 CONTRARY_MIN: Final = 3  # swings whose charge ran against the voltage, before that means anything
 MOVES_KEPT: Final = 2  # of one session, until it ends; each rested for hours
 EARLY_S: Final = 90 * 86_400.0  # what later changes are counted from
+APART_USUAL_PCT: Final = 5.0  # 0.4 to 3.3 on the simulated cars; a cell too few in the voltage makes 9
 APART_MAX_PCT: Final = 15.0  # hidden reserves and a BMS's own error together stay below
 APART_KEPT: Final = 0.95  # of all before, per anchor
 VISIT_BINS: Final = 20
@@ -188,7 +193,7 @@ class RestBands:
         bands = banded.predict(state.bands, (at_s - state.at_s) / YEAR_S)
         capacity_ah = bands.capacity_ah
         # One band alone is crossed whole: how much of the scale was visited then says nothing.
-        unseen = _scale_sigma(state.seen.visits) if bands.bands > 1 else 0.0
+        unseen = _scale_sigma(state.seen.visits, _curve_sigma(state)) if bands.bands > 1 else 0.0
         sigma_ah = math.hypot(math.sqrt(bands.variance_ah2), unseen * capacity_ah)
         return Estimate(
             self.id,
@@ -228,7 +233,12 @@ def _why_not(state: RestBandsState, pack: PackFacts | None) -> str | None:
     return None
 
 
-def _scale_sigma(visits: tuple[int, ...]) -> float:
+def _curve_sigma(state: RestBandsState) -> float:
+    """Of the SoC that the curve tells. Rests far from the car's own SoC mean another curve, or a cell miscounted."""
+    return state.seen.apart_pct / 100.0 if state.seen.apart_pct > APART_USUAL_PCT else CURVE_SIGMA
+
+
+def _scale_sigma(visits: tuple[int, ...], curve_sigma: float) -> float:
     """Of the capacity: what an error of the curve costs, the less the more of the scale was visited.
 
     Never more than an error at both ends of what was visited: between them the errors of swings cancel.
@@ -237,7 +247,7 @@ def _scale_sigma(visits: tuple[int, ...]) -> float:
     seen = [k for k, n in enumerate(visits) if n and n >= VISIT_SHARE * total]
     share = max(len(seen), 1) / VISIT_BINS
     span = (seen[-1] - seen[0] + 1) / VISIT_BINS if seen else share
-    return math.sqrt(2.0) * CURVE_SIGMA * min(max(1.0 / share - 0.6, 0.3), 1.0 / span)
+    return math.sqrt(2.0) * curve_sigma * min(max(1.0 / share - 0.6, 0.3), 1.0 / span)
 
 
 def _scale_ah(state: RestBandsState, pack: PackFacts | None) -> float:
@@ -269,17 +279,6 @@ def _heard(state: RestBandsState, samples: Samples) -> RestBandsState:
         reported_ah=float(samples.value[row, Col.CAPACITY_REPORTED_AH]),
         reported_s=float(samples.second[row]),
     )
-
-
-def _before(value: FloatArray, known: BoolArray, held: float | None) -> FloatArray:
-    """The last known value before each row."""
-    newest = np.maximum.accumulate(np.where(known, np.arange(len(value)), -1))
-    return np.append(value, math.nan if held is None else held)[np.concatenate(([-1], newest[:-1]))]
-
-
-def _newest(value: FloatArray, known: BoolArray, held: float | None) -> float | None:
-    rows = np.flatnonzero(known)
-    return float(value[rows[-1]]) if rows.size else held
 
 
 def _crossings(samples: Samples, grid_ah: float) -> list[tuple[IntArray, IntArray]]:
@@ -325,10 +324,10 @@ class _Watch:
         known = ~np.isnan(self.current)
         wild = known & (np.abs(self.current) > CURRENT_MAX_C * self.scale_ah)
         gap = samples.gap_s > 0
-        before = _before(self.current, known, state.current_a)
+        before = before_each(self.current, known, state.current_a)
         lost = gap & (samples.gap_s > GAP_LOST_S) & (np.abs(before) > QUIET_A)
         told = ~np.isnan(self.soc)
-        lost |= gap & (np.abs(self.soc - _before(self.soc, told, state.soc_pct)) > GAP_SOC_PCT)
+        lost |= gap & (np.abs(self.soc - before_each(self.soc, told, state.soc_pct)) > GAP_SOC_PCT)
         same_since_s = self._same_since(before, known)
         stuck = self._stuck(same_since_s, gap)
         broken = samples.broken | wild | lost | stuck
@@ -350,10 +349,10 @@ class _Watch:
         self._settle(float(loud_s[-1]))
         self.state = replace(
             self.state,
-            current_a=_newest(self.current, known, state.current_a),
-            soc_pct=_newest(self.soc, told, state.soc_pct),
+            current_a=newest_of(self.current, known, state.current_a),
+            soc_pct=newest_of(self.soc, told, state.soc_pct),
             same_since_s=float(same_since_s[-1]),
-            volts=_newest(self.volts, ~np.isnan(self.volts), state.volts),
+            volts=newest_of(self.volts, ~np.isnan(self.volts), state.volts),
             loud_s=float(loud_s[-1]),
             unknown_at_loud_s=float(unknown_at_loud[-1]),
             leans=self._leans(len(samples) - 1),
@@ -374,7 +373,7 @@ class _Watch:
         jumps = (
             ~gap
             & ~np.isnan(self.current)
-            & (np.abs(self.volts - _before(self.volts, known, self.state.volts)) > STUCK_JUMP_V)
+            & (np.abs(self.volts - before_each(self.volts, known, self.state.volts)) > STUCK_JUMP_V)
         )
         long = self.second - same_since_s > STUCK_S
         jumps &= long

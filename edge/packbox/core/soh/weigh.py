@@ -27,7 +27,9 @@ Z90: Final = 1.645
 Z99: Final = 2.576
 LEARNING_HALF_WIDTH_PCT: Final = 5.0
 LEARNING_N: Final = 10
-SOH_MIN_PCT, SOH_MAX_PCT = 40.0, 125.0  # outside: the facts and the pack do not belong together
+SOH_MIN_PCT, SOH_MAX_PCT = 40.0, 115.0  # outside: the facts and the pack do not belong together
+SOH_ALONE_MIN_PCT: Final = 55.0  # where the car itself says nothing: half the current looks like half the pack
+OWN_APART: Final = 0.6  # of the larger: no car's own value errs by so much, but a scale of the current may
 STALE_S: Final = 90 * 86_400.0
 
 
@@ -69,16 +71,22 @@ def weigh(estimates: Sequence[Estimate], pack: PackFacts | None, reported_pct: f
     if measured is None and reported is None:
         reasons = "; ".join(e.why for e in estimates if e.why) or "no method has looked at this pack yet"
         return SohValue(SohStatus.NONE, reasons, reference_ah=reference_ah, reference_source=source)
+    if measured is not None and reported is not None and _apart(measured, reported) > 1.0 - OWN_APART:
+        odd = f"{_ah(measured)} measured, {_ah(reported)} by the car's own account: is the current's scale wrong?"
+        return SohValue(SohStatus.NONE, odd, reference_ah=reference_ah, reference_source=source)
     capacity_ah, sigma_ah, basis = _combined(measured, reported)
+    doubt_ah, doubt = _doubt(measured, estimates, pack)
+    sigma_ah = max(sigma_ah, doubt_ah)
     sigma_ah = math.hypot(sigma_ah, _floor(basis, pack) * capacity_ah)
     if reference_ah is None:
         unnamed = "no reference capacity is known for this pack, so its capacity cannot be a percentage"
         return SohValue(SohStatus.NONE, unnamed, capacity_ah=capacity_ah, sigma_ah=sigma_ah, basis=basis)
     soh_pct, sigma_pct = 100.0 * capacity_ah / reference_ah, 100.0 * sigma_ah / reference_ah
-    if not SOH_MIN_PCT <= soh_pct <= SOH_MAX_PCT:
+    if not (SOH_MIN_PCT if reported is not None else SOH_ALONE_MIN_PCT) <= soh_pct <= SOH_MAX_PCT:
         odd = f"{capacity_ah:.1f} Ah of {reference_ah:g} Ah is no health a pack can have: is it another pack?"
         return SohValue(SohStatus.NONE, odd, reference_ah=reference_ah, reference_source=source)
     state, why = _status(measured, soh_pct, sigma_pct, reported_pct, at_s)
+    why = doubt if state is SohStatus.LEARNING and doubt else why
     return SohValue(
         state,
         why,
@@ -114,6 +122,36 @@ def _floor(basis: Basis, pack: PackFacts | None) -> float:
     return max(gain, GAIN_FLOOR_FLAT) if pack is not None and pack.chemistry is Chemistry.LFP else gain
 
 
+def _apart(one: Estimate, other: Estimate) -> float:
+    """As a share of the larger."""
+    assert one.capacity_ah is not None
+    assert other.capacity_ah is not None
+    return abs(one.capacity_ah - other.capacity_ah) / max(one.capacity_ah, other.capacity_ah)
+
+
+def _ah(one: Estimate) -> str:
+    return f"{one.capacity_ah:.1f} Ah"
+
+
+def _doubt(
+    measured: Estimate | None, estimates: Sequence[Estimate], pack: PackFacts | None
+) -> tuple[float, str | None]:
+    """Where measurements exclude each other one is wrong, and nobody knows which: the interval must hold them all."""
+    doubt_ah, why = 0.0, None
+    if measured is None or measured.capacity_ah is None or measured.sigma_ah is None:
+        return doubt_ah, why
+    for other in estimates:
+        if other.basis in (measured.basis, Basis.BMS_VALUE) or other.capacity_ah is None or other.sigma_ah is None:
+            continue
+        floors_ah = [_floor(one.basis, pack) * (one.capacity_ah or 0.0) for one in (measured, other)]
+        sigma_ah = math.hypot(measured.sigma_ah, other.sigma_ah, *floors_ah)
+        distance_ah = abs(measured.capacity_ah - other.capacity_ah)
+        if distance_ah > Z99 * sigma_ah and distance_ah / Z90 > doubt_ah:
+            doubt_ah = distance_ah / Z90
+            why = f"{measured.method} tells {_ah(measured)} and {other.method} {_ah(other)}: one of them is wrong"
+    return doubt_ah, why
+
+
 def _combined(measured: Estimate | None, reported: Estimate | None) -> tuple[float, float, Basis]:
     """Capacity, sigma before the gain floor, and what it rests on."""
     one = measured or reported
@@ -131,8 +169,12 @@ def _combined(measured: Estimate | None, reported: Estimate | None) -> tuple[flo
     assert reported.sigma_ah is not None
     weight = reported.sigma_ah**2 / (one.sigma_ah**2 + reported.sigma_ah**2)  # of what we measured
     capacity_ah = weight * one.capacity_ah + (1.0 - weight) * reported.capacity_ah
-    # Both stem from the same car, so agreeing makes neither surer.
-    return capacity_ah, min(one.sigma_ah, reported.sigma_ah), one.basis if weight >= 0.5 else reported.basis
+    # Both stem from the same car, so agreeing makes neither surer; and if they exclude each other the mean is neither.
+    sigma_ah = min(one.sigma_ah, reported.sigma_ah)
+    distance_ah = abs(one.capacity_ah - reported.capacity_ah)
+    if distance_ah > Z99 * math.hypot(one.sigma_ah, reported.sigma_ah):
+        sigma_ah = max(sigma_ah, distance_ah / Z90)
+    return capacity_ah, sigma_ah, one.basis if weight >= 0.5 else reported.basis
 
 
 def _status(
