@@ -300,6 +300,8 @@ def goldens() -> dict[str, dict[str, Any]]:
     files["hello-facts.json"] = _record(sealed_sample(MAXIMAL[0], largest=True))
     # Likewise before a state of health told the second that it holds for.
     files["soh-line.json"] = _record(sealed_sample(MAXIMAL[5], largest=True))
+    # Likewise before readings told why nothing counted stands.
+    files["reading-refused.json"] = _record(sealed_sample(MAXIMAL[6], largest=True))
     for name, ack in ACKS.items():
         ranges = [list(pair) for pair in ack.ranges]
         more: dict[str, object] = {} if ack.head is None else {"head_hex": ack.head.hex()}

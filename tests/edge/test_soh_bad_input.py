@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -17,8 +18,11 @@ from packbox.app.estimate_feed import Feeder
 from packbox.core.frames import FloatArray
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.soh import panel
-from packbox.core.soh.method import Basis
+from packbox.core.soh.charge_ratio import LEGS_KEPT, Edge, Leg
+from packbox.core.soh.method import EVIDENCE_KEPT, Basis
 from packbox.core.soh.panel import PanelState, Verdict
+from packbox.core.soh.reading import RestsSeen
+from packbox.core.soh.rest_bands import MOVES_KEPT, RESTART_AFTER, Anchor, Move
 from packbox.core.soh.weigh import SohStatus
 from packbox.testing import sim_pack
 from packbox.testing.sim_car import LEAF_62
@@ -174,6 +178,35 @@ def test_the_state_stays_below_four_kilobytes_at_every_session_of_a_long_life() 
                 list(feeder.feed(Block(block.t_s[some] + life * 61 * 86_400.0, values, 2)))
                 most = max(most, len(dump(feeder.state)))
     assert most < 4096
+
+
+def test_the_state_stays_below_four_kilobytes_with_all_that_one_session_may_hold() -> None:
+    """Two broken legs and two moves beside a full filter, evidence and steps: nothing a session brings makes it grow."""
+    block, _ = car(12)
+    state = ends(block)[-1].state
+    odd = math.pi  # no number packs smaller
+    number = 123_456
+    anchor = Anchor(*(odd * 1e7,) * 2, *(odd,) * 9, 0.5)
+    leg = Leg(Edge(*(odd,) * 7), Edge(*(odd,) * 7))
+    rests, ratio = state.rest_bands, state.charge_ratio
+    move, some = Move(anchor, anchor), tuple(range(number, number + EVIDENCE_KEPT))
+    full = replace(
+        state,
+        rest_bands=replace(
+            rests,
+            candidate=anchor,
+            lowest=anchor,
+            highest=anchor,
+            moves=(move,) * MOVES_KEPT,
+            evidence=some,
+            ratios_ah=(odd,) * RESTART_AFTER,
+            visits=(99_999,) * len(rests.visits),
+            seen=RestsSeen((99_999,) * len(rests.visits), number, number, number, odd),
+        ),
+        charge_ratio=replace(ratio, rise=leg, fall=leg, legs=(leg,) * LEGS_KEPT, evidence=some),
+        refused="x" * 90,
+    )
+    assert len(dump(full)) < 4096
 
 
 AMPS, VOLTS, SHOWN, TEMP = "pack_current_a", "pack_voltage_v", "soc_shown_pct", "pack_temp_mean_degc"
