@@ -5,7 +5,7 @@
 # deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
 # worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7, or one again: SEED=17 DAYS=7
-# fuzz   every decoder that meets a stranger's bytes, in turn, with coverage: SECONDS=600 each, or one: DECODER=record
+# fuzz   every decoder that meets a stranger's bytes, in turn, with coverage: SECONDS=600 each, or some: DECODER=record
 # bench  speed and memory as ratios against named peers
 # bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
@@ -19,7 +19,7 @@ SEEDS ?= 30
 DAYS ?= 3
 SEED ?=
 SECONDS ?= 60
-DECODER ?= cbor record ack heartbeat status topic intake signed
+DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
 
 .PHONY: setup demo test test-kernel worlds fuzz lint bench bench-forecast bench-soh deb lock clean bench-box
 .DEFAULT_GOAL := test

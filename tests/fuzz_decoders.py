@@ -14,6 +14,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import cbor2
@@ -125,8 +126,50 @@ def topic(data: bytes) -> None:
         assert written(address.box, address.leaf).encode() == data
 
 
+def binding(data: bytes) -> None:
+    """What a certificate request says about the record key."""
+    from packwire.enrolment import bound_key
+    from packwire.errors import WireError
+
+    with suppress(WireError):
+        bound_key(data, PUBLIC)
+
+
+def config(data: bytes) -> None:
+    """Of anybody, and of an operator whose tool went wrong."""
+    from packwire.config import decode_config
+
+    _whole(data, "c", decode_config)
+
+
+def command(data: bytes) -> None:
+    from packwire.command import decode_command
+
+    _whole(data, "x", decode_command)
+
+
+def _whole(data: bytes, leaf: str, decode: Callable[..., object]) -> None:
+    from packwire.errors import WireError
+    from packwire.ids import box_id_of
+    from packwire.signed import sign_whole
+
+    box = box_id_of(PUBLIC)
+    for form in (data, sign_whole(data, f"pb/v1/{box}/{leaf}", KEY.sign, PUBLIC)):
+        with suppress(WireError):
+            decode(form, box, PUBLIC)
+
+
+def bundle(data: bytes) -> None:
+    from packwire.bundle import decode_bundle
+    from packwire.errors import WireError
+
+    with suppress(WireError):
+        decode_bundle(data)
+
+
 DECODERS: dict[str, Callable[[bytes], None]] = {
-    decoder.__name__: decoder for decoder in (cbor, record, ack, heartbeat, status, topic, intake, signed)
+    decoder.__name__: decoder
+    for decoder in (cbor, record, ack, heartbeat, status, topic, intake, signed, binding, config, command, bundle)
 }
 
 
@@ -150,6 +193,9 @@ def shaped(decoder: str, example: bytes) -> bytes:
 
 
 def main() -> None:
+    if sys.argv[1:] == ["--names"]:
+        print(*DECODERS)
+        return
     import argparse
 
     import atheris  # type: ignore[import-untyped]  # it ships no types
@@ -159,7 +205,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     args = parser.parse_args()
     with atheris.instrument_imports(include=["packwire", "packbook"]):
-        for module in ("ack", "cbor", "presence", "seal", "topics"):
+        for module in ("ack", "bundle", "cbor", "command", "config", "enrolment", "presence", "seal", "topics"):
             importlib.import_module(f"packwire.{module}")
         importlib.import_module("packbook.core.intake")
     with tempfile.TemporaryDirectory(prefix="packbook-fuzz-") as corpus:

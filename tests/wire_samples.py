@@ -147,9 +147,9 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         public_key=PUBLIC_KEY, battery=BatteryId("B" * 63), battery_source="provisional", vehicle="v" * 63,
         software="packbox 12.34.56+linux-aarch64-3.13", profile="outlander-phev", profile_digest=bytes(range(32)),
         variant="second generation 20 kWh", pack="outlander-phev-20", reference_ah=123.45, reference_source="s" * 120,
-        cells_in_series=216, chemistry="unknown", nominal_kwh=123.45, packs_before=99, rated_ah=123.45,
-        ocv=tuple((0.7874 * k, 3.0 + 0.0101 * k) for k in range(128)), current_gain_sigma_pct=12.3456,
-        resistance_slope_k=12_345.67, capacity_start_ah=123.456,
+        cells_in_series=216, chemistry="unknown", nominal_kwh=123.45, packs_before=99,
+        rated_ah=123.45, ocv=tuple((1.0 * n, 2.5 + 0.01 * n) for n in range(101)),
+        current_gain_sigma_pct=0.1234, resistance_slope_k=2700.55, capacity_start_ah=123.456,
     ),
     Charge(**_SESSION_FULL, charge_kind=ChargeKind.UNKNOWN, segments=96, power_max_kw=350.0),
     Drive(**_SESSION_FULL, distance_km=1_234.5, speed_max_kmh=250.0, energy_regenerated_wh=123_456.0),
@@ -199,7 +199,7 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         ),
         told=ToldItem(at_s=630_720_000, capacity_ah=234.567),
         seen=SeenItem(visits=(9_999,) * 20, off_curve=9_999, stuck_n=9_999, apart_n=99_999, apart_pct=100.01),
-        span=SpanItem(charge_ah=1_234.56, soc_change_pct=100.01), refused="r" * 90,
+        span=SpanItem(charge_ah=1_234.56, soc_change_pct=100.01), refused="r" * 120,
     ),
     Cells(
         voltages_mv=(*(4_050 + n % 17 for n in range(214)), None, None), soc_pct=100.1, pack_current_a=-400.1,
@@ -224,6 +224,14 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         broken_answers=99_999_999, foreign_answers=99_999_999, void_values=99_999_999_999,
         implausible_values=99_999_999, cells_not_sum=99_999_999,
     ),
+)  # fmt: skip
+
+# With the rest curve and sensor of its pack, which a stranger needs to work SoH out again.
+HELLO_WITH_PACK: Final = TYPICAL[0].model_copy(
+    update={
+        "rated_ah": 66.2, "ocv": tuple((2.0 * n, 3.2286 + 0.0185 * n) for n in range(51)),
+        "current_gain_sigma_pct": 0.5, "resistance_slope_k": 2700.0, "capacity_start_ah": 65.123,
+    }
 )  # fmt: skip
 
 ACKS: Final = {
@@ -285,6 +293,7 @@ def goldens() -> dict[str, dict[str, Any]]:
     }
     first = seal(TYPICAL[0], envelope(1, NO_PREVIOUS, None), KEY.sign, key_id_of(PUBLIC_KEY))
     files["hello-first.json"] = _record(first)
+    files["hello-pack.json"] = _record(sealed_sample(HELLO_WITH_PACK, largest=False))
     # Released before the refusals were told one by one; `health-maximal.json` keeps that shape.
     files["health-refusals.json"] = _record(sealed_sample(MAXIMAL[-1], largest=True))
     # Likewise before a hello told the pack's facts, and how many packs had gone.

@@ -181,7 +181,7 @@ def test_the_state_stays_below_four_kilobytes_at_every_session_of_a_long_life() 
 
 
 def test_the_state_stays_below_four_kilobytes_with_all_that_one_session_may_hold() -> None:
-    """Two broken legs and two moves beside a full filter, evidence and steps: nothing a session brings makes it grow."""
+    """Two broken legs and two moves beside a full filter, evidence and steps: nothing in a session makes it grow."""
     block, _ = car(12)
     state = ends(block)[-1].state
     odd = math.pi  # no number packs smaller

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from packbook.core.enrolment import MS_PER_DAY, BoxState
+from packbox.adapters import durable, enrolment_file, key_store
 from packbox.adapters.key_store import FileKeyStore
 from packbox.app.doctor import examine
 from packbox.app.enrol import enrol
@@ -178,6 +180,36 @@ def self_signed(key: ec.EllipticCurvePrivateKey) -> bytes:
     now, name = datetime.now(UTC), x509.Name([])
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+class PowerCut(BaseException):
+    """Nothing catches it, as nothing catches the real one."""
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("at", range(1, 5))
+async def test_a_power_cut_at_any_write_of_enrolment_costs_no_code(
+    book: Book, box: Box, monkeypatch: pytest.MonkeyPatch, at: int, written: bool
+) -> None:
+    """The car is switched off when its driver likes: the next start goes on with the same key and the same code."""
+    settings, writes = await invite(book, box), 0
+
+    def cut(path: Path, data: bytes, mode: int) -> None:
+        nonlocal writes
+        writes += 1
+        if written or writes != at:
+            durable.write_atomically(path, data, mode)
+        if writes == at:
+            raise PowerCut
+
+    for module in (key_store, enrolment_file):
+        monkeypatch.setattr(module, "write_atomically", cut)
+    with pytest.raises(PowerCut):
+        await Enrolling(settings, box.keys, box.clock).look()
+    again = Enrolling(with_enrolment(settings), FileKeyStore(box.data_dir / "key", box.keys.records), box.clock)
+    await again.look()
+    assert (again.trouble, again.invited, again.settings.broker.host) == (None, False, "broker.test")
+    assert again.settings.broker.cert_file == box.data_dir / "key/tls.pem"
 
 
 class ChipKey(ec.EllipticCurvePrivateKey):

@@ -10,7 +10,7 @@ import pytest
 
 from packbook.core.history import SOC_BANDS_PCT
 from packbook.testing.memory_histories import MemoryHistories, battery_head
-from packbook.web.app import API, V1
+from packbook.web.app import API, FILES, V1
 
 from .conftest import Visit
 
@@ -151,7 +151,7 @@ async def test_openapi_describes_every_route_and_field(client: httpx.AsyncClient
     """The schema is the manual that programs read."""
     schema = await get(client, f"{V1}/openapi.json")
     assert schema["openapi"].startswith("3.1")
-    assert set(schema["paths"]) == {V1 + route.path for route in API}
+    assert set(schema["paths"]) == {V1 + route.path for route in (*API, *FILES)}
     for path, methods in schema["paths"].items():
         assert set(methods) == {"get"}
         assert methods["get"]["summary"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from packbook.web.app import API, PAGES, V1
+from packbook.web.app import API, FILES, PAGES, V1
 from packbook.web.figures import STEPS_PCT
 
 
 def test_every_api_route_is_documented(root: Path) -> None:
     """An undocumented route is one that nobody may rely on."""
     text = (root / "docs/api.md").read_text(encoding="utf-8")
-    assert [route.path for route in API if f"`{V1}{route.path}`" not in text] == []
+    assert [route.path for route in (*API, *FILES) if f"`{V1}{route.path}`" not in text] == []
 
 
 def test_every_page_is_documented(root: Path) -> None:

@@ -42,6 +42,7 @@ TRIP_S = 0.08  # one way over a mobile network
 RESTART_S = 5.0  # systemd's
 SYNC_AFTER_S = 20.0  # of network: then NTP has answered
 SYNC_EVERY_S = 1024.0
+ASK_AGAIN_S = 256.0  # without a network
 BEATS_LOST = 0.95  # QoS 0 over a poor line; and the book's database is spared
 Item = FrameBatch | Tick
 T = TypeVar("T")
@@ -196,7 +197,7 @@ class Box:
     async def _synchronize(self) -> None:
         assert self.machine is not None
         while True:
-            await asyncio.sleep(SYNC_AFTER_S)
+            await asyncio.sleep(SYNC_AFTER_S if self.online else ASK_AGAIN_S)
             if self.online:
                 self.machine.synchronize(self._dice.gauss(0, 20))
                 await asyncio.sleep(SYNC_EVERY_S - SYNC_AFTER_S)

@@ -22,7 +22,7 @@ from packbox.testing.sim_clock import SimMachine
 from packwire.testing import Faults
 from worlds.__main__ import told
 from worlds.card import CardJournal
-from worlds.plan import Blow, Event, Plan
+from worlds.plan import DAY_S, Blow, Event, Plan, Spell
 from worlds.runs import check_plan, run_all, run_one
 from worlds.verdict import WrongError
 
@@ -45,6 +45,18 @@ def test_the_same_seed_is_the_same_world() -> None:
     first = run_one(5, 1)
     assert not first.wrong, told(first)
     assert run_one(5, 1) == first
+
+
+@pytest.mark.slow
+def test_half_a_year_without_a_network_arrives_in_order_and_once() -> None:
+    """A car on its way to another continent, and months on a dealer's lot there. In coarse pieces: it is the weeks
+    that matter here. A power cut every ten days takes the clock along, which nobody sets again until the end."""
+    away_days = 180
+    cuts = tuple(Event(day * DAY_S, Blow.CUT, HOUR_S) for day in range(4, away_days, 10))
+    away = Spell(DAY_S / 2, (away_days + 0.5) * DAY_S, "no network")
+    coarse = Pieces(3600.0, 7200.0, 7200.0)
+    plan = Plan(7, away_days + 1, IMIEV_16, coarse, 600.0, clock_trusted=False, events=cuts, offline=(away,))
+    assert check_plan(plan)["records"] > 5 * away_days
 
 
 # -- the worlds bite: mistakes planted on purpose must be found ------------------------------------------------------

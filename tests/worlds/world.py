@@ -36,7 +36,7 @@ from worlds.plan import CALM_S, FIRST_DAY, Blow, Event, Plan
 ROOT = Path(__file__).resolve().parents[2]
 WORD_WITHIN_S, WORD_LOOKS = 4 * 86_400.0, 96  # no simulated car stands still for longer
 LAST_WORDS_S = 10.0  # for what a box says when it leaves
-LOOK_EVERY_S = 30.0  # for a box whose power went at a write
+LOOK_EVERY_S = 120.0  # for a box whose power went at a write
 PROFILES = Catalogue(ROOT / "can_profiles")
 HONEST_FIRST_NS = 2_000 * NS_PER_S  # a lie that nothing contradicts cannot be found out
 Act = Callable[[], Coroutine[Any, Any, None]]

@@ -11,13 +11,10 @@ import hashlib
 import secrets
 from typing import Final
 
-import cbor2
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-from packwire.cbor import dumps, loads
+from packwire.cbor import dumps
 from packwire.errors import BadSignature, Malformed
-from packwire.seal import COSE_SIGN1_TAG, PROTECTED, SIGNATURE_BYTES, Sign
+from packwire.seal import Sign
+from packwire.signed import open_whole, sign_whole
 
 EST: Final = "/.well-known/est"
 CA_CERTS: Final = f"{EST}/cacerts"
@@ -93,11 +90,10 @@ def plain_fingerprint(typed: str) -> str:
 def bind(public_key: bytes, sign: Sign, tls_public_key_der: bytes) -> bytes:
     """The record key's statement about a TLS key, as a certificate extension's content (a DER octet string).
 
-    A COSE_Sign1 like every signature here; payload: record key and SHA-256 of the SubjectPublicKeyInfo.
+    The record key, then its signature for BINDING_PURPOSE over itself and SHA-256 of the SubjectPublicKeyInfo.
     """
     payload = dumps([public_key, hashlib.sha256(tls_public_key_der).digest()])
-    signature = sign(_to_be_signed(payload))
-    statement = dumps(cbor2.CBORTag(COSE_SIGN1_TAG, [PROTECTED, {}, payload, signature]))
+    statement = public_key + sign_whole(payload, BINDING_PURPOSE, sign, public_key)
     assert 128 <= len(statement) < 256  # one long-form length byte
     return bytes([0x04, 0x81, len(statement)]) + statement
 
@@ -106,25 +102,8 @@ def bound_key(binding: bytes, tls_public_key_der: bytes) -> bytes:
     """The record key that made this statement about this TLS key. Raises Malformed or BadSignature."""
     if binding[:2] != b"\x04\x81" or len(binding) < 3 or len(binding) - 3 != binding[2]:
         raise Malformed("binding: not an octet string")
-    cose = loads(binding[3:], "binding")
-    parts = cose.value if isinstance(cose, cbor2.CBORTag) and cose.tag == COSE_SIGN1_TAG else None
-    if not isinstance(parts, list) or len(parts) != 4 or parts[:2] != [PROTECTED, {}]:
-        raise Malformed("binding: not a COSE_Sign1 of ours")
-    payload, signature = parts[2:]
-    if not isinstance(payload, bytes) or not isinstance(signature, bytes) or len(signature) != SIGNATURE_BYTES:
-        raise Malformed("binding: expected payload and signature")
-    said = loads(payload, "binding.payload")
-    if not isinstance(said, list) or len(said) != 2 or not all(isinstance(p, bytes) and len(p) == 32 for p in said):
-        raise Malformed("binding.payload: expected a key and a digest")
-    public_key: bytes = said[0]
-    try:
-        if said[1] != hashlib.sha256(tls_public_key_der).digest():
-            raise InvalidSignature
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, _to_be_signed(payload))
-    except (InvalidSignature, ValueError) as problem:
-        raise BadSignature("binding: the record key did not sign this TLS key") from problem
+    public_key, statement = binding[3:35], binding[35:]
+    payload = open_whole(statement, BINDING_PURPOSE, public_key, "binding")
+    if payload != dumps([public_key, hashlib.sha256(tls_public_key_der).digest()]):
+        raise BadSignature("binding: the record key did not sign this TLS key")
     return public_key
-
-
-def _to_be_signed(payload: bytes) -> bytes:
-    return dumps(["Signature1", PROTECTED, BINDING_PURPOSE.encode(), payload])

@@ -30,6 +30,11 @@ class ApiRoute(NamedTuple):
     summary: str
     description: str
 
+    @property
+    def asks(self) -> bool:
+        """It names a battery, in its path or as a parameter, and may be asked wrongly."""
+        return "{battery}" in self.path or self.endpoint is api.checkpoints
+
 
 class FileRoute(NamedTuple):
     path: str
@@ -163,7 +168,7 @@ def create_app(histories: Histories, evidence: Evidence | None = None, *, title:
     for path, endpoint in PAGES.items():
         app.add_route(path, endpoint, methods=["GET"], include_in_schema=False)
     for route in API:
-        problems = COMMON_PROBLEMS | (BATTERY_PROBLEMS if "{battery}" in route.path else {})
+        problems = COMMON_PROBLEMS | (BATTERY_PROBLEMS if route.asks else {})
         app.add_api_route(
             V1 + route.path,
             route.endpoint,

@@ -72,7 +72,7 @@ def read_enrolment(data_dir: Path) -> Enrolment | None:
 
 
 def write_enrolment(data_dir: Path, enrolment: Enrolment) -> None:
-    """Last of all: with this file the box is enrolled. Raises EnrolError."""
+    """Raises EnrolError."""
     lines = [
         "# Written by packbox when it enrolled. Settings of your own go before these.",
         f"url = {_text(enrolment.url)}",

@@ -98,8 +98,8 @@ async def enrol(data_dir: Path, keys: KeyStore, clock: Clock, invitation: Invita
     broker = await est.broker_of(invitation.url, trust)
     write_authorities(data_dir, authorities)
     enrolment = Enrolment(invitation.url, pinned is not None, broker.get("host"), broker.get("port"))
-    keys.keep(chain)
     write_enrolment(data_dir, enrolment)
+    keys.keep(chain)  # last of all: without a certificate the invitation still stands, also after a power cut
     return enrolment
 
 

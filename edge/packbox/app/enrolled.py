@@ -21,7 +21,7 @@ from packbox.core.renewal import due_ms, nears_end, retry_s
 from packbox.ports import Clock, EnrolError, HeldCertificate, KeyStore, PackboxError, SettingsError
 from packbox.settings import BrokerSettings, Settings
 
-LOOK_EVERY_S: Final = 600.0  # is it time to renew, is the clock set, did an invitation come?
+LOOK_EVERY_S: Final = 600.0  # is it time to renew, is the clock set?
 MS_PER_DAY: Final = 86_400_000
 
 log = logging.getLogger(__name__)

@@ -97,7 +97,8 @@ class SqliteJournal:
 
     def take_back(self, from_seq: int, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
         spans = [(1, upto), *ranges]
-        query = "UPDATE record SET held = 0 WHERE held = 1 AND seq >= ?" + " AND NOT seq BETWEEN ? AND ?" * len(spans)  # noqa: S608  nothing but marks is put in
+        elsewhere = " AND NOT seq BETWEEN ? AND ?" * len(spans)
+        query = f"UPDATE record SET held = 0 WHERE held = 1 AND seq >= ?{elsewhere}"  # noqa: S608  nothing but marks
         with told(self.path, "written"), _transaction(self._opened()) as db:
             return db.execute(query, (from_seq, *chain.from_iterable(spans))).rowcount
 
