@@ -8,8 +8,7 @@ sleep: an offset so large that it never comes near zero shows nowhere else.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -35,8 +34,9 @@ WORDS: Final = {
 QUIET_SHARE: Final = 0.25  # of the sleeps: below it the sensor's zero is nowhere to be seen
 
 
-@dataclass(frozen=True, slots=True)
-class ScreenState:
+class ScreenState(NamedTuple):
+    """Saved without names: it is written with every commit."""
+
     current_a: float | None = None  # newest
     volts: float | None = None  # mean cell, newest
     same_since_s: float | None = None  # the current has not changed since
@@ -61,8 +61,7 @@ def watch(state: ScreenState, samples: Samples, pack: PackFacts | None) -> tuple
         kept = min(SLEEPS_KEPT, sleeps / (sleeps + 1))
         quiet_share = kept * quiet_share + (1.0 - kept) * float(abs(before[row]) <= QUIET_A)
         sleeps += 1
-    return replace(
-        state,
+    after = ScreenState(
         current_a=newest_of(current, known, state.current_a),
         volts=volts,
         same_since_s=same_since_s,
@@ -71,7 +70,8 @@ def watch(state: ScreenState, samples: Samples, pack: PackFacts | None) -> tuple
         hours=float(samples.total[-1, Sum.OBSERVED_S]) / 3600.0,
         sleeps=sleeps,
         quiet_share=quiet_share,
-    ), wild | stuck
+    )
+    return after, wild | stuck
 
 
 def why_not(state: ScreenState) -> str | None:
