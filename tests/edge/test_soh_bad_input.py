@@ -185,7 +185,7 @@ def test_the_state_stays_below_four_kilobytes_with_all_that_one_session_may_hold
     block, _ = car(12)
     state = ends(block)[-1].state
     odd = math.pi  # no number packs smaller
-    number = 123_456
+    number = 65_535  # sessions, 8 a day in 22 years
     anchor = Anchor(*(odd * 1e7,) * 2, *(odd,) * 9, 0.5)
     leg = Leg(Edge(*(odd,) * 7), Edge(*(odd,) * 7))
     rests, ratio = state.rest_bands, state.charge_ratio
@@ -200,11 +200,11 @@ def test_the_state_stays_below_four_kilobytes_with_all_that_one_session_may_hold
             moves=(move,) * MOVES_KEPT,
             evidence=some,
             ratios_ah=(odd,) * RESTART_AFTER,
-            visits=(99_999,) * len(rests.visits),
-            seen=RestsSeen((99_999,) * len(rests.visits), number, number, number, odd),
+            visits=(9_999,) * len(rests.visits),
+            seen=RestsSeen((9_999,) * len(rests.visits), number, number, number, odd),
         ),
         charge_ratio=replace(ratio, rise=leg, fall=leg, legs=(leg,) * LEGS_KEPT, evidence=some),
-        refused="x" * 90,
+        refused="offset",
     )
     assert len(dump(full)) < 4096
 

@@ -150,9 +150,9 @@ def estimates(state: PanelState, at_s: float, pack: PackFacts | None) -> tuple[E
         REST_BANDS.estimate(state.rest_bands, at_s, pack),
         FULL_SPAN.estimate(state.full_span, at_s, pack),
     )
-    why = state.refused
-    if why is None:
+    if state.refused is None:
         return told
+    why = screen.WORDS.get(state.refused, state.refused)
     return tuple(
         one if one.basis is Basis.BMS_VALUE or one.contradicted else Estimate(one.method, one.basis, why=why)
         for one in told

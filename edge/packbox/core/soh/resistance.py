@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from packbox.core.frames import FloatArray
 from packbox.core.packs import Chemistry, PackFacts
@@ -38,22 +39,29 @@ REFERENCE_K: Final = 298.15
 ZERO_K: Final = 273.15
 
 
-def _zeros() -> FloatArray:
-    return np.zeros((BINS, 3))
+Sums: TypeAlias = npt.NDArray[np.float32]  # half the bytes of a state that is written with every commit
+
+
+def _zeros() -> Sums:
+    return np.zeros((BINS, 3), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResistanceState:
     """`recent` and `slow` (BINS, 3): sums of dI^2, dI*dV and (1/T - 1/298.15)*dI^2 by temperature, forgetting."""
 
-    recent: FloatArray = field(default_factory=_zeros)
-    slow: FloatArray = field(default_factory=_zeros)
+    recent: Sums = field(default_factory=_zeros)
+    slow: Sums = field(default_factory=_zeros)
     recent_v2: float = 0.0  # sum of dV^2
     steps: int = 0
     first_ohm: float | None = None  # the first that was told
     second: float | None = None  # newest row
     current_a: float = math.nan
     voltage_v: float = math.nan
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recent", self.recent.astype(np.float32, copy=False))  # older snapshots: float64
+        object.__setattr__(self, "slow", self.slow.astype(np.float32, copy=False))
 
 
 def start() -> ResistanceState:
@@ -106,7 +114,7 @@ def _steps(
     return replace(state, recent=recent, slow=slow, recent_v2=v2, steps=n, first_ohm=first)
 
 
-def _outlier(recent: FloatArray, v2: float, n: int, step_a: float, step_v: float, tau: float, slope: float) -> bool:
+def _outlier(recent: Sums, v2: float, n: int, step_a: float, step_v: float, tau: float, slope: float) -> bool:
     ohm = _ohm(recent, slope)
     weight = 1.0 / (1.0 - KEPT) if n > 1.0 / (1.0 - KEPT) else float(n)
     explained = _warm(recent, slope)[1] * ohm
@@ -114,21 +122,23 @@ def _outlier(recent: FloatArray, v2: float, n: int, step_a: float, step_v: float
     return abs(step_v - ohm * math.exp(slope * tau) * step_a) > OUTLIER_SIGMA * sigma_v
 
 
-def _warm(sums: FloatArray, slope: float) -> tuple[float, float]:
+def _warm(few: Sums, slope: float) -> tuple[float, float]:
     """dI^2 and dI*dV of all steps as if taken at 25 degC."""
+    sums = few.astype(np.float64)
     tau = np.divide(sums[:, 2], sums[:, 0], out=np.zeros(BINS), where=sums[:, 0] > 0)
     warmth = np.exp(slope * tau)
     return float((sums[:, 0] * warmth * warmth).sum()), float((sums[:, 1] * warmth).sum())
 
 
-def _ohm(sums: FloatArray, slope: float) -> float:
+def _ohm(sums: Sums, slope: float) -> float:
     squares, products = _warm(sums, slope)
     return products / squares
 
 
-def slope_k(sums: FloatArray, pack: PackFacts | None) -> float:
+def slope_k(few: Sums, pack: PackFacts | None) -> float:
     """B in R = R25 * exp(B * (1/T - 1/298.15)): the pack's, else the chemistry's, moved to what was seen."""
     default_k = SLOPE_OTHER_K if pack is None else pack.resistance_slope_k or SLOPE_K.get(pack.chemistry, SLOPE_OTHER_K)
+    sums = few.astype(np.float64)
     weight = sums[:, 0]
     used = (weight > BIN_SHARE * weight.sum()) & (sums[:, 1] > 0)
     places = np.flatnonzero(used)

@@ -28,6 +28,10 @@ QUIET_A: Final = 1.5  # a parked car's own load (facts/soh.md §7)
 SLEEP_S: Final = 1800  # a silence that only a parked car makes
 SLEEPS_MIN: Final = 2
 SLEEPS_KEPT: Final = 0.9  # of all before, per sleep
+WORDS: Final = {
+    "scale": f"the current is beyond {CURRENT_MAX_C:g} C too often: is its scale wrong?",
+    "offset": f"the current was above {QUIET_A:g} A before each of the newest sleeps: has its sensor an offset?",
+}
 QUIET_SHARE: Final = 0.25  # of the sleeps: below it the sensor's zero is nowhere to be seen
 
 
@@ -71,11 +75,11 @@ def watch(state: ScreenState, samples: Samples, pack: PackFacts | None) -> tuple
 
 
 def why_not(state: ScreenState) -> str | None:
-    """Why nothing counted with this current may stand. Without figures: it is told each time it changes."""
+    """Why nothing counted with this current may stand, in a word of `WORDS`: short, for it is kept and sent."""
     if state.wild_n >= max(WILD_MIN, WILD_SHARE * state.hours):
-        return f"the current is beyond {CURRENT_MAX_C:g} C too often: is its scale wrong?"
+        return "scale"
     if state.sleeps >= SLEEPS_MIN and state.quiet_share < QUIET_SHARE:
-        return f"the current was above {QUIET_A:g} A before each of the newest sleeps: has its sensor an offset?"
+        return "offset"
     return None
 
 
