@@ -74,7 +74,7 @@ class Loss:
     """What a power cut took."""
 
     at_s: float
-    since_s: float  # the newest item that was kept
+    since_s: float  # the oldest item that went: what nobody heard before it is not lost
 
 
 class TapedMind(Mind):
@@ -278,8 +278,7 @@ class Box:
         if tape is None:
             tape = self.around.tapes[key] = Tape(self.id, mind.store, self.key.public_key, self.around.plan_of(self.id))
         if len(tape.items) > tape.durable:
-            since_s = tape.heard_s[tape.durable - 1] if tape.durable else tape.heard_s[0]
-            self.around.losses.append(Loss(tape.heard_s[-1], since_s))
+            self.around.losses.append(Loss(tape.heard_s[-1], tape.heard_s[tape.durable]))
         del tape.items[tape.durable :], tape.heard_s[tape.durable :]
         return tape
 
