@@ -58,6 +58,19 @@ def test_a_current_that_never_changes_gives_no_value_though_no_speed_is_known() 
     assert "is its sensor frozen?" in (verdict.soh.why or "")
 
 
+def test_a_car_that_draws_the_same_before_and_after_its_sleep_is_no_frozen_sensor() -> None:
+    """A waking Leaf draws what it drew when it fell asleep, and its voltage has relaxed meanwhile: night after night."""
+    block, capacity_ah = car()
+    amps, volts = block.values["pack_current_a"].copy(), block.values["pack_voltage_v"].copy()
+    for rows in sessions(block):
+        amps[rows[:3]] = amps[rows[-3:]] = -1.0
+        volts[rows[1:3]] += 1.5
+    same = changed(changed(block, "pack_current_a", lambda _: amps), "pack_voltage_v", lambda _: volts)
+    verdict = said(same)
+    assert "frozen" not in (verdict.soh.why or "")
+    assert holds(verdict, capacity_ah)
+
+
 def test_a_current_that_sticks_now_and_then_costs_swings_and_no_truth() -> None:
     block, capacity_ah = car()
     amps = block.values["pack_current_a"].copy()

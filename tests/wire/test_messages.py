@@ -40,6 +40,8 @@ def _values(model: type[Body], plan: FieldPlan) -> st.SearchStrategy[Any]:
         value: st.SearchStrategy[Any] = st.from_regex(r"[0-9a-f]{16}", fullmatch=True)
     elif plan.name == "events":
         value = st.lists(st.tuples(st.text("ab", max_size=9), st.integers(0, 9)), max_size=3).map(tuple)
+    elif plan.name == "ocv":
+        value = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 5)), max_size=8).map(tuple)
     else:
         value = _scalar(plan, str(field.annotation), field.metadata)
         if "tuple" in str(field.annotation):

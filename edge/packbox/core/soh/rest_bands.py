@@ -328,7 +328,7 @@ class _Watch:
         lost = gap & (samples.gap_s > GAP_LOST_S) & (np.abs(before) > QUIET_A)
         told = ~np.isnan(self.soc)
         lost |= gap & (np.abs(self.soc - before_each(self.soc, told, state.soc_pct)) > GAP_SOC_PCT)
-        same_since_s = self._same_since(before, known)
+        same_since_s = self._same_since(before, known, gap)
         stuck = self._stuck(same_since_s, gap)
         broken = samples.broken | wild | lost | stuck
         loud = (known & (np.abs(self.current) > QUIET_A)) | broken
@@ -359,10 +359,10 @@ class _Watch:
         )
         return self.state
 
-    def _same_since(self, before: FloatArray, known: BoolArray) -> FloatArray:
-        """For each row the second since when the current has been the same."""
+    def _same_since(self, before: FloatArray, known: BoolArray, gap: BoolArray) -> FloatArray:
+        """For each row the second since when the current has been seen to be the same: nobody sees it in a gap."""
         n = len(self.current)
-        changed = known & ~(self.current == before)
+        changed = (known & ~(self.current == before)) | gap
         newest = np.maximum.accumulate(np.where(changed, np.arange(n), -1))
         first = self.second[0] if self.state.same_since_s is None else self.state.same_since_s
         return np.append(self.second, first)[newest]

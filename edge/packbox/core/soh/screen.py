@@ -101,7 +101,7 @@ def _stuck(
     cells = (None if pack is None else pack.cells_in_series) or CELLS_UNKNOWN
     current, volts = samples.column(Col.CURRENT_A), samples.column(Col.VOLTAGE_V) / cells
     told = ~np.isnan(volts)
-    changed = known & ~(current == before)
+    changed = (known & ~(current == before)) | (samples.gap_s > 0)  # in a gap nobody sees it
     newest = np.maximum.accumulate(np.where(changed, np.arange(len(current)), -1))
     first_s = float(samples.second[0]) if state.same_since_s is None else state.same_since_s
     same_since_s = np.append(samples.second.astype(np.float64), first_s)[newest]
