@@ -59,7 +59,7 @@ def test_a_current_that_never_changes_gives_no_value_though_no_speed_is_known() 
 
 
 def test_a_car_that_draws_the_same_before_and_after_its_sleep_is_no_frozen_sensor() -> None:
-    """A waking Leaf draws what it drew when it fell asleep, and its voltage has relaxed meanwhile: night after night."""
+    """A waking Leaf draws what it drew when it fell asleep; its voltage has relaxed meanwhile, night after night."""
     block, capacity_ah = car()
     amps, volts = block.values["pack_current_a"].copy(), block.values["pack_voltage_v"].copy()
     for rows in sessions(block):
