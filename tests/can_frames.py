@@ -10,7 +10,7 @@ import numpy as np
 from cantools.database.can import Database
 
 from packbox.core.frames import FrameBatch
-from packbox.core.signals import Decoded, empty_signal
+from packbox.core.signals import Decoded, Signal
 from packbox.core.stamp import BootId
 
 BOOT = BootId("0123456789abcdef")
@@ -96,5 +96,5 @@ def cut(batch: FrameBatch, places: Sequence[int]) -> list[FrameBatch]:
 
 def series(decoded: Decoded, name: str) -> list[tuple[int, float]]:
     """(ms, value) of one quantity; empty if it said nothing."""
-    signal = decoded.signals.get(name, empty_signal())
+    signal = decoded.signals.get(name, Signal(np.empty(0, np.int64), np.empty(0)))
     return [(int(ns) // 1_000_000, float(v)) for ns, v in zip(signal.mono_ns, signal.value, strict=True)]

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from bundles import BATTERY, lived
-from packbook.adapters.book_key import BookKeyError, book_key
+from packbook.adapters.signing_key import SigningKeyError, read_or_make_key
 from packbook.adapters.store import tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
@@ -24,7 +24,7 @@ from packwire.checkpoint import decode_checkpoint
 
 @pytest.fixture
 def evidence(database: Database, tmp_path: Path) -> BookEvidence:
-    return BookEvidence(database, book_key(tmp_path / "book-key.pem"))
+    return BookEvidence(database, read_or_make_key(tmp_path / "book-key.pem"))
 
 
 async def test_an_export_checks_with_the_books_key(database: Database, evidence: BookEvidence) -> None:
@@ -95,14 +95,14 @@ async def test_a_book_without_a_key_says_so(database: Database) -> None:
 def test_the_books_key_is_made_once_and_only_ours(tmp_path: Path) -> None:
     """Another key would be another book to everybody who kept a checkpoint."""
     path = tmp_path / "book-key.pem"
-    first = book_key(path)
+    first = read_or_make_key(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert book_key(path).public_key == first.public_key
+    assert read_or_make_key(path).public_key == first.public_key
     path.chmod(0o640)
-    with pytest.raises(BookKeyError, match="chmod 600"):
-        book_key(path)
+    with pytest.raises(SigningKeyError, match="chmod 600"):
+        read_or_make_key(path)
     path.chmod(0o600)
     path.write_text("not a key")
-    with pytest.raises(BookKeyError, match="not a readable private key"):
-        book_key(path)
+    with pytest.raises(SigningKeyError, match="not a readable private key"):
+        read_or_make_key(path)
     assert path.read_text() == "not a key"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from packbook.__main__ import main as packbook
-from packbook.adapters.book_key import book_key
+from packbook.adapters.signing_key import read_or_make_key
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.ledger import Ledger
 from packbook.testing.scripted_box import arrival
@@ -85,7 +85,7 @@ def test_a_stranger_checks_what_the_box_made(files: Path) -> None:
 
 def test_a_stranger_checks_what_the_book_made(files: Path) -> None:
     """With the key that the book publishes, its checkpoint proves the end of the history."""
-    key = book_key(files / "book-key.pem").public_key.hex()
+    key = read_or_make_key(files / "book-key.pem").public_key.hex()
     done = alone(files, "book.packbook", "--trust", key)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "EVERYTHING CHECKS" in done.stdout

@@ -21,11 +21,3 @@ class UnknownKind(WireError):
 
 class BadSignature(WireError):
     """The signature does not belong to these bytes, this topic and this key."""
-
-
-class UnknownKey(WireError):
-    """No public key with this id is known for this box yet. The record may be offered again."""
-
-
-class BrokenChain(WireError):
-    """The digest of the previous record is not the one on file: lost, reordered or forged."""

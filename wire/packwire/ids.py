@@ -37,9 +37,5 @@ def new_store_id() -> StoreId:
     return StoreId(secrets.token_hex(ID_BYTES))
 
 
-def new_boot_id() -> BootId:
-    return BootId(secrets.token_hex(ID_BYTES))
-
-
 def is_hex_id(text: str) -> bool:
     return HEX_ID.fullmatch(text) is not None

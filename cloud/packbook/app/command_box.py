@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
 async def _command(settings: Settings, args: argparse.Namespace) -> int:
     command = command_from(args, now_ms())
     operator, box = operator_of(settings), BoxId(args.box)
-    signed = encode_command(command, box, operator.key.sign, operator.public_key)
+    signed = encode_command(command, box, operator.sign, operator.public_key)
     await send_down(settings, {topic(box, Leaf.COMMAND): signed}, expiry_s=round(args.hours * 3600))
     print(f"box {box}: command {command.id.hex()} waits for it at the broker for {args.hours:g} h")
     return DONE

@@ -46,7 +46,7 @@ async def _push(settings: Settings, args: argparse.Namespace) -> int:
     operator = operator_of(settings)
     boxes = await boxes_meant(settings, args)
     messages = {
-        topic(box, Leaf.CONFIG): encode_config(config, box, operator.key.sign, operator.public_key) for box in boxes
+        topic(box, Leaf.CONFIG): encode_config(config, box, operator.sign, operator.public_key) for box in boxes
     }
     await send_down(settings, messages)
     for box in boxes:

@@ -15,12 +15,11 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from packbook.adapters import authority
 from packbook.adapters.private_file import PUBLIC_MODE, write_atomically
+from packbook.adapters.signing_key import read_or_make_key
 from packbook.clock import now_ms
-from packbook.ports import AuthorityError
 from packwire.enrolment import BINDING_OID, bind
 from packwire.ids import box_id_of
 
@@ -56,16 +55,17 @@ class DemoTrust:
 
     def box(self, folder: Path) -> Identity:
         """Provision the box that lives in `folder`, as enrolment would."""
-        record_key = _record_key(folder / "key" / "box.pem")
+        key_file = folder / "key" / "box.pem"
+        key_file.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        record_key = read_or_make_key(key_file)
         tls_key = ec.generate_private_key(ec.SECP256R1())
         spki = tls_key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        public_key = record_key.public_key().public_bytes_raw()
-        bound = x509.UnrecognizedExtension(BINDING, bind(public_key, record_key.sign, spki))
+        bound = x509.UnrecognizedExtension(BINDING, bind(record_key.public_key, record_key.sign, spki))
         binding: x509.Extension[x509.ExtensionType] = x509.Extension(BINDING, critical=False, value=bound)
         certificate = self._authority.issue(
-            box_id_of(public_key), FLEET, tls_key.public_key(), binding, now_ms(), BOX_DAYS
+            box_id_of(record_key.public_key), FLEET, tls_key.public_key(), binding, now_ms(), BOX_DAYS
         )
         chain = [certificate, self._authority.issuer.certificate]
         made = Identity(self.ca, folder / "key" / "tls.crt", folder / "key" / "tls.key")
@@ -75,23 +75,7 @@ class DemoTrust:
         return made
 
 
-def _record_key(file: Path) -> Ed25519PrivateKey:
-    """The one that is there, or a new one where the box looks for it."""
-    file.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    try:
-        found = serialization.load_pem_private_key(file.read_bytes(), None)
-    except FileNotFoundError:
-        made = Ed25519PrivateKey.generate()
-        write_atomically(file, _pem(made))
-        return made
-    except (OSError, ValueError) as problem:
-        raise AuthorityError(f"{file}: {problem}") from problem
-    if not isinstance(found, Ed25519PrivateKey):
-        raise AuthorityError(f"{file}: not the key of a box")
-    return found
-
-
-def _pem(key: Ed25519PrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

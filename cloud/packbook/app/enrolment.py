@@ -36,7 +36,7 @@ def told_to_boxes(settings: Settings) -> dict[str, object]:
     return {"broker": {"host": parts.hostname, "port": parts.port or SCHEMES[parts.scheme]}}
 
 
-async def _keep_codes(office: Office, wish: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+async def _keep_codes(office: Office, wish: Mapping[str, Any]) -> object:
     """`digests` (hex), `fleet`, `expires_ms`, `replaces`. The codes themselves stay with who made them."""
     now = now_ms()
     codes = [
@@ -52,12 +52,12 @@ async def _keep_codes(office: Office, wish: Mapping[str, Any]) -> Any:  # noqa: 
     return len(codes)
 
 
-async def _list_codes(office: Office, _wish: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+async def _list_codes(office: Office, _wish: Mapping[str, Any]) -> object:
     async with office.database.transaction() as connection:
         return [_shown_code(code) for code in await shelf.codes(connection)]
 
 
-async def _drop_codes(office: Office, _wish: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+async def _drop_codes(office: Office, _wish: Mapping[str, Any]) -> object:
     now = now_ms()
     async with office.database.transaction() as connection:
         dropped = await shelf.drop_codes(connection, now)
@@ -65,7 +65,7 @@ async def _drop_codes(office: Office, _wish: Mapping[str, Any]) -> Any:  # noqa:
     return dropped
 
 
-async def _list_boxes(office: Office, _wish: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+async def _list_boxes(office: Office, _wish: Mapping[str, Any]) -> object:
     async with office.database.transaction() as connection:
         return [
             _shown_box(box, await shelf.newest_certificate(connection, box.box))
@@ -73,7 +73,7 @@ async def _list_boxes(office: Office, _wish: Mapping[str, Any]) -> Any:  # noqa:
         ]
 
 
-async def _show_box(office: Office, wish: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+async def _show_box(office: Office, wish: Mapping[str, Any]) -> object:
     async with office.database.transaction() as connection:
         box = await shelf.box_of(connection, wish["box"])
         if box is None:
@@ -82,12 +82,12 @@ async def _show_box(office: Office, wish: Mapping[str, Any]) -> Any:  # noqa: AN
         return _shown_box(box, newest) | {"acts": await shelf.acts(connection, box.box)}
 
 
-async def _set_state(office: Office, wish: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+async def _set_state(office: Office, wish: Mapping[str, Any]) -> None:
     desk = make_desk(office.settings, office.database)
     await desk.set_state(wish["box"], BoxState(wish["state"]), wish["why"])
 
 
-async def _transfer(office: Office, wish: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+async def _transfer(office: Office, wish: Mapping[str, Any]) -> None:
     desk = make_desk(office.settings, office.database)
     await desk.transfer(wish["box"], wish["fleet"], wish["why"])
 

@@ -40,7 +40,7 @@ class Office:
     settings: Settings
 
 
-Act = Callable[[Office, Mapping[str, Any]], Awaitable[Any]]
+Act = Callable[[Office, Mapping[str, Any]], Awaitable[object]]
 
 
 class OperateError(PackbookError):

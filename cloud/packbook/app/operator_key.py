@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from packbook.adapters.operator_key import make_operator_key, read_operator_key
+from packbook.adapters.signing_key import make_key, read_key
 from packbook.app.command import DONE, add_settings, run
 from packbook.ports import SettingsError
 from packbook.settings import Settings
@@ -27,6 +27,6 @@ async def _key(settings: Settings, way: str) -> int:
     path = settings.operator_key_file
     if path is None:
         raise SettingsError("operator_key_file: not set; name the file that the key shall lie in")
-    key = make_operator_key(path) if way == "new" else read_operator_key(path)
-    print(key.public_key().public_bytes_raw().hex())
+    key = make_key(path) if way == "new" else read_key(path)
+    print(key.public_key.hex())
     return DONE

@@ -6,18 +6,16 @@ import argparse
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from packbook.adapters.mqtt import Link
-from packbook.adapters.operator_key import read_operator_key
+from packbook.adapters.signing_key import read_key
 from packbook.app.command import broker_address
 from packbook.app.enrolment import ACTS
 from packbook.app.operate import operate
 from packbook.app.token import box_name, fleet_name
-from packbook.ports import BrokerError, PackbookError, SettingsError
+from packbook.ports import BrokerError, PackbookError, SettingsError, Signer
 from packbook.settings import Settings
 from packwire.ids import BoxId
 
@@ -29,27 +27,16 @@ class NobodyMeantError(PackbookError):
     """There is no box to send to. Nothing was sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """Who signs."""
-
-    key: Ed25519PrivateKey
-
-    @property
-    def public_key(self) -> bytes:
-        return self.key.public_key().public_bytes_raw()
-
-
 def add_boxes(parser: argparse.ArgumentParser) -> None:
     meant = parser.add_mutually_exclusive_group(required=True)
     meant.add_argument("box", nargs="?", type=box_name, metavar="BOX")
     meant.add_argument("--fleet", type=fleet_name, metavar="FLEET", help="every active box of it")
 
 
-def operator_of(settings: Settings) -> Operator:
+def operator_of(settings: Settings) -> Signer:
     if settings.operator_key_file is None:
         raise SettingsError("operator_key_file: not set; `packbook operator-key new` makes a key there")
-    return Operator(read_operator_key(settings.operator_key_file))
+    return read_key(settings.operator_key_file)
 
 
 async def boxes_meant(settings: Settings, args: argparse.Namespace) -> list[BoxId]:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from packbook.adapters.book_key import book_key
+from packbook.adapters.signing_key import read_or_make_key
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.acts import ACTS
@@ -48,7 +48,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
             operators_door(Office(database, settings), ACTS),
         ):
             collector = make_collector(settings, database)
-            evidence = BookEvidence(database, book_key(settings.book_key))
+            evidence = BookEvidence(database, read_or_make_key(settings.book_key))
             desk = make_desk(settings, database) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()

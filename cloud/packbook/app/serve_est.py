@@ -13,7 +13,7 @@ from typing import Final
 import uvicorn
 
 from packbook.adapters.authority import CA_FILE
-from packbook.app.web import OPEN_ANSWERS_WAIT_MAX_S, PortTaken, Server
+from packbook.app.web import OPEN_ANSWERS_WAIT_MAX_S, Server, taken
 from packbook.ports import Enrolment, SettingsError
 from packbook.settings import Settings
 from packbook.web.est import PeerProtocol, create_est
@@ -26,14 +26,8 @@ log = logging.getLogger(__name__)
 @contextmanager
 def est_door(settings: Settings) -> Iterator[socket.socket]:
     """The socket that boxes enrol at. Raises PortTaken."""
-    host, port = settings.enrol_host, settings.enrol_port
-    assert port is not None
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        door = socket.create_server((host, port), family=family)
-    except OSError as problem:
-        raise PortTaken(f"enrol_port {port} on {host}: {problem.strerror}; set another") from problem
-    with door:
+    assert settings.enrol_port is not None
+    with taken("enrol_port", settings.enrol_host, settings.enrol_port) as door:
         yield door
 
 

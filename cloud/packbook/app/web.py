@@ -11,7 +11,7 @@ from typing import Final
 
 import uvicorn
 
-from packbook.adapters.book_key import book_key
+from packbook.adapters.signing_key import read_or_make_key
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.command import DONE, add_settings, run
@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
 async def web(settings: Settings) -> int:
     with listening(settings) as door:
         async with open_reader(settings.database_url.get_secret_value()) as database:
-            evidence = BookEvidence(database, book_key(settings.book_key))
+            evidence = BookEvidence(database, read_or_make_key(settings.book_key))
             await serve_pages(SqlHistories(database), evidence, door, say_where)
     return DONE
 
@@ -50,12 +50,20 @@ def say_where(url: str) -> None:
 @contextmanager
 def listening(settings: Settings) -> Iterator[socket.socket]:
     """The socket that pages will be served on, taken before anything else is begun. Raises PortTaken."""
-    host, port = settings.web_host, settings.web_port
+    with taken("web_port", settings.web_host, settings.web_port) as door:
+        yield door
+
+
+@contextmanager
+def taken(setting: str, host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens there. Raises PortTaken, which names the setting."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         door = socket.create_server((host, port), family=family)
     except OSError as problem:
-        raise PortTaken(f"web_port {port} on {host}: {problem.strerror}; set another, or 0 for a free one") from problem
+        raise PortTaken(
+            f"{setting} {port} on {host}: {problem.strerror}; set another, or 0 for a free one"
+        ) from problem
     with door:
         yield door
 

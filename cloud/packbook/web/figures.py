@@ -30,7 +30,6 @@ STEPS_PCT: Final = ((10.0, 5.0), (5.0, 1.0), (0.0, 0.5))
 TEMP_BANDS: Final = len(TEMP_EDGES_DEGC) + 1
 SOC_BANDS: Final = len(SOC_BANDS_PCT)
 C_RATE_BANDS: Final = len(C_RATE_EDGES) + 1
-DEPTH_BANDS: Final = len(DEPTH_EDGES_PCT) - 1
 HIGH_SOC_PCT: Final = 80.0  # full and hot together age a pack most; where the stress map begins to matter
 HOT_DEGC: Final = 30.0
 HARMFUL_EVENTS: Final = ("cell_low", "cell_high", "pack_hot", "cold_charge", "isolation_fault", "crash")  # facts §10

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from packbox.core.frames import FloatArray, IntArray
 
 
@@ -27,10 +25,6 @@ class Signal:
 
     def __len__(self) -> int:
         return int(self.mono_ns.shape[0])
-
-
-def empty_signal() -> Signal:
-    return Signal(np.empty(0, np.int64), np.empty(0, np.float64))
 
 
 @dataclass(frozen=True, slots=True)

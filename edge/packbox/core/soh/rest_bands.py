@@ -34,6 +34,7 @@ from packbox.core.soh.screen import (
     UNRATED_AH,
     before_each,
     newest_of,
+    same_since,
 )
 
 REST_S: Final = 2 * 3600
@@ -328,7 +329,7 @@ class _Watch:
         lost = gap & (samples.gap_s > GAP_LOST_S) & (np.abs(before) > QUIET_A)
         told = ~np.isnan(self.soc)
         lost |= gap & (np.abs(self.soc - before_each(self.soc, told, state.soc_pct)) > GAP_SOC_PCT)
-        same_since_s = self._same_since(before, known, gap)
+        same_since_s = same_since(samples, self.current, known, before, state.same_since_s)
         stuck = self._stuck(same_since_s, gap)
         broken = samples.broken | wild | lost | stuck
         loud = (known & (np.abs(self.current) > QUIET_A)) | broken
@@ -358,14 +359,6 @@ class _Watch:
             leans=self._leans(len(samples) - 1),
         )
         return self.state
-
-    def _same_since(self, before: FloatArray, known: BoolArray, gap: BoolArray) -> FloatArray:
-        """For each row the second since when the current has been seen to be the same: nobody sees it in a gap."""
-        n = len(self.current)
-        changed = (known & ~(self.current == before)) | gap
-        newest = np.maximum.accumulate(np.where(changed, np.arange(n), -1))
-        first = self.second[0] if self.state.same_since_s is None else self.state.same_since_s
-        return np.append(self.second, first)[newest]
 
     def _stuck(self, same_since_s: FloatArray, gap: BoolArray) -> BoolArray:
         """Rows at which the current is the same for long, and the car or the voltage says that it cannot be."""

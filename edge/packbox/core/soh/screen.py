@@ -89,6 +89,16 @@ def before_each(value: FloatArray, known: BoolArray, held: float | None) -> Floa
     return np.append(value, math.nan if held is None else held)[np.concatenate(([-1], newest[:-1]))]
 
 
+def same_since(
+    samples: Samples, current: FloatArray, known: BoolArray, before: FloatArray, held: float | None
+) -> FloatArray:
+    """For each row the second since when the current has been seen to be the same: nobody sees it in a gap."""
+    changed = (known & ~(current == before)) | (samples.gap_s > 0)
+    newest = np.maximum.accumulate(np.where(changed, np.arange(len(current)), -1))
+    first_s = float(samples.second[0]) if held is None else held
+    return np.append(samples.second.astype(np.float64), first_s)[newest]
+
+
 def newest_of(value: FloatArray, known: BoolArray, held: float | None) -> float | None:
     rows = np.flatnonzero(known)
     return float(value[rows[-1]]) if rows.size else held
@@ -101,10 +111,7 @@ def _stuck(
     cells = (None if pack is None else pack.cells_in_series) or CELLS_UNKNOWN
     current, volts = samples.column(Col.CURRENT_A), samples.column(Col.VOLTAGE_V) / cells
     told = ~np.isnan(volts)
-    changed = (known & ~(current == before)) | (samples.gap_s > 0)  # in a gap nobody sees it
-    newest = np.maximum.accumulate(np.where(changed, np.arange(len(current)), -1))
-    first_s = float(samples.second[0]) if state.same_since_s is None else state.same_since_s
-    same_since_s = np.append(samples.second.astype(np.float64), first_s)[newest]
+    same_since_s = same_since(samples, current, known, before, state.same_since_s)
     same_s = samples.second - same_since_s
     stuck: BoolArray = (same_s > STUCK_S) & (samples.gap_s == 0) & known
     stuck &= np.abs(volts - before_each(volts, told, state.volts)) > STUCK_JUMP_V

@@ -1,8 +1,8 @@
-"""The book's Ed25519 key in a file: made at first use, never made again.
+"""An Ed25519 key in a file, the book's or the operator's: made once, never written over.
 
-In:  a path. Out: `BookKey`, which signs checkpoints and bundles.
+In:  a path. Out: `SigningKey`, a `ports.Signer`.
 Refuses a file that others may read and a file that is not such a key. A broken key is never replaced: strangers who
-kept its public half would take what the next one signs for another book's.
+kept its public half would take what the next one signs for somebody else's.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ OTHERS: Final = 0o077
 KEY_FILE_BYTES_MAX: Final = 4096
 
 
-class BookKeyError(PackbookError):
-    """The key file cannot be used as it is. It was not touched."""
+class SigningKeyError(PackbookError):
+    """The key file cannot be used as it is. Nothing was signed and the file was not touched."""
 
 
-class BookKey:
+class SigningKey:
     """A `ports.Signer` whose key lies in a file."""
 
     def __init__(self, private: Ed25519PrivateKey) -> None:
@@ -41,28 +41,31 @@ class BookKey:
         return self._private.sign(data)
 
 
-def book_key(path: Path) -> BookKey:
-    """The key in this file; a new one where there is no file yet. Raises BookKeyError."""
+def read_key(path: Path) -> SigningKey:
+    """Raises SigningKeyError, also when there is no file."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & OTHERS:
-            raise BookKeyError(f"{path}: mode {mode:04o} lets others at the key; set it right with: chmod 600 {path}")
+            raise SigningKeyError(
+                f"{path}: mode {mode:04o} lets others at the key; set it right with: chmod 600 {path}"
+            )
         with path.open("rb") as file:
             pem = file.read(KEY_FILE_BYTES_MAX)
-    except FileNotFoundError:
-        return _make(path)
     except OSError as problem:
-        raise BookKeyError(f"{path}: cannot be read ({problem.strerror})") from problem
+        raise SigningKeyError(f"{path}: cannot be read ({problem.strerror})") from problem
     try:
         private = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as problem:
-        raise BookKeyError(f"{path}: not a readable private key; bring back a copy, it is not replaced") from problem
+        raise SigningKeyError(f"{path}: not a readable private key; bring back a copy, it is not replaced") from problem
     if not isinstance(private, Ed25519PrivateKey):
-        raise BookKeyError(f"{path}: holds a {type(private).__name__}, expected an Ed25519 key")
-    return BookKey(private)
+        raise SigningKeyError(f"{path}: holds a {type(private).__name__}, expected an Ed25519 key")
+    return SigningKey(private)
 
 
-def _make(path: Path) -> BookKey:
+def make_key(path: Path) -> SigningKey:
+    """Raises SigningKeyError when there is a file already or the disk refuses."""
+    if path.exists():
+        raise SigningKeyError(f"{path}: there is a key already; it is never written over")
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -70,5 +73,10 @@ def _make(path: Path) -> BookKey:
     try:
         write_atomically(path, pem, SECRET_MODE)
     except OSError as problem:
-        raise BookKeyError(f"{path}: the key cannot be written ({problem.strerror})") from problem
-    return BookKey(private)
+        raise SigningKeyError(f"{path}: the key cannot be written ({problem.strerror})") from problem
+    return SigningKey(private)
+
+
+def read_or_make_key(path: Path) -> SigningKey:
+    """At first use there is none yet. Raises SigningKeyError."""
+    return read_key(path) if path.exists() else make_key(path)
