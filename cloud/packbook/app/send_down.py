@@ -64,7 +64,7 @@ async def send_down(settings: Settings, messages: Mapping[str, bytes], expiry_s:
     try:
         await link.open(())
         for topic, payload in messages.items():
-            link.publish(topic, payload, lambda topic=topic: done(topic), expiry_s=expiry_s)  # type: ignore[misc]  # a default binds it
+            link.publish(topic, payload, partial(done, topic), expiry_s=expiry_s)
         async with asyncio.timeout(TAKEN_WAIT_MAX_S):
             await taken.wait()
     except TimeoutError as problem:
