@@ -62,10 +62,9 @@ class _Message(ctypes.Structure):
 
 
 class FrameRoom:
-    """Rows 0..n-1 hold what was read. `raw` (capacity, 72): the frames' bytes; `size` (capacity,): how many of them."""
+    """Rows 0..n-1 hold what was read. `raw` (capacity, 72): the frames' bytes; `sizes`: how many of them count."""
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
         self.raw: npt.NDArray[np.uint8] = np.zeros((capacity, FRAME_BYTES), np.uint8)
         self._ancillary: npt.NDArray[np.uint8] = np.zeros((capacity, _ANCILLARY_BYTES), np.uint8)
         self._pieces: npt.NDArray[Any] = np.zeros(capacity, np.dtype(_Piece))
@@ -101,23 +100,21 @@ class FrameRoom:
     def times_ns(self, n: int) -> IntArray:
         """The kernel's wall time of each frame; 0 where it gave none."""
         stamp = np.ascontiguousarray(self._ancillary[:n, _HEAD : _HEAD + _TIME_BYTES]).view(np.dtype(ctypes.c_long))
-        told = self._first_is(n, SO_TIMESTAMPNS)
-        return np.where(told, stamp[:, 0].astype(np.int64) * NS_PER_S + stamp[:, 1], 0)
+        return np.where(self._timed(n), stamp[:, 0].astype(np.int64) * NS_PER_S + stamp[:, 1], 0)
 
     def drops(self, n: int) -> IntArray:
         """How many frames the kernel had dropped by each (32 bits, per socket); 0 where it says nothing."""
-        after_time = np.where(self._first_is(n, SO_TIMESTAMPNS), _TIME_SPACE, 0)
+        after_time = np.where(self._timed(n), _TIME_SPACE, 0)
         used = self._headers["ancillary_length"][:n].astype(np.int64) - after_time
         told = used >= _HEAD + _COUNT_BYTES
         total = np.zeros(n, np.int64)
         rows = np.flatnonzero(told)
-        if len(rows):
-            columns = after_time[rows, None] + _HEAD + np.arange(_COUNT_BYTES)
-            total[rows] = self._ancillary[rows[:, None], columns].view(np.uint32)[:, 0]
+        columns = after_time[rows, None] + _HEAD + np.arange(_COUNT_BYTES)
+        total[rows] = self._ancillary[rows[:, None], columns].view(np.uint32)[:, 0]
         return total
 
-    def _first_is(self, n: int, kind: int) -> BoolArray:
-        """Of each row: is its first control message of this kind?"""
+    def _timed(self, n: int) -> BoolArray:
+        """Of each row: is its first control message the time? The count of drops, if any, follows it."""
         types = np.ascontiguousarray(self._ancillary[:n, _TYPE : _TYPE + 4]).view(np.int32)[:, 0]
-        there: BoolArray = (self._headers["ancillary_length"][:n] > _HEAD) & (types == kind)
+        there: BoolArray = (self._headers["ancillary_length"][:n] > _HEAD) & (types == SO_TIMESTAMPNS)
         return there
