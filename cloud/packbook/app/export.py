@@ -2,6 +2,7 @@
 
 In:  a battery's name and a format. Out: a file, or standard output; on request what the format had to leave out.
 `bundle` is the signed records themselves; all other formats are views of the neutral record (`app.formats`).
+Refuses every format that is made for others (all but `OWNERS_OWN`) unless the owner agreed to `passport`.
 """
 
 from __future__ import annotations
@@ -14,16 +15,24 @@ from typing import Final
 from packbook.adapters.private_file import PUBLIC_MODE, write_atomically
 from packbook.adapters.rules import RuleBook
 from packbook.adapters.store import open_reader
+from packbook.adapters.store.histories import SqlHistories
 from packbook.app import export_bundle
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.evidence import ExportError
 from packbook.app.formats import FORMATS, make
 from packbook.app.passports import BookPassports, rules_of
+from packbook.core.consent import may_leave
 from packbook.core.formats import LeftOut
 from packbook.core.passport import Passport
+from packbook.ports import PackbookError
 from packbook.settings import Settings
 
 BUNDLE: Final = "bundle"
+OWNERS_OWN: Final = frozenset({BUNDLE})  # what he takes away himself, to give to whom he likes
+
+
+class NoConsent(PackbookError):
+    """The owner did not agree that this battery's figures go to others. Nothing was made."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,16 +61,15 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     async def export(settings: Settings) -> int:
         if args.format == BUNDLE:
-            write(
-                await export_bundle.make(settings, args.battery), args.out or Path(args.battery + export_bundle.SUFFIX)
-            )
+            made = await export_bundle.make(settings, args.battery)
+            write(made, args.out or Path(args.battery + export_bundle.SUFFIX))
             return DONE
         rules = chosen_rules(settings, args)
-        passport = await read(settings, args.battery, rules)
-        made = make(args.format, passport, rules, settings)
-        write(made.data, args.out or Path(args.battery + FORMATS[args.format].suffix))
+        passport = await read_for_others(settings, args.battery, rules)
+        made_of_it = make(args.format, passport, rules, settings)
+        write(made_of_it.data, args.out or Path(args.battery + FORMATS[args.format].suffix))
         if args.left_out:
-            tell(made.left_out)
+            tell(made_of_it.left_out)
         return DONE
 
     return run(args, export)
@@ -71,15 +79,24 @@ def chosen_rules(settings: Settings, args: argparse.Namespace) -> RuleBook:
     return rules_of(settings, dict(args.rule))
 
 
-async def read(settings: Settings, battery: str, rules: RuleBook) -> Passport:
-    """Raises ExportError when there is nothing to export."""
+async def read_for_others(settings: Settings, battery: str, rules: RuleBook) -> Passport:
+    """Raises ExportError when there is nothing to tell, NoConsent when the owner did not agree."""
     async with open_reader(settings.database_url.get_secret_value()) as database:
         passport = await BookPassports(database, rules).passport(battery)
     if passport is None:
         raise ExportError(f"no battery {battery!r} is in this book")
+    await need_consent(settings, battery)
     if passport.coverage is None:
         raise ExportError(f"battery {battery}: no usage or state of health has arrived yet; there is nothing to tell")
     return passport
+
+
+async def need_consent(settings: Settings, battery: str) -> None:
+    """Raises NoConsent unless what the book knows of the battery may go to others."""
+    async with open_reader(settings.database_url.get_secret_value()) as database:
+        why = may_leave(await SqlHistories(database).purposes(battery), "passport")
+    if why is not None:
+        raise NoConsent(f"battery {battery}: {why}")
 
 
 def tell(left_out: tuple[LeftOut, ...]) -> None:
