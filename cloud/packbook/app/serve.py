@@ -48,8 +48,9 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
             operators_door(Office(database, settings), ACTS),
         ):
             collector = make_collector(settings, database)
-            evidence = BookEvidence(database, read_or_make_key(settings.book_key))
-            desk = make_desk(settings, database) if est is not None else None
+            key = read_or_make_key(settings.book_key)
+            evidence = BookEvidence(database, key)
+            desk = make_desk(settings, database, key.public_key) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()
             async with asyncio.TaskGroup() as book:
