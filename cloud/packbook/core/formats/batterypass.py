@@ -11,7 +11,7 @@ from typing import Final
 
 from packbook.core.formats import LeftOut, Made
 from packbook.core.formats.groups import Model, fill
-from packbook.core.formats.writing import as_json
+from packbook.core.formats.writing import Account, as_json
 from packbook.core.passport import Passport
 
 SUFFIX: Final = ".batterypass.json"
@@ -19,5 +19,6 @@ MAKERS: Final = LeftOut("batteryTechicalProperties", "what the maker declares of
 
 
 def make(passport: Passport, mapping: Model) -> Made:
-    condition, left_out = fill(passport, mapping)
-    return Made(as_json({"batteryCondition": condition}), (MAKERS, *left_out))
+    account = Account(passport, mapping.no_place)
+    condition = fill(account, mapping)
+    return Made(as_json({"batteryCondition": condition}), (MAKERS, *account.left_out()))

@@ -38,6 +38,7 @@ class Place:
     whole: bool = False  # an integer in the model: only what is complete counts
     required: bool = False  # without it the group has no meaning
     reason: str = NOT_KNOWN
+    aas_type: str = "xs:float"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Group:
     text: str = ""  # texts: the name of the text
     fields: tuple[str, ...] = ()  # texts, documents: of the record
     fixed: Mapping[str, str] = field(default_factory=dict)
+    aas_inner: str = ""  # point: what the AAS submodel calls `inner`
+    aas_item: str = ""  # texts, documents: the semantic id of one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +69,21 @@ class Model:
 
     __pydantic_config__: ClassVar = NO_UNKNOWN_KEYS
 
+    family: str  # of rule files
     name: str
     version: str
     source: str
     updated: str  # what the model calls the day of last update
     groups: tuple[Group, ...]
     no_place: Mapping[str, str] = field(default_factory=dict)
-    aas_submodel: str = ""
-    aas_elements: str = ""
+    aas_id_short: str = ""
+    aas_template: str = ""
+    aas_submodel: str = ""  # its semantic id
+    aas_elements: str = ""  # what the semantic ids of its elements begin with
 
 
-def fill(passport: Passport, model: Model) -> tuple[Json, tuple[LeftOut, ...]]:
-    """Raises CannotMake when a required group stays empty."""
-    account = Account(passport, model.no_place)
+def fill(account: Account, model: Model) -> Json:
+    """The groups that have evidence; the account has the others. Raises CannotMake when a required one is missing."""
     filled: Json = {}
     missing = []
     for group in model.groups:
@@ -86,12 +91,12 @@ def fill(passport: Passport, model: Model) -> tuple[Json, tuple[LeftOut, ...]]:
         if content is not None:
             filled[group.name] = content
         elif group.required:
-            missing.append(LeftOut(group.name, _why(passport, group)))
+            missing.append(LeftOut(group.name, _why(account.passport, group)))
         else:
-            account.unfilled.append(LeftOut(group.name, _why(passport, group)))
+            account.lacks(group.name, _why(account.passport, group))
     if missing:
         raise CannotMake(f"{model.name} {model.version}", tuple(missing))
-    return filled, account.left_out()
+    return filled
 
 
 def _values(account: Account, group: Group, updated: str) -> Json | None:
@@ -110,7 +115,8 @@ def _values(account: Account, group: Group, updated: str) -> Json | None:
         return None
     account.taken.update((name, at) for _, name, at in days)
     account.outdone.update(name for place in group.places if place.name in written for name in place.fields)
-    account.unfilled.extend(LeftOut(f"{group.name}.{place.name}", place.reason) for place in lacking)
+    for place in lacking:
+        account.lacks(f"{group.name}.{place.name}", place.reason)
     # The oldest of the group's days: none of its values is claimed to be newer than it is.
     return written | {updated: day_utc(min((at_ms for at_ms, _, _ in days), default=account.passport.made_ms))}
 
@@ -172,7 +178,7 @@ def _documents(account: Account, group: Group, _updated: str) -> list[str] | Non
     if not ids and not group.empty:
         return None
     if not ids:
-        account.unfilled.append(LeftOut(group.name, "empty: none is known of, which does not say that none happened"))
+        account.lacks(group.name, "empty: none is known of, which does not say that none happened")
     return list(ids)
 
 

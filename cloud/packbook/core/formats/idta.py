@@ -10,12 +10,13 @@ from typing import Final
 
 from packbook.core.formats import Made
 from packbook.core.formats.groups import Model, fill
-from packbook.core.formats.writing import as_json
+from packbook.core.formats.writing import Account, as_json
 from packbook.core.passport import Passport
 
 SUFFIX: Final = ".productcondition.json"
 
 
 def make(passport: Passport, mapping: Model) -> Made:
-    condition, left_out = fill(passport, mapping)
-    return Made(as_json(condition), left_out)
+    account = Account(passport, mapping.no_place)
+    condition = fill(account, mapping)
+    return Made(as_json(condition), account.left_out())

@@ -59,21 +59,27 @@ def text(passport: Passport, name: str) -> str | None:
     return fact.value if fact and isinstance(fact.value, str) and fact.value.strip() else None
 
 
-def uri(passport: Passport) -> str | None:
-    """The battery's own identifier as a URI, if one was declared. Identifiers read `scheme:value`."""
+def identifiers(passport: Passport) -> list[tuple[str, str]]:
+    """The battery's declared identifiers as scheme and value. They read `scheme:value`; a URI may stand for itself."""
+    pairs = []
     for fact in passport.facts.get("identifiers", ()):
         if isinstance(fact.value, str):
-            found = next((part for part in (fact.value, fact.value.partition(":")[2]) if URI.fullmatch(part)), None)
-            if found:
-                return found
-    return None
+            scheme, _, value = fact.value.partition(":")
+            pairs.append((scheme, fact.value if URI.fullmatch(fact.value) and not URI.fullmatch(value) else value))
+    return [(scheme, value) for scheme, value in pairs if scheme and value]
+
+
+def uri(passport: Passport) -> str | None:
+    """The first of them that is a URI."""
+    return next((value for _, value in identifiers(passport) if URI.fullmatch(value)), None)
 
 
 @dataclass(slots=True)
 class Account:
     """Which facts were written, and why the others were not.
 
-    `taken` and `refused` know a fact by its field and its number there. `outdone`: fields whose place another fact fills.
+    `taken` and `refused` know a fact by its field and its number there. `outdone`: fields
+    whose place another fact fills.
     """
 
     passport: Passport
@@ -88,6 +94,12 @@ class Account:
         facts = self.passport.facts.get(name, ())
         self.taken.update((name, at) for at, fact in enumerate(facts) if fact is self.passport.first(name))
         self.outdone.add(name)
+
+    def take_all(self, name: str) -> None:
+        self.taken.update((name, at) for at in range(len(self.passport.facts.get(name, ()))))
+
+    def lacks(self, name: str, reason: str) -> None:
+        self.unfilled.append(LeftOut(name, reason))
 
     def left_out(self) -> tuple[LeftOut, ...]:
         rest = []
