@@ -5,6 +5,7 @@ Values are made up and plausible: a pack of 62 kWh, six years old. Nothing here 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,12 +48,11 @@ def declared(value: Value, unit: str = "1", *, at_ms: int | None = day_ms("2020-
     return replace(Fact(value, unit, at_ms, Source.DECLARED, "Example Motors"), **more)
 
 
-def spread(axes: tuple[Axis, ...], total: int) -> Histogram:
-    """Counts over all bands, most in the middle, some bands never visited."""
-    bands = 1
-    for axis in axes:
-        bands *= len(axis.edges) - 1
-    return Histogram(axes, tuple(max(0, total - 40 * abs(band - bands // 2) ** 2) for band in range(bands)))
+def spread(axes: tuple[Axis, ...], most: int) -> Histogram:
+    """Counts over all bands, most in the middle, the outer ones never visited."""
+    bands = math.prod(len(axis.edges) - 1 for axis in axes)
+    middle = bands // 2
+    return Histogram(axes, tuple(max(0, most - most * (band - middle) ** 2 * 6 // bands**2) for band in range(bands)))
 
 
 IDENTITY: Final[Mapping[str, tuple[Fact, ...]]] = {

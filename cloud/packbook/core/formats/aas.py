@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
 from packbook.core.formats import Made
-from packbook.core.formats.groups import NO_UNKNOWN_KEYS, NOT_KNOWN, Group, Json, Model, fill
-from packbook.core.formats.writing import DAYS, Account, as_json, identifiers, text, uri
+from packbook.core.formats.groups import NOT_KNOWN, Group, Model, fill
+from packbook.core.formats.writing import DAYS, Account, Json, as_json, identifiers, text, uri
 from packbook.core.passport import Passport
 
 SUFFIX: Final = ".aas.json"
@@ -22,7 +22,7 @@ SUFFIX: Final = ".aas.json"
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    __pydantic_config__: ClassVar = NO_UNKNOWN_KEYS
+    """`kind`: an XML Schema type, or `languages` for a text in several. `one_of`: the values the model knows."""
 
     name: str
     kind: Literal["xs:string", "xs:anyURI", "xs:date", "languages"]
@@ -34,8 +34,6 @@ class Element:
 @dataclass(frozen=True, slots=True)
 class Nameplate:
     """One version of the battery nameplate. `missing`: what it asks for and no record holds, with the reason."""
-
-    __pydantic_config__: ClassVar = NO_UNKNOWN_KEYS
 
     family: str
     version: str

@@ -11,22 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
 from packbook.core.formats import CannotMake, LeftOut
-from packbook.core.formats.writing import Account, day_utc, number
+from packbook.core.formats.writing import Account, Json, day_utc, number
 from packbook.core.passport import Fact, Passport
 
-Json = dict[str, object]
 NOT_KNOWN: Final = "not in the record given"
-NO_UNKNOWN_KEYS: Final = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """One value: `fields` of the record, the preferred first, all in `unit`; what is written is divided by `divide`."""
-
-    __pydantic_config__: ClassVar = NO_UNKNOWN_KEYS
 
     name: str
     fields: tuple[str, ...]
@@ -46,8 +42,6 @@ class Group:
     """`shape`: values; list (of one such object, with `fixed` members); point (values one level down, at a state of
     charge); texts (one object a kind of event); documents (plain texts)."""
 
-    __pydantic_config__: ClassVar = NO_UNKNOWN_KEYS
-
     name: str
     shape: Literal["values", "list", "point", "texts", "documents"] = "values"
     places: tuple[Place, ...] = ()
@@ -66,8 +60,6 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Model:
     """One version of a model. `aas_*`: how its AAS submodel names things, where it has one."""
-
-    __pydantic_config__: ClassVar = NO_UNKNOWN_KEYS
 
     family: str  # of rule files
     name: str

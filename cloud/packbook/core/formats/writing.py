@@ -17,6 +17,8 @@ from typing import Final
 from packbook.core.formats import LeftOut
 from packbook.core.passport import Fact, Passport
 
+Json = dict[str, object]
+
 NO_PLACE: Final = "the model has no place for it"
 ONE_PLACE: Final = "the model has one place for it, which another fact fills"
 ABOUT_VALUES: Final = LeftOut(
@@ -94,6 +96,15 @@ class Account:
         facts = self.passport.facts.get(name, ())
         self.taken.update((name, at) for at, fact in enumerate(facts) if fact is self.passport.first(name))
         self.outdone.add(name)
+
+    def take_uri(self) -> None:
+        """The identifier that `uri` gives."""
+        chosen = uri(self.passport)
+        facts = self.passport.facts.get("identifiers", ())
+        at = next((at for at, fact in enumerate(facts) if chosen and str(fact.value).endswith(chosen)), None)
+        if at is not None:
+            self.taken.add(("identifiers", at))
+            self.outdone.add("identifiers")
 
     def take_all(self, name: str) -> None:
         self.taken.update((name, at) for at in range(len(self.passport.facts.get(name, ()))))
