@@ -13,7 +13,7 @@ from packbox.adapters.snapshot import MAGIC, SnapshotError, dump, load
 from packbox.core.box import STATE_VERSION, BoxState
 from packbox.core.frames import FloatArray
 from packbox.core.soh.panel import PanelState
-from packbox.core.soh.rest_bands import Anchor
+from packbox.core.soh.rest_state import Anchor
 
 
 @dataclass(frozen=True, slots=True, eq=False)

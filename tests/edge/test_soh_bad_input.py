@@ -22,7 +22,9 @@ from packbox.core.soh.charge_ratio import LEGS_KEPT, Edge, Leg
 from packbox.core.soh.method import EVIDENCE_KEPT, Basis
 from packbox.core.soh.panel import PanelState, Verdict
 from packbox.core.soh.reading import RestsSeen
-from packbox.core.soh.rest_bands import MOVES_KEPT, RESTART_AFTER, Anchor, Move
+from packbox.core.soh.rest_anchors import MOVES_KEPT
+from packbox.core.soh.rest_bands import RESTART_AFTER
+from packbox.core.soh.rest_state import Anchor, Move
 from packbox.core.soh.weigh import SohStatus
 from packbox.testing import sim_pack
 from packbox.testing.sim_car import LEAF_62
