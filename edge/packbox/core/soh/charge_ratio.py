@@ -138,14 +138,16 @@ class ChargeRatio:
         return _Watch(state, samples, pack).run()
 
     def take(self, state: ChargeRatioState, pack: PackFacts | None) -> tuple[ChargeRatioState, tuple[SocLeg, ...]]:
-        legs = [leg for leg in (*state.legs, _longer(state.rise, state.fall)) if leg is not None]
+        scale_ah, best_ah = _scale_ah(state, pack), state.best_ah
         readings: list[SocLeg] = []
-        for leg in legs:
-            if not _long_enough(_scale_ah(state, pack), leg):
-                state = replace(state, best_ah=max(state.best_ah, abs(leg.charge_ah)))
+        for leg in (*state.legs, _longer(state.rise, state.fall)):
+            if leg is None:
+                continue
+            if not _long_enough(scale_ah, leg):
+                best_ah = max(best_ah, abs(leg.charge_ah))
             elif leg.unknown_s <= UNKNOWN_CURRENT_MAX_S and leg.charge_ah * leg.soc_change_pct > 0:
                 readings.append(_reading_of(leg, bms=state.bms_seen))
-        return replace(state, legs=(), rise=None, fall=None), tuple(readings)
+        return replace(state, legs=(), rise=None, fall=None, best_ah=best_ah), tuple(readings)
 
     def use(
         self, state: ChargeRatioState, reading: SocLeg, end: SessionEnd, pack: PackFacts | None

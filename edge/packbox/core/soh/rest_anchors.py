@@ -1,7 +1,7 @@
 """Find the anchors: quiet seconds at the end of a rest, where the voltage of the cells tells the state of charge.
 
 In:  samples; a pack with an open-circuit curve.
-Out: the state with the anchors found, and the moves between those that have enough charge between them.
+Out: the state with the anchors found, and the swings between those that have enough charge between them.
 Refuses: rests too short, too cold or too hot, voltages off the curve, stretches with lost charge.
 """
 
@@ -18,7 +18,7 @@ from packbox.core.ocv import Curve
 from packbox.core.packs import PackFacts
 from packbox.core.sample import Col, Samples, Sum
 from packbox.core.soh.method import BALANCING_C, BALANCING_FROM_PCT
-from packbox.core.soh.rest_state import CHARGE_MIN, VISIT_BINS, Anchor, Move, RestBandsState, scale_ah
+from packbox.core.soh.rest_state import CHARGE_MIN, VISIT_BINS, Anchor, RestBandsState, scale_ah, swing_between
 from packbox.core.soh.screen import (
     CURRENT_MAX_C,
     QUIET_A,
@@ -251,7 +251,8 @@ class _Watch:
         moved_ah = abs(anchor.charge_in_ah - far.charge_in_ah)
         if moved_ah >= CHARGE_MIN * self.scale_ah:
             self.lowest = self.highest = anchor
-            self.moves = (*self.moves, Move(far, anchor))[-MOVES_KEPT:]
+            if anchor.unknown_s - far.unknown_s <= GAP_LOST_S:
+                self.moves = (*self.moves, swing_between(far, anchor))[-MOVES_KEPT:]
             return
         self.lowest = anchor if anchor.charge_in_ah < low.charge_in_ah else low
         self.highest = anchor if anchor.charge_in_ah > high.charge_in_ah else high

@@ -16,20 +16,17 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from packbox.core.ocv import VOLT_SIGMA_V, curve_of
+from packbox.core.ocv import curve_of
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.sample import Col, Samples
 from packbox.core.soh import banded, rest_anchors
 from packbox.core.soh.banded import Swing, swing_of_charge_in
 from packbox.core.soh.method import EVIDENCE_KEPT, YEAR_S, Basis, Estimate, MethodId, SessionEnd
 from packbox.core.soh.reading import CapacityTold, RestsSeen, RestSwing, as_sent
-from packbox.core.soh.rest_anchors import GAP_LOST_S, REST_S
-from packbox.core.soh.rest_state import CHARGE_MIN, VISIT_BINS, Move, RestBandsState, scale_ah
+from packbox.core.soh.rest_anchors import REST_S
+from packbox.core.soh.rest_state import CHARGE_MIN, VISIT_BINS, RestBandsState, scale_ah
 from packbox.core.soh.screen import UNRATED_AH
 
-STANDBY_AH_PER_DAY: Final = 0.1  # sleeping cars draw less than 0.2
-SHUNT_DOUBT: Final = 0.5  # of the charge that went past full cells: how much may have gone into them
-CHARGE_SIGMA_ROOT: Final = 0.02
 PRIOR_BMS: Final = 0.03  # of the capacity, one sigma: the BMS's own value
 PRIOR_RATED: Final = 0.07
 RATED_NOW: Final = 0.93  # of the rating, where the BMS says nothing
@@ -64,9 +61,7 @@ class RestBands:
 
     def take(self, state: RestBandsState, pack: PackFacts | None) -> tuple[RestBandsState, tuple[RestReading, ...]]:
         del pack
-        readings: list[RestReading] = [
-            _reading_of(m) for m in state.moves if m.last.unknown_s - m.first.unknown_s <= GAP_LOST_S
-        ]
+        readings: list[RestReading] = [*state.moves]
         told = _capacity_told(state)
         if told is not None and state.bands is None and readings:
             readings.insert(0, told)  # what to start from
@@ -75,7 +70,7 @@ class RestBands:
         seen = as_sent(RestsSeen(state.visits, state.off_curve, state.stuck_n, state.apart_n, state.apart_pct))
         if seen != state.seen:
             readings.append(seen)
-        return replace(state, moves=()), tuple(readings)
+        return replace(state, moves=()) if state.moves else state, tuple(readings)
 
     def use(
         self, state: RestBandsState, reading: RestReading, end: SessionEnd, pack: PackFacts | None
@@ -174,28 +169,6 @@ def _heard(state: RestBandsState, samples: Samples) -> RestBandsState:
         state,
         reported_ah=float(samples.value[row, Col.CAPACITY_REPORTED_AH]),
         reported_s=float(samples.second[row]),
-    )
-
-
-def _reading_of(move: Move) -> RestSwing:
-    first, last = move.first, move.last
-    moved_ah = last.moved_ah - first.moved_ah
-    days = (last.at_s - first.at_s) / 86_400.0
-    counted = CHARGE_SIGMA_ROOT * math.sqrt(moved_ah) + CHARGE_SIGMA_ROOT
-    sampled = 0.5 * math.sqrt(max(0.0, last.sampling_a2s2 - first.sampling_a2s2)) / 3600.0
-    unknown = moved_ah * max(0.0, last.unknown_s - first.unknown_s) / max(last.counted_s - first.counted_s, 1.0)
-    lost = max(0.0, last.lost_ah2 - first.lost_ah2) + (SHUNT_DOUBT * (last.shunted_ah - first.shunted_ah)) ** 2
-    return as_sent(
-        RestSwing(
-            int(last.at_s),
-            first.soc_pct,
-            last.soc_pct,
-            last.charge_in_ah - first.charge_in_ah,
-            (last.counted_s - first.counted_s) / 3600.0,
-            math.hypot(first.sigma_pct, last.sigma_pct),
-            math.sqrt(counted**2 + sampled**2 + unknown**2 + lost + (STANDBY_AH_PER_DAY * days) ** 2),
-            (first.lean * first.sigma_pct - last.lean * last.sigma_pct) / VOLT_SIGMA_V,
-        )
     )
 
 

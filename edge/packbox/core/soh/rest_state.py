@@ -1,19 +1,24 @@
-"""What `rest_bands` remembers: anchors, moves between them, and what was concluded from those.
+"""What `rest_bands` remembers: anchors, swings between them, and what was concluded from those.
 
 In:  nothing. Out: the state, a frozen value that is saved with every commit.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from packbox.core.ocv import VOLT_SIGMA_V
 from packbox.core.packs import PackFacts
 from packbox.core.soh.banded import Bands
-from packbox.core.soh.reading import RestsSeen
+from packbox.core.soh.reading import RestsSeen, RestSwing, as_sent
 from packbox.core.soh.screen import UNRATED_AH
 
 CHARGE_MIN: Final = 0.20  # of the capacity; chosen on charge, never on the noisy SoC difference
+STANDBY_AH_PER_DAY: Final = 0.1  # sleeping cars draw less than 0.2
+SHUNT_DOUBT: Final = 0.5  # of the charge that went past full cells: how much may have gone into them
+CHARGE_SIGMA_ROOT: Final = 0.02
 VISIT_BINS: Final = 20
 NOTHING_SEEN: Final = RestsSeen((0,) * VISIT_BINS)
 
@@ -33,14 +38,7 @@ class Anchor(NamedTuple):
     lost_ah2: float
     soc_told_pct: float  # by the car; NaN where it did not
     lean: float = 0.0  # 1: rests after a charge; -1: after a discharge; between: not clear
-    shunted_ah: float = 0.0  # went past the cells, not in the other two
-
-
-class Move(NamedTuple):
-    """From one anchor to another, not yet read."""
-
-    first: Anchor
-    last: Anchor
+    shunted_ah: float = 0.0  # went past full cells: not in the charge above
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +64,7 @@ class RestBandsState:
     candidate: Anchor | None = None
     lowest: Anchor | None = None
     highest: Anchor | None = None
-    moves: tuple[Move, ...] = ()
+    moves: tuple[RestSwing, ...] = ()  # since the last session ended
     visits: tuple[int, ...] = (0,) * VISIT_BINS
     off_curve: int = 0
     apart_n: int = 0  # anchors beside which the car told its SoC
@@ -97,3 +95,25 @@ def scale_ah(state: RestBandsState, pack: PackFacts | None) -> float:
         return state.bands.capacity_ah
     rated_ah = None if pack is None else pack.reference_ah or pack.rated_ah
     return rated_ah or UNRATED_AH
+
+
+def swing_between(first: Anchor, last: Anchor) -> RestSwing:
+    """What two anchors tell, and how well."""
+    moved_ah = last.moved_ah - first.moved_ah
+    days = (last.at_s - first.at_s) / 86_400.0
+    counted = CHARGE_SIGMA_ROOT * math.sqrt(moved_ah) + CHARGE_SIGMA_ROOT
+    sampled = 0.5 * math.sqrt(max(0.0, last.sampling_a2s2 - first.sampling_a2s2)) / 3600.0
+    unknown = moved_ah * max(0.0, last.unknown_s - first.unknown_s) / max(last.counted_s - first.counted_s, 1.0)
+    lost = max(0.0, last.lost_ah2 - first.lost_ah2) + (SHUNT_DOUBT * (last.shunted_ah - first.shunted_ah)) ** 2
+    return as_sent(
+        RestSwing(
+            int(last.at_s),
+            first.soc_pct,
+            last.soc_pct,
+            last.charge_in_ah - first.charge_in_ah,
+            (last.counted_s - first.counted_s) / 3600.0,
+            math.hypot(first.sigma_pct, last.sigma_pct),
+            math.sqrt(counted**2 + sampled**2 + unknown**2 + lost + (STANDBY_AH_PER_DAY * days) ** 2),
+            (first.lean * first.sigma_pct - last.lean * last.sigma_pct) / VOLT_SIGMA_V,
+        )
+    )
