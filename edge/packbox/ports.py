@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from packbox.core.exchange import OutFrame, Reply
 from packbox.core.frames import FrameBatch
 from packbox.core.profile import Poll
-from packbox.core.record import ChainHead, SealedRow
+from packbox.core.record import ChainHead, SealedRow, StoreId
 from packbox.core.stamp import Stamp, Tick
 
 
@@ -220,6 +220,12 @@ class Uplink(Protocol):
 
     async def beat(self, heartbeat: bytes) -> None:
         """Send one heartbeat (QoS 0). It may be lost."""
+
+    async def present(self, store: StoreId, held: int) -> None:
+        """Say that we are here, and that the book holds records 1..`held` of this store for all we know (QoS 1).
+
+        Raises RefusedError as `publish` does.
+        """
 
     def acks(self) -> AsyncIterator[bytes]:
         """Application acks as they come, the retained one first. Never ends; raises LinkDownError with the link."""

@@ -310,6 +310,9 @@ class _SlowUplink:
         if self._dice.random() >= self._beats_lost:
             await self._uplink.beat(heartbeat)
 
+    async def present(self, store: StoreId, held: int) -> None:
+        await self._uplink.present(store, held)
+
     def acks(self) -> AsyncIterator[bytes]:
         return self._uplink.acks()
 
