@@ -53,6 +53,10 @@ class JournalBrokenError(JournalError):
     """The journal's file is damaged. Opened again it is set aside, kept, and a new store begins."""
 
 
+class JournalDiskError(JournalError):
+    """The disk refuses: full, read-only, failing. It may be well again later, and then everything goes on."""
+
+
 class ProfileError(PackboxError):
     """A profile folder cannot be used. The text names file, key and reason."""
 
@@ -128,6 +132,7 @@ class Checkpoint:
     state: bytes | None  # snapshot of the fold's state; None in a new store
     head: ChainHead
     begun_after: str | None = None  # why an older file was set aside, told until this store holds a record
+    trouble: str | None = None  # why nothing can be saved for now: all that is written stands in memory alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,8 @@ class KeyStore(Protocol):
 class Journal(Protocol):
     """The durable memory of the box. Blocking: call it through one worker thread. Every method raises JournalError."""
 
-    def open(self) -> Checkpoint: ...
+    def open(self) -> Checkpoint:
+        """Where the disk refuses, what it holds stands in memory until a `commit` finds the disk well again."""
 
     def commit(self, state: bytes, rows: Sequence[SealedRow]) -> None:
         """State and the records it produced, in one transaction, on disk when this returns."""

@@ -53,7 +53,11 @@ def check(ended: Ended) -> dict[str, int]:
     """Figures of a world that is right."""
     wrong: list[str] = []
     held = _held(ended)
-    figures = {"records": sum(len(rows) for rows in held.values()), "stores": len(ended.tapes)}
+    figures = {
+        "records": sum(len(rows) for rows in held.values()),
+        "stores": len(ended.tapes),
+        "started_without_disk": ended.around.started_without_disk,
+    }
     for newest in ended.tapes:
         rows = held.pop((newest.box, newest.store), [])
         name = f"store {newest.store}"
