@@ -114,6 +114,9 @@ class Histories(Protocol):
     async def fleet_model(self, family: str) -> FleetModel | None:
         """What batteries with this pack taught last; None: too few of them, or not learned yet."""
 
+    async def purposes(self, battery: str) -> Mapping[str, Sequence[str] | None]:
+        """What the owner agreed to, by the stores whose word counts now; for `core.consent.may_leave`."""
+
     async def boxes(self) -> Sequence[BoxRow]: ...
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
