@@ -201,12 +201,12 @@ class _Work:
             self.state = replace(self.state, line=timeline.begin(first.boot, first.mono_ns, wall_offset_ms))
         elif first.boot != self._line.now.boot:
             self._reboot(first, wall_offset_ms)
-        line, stepped = timeline.set_wall(self._line, wall_offset_ms)
+        line, moved_ms = timeline.set_wall(self._line, wall_offset_ms)
         self.state = replace(self.state, line=line)
-        if stepped:
-            error_ms = float(timeline.CLOCK_STEP_MS)  # smaller moves are followed without a word
-            stamp = line.stamp(line.high_ns)
-            self._say(EventSeen(stamp, EventName.CLOCK_SET, extreme=error_ms, text="wall clock set"))
+        if moved_ms is not None:  # smaller moves are followed without a word
+            error_ms = float(max(timeline.CLOCK_STEP_MS, abs(moved_ms)))
+            text = f"wall clock moved by {moved_ms / 1000:+.1f} s" if moved_ms else "wall clock set"
+            self._say(EventSeen(line.stamp(line.high_ns), EventName.CLOCK_SET, extreme=error_ms, text=text))
 
     def _reboot(self, first: Stamp, wall_offset_ms: int | None) -> None:
         self._flush()
