@@ -50,7 +50,7 @@ from packbox.core.stamp import NS_PER_MS, NS_PER_S, Stamp, Tick
 from packbox.core.timeline import Timeline
 from packbox.core.usage import UsageState
 
-STATE_VERSION: Final = 2  # of `BoxState` and all within: raise it when a field changes, and bring a conversion
+STATE_VERSION: Final = 3  # of `BoxState` and all within: raise it when a field changes, and bring a conversion
 TRIAL_S: Final = 30  # seconds with frames after which a wrong profile is told from a right one
 TRIAL_FRAMES: Final = 500  # fewer prove nothing
 TRIAL_BAD_SHARE: Final = 0.2  # of known frames; real logs of the right car have none (facts/vehicles.md §2)
