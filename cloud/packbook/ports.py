@@ -9,6 +9,7 @@ from typing import Protocol
 from packbook.core.fleet import FleetModel
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
+from packbook.core.passport import Passport
 
 
 class PackbookError(Exception):
@@ -176,3 +177,10 @@ class Evidence(Protocol):
 
     async def checkpoints(self, battery: str | None = None) -> Sequence[SignedCheckpoint]:
         """The newest of every store, of one battery or all."""
+
+
+class Passports(Protocol):
+    """The neutral record of each battery, put together when asked for."""
+
+    async def passport(self, battery: str) -> Passport | None:
+        """None: not in this book. Raises PackbookError."""

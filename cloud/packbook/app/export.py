@@ -1,33 +1,34 @@
 """`packbook export BATTERY --format F`: what the book knows of one battery, as one file.
 
-In:  a battery's name and a format. Out: a file, or standard output.
-Each format is a module with `SUFFIX` and `make(settings, battery)`; only the one asked for is imported.
+In:  a battery's name and a format. Out: a file, or standard output; on request what the format had to leave out.
+`bundle` is the signed records themselves; all other formats are views of the neutral record (`app.formats`).
 Refuses every format that is made for others (all but `OWNERS_OWN`) unless the owner agreed to `passport`.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from pathlib import Path
 from typing import Final
 
 from packbook.adapters.private_file import PUBLIC_MODE, write_atomically
+from packbook.adapters.rules import RuleBook
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
+from packbook.app import export_bundle
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.evidence import ExportError
+from packbook.app.formats import FORMATS, make
+from packbook.app.passports import BookPassports, rules_of
 from packbook.core.consent import may_leave
+from packbook.core.formats import LeftOut
+from packbook.core.passport import Passport
 from packbook.ports import PackbookError
 from packbook.settings import Settings
 
-# A module named here has SUFFIX (with its dot) and `async make(settings, battery) -> bytes`.
-FORMATS: Final[dict[str, tuple[str, str]]] = {
-    "bundle": ("packbook.app.export_bundle", "all signed records; 'packbook verify' checks it anywhere"),
-}
-
-OWNERS_OWN: Final = frozenset({"bundle"})  # what he takes away himself, to give to whom he likes
+BUNDLE: Final = "bundle"
+OWNERS_OWN: Final = frozenset({BUNDLE})  # what he takes away himself, to give to whom he likes
 
 
 class NoConsent(PackbookError):
@@ -37,21 +38,57 @@ class NoConsent(PackbookError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
     parser.add_argument("battery", metavar="BATTERY", help="the battery's id")
-    formats = "; ".join(f"{name}: {summary}" for name, (_, summary) in FORMATS.items())
-    parser.add_argument("--format", choices=FORMATS, default="bundle", help=formats)
+    summaries = {BUNDLE: "all signed records; 'packbook verify' checks it anywhere"}
+    summaries |= {name: chosen.summary for name, chosen in FORMATS.items()}
+    formats = "; ".join(f"{name}: {summary}" for name, summary in summaries.items())
+    parser.add_argument("--format", choices=tuple(summaries), default=BUNDLE, help=formats)
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to; '-' is standard output (BATTERY.SUFFIX)")
+    parser.add_argument("--left-out", action="store_true", help="say on stderr what the format has no place for")
+    add_rules(parser)
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rule",
+        action="append",
+        type=_rule,
+        default=[],
+        metavar="FAMILY=VERSION",
+        help="another version of a rule set or mapping than the settings name; may be given again",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     async def export(settings: Settings) -> int:
-        if args.format not in OWNERS_OWN:
-            await need_consent(settings, args.battery)
-        module = importlib.import_module(FORMATS[args.format][0])
-        data: bytes = await module.make(settings, args.battery)
-        write(data, args.out or Path(args.battery + module.SUFFIX))
+        if args.format == BUNDLE:
+            made = await export_bundle.make(settings, args.battery)
+            write(made, args.out or Path(args.battery + export_bundle.SUFFIX))
+            return DONE
+        rules = chosen_rules(settings, args)
+        passport = await read_for_others(settings, args.battery, rules)
+        made_of_it = make(args.format, passport, rules, settings)
+        write(made_of_it.data, args.out or Path(args.battery + FORMATS[args.format].suffix))
+        if args.left_out:
+            tell(made_of_it.left_out)
         return DONE
 
     return run(args, export)
+
+
+def chosen_rules(settings: Settings, args: argparse.Namespace) -> RuleBook:
+    return rules_of(settings, dict(args.rule))
+
+
+async def read_for_others(settings: Settings, battery: str, rules: RuleBook) -> Passport:
+    """Raises ExportError when there is nothing to tell, NoConsent when the owner did not agree."""
+    async with open_reader(settings.database_url.get_secret_value()) as database:
+        passport = await BookPassports(database, rules).passport(battery)
+    if passport is None:
+        raise ExportError(f"no battery {battery!r} is in this book")
+    await need_consent(settings, battery)
+    if passport.coverage is None:
+        raise ExportError(f"battery {battery}: no usage or state of health has arrived yet; there is nothing to tell")
+    return passport
 
 
 async def need_consent(settings: Settings, battery: str) -> None:
@@ -60,6 +97,13 @@ async def need_consent(settings: Settings, battery: str) -> None:
         why = may_leave(await SqlHistories(database).purposes(battery), "passport")
     if why is not None:
         raise NoConsent(f"battery {battery}: {why}")
+
+
+def tell(left_out: tuple[LeftOut, ...]) -> None:
+    for left in left_out:
+        print(f"left out: {left.name}: {left.reason}", file=sys.stderr)
+    if not left_out:
+        print("left out: nothing", file=sys.stderr)
 
 
 def write(data: bytes, out: Path) -> None:
@@ -72,3 +116,10 @@ def write(data: bytes, out: Path) -> None:
     except OSError as problem:
         raise ExportError(f"{out}: cannot be written ({problem.strerror})") from problem
     print(f"{out}: {len(data)} bytes", file=sys.stderr)
+
+
+def _rule(text: str) -> tuple[str, str]:
+    family, equals, version = text.partition("=")
+    if not (family and equals and version):
+        raise argparse.ArgumentTypeError(f"{text!r} is not FAMILY=VERSION, like owed=2026-07")
+    return family, version
