@@ -1,4 +1,4 @@
-"""The official schemas and templates, and what they let through: keys nobody knows, times without a zone, odd numbers."""
+"""The official schemas, and what they let through: keys nobody knows, times without a zone, odd numbers."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from packbook.core.formats.writing import DAYS, Account, Json, as_json, identifi
 from packbook.core.passport import Passport
 
 SUFFIX: Final = ".aas.json"
+MAPPING: Final = Model
 
 
 @dataclass(frozen=True, slots=True)
