@@ -9,6 +9,7 @@ from typing import Protocol
 from packbook.core.fleet import FleetModel
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
+from packbook.core.ouranos import PartEntry
 from packbook.core.passport import Passport
 
 
@@ -184,3 +185,10 @@ class Passports(Protocol):
 
     async def passport(self, battery: str) -> Passport | None:
         """None: not in this book. Raises PackbookError."""
+
+
+class PartsRegister(Protocol):
+    """A platform where batteries are registered as parts and given a trace id."""
+
+    async def register(self, entry: PartEntry) -> str:
+        """The trace id; the same when asked again. Raises PackbookError."""
