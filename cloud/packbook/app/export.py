@@ -65,7 +65,7 @@ def main(args: argparse.Namespace) -> int:
             write(made, args.out or Path(args.battery + export_bundle.SUFFIX))
             return DONE
         rules = chosen_rules(settings, args)
-        passport = await read_for_others(settings, args.battery, rules)
+        passport = await read(settings, args.battery, rules, for_others=True)
         made_of_it = make(args.format, passport, rules, settings)
         write(made_of_it.data, args.out or Path(args.battery + FORMATS[args.format].suffix))
         if args.left_out:
@@ -79,13 +79,14 @@ def chosen_rules(settings: Settings, args: argparse.Namespace) -> RuleBook:
     return rules_of(settings, dict(args.rule))
 
 
-async def read_for_others(settings: Settings, battery: str, rules: RuleBook) -> Passport:
-    """Raises ExportError when there is nothing to tell, NoConsent when the owner did not agree."""
+async def read(settings: Settings, battery: str, rules: RuleBook, *, for_others: bool = False) -> Passport:
+    """Raises ExportError when there is nothing to tell; `for_others`: NoConsent when the owner did not agree."""
     async with open_reader(settings.database_url.get_secret_value()) as database:
         passport = await BookPassports(database, rules).passport(battery)
     if passport is None:
         raise ExportError(f"no battery {battery!r} is in this book")
-    await need_consent(settings, battery)
+    if for_others:
+        await need_consent(settings, battery)
     if passport.coverage is None:
         raise ExportError(f"battery {battery}: no usage or state of health has arrived yet; there is nothing to tell")
     return passport
