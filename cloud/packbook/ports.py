@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from packbook.core.access import Read
 from packbook.core.fleet import FleetModel
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
+from packbook.core.passport import Passport
+from packbook.core.share import Ended, Link
 
 
 class PackbookError(Exception):
@@ -176,3 +179,26 @@ class Evidence(Protocol):
 
     async def checkpoints(self, battery: str | None = None) -> Sequence[SignedCheckpoint]:
         """The newest of every store, of one battery or all."""
+
+
+class Passports(Protocol):
+    """The neutral record of a battery, whole: who may see what of it is decided after."""
+
+    async def passport(self, battery: str) -> Passport | None:
+        """None: not in this book. Raises PackbookError."""
+
+    async def named(self, identifier: str) -> str | None:
+        """The battery that goes by this id, GS1 link or path, identification link or DID. None: none of ours."""
+
+
+class Gate(Protocol):
+    """Share links, and the record of who read what of one battery's own life."""
+
+    async def link(self, digest: bytes) -> Link | None:
+        """As it stands; opened it is not yet."""
+
+    async def open(self, digest: bytes, read: Read) -> Ended | None:
+        """Counted and put on record together, or neither. Else why it does not open. Raises PackbookError."""
+
+    async def note(self, reads: Sequence[Read]) -> None:
+        """Put on record. Raises PackbookError: then what was asked for must not be shown."""
