@@ -12,6 +12,7 @@
 # bench-soh  how well the box tells the state of health, on ../shared/data
 SHELL := /bin/bash
 PYTHON ?= python3
+JOBS ?= 2
 BIN := .venv/bin
 LOG ?=
 PROFILE ?=
@@ -37,7 +38,7 @@ demo: setup
 
 test: lint
 	bash tests/needs.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-kernel: setup
 	bash tests/needs.sh
