@@ -182,23 +182,37 @@ class Evidence(Protocol):
 
 
 class Passports(Protocol):
-    """The neutral record of a battery, whole: who may see what of it is decided after."""
+    """The neutral record of each battery, put together when asked for."""
 
     async def passport(self, battery: str) -> Passport | None:
         """None: not in this book. Raises PackbookError."""
 
-    async def named(self, identifier: str) -> str | None:
-        """The battery that goes by this id, GS1 link or path, identification link or DID. None: none of ours."""
+
+class Exports(Protocol):
+    """The formats that a passport leaves in, each made from a record already cut down to what its reader may see."""
+
+    @property
+    def suffixes(self) -> Mapping[str, str]:
+        """Of the file, by the format's name."""
+
+    async def make(self, name: str, passport: Passport) -> bytes:
+        """`name`: one of `suffixes`. Raises PackbookError where the record does not carry the format."""
 
 
 class Gate(Protocol):
-    """Share links, and the record of who read what of one battery's own life."""
+    """Share links, the names batteries are found by, and the record of who read what of one battery's own life."""
 
     async def link(self, digest: bytes) -> Link | None:
-        """As it stands; opened it is not yet."""
+        """As it stands; it is not opened by that."""
 
     async def open(self, digest: bytes, read: Read) -> Ended | None:
         """Counted and put on record together, or neither. Else why it does not open. Raises PackbookError."""
 
     async def note(self, reads: Sequence[Read]) -> None:
         """Put on record. Raises PackbookError: then what was asked for must not be shown."""
+
+    async def named(self, key: str) -> str | None:
+        """The battery that has this identifier (`core.identifiers`), the one that got it last. None: none of ours."""
+
+    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
+        """Newest first."""

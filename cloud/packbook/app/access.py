@@ -101,6 +101,14 @@ class BookGate:
     async def note(self, reads: Sequence[Read]) -> None:
         await self._do("reads.note", {"reads": [read_as_json(read) for read in reads]})
 
+    async def named(self, key: str) -> str | None:
+        async with self._database.transaction() as connection:
+            return await shelf.named(connection, key)
+
+    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
+        async with self._database.transaction() as connection:
+            return await shelf.reads_of(connection, battery, limit)
+
 
 def own_gate(office: Office) -> BookGate:
     """For a process that may write the database."""

@@ -1,19 +1,15 @@
-"""Share links and the record of reads, inside the caller's transaction."""
+"""Share links, the record of reads, and the names batteries are found by, inside the caller's transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from typing import Final
-
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables
-from packbook.core.access import Read, Reader
+from packbook.core.access import ALL_BATTERIES, Read, Reader
 from packbook.core.share import Link
-
-ALL_BATTERIES: Final = "*"  # a list with the health of all of them was read
 
 
 async def keep_link(connection: AsyncConnection, link: Link) -> None:
@@ -81,6 +77,24 @@ async def reads_of(connection: AsyncConnection, battery: str, limit: int) -> lis
         )
         for row in rows
     ]
+
+
+async def keep_names(connection: AsyncConnection, battery: str, keys: Collection[str], now_ms: int) -> None:
+    """From now on the battery is found by these and no others."""
+    table = tables.battery_name
+    had = set(await connection.scalars(sa.select(table.c.key).where(table.c.battery == battery)))
+    await connection.execute(sa.delete(table).where(table.c.battery == battery, table.c.key.in_(had - set(keys))))
+    rows = [{"key": key, "battery": battery, "since_ms": now_ms} for key in keys if key not in had]
+    if rows:
+        await connection.execute(sa.insert(table), rows)
+
+
+async def named(connection: AsyncConnection, key: str) -> str | None:
+    """The one that got the name last: a label may have moved on with a pack's new passport."""
+    table = tables.battery_name
+    newest = sa.select(table.c.battery).where(table.c.key == key).order_by(table.c.since_ms.desc()).limit(1)
+    found: str | None = await connection.scalar(newest)
+    return found
 
 
 def _link(row: sa.RowMapping) -> Link:

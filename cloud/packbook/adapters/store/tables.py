@@ -3,7 +3,7 @@
 Six families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
 Projections: `chain` and everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from
 these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Who may read,
-and who read: `share_link`, `read_note`. Presence: `box`, latest only.
+and who read: `share_link`, `read_note`, `battery_name`. Presence: `box`, latest only.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -399,6 +399,14 @@ read_note: Final = sa.Table(
     sa.Column("what", sa.Text, nullable=False),
     sa.Column("fields", sa.JSON, nullable=False),
     sa.Index("read_note_by_battery", "battery", "at_ms"),
+)
+
+battery_name: Final = sa.Table(
+    "battery_name",
+    metadata,
+    sa.Column("key", sa.String(300), primary_key=True),  # core.identifiers
+    sa.Column("battery", _NAME, primary_key=True),
+    sa.Column("since_ms", _MS, nullable=False),
 )
 
 # --- presence ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -45,3 +45,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("read_note_by_battery", "read_note", ["battery", "at_ms"])
+    op.create_table(
+        "battery_name",
+        sa.Column("key", sa.String(length=300), nullable=False),
+        sa.Column("battery", sa.String(length=64), nullable=False),
+        sa.Column("since_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", "battery"),
+    )
