@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     box_broker: str | None = Field(None, description="The broker as boxes see it: mqtts://HOST:PORT")
     vehicle_keys_dir: Path | None = Field(None, description="Folder of the keys that vehicle numbers are sealed with")
     operator_key_file: Path | None = Field(None, description="The operator's key: signs configurations and commands")
+    rules: dict[str, str] = Field(default_factory=dict, description="Versions of rule sets, by family, over ours")
+    rules_dir: Path | None = Field(None, description="Folder of rule files that go before ours")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
 
     @field_validator("database_url")

@@ -6,18 +6,25 @@ A page server beside a running book cannot write its SQLite file, so it has the 
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from packbook.adapters.rules import RuleBook, RulesError
 from packbook.adapters.store import access as shelf
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.relations import must_be_known
+from packbook.app import formats
 from packbook.app.operate import Act, Office, OperateError, operate
+from packbook.app.passports import BookPassports, rules_of
 from packbook.clock import now_ms
-from packbook.core.access import Read, Reader
+from packbook.core.access import INTEREST, AccessError, AccessRules, AccessTable, Read, Reader, access_table
+from packbook.core.passport import Passport
 from packbook.core.share import Ended, Link
 from packbook.settings import Settings
+from packbook.web.access import Access
 
 Do = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
@@ -124,3 +131,40 @@ def gate_beside(settings: Settings, database: Database) -> BookGate:
     if database.is_sqlite:
         return BookGate(database, partial(operate, settings, ACTS))
     return own_gate(Office(database, settings))
+
+
+class BookExports:
+    """`ports.Exports`: every format of `app.formats`."""
+
+    def __init__(self, settings: Settings, rules: RuleBook) -> None:
+        self._settings = settings
+        self._rules = rules
+        self.suffixes = {name: chosen.suffix for name, chosen in formats.FORMATS.items()}
+
+    async def make(self, name: str, passport: Passport) -> bytes:
+        made = await asyncio.to_thread(formats.make, name, passport, self._rules, self._settings)
+        return made.data
+
+
+def access_for(settings: Settings, gate: BookGate, database: Database) -> Access:
+    """All that pages need to decide who sees what. Raises RulesError."""
+    rules = rules_of(settings)
+    return Access(access_rules(rules), gate, BookPassports(database, rules), BookExports(settings, rules))
+
+
+def access_rules(rules: RuleBook) -> AccessTable:
+    """Who may see what, by the versions in force. Raises RulesError."""
+    tiers = {name: rule.tier for name, rule in rules.fields().fields.items()}
+    try:
+        return access_table(rules.load("access", AccessRules), tiers)
+    except AccessError as problem:
+        raise RulesError(f"access-{rules.version('access')}.toml: {problem}") from problem
+
+
+def add_reader(parser: argparse.ArgumentParser, role: str) -> None:
+    parser.add_argument("--role", default=role, help=f"for whom it is ({role}); docs/access.md lists them")
+    parser.add_argument("--purpose", help="of a legitimate interest: repair, recycling, ...; the role is then interest")
+
+
+def reader_from(args: argparse.Namespace, *, account: str | None = None) -> Reader:
+    return Reader(args.role if args.purpose is None else INTEREST, args.purpose, account=account)

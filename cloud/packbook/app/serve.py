@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from packbook.adapters.signing_key import read_or_make_key
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
+from packbook.app.access import access_for, own_gate
 from packbook.app.acts import ACTS
 from packbook.app.collect import make_collector
 from packbook.app.command import DONE, add_settings, run
@@ -49,6 +50,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
         ):
             collector = make_collector(settings, database)
             evidence = BookEvidence(database, read_or_make_key(settings.book_key))
+            access = access_for(settings, own_gate(Office(database, settings)), database)
             desk = make_desk(settings, database) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()
@@ -58,4 +60,4 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                 book.create_task(collector.run(), name="collect")
                 book.create_task(learn_daily(database), name="learn")
                 book.create_task(sign_daily(evidence), name="sign")
-                book.create_task(serve_pages(SqlHistories(database), evidence, door, on_ready), name="web")
+                book.create_task(serve_pages(SqlHistories(database), evidence, access, door, on_ready), name="web")

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final
 
 from packbook.core.passport import Coverage, Fact, Passport, Source
+from packbook.core.rules import Tier
 
 INTEREST: Final = "interest"  # the role whose purposes have grants of their own
 PUBLIC: Final = "public"
@@ -29,15 +29,6 @@ NO_CONSENT: Final = "the owner has not agreed to it"
 
 class AccessError(ValueError):
     """The rules of access cannot be used. The text names field and reason."""
-
-
-class Tier(StrEnum):
-    """Regulation (EU) 2023/1542, Annex XIII, points 1 to 4 (facts/passport.md §1)."""
-
-    PUBLIC = "public"  # point 1: of the model, for anyone
-    INTEREST = "interest"  # point 2: of the model, for a legitimate interest and the Commission
-    AUTHORITY = "authority"  # point 3: proofs of compliance
-    INDIVIDUAL = "individual"  # point 4: of this one battery, for a legitimate interest only
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +132,11 @@ class AccessTable:
             field for field, tier in self.tiers.items() if tier is Tier.INDIVIDUAL and self.may_see(reader, field)
         )
 
+    def individual_in(self, passport: Passport) -> tuple[str, ...]:
+        """Fields of one battery's own life that this record holds, for the record of reads."""
+        held = [name for name in passport.facts if self.tiers[name] is Tier.INDIVIDUAL]
+        return tuple(sorted([*held, COVERAGE] if passport.coverage is not None else held))
+
     def redact(self, passport: Passport, reader: Reader, *, no_consent: str | None = None) -> Cut:
         """`no_consent`: why the owner's consent is missing, as `core.consent.may_leave` gives it; None: he agreed."""
         grant, individual = self.grant(reader), self.individual(reader)
@@ -219,6 +215,7 @@ def _coverage(coverage: Coverage | None, seen: frozenset[str]) -> Coverage | Non
         since_ms=_day(coverage.since_ms),
         until_ms=_day(coverage.until_ms),
         odometer_km=coverage.odometer_km if ODOMETER in seen else None,
+        gaps=tuple(replace(gap, at_ms=_day(gap.at_ms)) for gap in coverage.gaps),
     )
 
 

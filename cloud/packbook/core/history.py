@@ -62,6 +62,7 @@ class SohPoint:
     odometer_km: float | None
     resistance_ohm: float | None  # of the pack, at 25 degC
     provenance: Provenance
+    soce_pct: float | None = None  # estimated, not type-approval
 
 
 @dataclass(frozen=True, slots=True)

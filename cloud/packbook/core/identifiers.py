@@ -16,7 +16,7 @@ KEY_MAX: Final = 300  # a link on a nameplate has at most 255 characters
 
 
 def filed_key(declared: str) -> str | None:
-    """Of `scheme:value`. None: it names no single battery (a GS1 link without a serial), or is too long to be a name."""
+    """Of `scheme:value`. None: it names no single battery (a GS1 link without serial) or is too long for a name."""
     _scheme, colon, value = declared.partition(":")
     return asked_key(value) if colon else None
 

@@ -67,6 +67,15 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """Where the record breaks off or was lost, as the box told it."""
+
+    kind: str  # data_lost store_begun time_back battery_changed
+    at_ms: int | None
+    duration_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """How much of the battery's life was watched."""
 
@@ -78,6 +87,8 @@ class Coverage:
     observed_ah: float
     observed_km: float
     odometer_km: float | None
+    unwatched_s: float | None = None  # between first and last day, with no box to watch; None: not known
+    gaps: tuple[Gap, ...] = ()  # the newest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,12 @@ from typing import Final
 from fastapi import HTTPException, Request, Response
 
 from packbook.clock import now_ms
-from packbook.core.access import AccessTable, Cut, Read, Reader, Tier
-from packbook.core.consent import may_leave
+from packbook.core.access import AccessTable, Cut, Read, Reader
+from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.enrolment import WrongTries
 from packbook.core.share import Ended, Link, token_digest
 from packbook.ports import Exports, Gate, Histories, PackbookError, Passports
 
-PASSPORT: Final = "passport"  # the purpose an owner agrees to
 VISIT_MS: Final = 10 * 60 * 1000  # a page asks every 4 s whether something changed: that is one visit, one note
 VISITS_MAX: Final = 10_000  # remembered at once; a forgotten one is noted again
 NOT_HERE: Final = 404
@@ -127,11 +126,7 @@ async def cut_for(request: Request, battery: str, reader: Reader) -> Cut | None:
 
 
 def read_of(access: Access, cut: Cut, reader: Reader, door: str, what: str) -> Read:
-    """For the record: which fields of one battery's own life go out."""
-    given = [name for name in cut.passport.facts if access.table.tiers[name] is Tier.INDIVIDUAL]
-    if cut.passport.coverage is not None:
-        given.append("coverage")
-    return Read(now_ms(), cut.passport.battery, reader, door, what, tuple(sorted(given)))
+    return Read(now_ms(), cut.passport.battery, reader, door, what, access.table.individual_in(cut.passport))
 
 
 async def find_link(request: Request, token: str) -> tuple[bytes, Link]:
@@ -183,6 +178,6 @@ def _count_guess(request: Request, access: Access) -> None:
     access.wrong.count(address, now_ms())
 
 
-def _histories(request: Request) -> Histories:
+def histories(request: Request) -> Histories:
     book: Histories = request.app.state.histories
     return book

@@ -19,7 +19,7 @@ from packbook.core.history import Battery
 from packbook.core.prospect import Lacking, forecast_of
 from packbook.ports import Evidence, Histories
 from packbook.web import models
-from packbook.web.access import note_history
+from packbook.web.access import histories, note_history
 
 SESSIONS_MAX: Final = 500  # about 300 kB of JSON; programs page on from there
 OFFSET_MAX: Final = 10_000_000  # beyond any real history, within any database's integers
@@ -27,11 +27,6 @@ OFFSET_MAX: Final = 10_000_000  # beyond any real history, within any database's
 BUNDLE_TYPE: Final = "application/vnd.packbook.bundle+cose"
 
 Kind = Literal["charge", "drive", "rest"]
-
-
-def histories(request: Request) -> Histories:
-    book: Histories = request.app.state.histories
-    return book
 
 
 def evidence(request: Request) -> Evidence:

@@ -15,8 +15,8 @@ from packbook.core.prospect import forecast_of
 from packbook.ports import Histories
 from packbook.web import csv_files
 from packbook.web import owner as owner_page
-from packbook.web.access import note_history
-from packbook.web.api import ageing_model, histories
+from packbook.web.access import histories, note_history
+from packbook.web.api import ageing_model
 from packbook.web.render import render, words_for
 
 KINDS: Final = ("charge", "drive", "rest")

@@ -6,12 +6,14 @@ Out: a `PassportPage`. What is withheld is named by group of readers, never by w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from packbook.core.access import Cut, Tier
+from packbook.core.access import Cut
 from packbook.core.passport import Coverage, Fact, Histogram, Passport, Source
+from packbook.core.rules import Tier
 from packbook.web import figures
 from packbook.web.charts import Table, band_text
 from packbook.web.owner import Figure, Headline, ruler
@@ -184,7 +186,7 @@ def _table(t: Words, field: str, histogram: Histogram) -> Table:
     whole = sum(histogram.counts) or 1
     first, *others = histogram.axes
     names = [_bands(t, axis.edges) for axis in histogram.axes]
-    columns = names[1] if others else [t("column.share")]
+    columns = names[1] if others else [t("shared.share")]
     rows = []
     for number, band in enumerate(names[0]):
         counts = histogram.counts[number * len(columns) : (number + 1) * len(columns)]
@@ -194,7 +196,7 @@ def _table(t: Words, field: str, histogram: Histogram) -> Table:
 
 
 def _bands(t: Words, edges: Sequence[float | None]) -> list[str]:
-    return [band_text(t, band) for band in zip(edges[:-1], edges[1:], strict=True)]
+    return [band_text(t, band) for band in itertools.pairwise(edges)]
 
 
 def _coverage(t: Words, seen: Coverage) -> tuple[Figure, ...]:
@@ -202,12 +204,9 @@ def _coverage(t: Words, seen: Coverage) -> tuple[Figure, ...]:
     return (
         Figure(t("shared.since"), t.date(seen.since_ms), t("shared.until", day=t.date(seen.until_ms))),
         *(
-            Figure(
-                t(f"coverage.{part}"), t.number(seconds / 3600.0, 0, t("unit.hours")), t(f"coverage.{part}_note")
-            )
+            Figure(t(f"coverage.{part}"), t.number(seconds / 3600.0, 0, t("unit.hours")), t(f"coverage.{part}_note"))
             for part, seconds in parts
         ),
         Figure(t("coverage.km"), t.number(seen.observed_km, 0, "km")),
         Figure(t("coverage.ah"), t.number(seen.observed_ah, 0, "Ah"), t("coverage.ah_note")),
     )
-

@@ -40,6 +40,7 @@ async def share(request: Request) -> Response:
             page=passport_page.build(words_for(request), cut),
             passport=cut.passport,
             link=link,
+            here=request.url.path.rstrip("/"),
             formats=[name for name in exports if link.formats is None or name in link.formats],
         )
     )
@@ -83,7 +84,7 @@ async def _resolved(request: Request, battery: str) -> Response:
     if _wants_json(request):
         return await _export(request, cut, RECORD)
     page = passport_page.build(words_for(request), cut)
-    return render(request, "passport.html", page=page, passport=cut.passport, link=None, formats=[])
+    return render(request, "passport.html", page=page, passport=cut.passport, link=None, here="", formats=[])
 
 
 async def _record(request: Request, battery: str, where: str) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 

@@ -233,6 +233,7 @@ soh_point: Final = sa.Table(
     sa.Column("observed_km", sa.Double, nullable=False),
     sa.Column("odometer_km", sa.Double),
     sa.Column("resistance_ohm", sa.Double),
+    sa.Column("soce_pct", sa.Double),
 )
 
 usage: Final = sa.Table(
@@ -362,6 +363,26 @@ ended_relation: Final = sa.Table(
     metadata,
     sa.Column("battery", _NAME, primary_key=True),
     sa.Column("at_ms", _MS, nullable=False),  # names of cars that came before are not shown again
+)
+
+# --- said by people and firms: only ever added to -----------------------------------------------------------------
+
+declared: Final = sa.Table(
+    "declared",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    sa.Column("entered_ms", _MS, nullable=False),
+    sa.Column("scope", sa.String(8), nullable=False),  # core.declared.Scope
+    sa.Column("subject", _NAME, nullable=False),  # a battery's id or a pack's name in its profile
+    sa.Column("field", sa.String(64), nullable=False),
+    sa.Column("value", sa.JSON(none_as_null=True)),  # NULL: what was said before is taken back
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("on", sa.String(10)),
+    sa.Column("method", sa.Text),
+    sa.Column("document", sa.Text),
+    sa.Column("sigma", sa.Double),
+    sa.Column("conditions", sa.JSON, nullable=False),
+    sa.Index("declared_by_subject", "scope", "subject", "id"),
 )
 
 # --- who may read, and who read: never made anew ------------------------------------------------------------------

@@ -1,0 +1,53 @@
+"""Every shape that the neutral record of a battery leaves this book in, under one name each.
+
+In:  a passport, already cut down to what its reader may see; a format's name; the rules in force.
+Out: `Made`: the bytes, and what the format had to leave out.
+A pure format is a module with `SUFFIX`, `MAPPING` (the frozen shape of its mapping file, or None) and
+`make(passport, mapping)`. One that needs a key or a place of the settings is a module of this room with `SUFFIX` and
+`make(settings, passport, rules)`. Only the one asked for is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Final
+
+from packbook.adapters.rules import RuleBook
+from packbook.core.formats import Made
+from packbook.core.passport import Passport
+from packbook.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    module: str
+    summary: str
+    mapping: str | None = None  # family of the rule files that map it
+
+    @property
+    def pure(self) -> bool:
+        return self.module.startswith("packbook.core.")
+
+    @property
+    def suffix(self) -> str:
+        suffix: str = importlib.import_module(self.module).SUFFIX
+        return suffix
+
+
+FORMATS: Final[dict[str, Format]] = {
+    "neutral": Format("packbook.app.export_neutral", "the record itself as JSON, two parts, each signed"),
+}
+
+
+def make(name: str, passport: Passport, rules: RuleBook, settings: Settings) -> Made:
+    """Raises PackbookError; KeyError for a name that is not in FORMATS."""
+    chosen = FORMATS[name]
+    module = importlib.import_module(chosen.module)
+    made: Made
+    if chosen.pure:
+        mapping = None if chosen.mapping is None else rules.load(chosen.mapping, module.MAPPING)
+        made = module.make(passport, mapping)
+    else:
+        made = module.make(settings, passport, rules)
+    return made
