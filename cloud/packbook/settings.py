@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     enrol_key_file: Path | None = Field(None, description="Its private key")
     enrol_url: str | None = Field(None, description="That door as boxes see it; stands on labels")
     box_broker: str | None = Field(None, description="The broker as boxes see it: mqtts://HOST:PORT")
+    box_operator_key: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="Public half of the operator's key, told to boxes as they enrol"
+    )
     vehicle_keys_dir: Path | None = Field(None, description="Folder of the keys that vehicle numbers are sealed with")
     operator_key_file: Path | None = Field(None, description="The operator's key: signs configurations and commands")
     rules: dict[str, str] = Field(default_factory=dict, description="Versions of rule sets, by family, over ours")

@@ -15,7 +15,9 @@ from packbook.adapters.store import open_writer, relations, tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.app import export
+from packbook.app.formats import Format
 from packbook.core.consent import Watcher, may_leave, who_decides
+from packbook.core.formats import Made
 from packbook.testing.scripted_box import ScriptedBox
 from packwire.messages import Consent
 
@@ -82,17 +84,19 @@ def test_a_format_for_others_needs_the_owners_yes(
     """Whatever format is added: only those named as the owner's own go without."""
 
     async def fill() -> None:
+        box = agreeing(*purposes)
+        box.usage()
         async with open_writer(sqlite_url, "test") as database:
-            await Ledger(database).take(agreeing(*purposes).arrivals)
+            await Ledger(database).take(box.arrivals)
 
-    async def make(_settings: object, _battery: str) -> bytes:
-        return b"a passport"
+    def make(_settings: object, _passport: object, _rules: object) -> Made:
+        return Made(b"a passport", ())
 
     asyncio.run(fill())
     module = ModuleType("some_passport")
     module.SUFFIX, module.make = ".json", make  # type: ignore[attr-defined]  # what a format module is
     monkeypatch.setitem(sys.modules, "some_passport", module)
-    monkeypatch.setitem(export.FORMATS, "some", ("some_passport", "of a test"))
+    monkeypatch.setitem(export.FORMATS, "some", Format("some_passport", "of a test"))
     (tmp_path / "book.toml").write_text(f'database_url = "{sqlite_url}"\n')
     out = tmp_path / "out.json"
     arguments = ["--settings", str(tmp_path / "book.toml"), "--out", str(out)]

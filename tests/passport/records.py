@@ -5,6 +5,7 @@ Values are made up and plausible: a pack of 62 kWh, six years old. Nothing here 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,12 +48,11 @@ def declared(value: Value, unit: str = "1", *, at_ms: int | None = day_ms("2020-
     return replace(Fact(value, unit, at_ms, Source.DECLARED, "Example Motors"), **more)
 
 
-def spread(axes: tuple[Axis, ...], total: int) -> Histogram:
-    """Counts over all bands, most in the middle, some bands never visited."""
-    bands = 1
-    for axis in axes:
-        bands *= len(axis.edges) - 1
-    return Histogram(axes, tuple(max(0, total - 40 * abs(band - bands // 2) ** 2) for band in range(bands)))
+def spread(axes: tuple[Axis, ...], most: int) -> Histogram:
+    """Counts over all bands, most in the middle, the outer ones never visited."""
+    bands = math.prod(len(axis.edges) - 1 for axis in axes)
+    middle = bands // 2
+    return Histogram(axes, tuple(max(0, most - most * (band - middle) ** 2 * 6 // bands**2) for band in range(bands)))
 
 
 IDENTITY: Final[Mapping[str, tuple[Fact, ...]]] = {
@@ -64,7 +64,7 @@ IDENTITY: Final[Mapping[str, tuple[Fact, ...]]] = {
     "manufacturer": (declared("Example Cells K.K."),),
     "manufacturing_place": (declared("Zama, Japan"),),
     "made_on": (declared("2020-02"),),
-    "in_service_on": (declared("2020-03"),),
+    "in_service_on": (declared("2020-03-14"),),
     "model": (declared("62A"),),
     "chemistry": (declared("NMC"),),
     "cells_in_series": (declared(96),),
@@ -81,7 +81,7 @@ IDENTITY: Final[Mapping[str, tuple[Fact, ...]]] = {
     "idle_temp_min_degc": (declared(-20.0, "degC"),),
     "idle_temp_max_degc": (declared(50.0, "degC"),),
     "expected_cycles": (declared(1500),),
-    "expected_years": (declared(15.0, "a"),),
+    "expected_years": (declared(15.0, "year"),),
     "exhaustion_threshold_pct": (declared(70.0, "%"),),
     "vehicle_class": (declared("car"),),
     "operator_id": (declared("https://id.example.com/operator/417"),),
@@ -112,10 +112,10 @@ USE: Final[Mapping[str, tuple[Fact, ...]]] = {
     "resistance_increase_pct": (measured(18.4, "%"),),
     "self_discharge_pct_per_month": (measured(1.2, "%/month"),),
     "temp_degc": (measured(23.4, "degC"),),
-    "time_hot_s": (measured(7260.0, "s"),),
-    "time_cold_s": (measured(0.0, "s"),),
-    "time_hot_charging_s": (measured(1830.0, "s"),),
-    "time_cold_charging_s": (measured(0.0, "s"),),
+    "time_hot_s": (measured(7260, "s"),),
+    "time_cold_s": (measured(0, "s"),),
+    "time_hot_charging_s": (measured(1830, "s"),),
+    "time_cold_charging_s": (measured(0, "s"),),
     "deep_discharge_count": (measured(2, "1"),),
     "overcharge_count": (measured(0, "1"),),
     "negative_event": (measured("cell_voltage_low", "1", conditions={"count": 3.0}, at_ms=day_ms("2025-01-19")),),
@@ -127,7 +127,7 @@ USE: Final[Mapping[str, tuple[Fact, ...]]] = {
     "c_rate_temp_time_s": (measured(spread((C_RATE_AXIS, TEMP_AXIS), 300000), "s"),),
     "depth_counts": (measured(spread((DEPTH_AXIS, SOC_AXIS), 9000), "1"),),
     "cell_spread_mv": (measured(14.0, "mV"),),
-    "age_years": (measured(6.66, "a"),),
+    "age_years": (measured(6.66, "year"),),
     "months_to_80_pct": (measured(61.2, "month", method="forecast/2", lo90=38.0, hi90=97.0),),
     "km_to_80_pct": (measured(58300.0, "km", method="forecast/2", lo90=36000.0, hi90=92000.0),),
 }

@@ -22,6 +22,7 @@ from packbook.core.digital_link import (
     trade_item,
 )
 from packbook.core.gbt34014 import DAYS, MONTHS, YEARS, BatteryCode, NotABatteryCode, Thing, parse_code
+from passport import js
 
 GTIN = "09506000134352"  # GS1's own example
 SET_82 = "!\"%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
@@ -208,3 +209,21 @@ def test_dates_use_the_letters_of_the_standard() -> None:
 def test_a_code_that_is_none_is_refused_with_the_position(text: str, reason: str) -> None:
     with pytest.raises(NotABatteryCode, match=reason):
         parse_code(text)
+
+
+def test_a_library_that_others_wrote_reads_the_same_links() -> None:
+    """digital-link.js, of the people who drafted the standard."""
+    links = [
+        trade_item(GTIN, "B-0042").url("https://r.example"),
+        trade_item(GTIN, "7", batch="L1").url("https://r.example/folder"),
+        single_asset("95060001343-7").url("https://r.example"),
+        f"https://r.example/01/{GTIN[:-1]}3/21/7",
+        f"https://r.example/01/{GTIN}/21/{'7' * 21}",
+    ]
+    assert js.ask(links=links)["links"] == [
+        {"01": GTIN, "21": "B-0042"},
+        {"01": GTIN, "10": "L1", "21": "7"},
+        {"8004": "95060001343-7"},
+        None,
+        None,
+    ]

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from packbook.adapters.signing_key import read_or_make_key
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.access import access_for, own_gate
@@ -15,7 +14,7 @@ from packbook.app.acts import ACTS
 from packbook.app.collect import make_collector
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.enrolment import make_desk
-from packbook.app.evidence import BookEvidence, sign_daily
+from packbook.app.evidence import book_evidence, sign_daily
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
 from packbook.app.serve_est import est_door, serve_est
@@ -49,9 +48,9 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
             operators_door(Office(database, settings), ACTS),
         ):
             collector = make_collector(settings, database)
-            evidence = BookEvidence(database, read_or_make_key(settings.book_key))
+            evidence = book_evidence(settings, database)
             access = access_for(settings, own_gate(Office(database, settings)), database)
-            desk = make_desk(settings, database) if est is not None else None
+            desk = make_desk(settings, database, evidence.book_key) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()
             async with asyncio.TaskGroup() as book:

@@ -11,12 +11,11 @@ from typing import Final
 
 import uvicorn
 
-from packbook.adapters.signing_key import read_or_make_key
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.access import access_for, gate_beside
 from packbook.app.command import DONE, add_settings, run
-from packbook.app.evidence import BookEvidence
+from packbook.app.evidence import book_evidence
 from packbook.ports import Evidence, Histories, PackbookError
 from packbook.settings import Settings
 from packbook.web.access import Access
@@ -40,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
 async def web(settings: Settings) -> int:
     with listening(settings) as door:
         async with open_reader(settings.database_url.get_secret_value()) as database:
-            evidence = BookEvidence(database, read_or_make_key(settings.book_key))
+            evidence = book_evidence(settings, database)
             access = access_for(settings, gate_beside(settings, database), database)
             await serve_pages(SqlHistories(database), evidence, access, door, say_where)
     return DONE

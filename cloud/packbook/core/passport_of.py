@@ -48,7 +48,7 @@ ORDER: Final = (Source.MEASURED, Source.VEHICLE, Source.DECLARED)
 
 _SOC: Final = Axis("soc_pct", "%", (*(low for low, _ in SOC_BANDS_PCT), SOC_BANDS_PCT[-1][1]))
 _TEMP: Final = Axis("temp_degc", "degC", (None, *TEMP_EDGES_DEGC, None))
-_C_RATE: Final = Axis("c_rate", "1/h", (None, *(-edge for edge in reversed(C_RATE_EDGES)), 0.0, *C_RATE_EDGES, None))
+_C_RATE: Final = Axis("c_rate", "1", (None, *(-edge for edge in reversed(C_RATE_EDGES)), 0.0, *C_RATE_EDGES, None))
 _DEPTH: Final = Axis("depth_pct", "%", DEPTH_EDGES_PCT)
 
 

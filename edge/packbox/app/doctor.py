@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Final
 
+from packbox.adapters.enrolment_file import read_enrolment
 from packbox.adapters.identity import read_key
 from packbox.adapters.journal import JOURNAL_FILE, open_copy
 from packbox.adapters.machine import supply_trouble
@@ -268,6 +269,18 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         yield Finding("broker", Verdict.OK, f"{where} answers")
 
 
+def _operator(settings: Settings) -> Iterator[Finding]:
+    told = read_enrolment(settings.data_dir)
+    if settings.operator_key is None:
+        yield Finding("operator", Verdict.OK, "no operator is believed: configurations and commands are refused")
+    else:
+        by_enrolment = told is not None and told.operator_key == settings.operator_key
+        origin = "since enrolment" if by_enrolment else "by the setting operator_key"
+        yield Finding("operator", Verdict.OK, f"believed is who signs with key {settings.operator_key}, {origin}")
+    if told is not None and told.book_key is not None:
+        yield Finding("operator", Verdict.OK, f"at enrolment the book signed with key {told.book_key}")
+
+
 def _certificate(settings: Settings) -> Iterator[Finding]:
     file = settings.broker.cert_file
     if file is None:
@@ -331,6 +344,7 @@ CHECKS: Final[Mapping[str, Callable[[Settings], Iterator[Finding]]]] = {
     "clock": _clock,
     "broker": _broker,
     "certificate": _certificate,
+    "operator": _operator,
     "bus": _bus,
     "running": _running,
     "supply": _supply,

@@ -27,7 +27,8 @@ from packbox.core.soh.banded import Swing, swing_of_charge_in
 from packbox.core.soh.method import SessionEnd
 from packbox.core.soh.panel import PanelState
 from packbox.core.soh.reading import RestSwing
-from packbox.core.soh.rest_bands import CHARGE_SIGMA_ROOT, swing_of, use_swing
+from packbox.core.soh.rest_bands import swing_of, use_swing
+from packbox.core.soh.rest_state import CHARGE_SIGMA_ROOT
 from packbox.core.stamp import NS_PER_S
 
 SESSION_GAP_S: Final = 300  # as a drive outlives a silence (core.segment)

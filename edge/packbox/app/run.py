@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     code = 0
     try:
-        settings = with_enrolment(settings_from(args))
+        settings = settings_from(args)
         set_up_logging(settings.log_level, to_journal=is_journal(os.environ.get("JOURNAL_STREAM")))
         code = _guarded(settings, herald_from(os.environ), speed=args.speed, until_sent=args.until_sent)
     except* SettingsError as problems:
@@ -138,6 +138,7 @@ def _speed(text: str) -> float | None:
 async def _run(
     settings: Settings, herald: Herald, *, speed: float | None, until_sent: bool, care: Care = IN_FULL
 ) -> int:
+    settings = with_enrolment(settings)  # at each start anew: the one before may have enrolled
     if until_sent and settings.broker.host is None:
         raise SettingsError("--until-sent needs somebody to send to: set broker.host")
     clock = SystemClock(settings.clock_trusted)
@@ -172,7 +173,7 @@ async def _run(
             listener = Listener(frames, inbox, clock)
             committed = asyncio.Event()
             thinker = Thinker(mind, inbox, offload, committed, herald, settings.commit_every_s)
-            enrolling = Enrolling(settings, FileKeyStore(settings.key_file.parent, key), clock)
+            enrolling = Enrolling(settings, FileKeyStore(settings.key_file.parent, key), clock, desk.begin_anew)
             may_send = settings.broker.host is not None or enrolling.invited
             link = new_report(mind.store) if may_send and care.may_send else None
             meeting = Meeting(mind, catalogue, partial(_plan, settings, box=box), offload, herald)

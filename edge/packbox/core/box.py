@@ -50,7 +50,7 @@ from packbox.core.stamp import NS_PER_MS, NS_PER_S, Stamp, Tick
 from packbox.core.timeline import Timeline
 from packbox.core.usage import UsageState
 
-STATE_VERSION: Final = 2  # of `BoxState` and all within: raise it when a field changes, and bring a conversion
+STATE_VERSION: Final = 3  # of `BoxState` and all within: raise it when a field changes, and bring a conversion
 TRIAL_S: Final = 30  # seconds with frames after which a wrong profile is told from a right one
 TRIAL_FRAMES: Final = 500  # fewer prove nothing
 TRIAL_BAD_SHARE: Final = 0.2  # of known frames; real logs of the right car have none (facts/vehicles.md §2)
@@ -201,12 +201,12 @@ class _Work:
             self.state = replace(self.state, line=timeline.begin(first.boot, first.mono_ns, wall_offset_ms))
         elif first.boot != self._line.now.boot:
             self._reboot(first, wall_offset_ms)
-        line, stepped = timeline.set_wall(self._line, wall_offset_ms)
+        line, moved_ms = timeline.set_wall(self._line, wall_offset_ms)
         self.state = replace(self.state, line=line)
-        if stepped:
-            error_ms = float(timeline.CLOCK_STEP_MS)  # smaller moves are followed without a word
-            stamp = line.stamp(line.high_ns)
-            self._say(EventSeen(stamp, EventName.CLOCK_SET, extreme=error_ms, text="wall clock set"))
+        if moved_ms is not None:  # smaller moves are followed without a word
+            error_ms = float(max(timeline.CLOCK_STEP_MS, abs(moved_ms)))
+            text = f"wall clock moved by {moved_ms / 1000:+.1f} s" if moved_ms else "wall clock set"
+            self._say(EventSeen(line.stamp(line.high_ns), EventName.CLOCK_SET, extreme=error_ms, text=text))
 
     def _reboot(self, first: Stamp, wall_offset_ms: int | None) -> None:
         self._flush()

@@ -34,6 +34,9 @@ class Curve:
         rise_v = float(np.interp(high, self.soc_pct, self.volts) - np.interp(low, self.soc_pct, self.volts))
         return soc, VOLT_SIGMA_V * (high - low) / rise_v
 
+    def volts_at(self, soc_pct: float) -> float:
+        return float(np.interp(soc_pct, self.soc_pct, self.volts))
+
     @property
     def mean_v(self) -> float:
         """Over the whole SoC scale."""

@@ -21,3 +21,11 @@ class LeftOut:
 class Made:
     data: bytes
     left_out: tuple[LeftOut, ...]
+
+
+class CannotMake(Exception):
+    """The record lacks what this format cannot be without. Nothing was made; the message names each place and why."""
+
+    def __init__(self, form: str, missing: tuple[LeftOut, ...]) -> None:
+        super().__init__(f"{form}: " + "; ".join(f"{place.name}: {place.reason}" for place in missing))
+        self.missing = missing

@@ -21,6 +21,10 @@ EVIDENCE_KEPT: Final = 16  # session numbers named with an estimate
 YEAR_S: Final = 365.25 * 86_400
 DRIFT_PER_YEAR: Final = 0.022  # packs lose so much (facts/soh.md §6), give or take
 DRIFT_SIGMA_PER_ROOT_YEAR: Final = 0.02
+BALANCING_C: Final = (
+    0.02  # a charge that flows more slowly into full cells goes through their resistors (facts/soh.md §7)
+)
+BALANCING_FROM_PCT: Final = 90.0  # of the SoC: batteries balance near full, and a slow charge lower down is a charge
 
 
 class Basis(StrEnum):

@@ -85,8 +85,11 @@ def why_not(state: ScreenState) -> str | None:
 
 def before_each(value: FloatArray, known: BoolArray, held: float | None) -> FloatArray:
     """The last known value before each row."""
+    first = math.nan if held is None else held
+    if known.all():
+        return np.concatenate(([first], value[:-1]))
     newest = np.maximum.accumulate(np.where(known, np.arange(len(value)), -1))
-    return np.append(value, math.nan if held is None else held)[np.concatenate(([-1], newest[:-1]))]
+    return np.append(value, first)[np.concatenate(([-1], newest[:-1]))]
 
 
 def same_since(
@@ -100,6 +103,8 @@ def same_since(
 
 
 def newest_of(value: FloatArray, known: BoolArray, held: float | None) -> float | None:
+    if known[-1]:
+        return float(value[-1])
     rows = np.flatnonzero(known)
     return float(value[rows[-1]]) if rows.size else held
 
