@@ -31,6 +31,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "box": ("packbook.app.box", "show enrolled boxes, move them between fleets, retire them"),
     "revoke": ("packbook.app.revoke", "shut out a box that was lost or stolen"),
     "export": ("packbook.app.export", "write what the book knows of one battery to a file"),
+    "declare": ("packbook.app.declare", "take down what people and firms say of a battery"),
+    "passport": ("packbook.app.passport", "say what a battery's passport owes, what is there and what is missing"),
     "verify": ("packproof.command", "check an evidence bundle, without network or settings"),
     "operator-key": ("packbook.app.operator_key", "make and show the key that boxes believe the operator by"),
     "config": ("packbook.app.config", "configure a box or a fleet from afar"),

@@ -29,6 +29,7 @@ from packbook.clock import now_ms
 from packbook.core.access import AccessTable, Cut, Read, Reader
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.formats import LeftOut
+from packbook.core.passport import Passport
 from packbook.ports import PackbookError
 from packbook.settings import Settings
 
@@ -74,6 +75,8 @@ def main(args: argparse.Namespace) -> int:
 async def _export(settings: Settings, args: argparse.Namespace) -> int:
     rules, reader = chosen_rules(settings, args), reader_from(args, account=getpass.getuser())
     table = access_rules(rules)
+    if table.grant(reader) is None:
+        raise NotForThisReader(f"there is no role {reader.name}; there are {', '.join(sorted(table.grants))}")
     if args.format == BUNDLE:
         grant = table.grant(reader)
         if grant is None or not grant.history:
@@ -82,7 +85,7 @@ async def _export(settings: Settings, args: argparse.Namespace) -> int:
         await operate(settings, ACTS, "reads.note", {"reads": [_noted(args.battery, reader, BUNDLE, ())]})
         write(data, args.out or Path(args.battery + export_bundle.SUFFIX))
         return DONE
-    cut = await read(settings, args.battery, rules, table, reader)
+    cut = await cut_for(settings, await read(settings, args.battery, rules), table, reader)
     made = make(args.format, cut.passport, rules, settings)
     given = table.individual_in(cut.passport)
     await operate(settings, ACTS, "reads.note", {"reads": [_noted(args.battery, reader, args.format, given)]})
@@ -96,18 +99,24 @@ def chosen_rules(settings: Settings, args: argparse.Namespace) -> RuleBook:
     return rules_of(settings, dict(args.rule))
 
 
-async def read(settings: Settings, battery: str, rules: RuleBook, table: AccessTable, reader: Reader) -> Cut:
-    """The record as this reader may see it. Raises ExportError when there is nothing to export, and NoConsent."""
+async def read(settings: Settings, battery: str, rules: RuleBook) -> Passport:
+    """The whole record. Raises ExportError when there is nothing to tell."""
     async with open_reader(settings.database_url.get_secret_value()) as database:
         passport = await BookPassports(database, rules).passport(battery)
-        why = may_leave(await SqlHistories(database).purposes(battery), PASSPORT)
     if passport is None:
         raise ExportError(f"no battery {battery!r} is in this book")
     if passport.coverage is None:
         raise ExportError(f"battery {battery}: no usage or state of health has arrived yet; there is nothing to tell")
+    return passport
+
+
+async def cut_for(settings: Settings, passport: Passport, table: AccessTable, reader: Reader) -> Cut:
+    """The record as this reader may see it. Raises NoConsent when the owner did not agree."""
+    async with open_reader(settings.database_url.get_secret_value()) as database:
+        why = may_leave(await SqlHistories(database).purposes(passport.battery), PASSPORT)
     cut = table.redact(passport, reader, no_consent=why)
     if cut.why is not None:
-        raise NoConsent(f"battery {battery}: {why}")
+        raise NoConsent(f"battery {passport.battery}: {why}")
     return cut
 
 
