@@ -31,12 +31,16 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "box": ("packbook.app.box", "show enrolled boxes, move them between fleets, retire them"),
     "revoke": ("packbook.app.revoke", "shut out a box that was lost or stolen"),
     "export": ("packbook.app.export", "write what the book knows of one battery to a file"),
+    "declare": ("packbook.app.declare", "take down what people and firms say of a battery"),
+    "passport": ("packbook.app.passport", "say what a battery's passport owes, what is there and what is missing"),
     "verify": ("packproof.command", "check an evidence bundle, without network or settings"),
     "operator-key": ("packbook.app.operator_key", "make and show the key that boxes believe the operator by"),
     "config": ("packbook.app.config", "configure a box or a fleet from afar"),
     "command": ("packbook.app.command_box", "have a box send records or log lines again, or look at its car"),
     "vehicle": ("packbook.app.vehicle", "say and show which vehicle a battery is in"),
     "owner": ("packbook.app.owner", "give an owner everything, or end his relation to a battery"),
+    "share": ("packbook.app.share", "links that show a battery to somebody without an account"),
+    "reads": ("packbook.app.reads", "show who read what of a battery's own life"),
     "doctor": ("packbook.app.doctor", "look for trouble and say what to do"),
 }
 

@@ -15,13 +15,19 @@ from typing import Final, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from packbook.core.rules import Fields
+from packbook.core.rules import Fields, Owed
 from packbook.ports import PackbookError
 
 OWN_FOLDER: Final = Path(__file__).parents[1] / "rules"
 SUFFIX: Final = ".toml"
 # What is in force unless an operator says otherwise (setting `rules`).
-IN_FORCE: Final[Mapping[str, str]] = {"fields": "1"}
+IN_FORCE: Final[Mapping[str, str]] = {
+    "access": "1",
+    "fields": "1",
+    "owed": "2026-07",
+    "limits-gtr22": "1",
+    "limits-euro7": "1",
+}
 
 
 class RulesError(PackbookError):
@@ -68,6 +74,17 @@ class RuleBook:
 
     def fields(self) -> Fields:
         return self.load("fields", Fields)
+
+    def owed(self) -> Owed:
+        """Raises RulesError also when it asks for a field that does not exist or leaves a category out."""
+        owed, fields = self.load("owed", Owed), self.fields()
+        categories = set(fields.fields["category"].one_of)
+        for row in owed.rows:
+            unknown = [name for name in row.fields if name not in fields.fields]
+            if unknown or set(row.verdicts) != categories:
+                why = f"no field {unknown[0]}" if unknown else f"verdicts are for {', '.join(sorted(categories))}"
+                raise RulesError(f"rules owed {owed.version}: {row.name}: {why} (fields {fields.version})")
+        return owed
 
     def _known(self, family: str) -> str:
         files = {path.name for folder in self._folders for path in folder.glob(f"{family}-*{SUFFIX}")}

@@ -16,9 +16,10 @@ from typing import Final
 
 from packbook.core.forecast import SIGMAS_90
 from packbook.core.history import SohPoint
-from packbook.core.passport import Fact, Source, Value
+from packbook.core.passport import Fact, Source
 from packbook.core.rules import TEXT_MAX, FieldRule
 
+IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9-]{0,31}:\S+")
 # ISO 3779: 17 characters without I, O, Q, the last four digits; a maker's code has letters among its first three.
 VIN: Final = re.compile(r"(?<![A-Z0-9])(?=[A-Z0-9]{0,2}[A-Z])[A-HJ-NPR-Z0-9]{13}[0-9]{4}(?![A-Z0-9])")
 
@@ -64,6 +65,8 @@ def objection(rule: FieldRule | None, said: Declared) -> str | None:
         return f"on: {said.on} is still to come"
     if said.sigma is not None and not 0.0 < said.sigma < float("inf"):
         return f"sigma: {said.sigma!r} is not a positive number"
+    if said.name == "identifiers" and said.value is not None and not IDENTIFIER.fullmatch(str(said.value)):
+        return f"{said.value!r} is not scheme:value, like gs1:https://id.example.com/01/..."
     return None if said.value is None else rule.objection(said.value)
 
 
@@ -151,8 +154,3 @@ def day_ms(text: str) -> int | None:
     if day.isoformat() != text and day.isoformat() != f"{text}-01":
         return None
     return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
-
-
-def as_value(value: object) -> Value | None:
-    """What a card or a database may hold for a value; None: nothing of the kind."""
-    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else None

@@ -119,3 +119,50 @@ class Fields:
     family: str
     version: str
     fields: Mapping[str, FieldRule]
+
+
+class Verdict(StrEnum):
+    MUST = "must"
+    IF_APPLICABLE = "if_applicable"
+    MUST_NOT = "must_not"
+    NOT_COVERED = "not_covered"
+
+
+@dataclass(frozen=True, slots=True)
+class OwedRow:
+    name: str
+    fields: tuple[str, ...]  # met when one of them has a value; none: the record has no place for it
+    asked_in: str
+    verdicts: Mapping[str, Verdict]  # by category
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What a passport owes, by category of battery."""
+
+    family: str
+    version: str
+    source: str
+    rows: tuple[OwedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a vehicle of this class must keep until so many years or km, whichever comes first."""
+
+    vehicle_class: str
+    years: float
+    km: float
+    soce_min_pct: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    family: str
+    version: str
+    title: str
+    source: str
+    sample_min: int  # vehicles of a family, for a verdict on it
+    share_min_pct: float  # of them above the limit
+    limits: tuple[Limit, ...]
