@@ -15,9 +15,9 @@ from typing import Any, cast
 
 import pytest
 
-from packbox.adapters.can_bus import BusCounts
 from packbox.adapters.can_errors import BusErrors
 from packbox.adapters.herald import Herald
+from packbox.adapters.listening import BusCounts
 from packbox.adapters.power_lines import LineReader
 from packbox.app.carry import new_report
 from packbox.app.health import Gauge
