@@ -63,6 +63,7 @@ async def gauge(tmp_path: Path) -> Gauge:
     thinker = Thinker(mind, inbox, cast("Any", None), asyncio.Event(), Herald(), 10.0)
     raw = cast("KeepRaw", SimpleNamespace(dropped_frames=7, trouble="disk full"))
     link = new_report(STORE)
+    link.earlier_wire_bytes = 1234
     return Gauge(tmp_path, clock, clock.now(), bus, inbox, mind, listener, thinker, link, raw=raw)
 
 
@@ -107,6 +108,7 @@ async def test_a_running_box_says_every_ten_seconds_how_it_is_and_nothing_when_i
     assert (first["box"], first["store"], first["journal"]["trouble"]) == (BOX, STORE, None)
     assert second["mono_ms"] - first["mono_ms"] == WRITE_EVERY_S * 1000
     assert second["journal"]["trouble"] == "disk full"
+    assert first["health"]["uplink_bytes"] == 1234
     assert first["bus"]["errors"]["bus_off"] == 1
     assert first["raw"] == {"dropped_frames": 7, "trouble": "disk full"}
     assert "raw frames: disk full" in first["health"]["text"]
