@@ -25,8 +25,7 @@ IN_FORCE: Final[Mapping[str, str]] = {
     "access": "1",
     "fields": "1",
     "owed": "2026-07",
-    "limits-gtr22": "1",
-    "limits-euro7": "1",
+    "limits": "gtr22",
 }
 
 
