@@ -10,6 +10,7 @@ from packbook.core.access import Read
 from packbook.core.fleet import FleetModel
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
+from packbook.core.ouranos import PartEntry
 from packbook.core.passport import Passport
 from packbook.core.share import Ended, Link
 
@@ -186,6 +187,13 @@ class Passports(Protocol):
 
     async def passport(self, battery: str) -> Passport | None:
         """None: not in this book. Raises PackbookError."""
+
+
+class PartsRegister(Protocol):
+    """A platform where batteries are registered as parts and given a trace id."""
+
+    async def register(self, entry: PartEntry) -> str:
+        """The trace id; the same when asked again. Raises PackbookError."""
 
 
 class Exports(Protocol):

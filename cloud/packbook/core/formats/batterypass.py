@@ -15,6 +15,7 @@ from packbook.core.formats.writing import Account, as_json
 from packbook.core.passport import Passport
 
 SUFFIX: Final = ".batterypass.json"
+MAPPING: Final = Model
 MAKERS: Final = LeftOut("batteryTechicalProperties", "what the maker declares of the model is not in-use data")
 
 

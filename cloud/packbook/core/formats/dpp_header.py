@@ -27,6 +27,9 @@ class Header:
     contents: tuple[str, ...]  # the models of the content that this book writes
 
 
+MAPPING: Final = Header
+
+
 def make(passport: Passport, mapping: Header) -> Made:
     passport_id, product, operator = text(passport, "passport_id"), uri(passport), text(passport, "operator_id")
     account = Account(passport)

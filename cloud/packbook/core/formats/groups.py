@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from packbook.core.formats import CannotMake, LeftOut
-from packbook.core.formats.writing import Account, Json, day_utc, number
+from packbook.core.formats.writing import UNWRITABLE, Account, Json, day_utc, number, writable
 from packbook.core.passport import Fact, Passport
 
 NOT_KNOWN: Final = "not in the record given"
@@ -145,7 +145,7 @@ def _texts(account: Account, group: Group, updated: str) -> list[Json] | None:
                 account.taken.add((field_name, at))
                 written.append({group.text: said, updated: day_utc(fact.at_ms)})
             elif fact.value is not None:
-                account.refused[field_name, at] = "none was counted" if fact.value == 0 else "its day is not known"
+                account.refused[field_name, at] = _no_event(fact)
     return written or None
 
 
@@ -153,6 +153,8 @@ def _event(field_name: str, fact: Fact) -> str | None:
     """`negative_event` holds the kind itself; a count of a kind is named by its field."""
     if isinstance(fact.value, str):
         kind, count = fact.value, fact.conditions.get("count")
+        if not writable(kind):
+            return None
     else:
         kind, count = field_name.removesuffix("_count").replace("_", " "), number(fact)
         if count is None or count < 1:
@@ -160,13 +162,21 @@ def _event(field_name: str, fact: Fact) -> str | None:
     return f"{kind} ({int(count)} times)" if isinstance(count, int | float) and count > 1 else kind
 
 
+def _no_event(fact: Fact) -> str:
+    if isinstance(fact.value, str) and not writable(fact.value):
+        return UNWRITABLE
+    return "none was counted" if fact.value == 0 else "its day is not known, or it is no number"
+
+
 def _documents(account: Account, group: Group, _updated: str) -> list[str] | None:
     ids: dict[str, None] = {}
     for field_name in group.fields:
         for at, fact in enumerate(account.passport.facts.get(field_name, ())):
-            if isinstance(fact.value, str) and fact.value:
+            if isinstance(fact.value, str) and writable(fact.value):
                 ids[fact.value] = None
                 account.taken.add((field_name, at))
+            elif fact.value is not None:
+                account.refused[field_name, at] = UNWRITABLE
     if not ids and not group.empty:
         return None
     if not ids:

@@ -14,6 +14,7 @@ from packbook.core.formats.writing import Account, as_json
 from packbook.core.passport import Passport
 
 SUFFIX: Final = ".productcondition.json"
+MAPPING: Final = Model
 
 
 def make(passport: Passport, mapping: Model) -> Made:

@@ -51,6 +51,9 @@ class LoadSpectra:
     channels: tuple[Channel, ...]
 
 
+MAPPING: Final = LoadSpectra
+
+
 def make(passport: Passport, mapping: LoadSpectra) -> Made:
     account = Account(passport)
     target = uri(passport)

@@ -38,6 +38,9 @@ class RemainingLife:
     ends: tuple[End, ...]
 
 
+MAPPING: Final = RemainingLife
+
+
 def make(passport: Passport, mapping: RemainingLife) -> Made:
     end = _end(passport, mapping)
     wanted = {end.months: "month", end.km: "km", "odometer_km": "km", "age_years": "year"}
