@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -97,8 +97,8 @@ class ScriptedBox:
         self.sealed.append(sealed)
         return sealed
 
-    def hello(self, battery: str = "BAT-1", **more: object) -> bytes:
-        fields: dict[str, object] = {
+    def hello(self, battery: str = "BAT-1", **more: Any) -> bytes:
+        fields: dict[str, Any] = {
             "battery_source": "configured",
             "vehicle": "Leaf",
             "software": "0.1.0",
@@ -111,10 +111,7 @@ class ScriptedBox:
             "chemistry": "lmo",
             "nominal_kwh": 24.0,
         }
-        hello = Hello.model_validate(
-            {"public_key": self.public_key, "battery": BatteryId(battery), **fields, **more}, strict=True
-        )
-        return self.say(hello)
+        return self.say(Hello(public_key=self.public_key, battery=BatteryId(battery), **{**fields, **more}))
 
     def charge(self, energy_in_wh: float = 9000.0) -> bytes:
         self.sessions += 1
@@ -203,8 +200,8 @@ class ScriptedBox:
             )
         )
 
-    def event(self, kind: EventKind = EventKind.CELL_LOW, **more: object) -> bytes:
-        return self.say(Event.model_validate({"event": kind, **more}, strict=True))
+    def event(self, kind: EventKind = EventKind.CELL_LOW, **more: Any) -> bytes:
+        return self.say(Event(event=kind, **more))
 
     def clock_anchor(self) -> bytes:
         """The network came: from here on the box knows the date."""
