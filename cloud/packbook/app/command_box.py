@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 
-
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.send_down import operator_of, send_down
 from packbook.app.token import box_name

@@ -12,7 +12,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.send_down import add_boxes, boxes_meant, operator_of, send_down
 from packbook.clock import now_ms

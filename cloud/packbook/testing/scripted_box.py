@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from packbook.core.intake import Arrival
-from packwire.ids import BatteryId, BootId, BoxId, StoreId, box_id_of, key_id_of
+from packwire.ids import BootId, BoxId, StoreId, box_id_of, key_id_of
 from packwire.messages import (
     Charge,
     ChargeKind,
@@ -97,8 +98,8 @@ class ScriptedBox:
         self.sealed.append(sealed)
         return sealed
 
-    def hello(self, battery: str = "BAT-1", **more: Any) -> bytes:
-        fields: dict[str, Any] = {
+    def hello(self, battery: str = "BAT-1", **more: object) -> bytes:
+        fields: dict[str, object] = {
             "battery_source": "configured",
             "vehicle": "Leaf",
             "software": "0.1.0",
@@ -111,7 +112,7 @@ class ScriptedBox:
             "chemistry": "lmo",
             "nominal_kwh": 24.0,
         }
-        return self.say(Hello(public_key=self.public_key, battery=BatteryId(battery), **{**fields, **more}))
+        return self.say(msgspec.convert({"public_key": self.public_key, "battery": battery, **fields, **more}, Hello))
 
     def charge(self, energy_in_wh: float = 9000.0) -> bytes:
         self.sessions += 1
@@ -200,8 +201,8 @@ class ScriptedBox:
             )
         )
 
-    def event(self, kind: EventKind = EventKind.CELL_LOW, **more: Any) -> bytes:
-        return self.say(Event(event=kind, **more))
+    def event(self, kind: EventKind = EventKind.CELL_LOW, **more: object) -> bytes:
+        return self.say(msgspec.convert({"event": kind, **more}, Event))
 
     def clock_anchor(self) -> bytes:
         """The network came: from here on the box knows the date."""
