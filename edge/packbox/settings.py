@@ -250,8 +250,8 @@ def _reason(said: str, field: FieldInfo) -> str:
     if not said.startswith("Invalid enum value"):
         return said
     choice = get_args(field.type)[0]
-    words: Sequence[str] = [str(member) for member in choice] if isinstance(choice, EnumType) else get_args(choice)
-    return f"Expected one of {', '.join(map(repr, words))}"
+    words = tuple(choice.__members__.values()) if isinstance(choice, EnumType) else get_args(choice)
+    return f"Expected one of {", ".join(repr(str(word)) for word in words)}"
 
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from packwire.errors import Malformed
 
 MAX_STEPS: Final = 2**50  # up to here a scaled number comes back as the same number of steps, exactly
 MAX_COUNTS: Final = 4096  # no histogram of the contract comes near; a longer one is an attack on memory
+MISSING: Final = "Object missing required field `"  # as msgspec says it
 SHOWN_CHARACTERS: Final = 40  # of a stranger's text, in our error messages
 
 
@@ -144,8 +145,6 @@ def from_wire(model: type[BodyT], raw: object) -> BodyT:
     values: dict[str, Any] = {}
     for plan in plan_of(model):
         if plan.wire.key not in raw:
-            if plan.required:
-                raise Malformed(f"{model.__name__}.{plan.name}: is missing")
             continue
         try:
             values[plan.name] = _unpack(raw[plan.wire.key], plan)
@@ -167,6 +166,8 @@ def _built(model: type[BodyT], values: dict[str, Any]) -> BodyT:
         if isinstance(problem.__cause__, Malformed):
             raise problem.__cause__ from problem
         reason, _, place = str(problem).partition(" - at `$")
+        if reason.startswith(MISSING):
+            reason, place = "is missing", f".{reason.removeprefix(MISSING)}"
         raise Malformed(f"{model.__name__}{place.removesuffix('`')}: {reason}") from problem
 
 
