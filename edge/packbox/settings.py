@@ -251,7 +251,7 @@ def _reason(said: str, field: FieldInfo) -> str:
         return said
     choice = get_args(field.type)[0]
     words = tuple(choice.__members__.values()) if isinstance(choice, EnumType) else get_args(choice)
-    return f"Expected one of {", ".join(repr(str(word)) for word in words)}"
+    return f"Expected one of {', '.join(repr(str(word)) for word in words)}"
 
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
