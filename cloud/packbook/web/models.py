@@ -68,7 +68,6 @@ class SohOut(Answer):
     observed_km: float = Field(description="Coverage: distance seen, km")
     odometer_km: float | None = Field(description="The car's own odometer, km")
     resistance_ohm: float | None = Field(description="Of the pack at 25 degC, ohm")
-    soce_pct: float | None = Field(description="Energy state of health, percent: estimated, not type-approval")
     provenance: ProvenanceOut
 
 
