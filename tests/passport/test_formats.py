@@ -179,10 +179,20 @@ def test_counts_of_harmful_events_go_as_texts_and_zero_is_no_event() -> None:
     """The models have texts only; a count of nothing would read as an event."""
     made = idta.make(rich(), mappings.condition())
     assert [event["NegativeEventValue"] for event in json.loads(made.data)["NegativeEvents"]] == [
-        "cell_voltage_low (3 times)",
-        "deep discharge (2 times)",
+        "pack too hot (3 times)",
+        "cell voltage below its limit (2 times)",
     ]
     assert reasons(made)["overcharge_count"] == "none was counted"
+
+
+def test_an_event_that_is_counted_and_named_is_told_once() -> None:
+    """The record holds deep discharges as a count and as a kind; two entries would be read as two kinds of harm."""
+    named = having(rich(), negative_event=measured("cell_low", "1", conditions={"count": 2.0}))
+    made = idta.make(named, mappings.condition())
+    assert [event["NegativeEventValue"] for event in json.loads(made.data)["NegativeEvents"]] == [
+        "cell voltage below its limit (2 times)"
+    ]
+    assert reasons(made)["deep_discharge_count"] == "told already, as cell_low"
 
 
 def test_power_without_its_state_of_charge_is_no_power_capability() -> None:
