@@ -39,6 +39,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "command": ("packbook.app.command_box", "have a box send records or log lines again, or look at its car"),
     "vehicle": ("packbook.app.vehicle", "say and show which vehicle a battery is in"),
     "owner": ("packbook.app.owner", "give an owner everything, or end his relation to a battery"),
+    "share": ("packbook.app.share", "links that show a battery to somebody without an account"),
+    "reads": ("packbook.app.reads", "show who read what of a battery's own life"),
     "doctor": ("packbook.app.doctor", "look for trouble and say what to do"),
 }
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from packbook.core.access import Read
 from packbook.core.fleet import FleetModel
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
+from packbook.core.ouranos import PartEntry
 from packbook.core.passport import Passport
+from packbook.core.share import Ended, Link
 
 
 class PackbookError(Exception):
@@ -184,3 +187,40 @@ class Passports(Protocol):
 
     async def passport(self, battery: str) -> Passport | None:
         """None: not in this book. Raises PackbookError."""
+
+
+class PartsRegister(Protocol):
+    """A platform where batteries are registered as parts and given a trace id."""
+
+    async def register(self, entry: PartEntry) -> str:
+        """The trace id; the same when asked again. Raises PackbookError."""
+
+
+class Exports(Protocol):
+    """The formats that a passport leaves in, each made from a record already cut down to what its reader may see."""
+
+    @property
+    def suffixes(self) -> Mapping[str, str]:
+        """Of the file, by the format's name."""
+
+    async def make(self, name: str, passport: Passport) -> bytes:
+        """`name`: one of `suffixes`. Raises PackbookError where the record does not carry the format."""
+
+
+class Gate(Protocol):
+    """Share links, the names batteries are found by, and the record of who read what of one battery's own life."""
+
+    async def link(self, digest: bytes) -> Link | None:
+        """As it stands; it is not opened by that."""
+
+    async def open(self, digest: bytes, read: Read) -> Ended | None:
+        """Counted and put on record together, or neither. Else why it does not open. Raises PackbookError."""
+
+    async def note(self, reads: Sequence[Read]) -> None:
+        """Put on record. Raises PackbookError: then what was asked for must not be shown."""
+
+    async def named(self, key: str) -> str | None:
+        """The battery that has this identifier (`core.identifiers`), the one that got it last. None: none of ours."""
+
+    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
+        """Newest first."""

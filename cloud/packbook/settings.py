@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     )
     web_host: str = Field("127.0.0.1", description="Address of pages and API; loopback until there is access control")
     web_port: int = Field(8080, ge=0, le=65535, description="Port of pages and API; 0 takes a free one")
+    public_url: str | None = Field(None, description="Where others reach the pages for them: https://HOST[/FOLDER]")
     ca: Literal["own", "external"] = Field("own", description="Who gives boxes their certificates")
     ca_dir: Path | None = Field(None, description="Folder of our certificate authority, from 'packbook ca init'")
     certificate_days: int = Field(365, ge=7, le=1825, description="How long a box's certificate is valid")
@@ -109,6 +110,20 @@ class Settings(BaseSettings):
                 raise ValueError("expected https://HOST:PORT")
             _ = parts.port  # raises ValueError with the reason
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_public(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+        if not (parts.scheme == "https" or local) or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("expected https://HOST, perhaps with a folder")
+        if parts.username:
+            raise ValueError("user and password do not belong into the URL")
+        _ = parts.port  # raises ValueError with the reason
+        return value.rstrip("/")
 
     @field_validator("web_host")
     @classmethod

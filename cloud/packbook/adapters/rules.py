@@ -22,6 +22,7 @@ OWN_FOLDER: Final = Path(__file__).parents[1] / "rules"
 SUFFIX: Final = ".toml"
 # What is in force unless an operator says otherwise (setting `rules`).
 IN_FORCE: Final[Mapping[str, str]] = {
+    "access": "1",
     "fields": "1",
     "owed": "2026-07",
     "limits-gtr22": "1",

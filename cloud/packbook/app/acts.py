@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from packbook.app import declaration, enrolment, quarantine, relation
+from packbook.app import access, declaration, enrolment, quarantine, relation
 from packbook.app.operate import Act
 
-ACTS: Final[dict[str, Act]] = {**enrolment.ACTS, **quarantine.ACTS, **relation.ACTS, **declaration.ACTS}
+ACTS: Final[dict[str, Act]] = {
+    **access.ACTS,
+    **declaration.ACTS,
+    **enrolment.ACTS,
+    **quarantine.ACTS,
+    **relation.ACTS,
+}

@@ -11,7 +11,10 @@ from packbook.adapters.store.histories import SqlHistories
 from packbook.app.operate import Act, Office, OperateError
 from packbook.app.passports import rules_of
 from packbook.clock import now_ms
-from packbook.core.declared import Declared, Scope, objection
+from packbook.core.declared import Declared, Scope, in_force, objection
+from packbook.core.identifiers import filed_key
+
+IDENTIFIERS: Final = "identifiers"  # the field whose values a battery is found by
 
 
 async def _declare(office: Office, given: Mapping[str, Any]) -> int:
@@ -28,7 +31,12 @@ async def _declare(office: Office, given: Mapping[str, Any]) -> int:
     known = {head.battery for head in heads} if scope is Scope.BATTERY else {head.pack for head in heads}
     if subject not in known:
         raise OperateError(f"no {scope} {subject!r} is in this book")
-    await declarations.add(office.database, scope, subject, said)
+    names = None
+    if scope is Scope.BATTERY and any(declared.name == IDENTIFIERS for declared in said):
+        all_said = [*await declarations.said_of(office.database, subject, None), *said]
+        named = [filed_key(str(one.value)) for one in in_force(all_said, rules).get(IDENTIFIERS, ())]
+        names = {key for key in named if key is not None}
+    await declarations.add(office.database, scope, subject, said, names)
     return len(said)
 
 

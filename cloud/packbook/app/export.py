@@ -1,13 +1,15 @@
 """`packbook export BATTERY --format F`: what the book knows of one battery, as one file.
 
 In:  a battery's name and a format. Out: a file, or standard output; on request what the format had to leave out.
-`bundle` is the signed records themselves; all other formats are views of the neutral record (`app.formats`).
-Refuses every format that is made for others (all but `OWNERS_OWN`) unless the owner agreed to `passport`.
+`bundle` is the signed records themselves; all other formats are views of the neutral record (`app.formats`), cut
+down to what the reader they are made for may see. Every export is put on record first.
+Refuses individual data without the owner's consent, but to himself, and a bundle to all but owner and operator.
 """
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import sys
 from pathlib import Path
 from typing import Final
@@ -17,22 +19,29 @@ from packbook.adapters.rules import RuleBook
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app import export_bundle
+from packbook.app.access import ACTS, access_rules, add_reader, read_as_json, reader_from
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.evidence import ExportError
 from packbook.app.formats import FORMATS, make
+from packbook.app.operate import operate
 from packbook.app.passports import BookPassports, rules_of
-from packbook.core.consent import may_leave
+from packbook.clock import now_ms
+from packbook.core.access import AccessTable, Cut, Read, Reader
+from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.formats import LeftOut
 from packbook.core.passport import Passport
 from packbook.ports import PackbookError
 from packbook.settings import Settings
 
 BUNDLE: Final = "bundle"
-OWNERS_OWN: Final = frozenset({BUNDLE})  # what he takes away himself, to give to whom he likes
 
 
 class NoConsent(PackbookError):
     """The owner did not agree that this battery's figures go to others. Nothing was made."""
+
+
+class NotForThisReader(PackbookError):
+    """This reader may not have that. Nothing was made."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=tuple(summaries), default=BUNDLE, help=formats)
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to; '-' is standard output (BATTERY.SUFFIX)")
     parser.add_argument("--left-out", action="store_true", help="say on stderr what the format has no place for")
+    add_reader(parser, "operator")
     add_rules(parser)
 
 
@@ -59,45 +69,55 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    async def export(settings: Settings) -> int:
-        if args.format == BUNDLE:
-            made = await export_bundle.make(settings, args.battery)
-            write(made, args.out or Path(args.battery + export_bundle.SUFFIX))
-            return DONE
-        rules = chosen_rules(settings, args)
-        passport = await read(settings, args.battery, rules, for_others=True)
-        made_of_it = make(args.format, passport, rules, settings)
-        write(made_of_it.data, args.out or Path(args.battery + FORMATS[args.format].suffix))
-        if args.left_out:
-            tell(made_of_it.left_out)
-        return DONE
+    return run(args, lambda settings: _export(settings, args))
 
-    return run(args, export)
+
+async def _export(settings: Settings, args: argparse.Namespace) -> int:
+    rules, reader = chosen_rules(settings, args), reader_from(args, account=getpass.getuser())
+    table = access_rules(rules)
+    if table.grant(reader) is None:
+        raise NotForThisReader(f"there is no role {reader.name}; there are {', '.join(sorted(table.grants))}")
+    if args.format == BUNDLE:
+        grant = table.grant(reader)
+        if grant is None or not grant.history:
+            raise NotForThisReader(f"{reader.name}: a bundle holds sessions and times; it is for owner and operator")
+        data = await export_bundle.make(settings, args.battery)
+        await operate(settings, ACTS, "reads.note", {"reads": [_noted(args.battery, reader, BUNDLE, ())]})
+        write(data, args.out or Path(args.battery + export_bundle.SUFFIX))
+        return DONE
+    cut = await cut_for(settings, await read(settings, args.battery, rules), table, reader)
+    made = make(args.format, cut.passport, rules, settings)
+    given = table.individual_in(cut.passport)
+    await operate(settings, ACTS, "reads.note", {"reads": [_noted(args.battery, reader, args.format, given)]})
+    write(made.data, args.out or Path(args.battery + FORMATS[args.format].suffix))
+    if args.left_out:
+        tell(made.left_out)
+    return DONE
 
 
 def chosen_rules(settings: Settings, args: argparse.Namespace) -> RuleBook:
     return rules_of(settings, dict(args.rule))
 
 
-async def read(settings: Settings, battery: str, rules: RuleBook, *, for_others: bool = False) -> Passport:
-    """Raises ExportError when there is nothing to tell; `for_others`: NoConsent when the owner did not agree."""
+async def read(settings: Settings, battery: str, rules: RuleBook) -> Passport:
+    """The whole record. Raises ExportError when there is nothing to tell."""
     async with open_reader(settings.database_url.get_secret_value()) as database:
         passport = await BookPassports(database, rules).passport(battery)
     if passport is None:
         raise ExportError(f"no battery {battery!r} is in this book")
-    if for_others:
-        await need_consent(settings, battery)
     if passport.coverage is None:
         raise ExportError(f"battery {battery}: no usage or state of health has arrived yet; there is nothing to tell")
     return passport
 
 
-async def need_consent(settings: Settings, battery: str) -> None:
-    """Raises NoConsent unless what the book knows of the battery may go to others."""
+async def cut_for(settings: Settings, passport: Passport, table: AccessTable, reader: Reader) -> Cut:
+    """The record as this reader may see it. Raises NoConsent when the owner did not agree."""
     async with open_reader(settings.database_url.get_secret_value()) as database:
-        why = may_leave(await SqlHistories(database).purposes(battery), "passport")
-    if why is not None:
-        raise NoConsent(f"battery {battery}: {why}")
+        why = may_leave(await SqlHistories(database).purposes(passport.battery), PASSPORT)
+    cut = table.redact(passport, reader, no_consent=why)
+    if cut.why is not None:
+        raise NoConsent(f"battery {passport.battery}: {why}")
+    return cut
 
 
 def tell(left_out: tuple[LeftOut, ...]) -> None:
@@ -105,6 +125,10 @@ def tell(left_out: tuple[LeftOut, ...]) -> None:
         print(f"left out: {left.name}: {left.reason}", file=sys.stderr)
     if not left_out:
         print("left out: nothing", file=sys.stderr)
+
+
+def _noted(battery: str, reader: Reader, what: str, fields: tuple[str, ...]) -> dict[str, object]:
+    return read_as_json(Read(now_ms(), battery, reader, "export", what, fields))
 
 
 def write(data: bytes, out: Path) -> None:

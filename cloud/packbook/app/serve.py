@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
+from packbook.app.access import access_for, own_gate
 from packbook.app.acts import ACTS
 from packbook.app.collect import make_collector
 from packbook.app.command import DONE, add_settings, run
@@ -48,6 +49,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
         ):
             collector = make_collector(settings, database)
             evidence = book_evidence(settings, database)
+            access = access_for(settings, own_gate(Office(database, settings)), database)
             desk = make_desk(settings, database, evidence.book_key) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()
@@ -57,4 +59,4 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                 book.create_task(collector.run(), name="collect")
                 book.create_task(learn_daily(database), name="learn")
                 book.create_task(sign_daily(evidence), name="sign")
-                book.create_task(serve_pages(SqlHistories(database), evidence, door, on_ready), name="web")
+                book.create_task(serve_pages(SqlHistories(database), evidence, access, door, on_ready), name="web")

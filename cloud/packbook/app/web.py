@@ -1,4 +1,4 @@
-"""`packbook web`: serve pages and the API, reading only."""
+"""`packbook web`: serve pages and the API, reading only, but for the record of who read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import uvicorn
 
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
+from packbook.app.access import access_for, gate_beside
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.evidence import book_evidence
 from packbook.ports import Evidence, Histories, PackbookError
 from packbook.settings import Settings
+from packbook.web.access import Access
 from packbook.web.app import create_app
 
 OPEN_ANSWERS_WAIT_MAX_S: Final = 2  # for answers under way when we are asked to stop
@@ -38,7 +40,8 @@ async def web(settings: Settings) -> int:
     with listening(settings) as door:
         async with open_reader(settings.database_url.get_secret_value()) as database:
             evidence = book_evidence(settings, database)
-            await serve_pages(SqlHistories(database), evidence, door, say_where)
+            access = access_for(settings, gate_beside(settings, database), database)
+            await serve_pages(SqlHistories(database), evidence, access, door, say_where)
     return DONE
 
 
@@ -84,11 +87,11 @@ class Server(uvicorn.Server):
 
 
 async def serve_pages(
-    histories: Histories, evidence: Evidence, door: socket.socket, on_ready: Callable[[str], None]
+    histories: Histories, evidence: Evidence, access: Access, door: socket.socket, on_ready: Callable[[str], None]
 ) -> None:
     """Until cancelled. `on_ready` hears the address once requests are answered."""
     config = uvicorn.Config(
-        create_app(histories, evidence),
+        create_app(histories, evidence, access=access),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from packwire.consent import UNDECIDED
+
+PASSPORT: Final = "passport"  # the purpose that lets figures of a battery go to others
 
 
 @dataclass(frozen=True, slots=True)

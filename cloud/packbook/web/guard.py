@@ -32,9 +32,12 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 TITLES: Final = {
+    403: "Not for this reader",
     404: "Not found",
     405: "Method not allowed",
+    410: "No longer open",
     422: "The request cannot be understood",
+    429: "Too many tries",
     500: "A mistake of ours",
     503: "The book cannot be read now",
 }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from packbook.adapters.store import tables
+from packbook.adapters.store import access, tables
 from packbook.adapters.store.database import Database
 from packbook.core.declared import Declared, Scope
 
 
-async def add(database: Database, scope: Scope, subject: str, said: Sequence[Declared]) -> None:
-    """All or none. Raises StoreError."""
+async def add(
+    database: Database, scope: Scope, subject: str, said: Sequence[Declared], names: Collection[str] | None = None
+) -> None:
+    """All or none. `names`: the battery is found by these keys from now on; None: as before. Raises StoreError."""
     rows = [
         {
             "entered_ms": declared.entered_ms,
@@ -31,6 +33,8 @@ async def add(database: Database, scope: Scope, subject: str, said: Sequence[Dec
     ]
     async with database.transaction() as connection:
         await connection.execute(sa.insert(tables.declared), rows)
+        if names is not None:
+            await access.keep_names(connection, subject, names, said[0].entered_ms)
 
 
 async def said_of(database: Database, battery: str, pack: str | None) -> list[Declared]:

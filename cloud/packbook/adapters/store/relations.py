@@ -50,7 +50,7 @@ async def associate(database: Database, vault: VinVault, battery: str, number: s
     table = tables.vehicle
     association = secrets.token_hex(ASSOCIATION_BYTES)
     async with database.transaction() as connection:
-        await _must_be_known(connection, battery)
+        await must_be_known(connection, battery)
         await connection.execute(_open_ones(battery).values(ended_ms=now_ms))
         row = {
             "association": association,
@@ -66,7 +66,7 @@ async def vehicles(database: Database, vault: VinVault, battery: str) -> list[Ve
     """Oldest first."""
     table = tables.vehicle
     async with database.transaction() as connection:
-        await _must_be_known(connection, battery)
+        await must_be_known(connection, battery)
         rows = (
             await connection.execute(
                 sa.select(table).where(table.c.battery == battery).order_by(table.c.since_ms, table.c.association)
@@ -102,7 +102,7 @@ async def end_relation(database: Database, vault: VinVault, battery: str, now_ms
     """
     table = tables.vehicle
     async with database.transaction() as connection:
-        await _must_be_known(connection, battery)
+        await must_be_known(connection, battery)
         associations = list(
             await connection.scalars(
                 sa.select(table.c.association).where(table.c.battery == battery, table.c.number.is_not(None))
@@ -141,7 +141,7 @@ async def records_of(database: Database, battery: str) -> AsyncIterator[HeldReco
     """Every record of the stores that ever watched this battery while they did, oldest first by chain."""
     installed, ledger = tables.installation, tables.ledger
     async with database.transaction() as connection:
-        await _must_be_known(connection, battery)
+        await must_be_known(connection, battery)
         rows = (
             await connection.execute(
                 sa.select(installed.c.box, installed.c.store, installed.c.seq, installed.c.battery).order_by(
@@ -187,7 +187,7 @@ async def purposes_of(database: Database, battery: str) -> dict[str, tuple[str, 
     )  # fmt: skip
 
 
-async def _must_be_known(connection: AsyncConnection, battery: str) -> None:
+async def must_be_known(connection: AsyncConnection, battery: str) -> None:
     table = tables.battery
     if await connection.scalar(sa.select(table.c.battery).where(table.c.battery == battery)) is None:
         raise StoreError(f"battery {battery}: not known to this book")
