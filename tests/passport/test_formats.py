@@ -55,8 +55,10 @@ def test_half_a_history_makes_what_it_can_and_says_what_is_missing() -> None:
         "DPP header 1.0.0: digitalProductPassportId: declare passport_id; uniqueProductIdentifier: declare one of "
         "identifiers as a URI: it must lead to the passport; economicOperatorId: declare operator_id"
     )
-    assert "months_to_80_pct" in str(made["remaining-life"])
-    assert "targetComponentID: declare one of identifiers as a URI" in str(made["load-spectrum"])
+    assert "age_years: the age is not known: declare made_on" in str(made["remaining-life"])
+    assert made["load-spectrum"] == (
+        "ClassifiedLoadSpectrum 2.0.0: targetComponentID: declare one of identifiers as a URI"
+    )
 
 
 def test_a_record_without_state_of_charge_is_refused_by_name() -> None:

@@ -33,9 +33,13 @@ WRITABLE: Final = re.compile(r"[\x09\x0a\x0d\x20-\ud7ff\ue000-\ufffd\U00010000-\
 UNWRITABLE: Final = "it is empty, too long, or holds characters that XML does not know"
 
 
+def day(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
 def day_utc(at_ms: int) -> str:
     """The day as a date and time with its zone, for models that know only those."""
-    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d}T00:00:00Z"
+    return f"{day(at_ms)}T00:00:00Z"
 
 
 def newest_ms(passport: Passport) -> int:
@@ -125,4 +129,4 @@ class Account:
                     why = self.refused.get((name, at)) or (default if fact.value is not None else fact.why or default)
                     rest.append(LeftOut(name + whose, why))
         about = (ABOUT_VALUES, ABOUT_LIFE) if self.passport.coverage else (ABOUT_VALUES,)
-        return (*self.unfilled, *rest, *about)
+        return tuple(dict.fromkeys((*self.unfilled, *rest, *about)))
