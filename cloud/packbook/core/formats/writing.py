@@ -85,8 +85,9 @@ def identifiers(passport: Passport) -> list[tuple[int, str, str]]:
 
 
 def uri(passport: Passport) -> str | None:
-    """The first of them that is a URI."""
-    return next((value for _, _, value in identifiers(passport) if URI.fullmatch(value)), None)
+    """The first of them that is a URI, one that leads into the web before others."""
+    found = [value for _, _, value in identifiers(passport) if URI.fullmatch(value)]
+    return min(found, key=lambda value: not value.lower().startswith("http"), default=None)
 
 
 @dataclass(slots=True)
