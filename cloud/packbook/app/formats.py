@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from packbook.adapters.rules import RuleBook
-from packbook.core.formats import Made
+from packbook.app.evidence import ExportError
+from packbook.core.formats import CannotMake, Made
 from packbook.core.passport import Passport
 from packbook.settings import Settings
 
@@ -37,6 +38,12 @@ class Format:
 
 FORMATS: Final[dict[str, Format]] = {
     "neutral": Format("packbook.app.export_neutral", "the record itself as JSON, two parts, each signed"),
+    "idta": Format("packbook.core.formats.idta", "IDTA ProductCondition, value-only JSON", "idta-productcondition"),
+    "aas": Format("packbook.app.export_aas", "AAS environment with ProductCondition and nameplate, JSON"),
+    "batterypass": Format("packbook.core.formats.batterypass", "Battery Pass batteryCondition, JSON", "batterypass"),
+    "load-spectrum": Format("packbook.core.formats.load_spectrum", "Catena-X load spectra, JSON", "load-spectrum"),
+    "remaining-life": Format("packbook.core.formats.remaining_life", "Catena-X remaining life, JSON", "remaining-life"),
+    "dpp": Format("packbook.core.formats.dpp_header", "header of a product passport (EN 18223), JSON", "dpp-metadata"),
 }
 
 
@@ -45,9 +52,12 @@ def make(name: str, passport: Passport, rules: RuleBook, settings: Settings) -> 
     chosen = FORMATS[name]
     module = importlib.import_module(chosen.module)
     made: Made
-    if chosen.pure:
-        mapping = None if chosen.mapping is None else rules.load(chosen.mapping, module.MAPPING)
-        made = module.make(passport, mapping)
-    else:
-        made = module.make(settings, passport, rules)
+    try:
+        if chosen.pure:
+            mapping = None if chosen.mapping is None else rules.load(chosen.mapping, module.MAPPING)
+            made = module.make(passport, mapping)
+        else:
+            made = module.make(settings, passport, rules)
+    except CannotMake as lacking:
+        raise ExportError(f"battery {passport.battery}: nothing was made. {lacking}") from lacking
     return made
