@@ -111,6 +111,13 @@ API: Final = (
         "Harmful events and breaks in the record, newest first.",
     ),
     ApiRoute(
+        "/batteries/{battery}/reads",
+        api.reads,
+        models.ReadsOut,
+        "Who read it",
+        "Who read what of this battery's own life, newest first, with reads of the list of all batteries.",
+    ),
+    ApiRoute(
         "/checkpoints",
         api.checkpoints,
         models.CheckpointsOut,
