@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from packbook.adapters.rules import IN_FORCE, OWN_FOLDER, RuleBook, RulesError
+from packbook.core.formats.gtr22 import Limits
 from packbook.core.owed import Standing, due
 from packbook.core.passport import Fact, Part, Passport, Source
-from packbook.core.rules import FieldRule, Kind, Limits, Rhythm, Tier, Verdict
+from packbook.core.rules import FieldRule, Kind, Rhythm, Tier, Verdict
 
 CATEGORIES = ("ev", "lmt", "stationary", "industrial")
 
@@ -96,29 +97,32 @@ def test_an_unknown_version_is_named_with_those_that_are_known() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("sample_min = 500", "sample_min = 500\nsample_max = 9", r"sample_max: there is no such key"),
-        ("soce_min_pct = 80.0", "soce_min_pct = 80.0\nkmm = 3", r"limits\.0\.kmm: there is no such key"),
-        ("sample_min = 500", 'sample_min = "many"', r"sample_min: .*integer"),
-        ("sample_min = 500", "", r"sample_min: .*"),
-        ('family = "limits-gtr22"', 'family = "limits-euro7"', r"says it is limits-euro7 2, not limits-gtr22 2"),
-        ("sample_min = 500", "sample_min = ", r"not TOML"),
+        ("sample_least = 500", "sample_least = 500\nsample_most = 9", r"sample_most: there is no such key"),
+        ("years = 5.0", "years = 5.0\nkmm = 3", r"points\.0\.kmm: there is no such key"),
+        ("sample_least = 500", 'sample_least = "many"', r"sample_least: .*integer"),
+        ("sample_least = 500", "", r"sample_least: .*"),
+        ('family = "limits"', 'family = "access"', r"says it is access 2, not limits 2"),
+        ("sample_least = 500", "sample_least = ", r"not TOML"),
     ],
 )
 def test_a_bad_rule_file_is_refused_by_file_key_and_reason(tmp_path: Path, old: str, new: str, why: str) -> None:
     """A misspelt key that passes in silence is a rule that is not in force."""
-    book = changed(tmp_path, "limits-gtr22", "2", (old, new))
-    with pytest.raises(RulesError, match=rf"limits-gtr22-2\.toml: {why}"):
-        book.load("limits-gtr22", Limits)
+    book = changed(tmp_path, "limits", "2", (old, new))
+    with pytest.raises(RulesError, match=rf"limits-2\.toml: {why}"):
+        book.load("limits", Limits)
 
 
 def test_an_operators_file_goes_before_ours(tmp_path: Path) -> None:
     """He may correct a shipped version without waiting for us."""
-    shutil.copy(OWN_FOLDER / "limits-euro7-1.toml", tmp_path)
-    file = tmp_path / "limits-euro7-1.toml"
-    file.write_text(file.read_text().replace("soce_min_pct = 72.0", "soce_min_pct = 73.0"))
-    limits = [limit.soce_min_pct for limit in RuleBook(folders=[tmp_path]).load("limits-euro7", Limits).limits]
-    assert limits == [80.0, 73.0, 75.0, 67.0]
-    assert [limit.soce_min_pct for limit in RuleBook().load("limits-gtr22", Limits).limits] == [80.0, 70.0, 75.0, 65.0]
+    shutil.copy(OWN_FOLDER / "limits-euro7.toml", tmp_path)
+    file = tmp_path / "limits-euro7.toml"
+    file.write_text(file.read_text().replace("car = 72.0", "car = 73.0"))
+    book = RuleBook({"limits": "euro7"}, [tmp_path])
+    assert [dict(point.least_pct) for point in book.load("limits", Limits).points] == [
+        {"car": 80.0, "van": 75.0},
+        {"car": 73.0, "van": 67.0},
+    ]
+    assert RuleBook().load("limits", Limits).points[1].least_pct == {"car": 70.0, "van": 65.0}
 
 
 def test_each_category_owes_its_own_state_of_health() -> None:

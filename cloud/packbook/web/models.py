@@ -56,6 +56,7 @@ class SohOut(Answer):
     basis: str | None = Field(description="What anchors it: ocv, bms-soc or bms-value")
     method: str = Field(description="What weighed the estimates: id and version")
     estimates: tuple[EstimateOut, ...] = Field(description="The opinions that were weighed")
+    soce_pct: float | None = Field(None, description="State of certified energy, estimated; not type-approval")
     soh_reported_pct: float | None = Field(
         description="The car's own SoH, percent: a different quantity, shown beside ours"
     )
