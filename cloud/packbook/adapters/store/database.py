@@ -14,6 +14,7 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -232,6 +233,7 @@ def _scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(_config())
 
 
+@cache  # reading the scripts takes longer than all else that opening a database takes
 def head() -> str:
     """The schema revision this version of the program works with."""
     revision = _scripts().get_current_head()
