@@ -27,6 +27,7 @@ IN_FORCE: Final[Mapping[str, str]] = {
     "owed": "2026-07",
     "limits-gtr22": "1",
     "limits-euro7": "1",
+    "gbt32960": "2025",
 }
 
 

@@ -86,7 +86,7 @@ async def _export(settings: Settings, args: argparse.Namespace) -> int:
         write(data, args.out or Path(args.battery + export_bundle.SUFFIX))
         return DONE
     cut = await cut_for(settings, await read(settings, args.battery, rules), table, reader)
-    made = make(args.format, cut.passport, rules, settings)
+    made = await make(args.format, cut.passport, rules, settings)
     given = table.individual_in(cut.passport)
     await operate(settings, ACTS, "reads.note", {"reads": [_noted(args.battery, reader, args.format, given)]})
     write(made.data, args.out or Path(args.battery + FORMATS[args.format].suffix))

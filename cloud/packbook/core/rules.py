@@ -158,6 +158,15 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class PartB:
+    """A value that Part B wants to be read. `field` empty: a record never has it, and `reason` says why."""
+
+    name: str
+    field: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     family: str
     version: str
@@ -166,3 +175,5 @@ class Limits:
     sample_min: int  # vehicles of a family, for a verdict on it
     share_min_pct: float  # of them above the limit
     limits: tuple[Limit, ...]
+    values: tuple[PartB, ...] = ()
+    unverified: tuple[str, ...] = ()  # what nobody here read in the rule itself
