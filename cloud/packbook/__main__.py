@@ -33,6 +33,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "export": ("packbook.app.export", "write what the book knows of one battery to a file"),
     "declare": ("packbook.app.declare", "take down what people and firms say of a battery"),
     "passport": ("packbook.app.passport", "say what a battery's passport owes, what is there and what is missing"),
+    "credential": ("packbook.app.credential", "sign what is known of a battery as W3C credentials, and take them back"),
+    "verify-credential": ("packbook.app.verify_credential", "check such credentials, without network or settings"),
     "verify": ("packproof.command", "check an evidence bundle, without network or settings"),
     "operator-key": ("packbook.app.operator_key", "make and show the key that boxes believe the operator by"),
     "config": ("packbook.app.config", "configure a box or a fleet from afar"),
