@@ -48,7 +48,7 @@ TERMS = vc.Terms(
     status_index=17,
     schema=vc.Resource("https://book.example/s.json", "sha256-" + "A" * 43 + "=", "application/schema+json"),
     previous=vc.Resource("urn:uuid:0", "sha256-" + "B" * 43 + "=", "application/vc"),
-    chains=(vc.Chain("box-7", "store-1", 4711, bytes(32)),),
+    chains=(vc.Chain("box-7", "store-1", 4711, bytes(16)),),
     resources=(vc.Resource("urn:uuid:1", "sha256-" + "C" * 43 + "=", "application/octet-stream"),),
 )
 

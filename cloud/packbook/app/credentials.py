@@ -13,10 +13,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID, uuid4, uuid5
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.rules import OWN_FOLDER, RuleBook
 from packbook.adapters.signing_key import read_or_make_key
@@ -104,7 +106,7 @@ async def issue(settings: Settings, passport: Passport, rules: RuleBook, grounds
     for box, key in sorted({head.box: head.public_key for head in grounds.heads}.items()):
         terms = base_terms(issuer, passport.made_ms, shelf.ABOUT_BOX)
         drafts.append(Draft(box, shelf.ABOUT_BOX, partial(vc.voucher, box, did.did_key(key)), terms))
-    return [await _issued(settings, issuer, draft) for draft in drafts]
+    return await _issued(settings, issuer, drafts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,18 @@ class Draft:
         }
         return hashlib.sha256(canonical(told)).digest()
 
+    def wish(self) -> Json:
+        """What the store is asked for."""
+        at_ms, days = vc.day_ms(self.terms.at_ms), self.terms.valid_days
+        return {
+            "about": self.about,
+            "part": str(self.part),
+            "content": self.content.hex(),
+            "id": str(uuid4()),
+            "issued_ms": at_ms,
+            "until_ms": None if days is None else at_ms + days * vc.MS_PER_DAY,
+        }
+
 
 def base_terms(issuer: Issuer, at_ms: int, part: str, grounds: Grounds | None = None) -> vc.Terms:
     """Its name, its place in a list and the one before it come when it is on file."""
@@ -140,29 +154,30 @@ def base_terms(issuer: Issuer, at_ms: int, part: str, grounds: Grounds | None = 
     )
 
 
-async def _issued(settings: Settings, issuer: Issuer, draft: Draft) -> Json:
-    identifier, days = str(uuid4()), draft.terms.valid_days
-    at_ms = vc.day_ms(draft.terms.at_ms)
-    wish = {
-        "about": draft.about,
-        "part": str(draft.part),
-        "content": draft.content.hex(),
-        "id": identifier,
-        "issued_ms": at_ms,
-        "until_ms": None if days is None else at_ms + days * vc.MS_PER_DAY,
-    }
-    answer = await operate(settings, ACTS, "credential.reserve", wish)
-    if "document" in answer:
-        held: Json = json.loads(answer["document"])
-        return held
-    terms = replace(draft.terms, id=UUID(identifier).urn, previous=_previous(answer["previous"]))
-    if issuer.public_url is not None:
-        number, index = place(answer["number"] - 1)
-        terms = replace(terms, status_list=f"{issuer.public_url}{STATUS_PATH}{number}", status_index=index)
-    document = issuer.sign(draft.build(terms), terms.at_ms)
-    text = json.dumps(document, ensure_ascii=False)
-    await operate(settings, ACTS, "credential.finish", {"number": answer["number"], "document": text})
-    return document
+async def _issued(settings: Settings, issuer: Issuer, drafts: Sequence[Draft]) -> list[Json]:
+    """As on file, or signed and put there: all drafts in two acts, because each may be done by another process."""
+    wishes = [draft.wish() for draft in drafts]
+    answers = await operate(settings, ACTS, "credential.reserve", {"wishes": wishes})
+    made = []
+    new: Json = {}
+    for draft, wish, answer in zip(drafts, wishes, answers, strict=True):
+        if "document" in answer:
+            made.append(json.loads(answer["document"]))
+            continue
+        document = issuer.sign(draft.build(_full_terms(issuer, draft.terms, wish["id"], answer)), draft.terms.at_ms)
+        made.append(document)
+        new[str(answer["number"])] = json.dumps(document, ensure_ascii=False)
+    if new:
+        await operate(settings, ACTS, "credential.finish", {"documents": new})
+    return made
+
+
+def _full_terms(issuer: Issuer, terms: vc.Terms, identifier: str, answer: Json) -> vc.Terms:
+    terms = replace(terms, id=UUID(identifier).urn, previous=_previous(answer["previous"]))
+    if issuer.public_url is None:
+        return terms
+    number, index = place(answer["number"] - 1)
+    return replace(terms, status_list=f"{issuer.public_url}{STATUS_PATH}{number}", status_index=index)
 
 
 def _previous(document: str | None) -> vc.Resource | None:
@@ -186,6 +201,7 @@ def sri(data: bytes) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
+@cache
 def schema() -> bytes:
     return SCHEMA_FILE.read_bytes()
 
@@ -193,18 +209,19 @@ def schema() -> bytes:
 # --- acts of the book that may write --------------------------------------------------------------------------------
 
 
-async def _reserve(office: Office, wish: Mapping[str, Any]) -> Json:
-    """The one on file, where it says the same and stands a while longer; else a number, and the one before."""
-    content = bytes.fromhex(wish["content"])
+async def _reserve(office: Office, given: Mapping[str, Any]) -> list[Json]:
+    """Of each wish the one on file if it says the same and stands a while longer; else a number, and the one before."""
     async with office.database.transaction() as connection:
-        before = await shelf.newest(connection, wish["about"], wish["part"])
-        if before is not None and before.content == content and _stands(before, now_ms()):
-            return {"document": before.document}
-        new = shelf.Issued(
-            0, wish["id"], wish["about"], wish["part"], content, wish["issued_ms"], wish["until_ms"], document=None
-        )
-        number = await shelf.reserve(connection, new)
-    return {"number": number, "previous": None if before is None else before.document}
+        return [await _reserved(connection, wish) for wish in given["wishes"]]
+
+
+async def _reserved(connection: AsyncConnection, wish: Mapping[str, Any]) -> Json:
+    content = bytes.fromhex(wish["content"])
+    before = await shelf.newest(connection, wish["about"], wish["part"])
+    if before is not None and before.content == content and _stands(before, now_ms()):
+        return {"document": before.document}
+    new = shelf.Issued(number=0, document=None, **{**wish, "content": content})
+    return {"number": await shelf.reserve(connection, new), "previous": None if before is None else before.document}
 
 
 def _stands(issued: shelf.Issued, at_ms: int) -> bool:
@@ -212,9 +229,10 @@ def _stands(issued: shelf.Issued, at_ms: int) -> bool:
     return issued.revoked_ms is None and not ends_soon
 
 
-async def _finish(office: Office, wish: Mapping[str, Any]) -> None:
+async def _finish(office: Office, given: Mapping[str, Any]) -> None:
     async with office.database.transaction() as connection:
-        await shelf.finish(connection, wish["number"], wish["document"])
+        for number, document in given["documents"].items():
+            await shelf.finish(connection, int(number), document)
 
 
 async def _revoke(office: Office, wish: Mapping[str, Any]) -> int:

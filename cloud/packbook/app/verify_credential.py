@@ -192,7 +192,7 @@ def _chain_problem(chain: Json, bundle: Bundle) -> str | None:
         if (part.box, part.store) == (chain.get("box"), chain.get("store")):
             if not isinstance(upto, int) or not 1 <= upto <= len(part.records):
                 return f"the bundle has {len(part.records)} records of it"
-            same = digest(part.records[upto - 1].data).hex() == chain.get("sha256")
+            same = digest(part.records[upto - 1].data).hex() == chain.get("digest")
             return None if same else "the bundle holds another record there"
     return "the bundle has none of it"
 

@@ -14,6 +14,7 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -228,7 +229,9 @@ def _config() -> Config:
     return config
 
 
+@cache
 def _scripts() -> ScriptDirectory:
+    """Read once: a program's revisions do not change while it runs, and every command asks several times."""
     return ScriptDirectory.from_config(_config())
 
 

@@ -40,7 +40,7 @@ class Chain:
     box: str
     store: str
     upto: int
-    digest: bytes  # SHA-256 of record `upto`, which holds that of the one before
+    digest: bytes  # of record `upto`, as the record after it carries it (SHA-256, shortened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ def _chain(chain: Chain) -> Json:
         "box": chain.box,
         "store": chain.store,
         "upto": chain.upto,
-        "sha256": chain.digest.hex(),
+        "digest": chain.digest.hex(),
     }
 
 
