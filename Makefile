@@ -76,4 +76,4 @@ lock:
 		--generate-hashes --no-header --no-emit-index-url --upgrade -o requirements.lock
 
 clean:
-	rm -rf .venv build dist demo-data cloud/packbook/web/static/vendor
+	rm -rf .venv build dist demo-data cloud/packbook/web/static/vendor cloud/packbook/fonts

@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
-from pathlib import Path
-from typing import TypeVar
 
-from pydantic import TypeAdapter
-
-import packbook
+from packbook.adapters.rules import RuleBook
 from packbook.core.formats.aas import Nameplate
 from packbook.core.formats.dpp_header import Header
 from packbook.core.formats.groups import Model
 from packbook.core.formats.load_spectrum import LoadSpectra
 from packbook.core.formats.remaining_life import RemainingLife
 
-T = TypeVar("T")
-
-
-def load(family: str, shape: type[T], version: str) -> T:
-    path = Path(packbook.__file__).parent / "rules" / f"{family}-{version}.toml"
-    return TypeAdapter(shape).validate_python(tomllib.loads(path.read_text()))
-
 
 @cache
 def condition(version: str = "1.0.1") -> Model:
-    return load("idta-productcondition", Model, version)
+    return RuleBook().load("idta-productcondition", Model, version)
 
 
 @cache
 def batterypass() -> Model:
-    return load("batterypass", Model, "1.2.1")
+    return RuleBook().load("batterypass", Model, "1.2.1")
 
 
 @cache
 def nameplate() -> Nameplate:
-    return load("idta-nameplate", Nameplate, "1.0")
+    return RuleBook().load("idta-nameplate", Nameplate, "1.0")
 
 
 @cache
 def header() -> Header:
-    return load("dpp-metadata", Header, "1.0.0")
+    return RuleBook().load("dpp-metadata", Header, "1.0.0")
 
 
 @cache
 def remaining_life() -> RemainingLife:
-    return load("remaining-life", RemainingLife, "2.0.0")
+    return RuleBook().load("remaining-life", RemainingLife, "2.0.0")
 
 
 @cache
 def load_spectra() -> LoadSpectra:
-    return load("load-spectrum", LoadSpectra, "2.0.0")
+    return RuleBook().load("load-spectrum", LoadSpectra, "2.0.0")

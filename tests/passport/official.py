@@ -25,10 +25,15 @@ def document(path: Path) -> Any:
 
 def refusals(schema: Any, made: object) -> list[str]:
     """What the official schema says against it, by the draft that the schema itself names."""
-    validator = validator_for(schema)
-    validator.check_schema(schema)
-    checked = validator(schema, format_checker=FormatChecker())
-    return [f"{error.json_path}: {error.message}" for error in checked.iter_errors(made)]
+    return [f"{error.json_path}: {error.message}" for error in validator(json.dumps(schema)).iter_errors(made)]
+
+
+@cache
+def validator(schema: str) -> Any:
+    loaded = json.loads(schema)
+    draft = validator_for(loaded)
+    draft.check_schema(loaded)
+    return draft(loaded, format_checker=FormatChecker())
 
 
 def strangers(schema: Any, made: object) -> list[str]:

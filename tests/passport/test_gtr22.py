@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from packbook.core.formats.gtr22 import fleet_report, make, standing
+from packbook.core.formats.gtr22 import Limits, fleet_report, make, standing
 from packbook.core.passport import Passport
-from packbook.core.rules import Limits
 from passport import mappings, records
 
 
 def limits(version: str = "gtr22") -> Limits:
-    return mappings.load(f"limits-{version}", Limits, "1")
+    return mappings.load("limits", Limits, version)
 
 
 def car(
@@ -46,7 +45,7 @@ def report(passport: Passport, version: str = "gtr22") -> dict[str, Any]:
 
 
 def family(*passports: Passport, sample: int = 4) -> dict[str, Any]:
-    (told,) = json.loads(fleet_report(passports, replace(limits(), sample_min=sample)))["families"]
+    (told,) = json.loads(fleet_report(passports, replace(limits(), sample_least=sample)))["families"]
     assert isinstance(told, dict)
     return told
 
@@ -68,8 +67,7 @@ def test_the_limit_follows_age_or_distance_whichever_comes_first(
     version: str, kind: str, years: float, km: float, least: float | None
 ) -> None:
     """Figures of facts/passport.md §7; the rule set is data."""
-    limit = standing(car(years=years, km=km, kind=kind), limits(version)).limit
-    assert (limit and limit.soce_min_pct) == least
+    assert standing(car(years=years, km=km, kind=kind), limits(version)).least_pct == least
 
 
 def test_one_vehicle_gets_no_verdict() -> None:
@@ -77,7 +75,7 @@ def test_one_vehicle_gets_no_verdict() -> None:
     document = report(car(79.9))
     assert document["verdict"] is None
     assert document["vehicle"]["limit"] == {
-        "until": "5 years or 100000 km",
+        "point": "5 years or 100 000 km",
         "least_pct": 80.0,
         "reported_is_above": False,
         "why_unknown": None,
@@ -114,7 +112,7 @@ def test_virtual_distance_counts_and_its_absence_is_said() -> None:
 @pytest.mark.parametrize("missing", ["vehicle_class", "age_years", "odometer_km"])
 def test_without_age_distance_or_class_no_limit_is_chosen(missing: str) -> None:
     stands = standing(records.without(car(), missing), limits())
-    assert (stands.limit, stands.above) == (None, None)
+    assert (stands.least_pct, stands.above) == (None, None)
     assert stands.why == f"not known: {missing}"
 
 
@@ -131,22 +129,22 @@ def test_every_value_that_part_b_wants_is_there_or_its_absence_explained() -> No
 
 
 def test_a_family_passes_when_enough_of_a_large_enough_sample_stand_above() -> None:
-    sample = family(*[car(85.0)] * 9, car(70.0), sample=10)["limits"][0]
+    sample = family(*[car(85.0)] * 9, car(70.0), sample=10)["points"][0]
     assert (sample["verdict"], sample["share_above_pct"]["at_least"]) == ("pass", 90.0)
     assert sample["soce_reported_pct"] == {"min": 70.0, "median": 85.0, "max": 85.0}
-    assert family(*[car(85.0)] * 8, car(70.0), car(70.0), sample=10)["limits"][0]["verdict"] == "fail"
+    assert family(*[car(85.0)] * 8, car(70.0), car(70.0), sample=10)["points"][0]["verdict"] == "fail"
 
 
 def test_a_small_sample_gets_no_verdict() -> None:
     """The rule wants 500 vehicles; the one of a workshop is no fleet."""
-    told = json.loads(fleet_report([car()] * 3, limits()))["families"][0]["limits"][0]
+    told = json.loads(fleet_report([car()] * 3, limits()))["families"][0]["points"][0]
     assert told["verdict"] is None
     assert told["why_no_verdict"] == "a sample of 3; the rule wants 500"
 
 
 def test_vehicles_that_cannot_be_told_do_not_make_a_family_look_better() -> None:
     """Without the virtual distance only good values are certain: counting those alone, every family would pass."""
-    sample = family(car(85.0), car(85.0), car(75.0, virtual_km=None), car(75.0, virtual_km=None))["limits"][0]
+    sample = family(car(85.0), car(85.0), car(75.0, virtual_km=None), car(75.0, virtual_km=None))["points"][0]
     assert (sample["above"], sample["unclear"]) == (2, 2)
     assert sample["share_above_pct"] == {"at_least": 50.0, "at_most": 100.0, "wanted": 90.0}
     assert sample["verdict"] is None

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from jsonschema import Draft4Validator
 from jsonschema.validators import validator_for
 

@@ -25,8 +25,13 @@ IN_FORCE: Final[Mapping[str, str]] = {
     "access": "1",
     "fields": "1",
     "owed": "2026-07",
-    "limits-gtr22": "1",
-    "limits-euro7": "1",
+    "limits": "gtr22",
+    "idta-productcondition": "1.0.3",
+    "idta-nameplate": "1.0",
+    "batterypass": "1.2.1",
+    "load-spectrum": "2.0.0",
+    "remaining-life": "2.0.0",
+    "dpp-metadata": "1.0.0",
     "gbt32960": "2025",
 }
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from fastapi import Depends, HTTPException, Path, Query, Request, Response
 
 from packbook.core.access import ALL_BATTERIES
 from packbook.core.forecast import PRIOR, AgeingModel
-from packbook.core.history import Battery
-from packbook.core.prospect import Lacking, forecast_of
+from packbook.core.history import Battery, EventRow, SohPoint
+from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.ports import Evidence, Histories
 from packbook.web import models
 from packbook.web.access import histories, note_history
@@ -83,9 +84,18 @@ async def ageing_model(book: Histories, battery: Battery) -> AgeingModel:
     return PRIOR if learned is None else learned.model
 
 
+async def prospect_of(
+    book: Histories, battery: Battery, series: Sequence[SohPoint], events: Sequence[EventRow]
+) -> Prospect | Lacking:
+    """What comes next, and what may be promised; nothing while the history is in dispute."""
+    if battery.doubts:
+        return Lacking.DISPUTED
+    return forecast_of(series, events, model=await ageing_model(book, battery))
+
+
 async def forecast(request: Request, known: Known, book: Book) -> Response:
     series, events = await book.soh_series(known.battery), await book.events(known.battery, SESSIONS_MAX)
-    found = forecast_of(series, events, model=await ageing_model(book, known))
+    found = await prospect_of(book, known, series, events)
     lacking = isinstance(found, Lacking)
     answer = {"battery": known.battery, "why": found if lacking else None, "forecast": None if lacking else found}
     return reply(request, models.ForecastOut.model_validate(answer))

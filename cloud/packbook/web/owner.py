@@ -12,7 +12,7 @@ from typing import Final
 
 from packbook.core.forecast import LIFE_MAX_YEARS, Passage
 from packbook.core.guarantee import Condition, Decision, Failed
-from packbook.core.history import Battery, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Battery, Doubt, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
 from packbook.core.prospect import Lacking, Prospect
 from packbook.core.triage import Triage
 from packbook.web import charts, figures
@@ -123,13 +123,16 @@ class OwnerPage:
 
 
 def card(battery: Battery) -> Card:
-    return Card(battery, headline(battery.soh))
+    return Card(battery, headline(battery.soh, battery.doubts))
 
 
-def headline(point: SohPoint | None) -> Headline:
-    """The words must fit the figure: without one there is nothing that could be settled or young."""
+def headline(point: SohPoint | None, doubts: Sequence[Doubt] = ()) -> Headline:
+    """The words must fit the figure: without one there is nothing that could be settled or young.
+
+    In dispute no figure stands as if it were settled, whatever the box said of it.
+    """
     if point is None:
-        return Headline("none", None, None, None, None, None, unsure=False)
+        return Headline("disputed" if doubts else "none", None, None, None, None, None, unsure=False)
     shown = figures.shown_soh(point)
     reported = figures.rounded_reported(point)
     state = point.state if point.state in STATES else "learning"
@@ -137,6 +140,7 @@ def headline(point: SohPoint | None) -> Headline:
         state = "none"
     elif shown is not None and state == "none":
         state = "learning"
+    state = "disputed" if doubts else state
     return Headline(
         state,
         shown,
@@ -184,7 +188,7 @@ def build(
     harmful = [row for row in events if row.event in figures.HARMFUL_EVENTS]
     notes = [row for row in events if row.event not in figures.HARMFUL_EVENTS]
     return OwnerPage(
-        headline=headline(newest),
+        headline=headline(newest, battery.doubts),
         identity=_identity(t, battery),
         coverage=seen,
         coverage_figures=_coverage(t, seen) if seen else (),

@@ -11,12 +11,11 @@ from fastapi import HTTPException, Request, Response
 
 from packbook.core.access import ALL_BATTERIES
 from packbook.core.history import Battery, SessionRow
-from packbook.core.prospect import forecast_of
 from packbook.ports import Histories
 from packbook.web import csv_files
 from packbook.web import owner as owner_page
 from packbook.web.access import histories, note_history
-from packbook.web.api import ageing_model
+from packbook.web.api import prospect_of
 from packbook.web.render import render, words_for
 
 KINDS: Final = ("charge", "drive", "rest")
@@ -42,7 +41,7 @@ async def owner(request: Request) -> Response:
         words_for(request),
         battery,
         series=series,
-        prospect=forecast_of(series, events, model=await ageing_model(book, battery)),
+        prospect=await prospect_of(book, battery, series, events),
         usage=await book.usage(name),
         charges=await all_sessions(book, name, "charge", SESSIONS_ON_PAGE),
         drives=await all_sessions(book, name, "drive", SESSIONS_ON_PAGE),

@@ -6,6 +6,7 @@ Out: SoC in percent with its sigma, or None where the voltage lies off the curve
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -22,7 +23,7 @@ SLOPE_WINDOW_PCT: Final = 2.5  # to each side: a curve's own kinks say nothing a
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     soc_pct: FloatArray  # (n,), rising
-    volts: FloatArray  # (n,), rising
+    volts: FloatArray  # (n,), rising, or level where a flat curve was rounded
 
     def at(self, volts: float) -> tuple[float, float] | None:
         """SoC and its sigma, both in percent."""
@@ -32,7 +33,7 @@ class Curve:
         low = max(soc - SLOPE_WINDOW_PCT, float(self.soc_pct[0]))
         high = min(soc + SLOPE_WINDOW_PCT, float(self.soc_pct[-1]))
         rise_v = float(np.interp(high, self.soc_pct, self.volts) - np.interp(low, self.soc_pct, self.volts))
-        return soc, VOLT_SIGMA_V * (high - low) / rise_v
+        return soc, VOLT_SIGMA_V * (high - low) / rise_v if rise_v > 0.0 else math.inf
 
     def volts_at(self, soc_pct: float) -> float:
         return float(np.interp(soc_pct, self.soc_pct, self.volts))
@@ -50,5 +51,5 @@ def curve_of(pairs: tuple[tuple[float, float], ...]) -> Curve | None:
         return None
     soc_pct, volts = np.array(pairs, np.float64).T
     assert np.all(np.diff(soc_pct) > 0)
-    assert np.all(np.diff(volts) > 0)
+    assert np.all(np.diff(volts) >= 0)
     return Curve(soc_pct, volts)

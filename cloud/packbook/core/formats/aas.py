@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from packbook.core.formats import Made
+from packbook.core.formats import CannotMake, LeftOut, Made
 from packbook.core.formats.groups import NOT_KNOWN, Group, Model, fill
-from packbook.core.formats.writing import DAYS, Account, Json, as_json, identifiers, text, uri
+from packbook.core.formats.writing import DAYS, UNWRITABLE, Account, Json, as_json, identifiers, text, uri, writable
 from packbook.core.passport import Passport
 
 SUFFIX: Final = ".aas.json"
@@ -52,7 +52,7 @@ def make(passport: Passport, mapping: Model, nameplate: Nameplate | None = None)
     """Raises CannotMake as `idta` does."""
     account = Account(passport, mapping.no_place)
     account.take("battery_id")
-    account.take_all("identifiers")
+    account.taken.update(("identifiers", at) for at, _, _ in identifiers(passport))
     plate: list[Json] = []
     if nameplate and text(passport, nameplate.needs):
         plate = _plate(account, nameplate)
@@ -60,6 +60,8 @@ def make(passport: Passport, mapping: Model, nameplate: Nameplate | None = None)
         account.lacks(nameplate.id_short, f"no {nameplate.needs} is declared")
     condition = fill(account, mapping)
     asset = uri(passport) or passport.battery
+    if not writable(asset):
+        raise CannotMake("AAS environment", (LeftOut("globalAssetId", UNWRITABLE),))
     submodels = [_submodel(asset, mapping.aas_id_short, mapping.aas_template, mapping.aas_submodel, mapping.version)]
     submodels[0]["submodelElements"] = [
         _group(group, condition[group.name], mapping) for group in mapping.groups if group.name in condition
@@ -72,7 +74,7 @@ def make(passport: Passport, mapping: Model, nameplate: Nameplate | None = None)
 
 
 def _shell(passport: Passport, asset: str, submodels: list[Json]) -> Json:
-    specific = [{"name": scheme, "value": value} for scheme, value in identifiers(passport)]
+    specific = [{"name": scheme, "value": value} for _, scheme, value in identifiers(passport)]
     about: Json = {"assetKind": "Instance", "globalAssetId": asset}
     if specific:
         about["specificAssetIds"] = specific
@@ -175,7 +177,8 @@ def _plate(account: Account, nameplate: Nameplate) -> list[Json]:
         elif element.one_of and value not in element.one_of:
             account.lacks(place, f"{value} is none of the model's values")
         else:
-            account.take(element.field)
+            if element.kind != "xs:anyURI":  # that one is the shell's
+                account.take(element.field)
             elements.append(_named(element, value, nameplate.language))
     for name, reason in nameplate.missing.items():
         account.lacks(f"{nameplate.id_short}.{name}", reason)

@@ -9,12 +9,12 @@ the model's, outside its bounds, or of no known day is not written; the account 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from packbook.core.formats import CannotMake, LeftOut
-from packbook.core.formats.writing import Account, Json, day_utc, number
+from packbook.core.formats.writing import UNWRITABLE, Account, Json, day_utc, number, writable
 from packbook.core.passport import Fact, Passport
 
 NOT_KNOWN: Final = "not in the record given"
@@ -52,6 +52,8 @@ class Group:
     inner_updated: str = ""
     text: str = ""  # texts: the name of the text
     fields: tuple[str, ...] = ()  # texts, documents: of the record
+    words: Mapping[str, str] = field(default_factory=dict)  # texts: what a kind, or a field that counts one, is called
+    counts: Mapping[str, str] = field(default_factory=dict)  # texts: the kind that a counting field counts
     fixed: Mapping[str, str] = field(default_factory=dict)
     aas_inner: str = ""  # point: what the AAS submodel calls `inner`
     aas_item: str = ""  # texts, documents: the semantic id of one of them
@@ -83,9 +85,9 @@ def fill(account: Account, model: Model) -> Json:
         if content is not None:
             filled[group.name] = content
         elif group.required:
-            missing.append(LeftOut(group.name, _why(account.passport, group)))
+            missing.append(LeftOut(group.name, _why_group(account.passport, group)))
         else:
-            account.lacks(group.name, _why(account.passport, group))
+            account.lacks(group.name, _why_group(account.passport, group))
     if missing:
         raise CannotMake(f"{model.name} {model.version}", tuple(missing))
     return filled
@@ -108,7 +110,7 @@ def _values(account: Account, group: Group, updated: str) -> Json | None:
     account.taken.update((name, at) for _, name, at in days)
     account.outdone.update(name for place in group.places if place.name in written for name in place.fields)
     for place in lacking:
-        account.lacks(f"{group.name}.{place.name}", place.reason)
+        account.lacks(f"{group.name}.{place.name}", _why(account.passport, place.fields, place.reason))
     # The oldest of the group's days: none of its values is claimed to be newer than it is.
     return written | {updated: day_utc(min((at_ms for at_ms, _, _ in days), default=account.passport.made_ms))}
 
@@ -136,37 +138,50 @@ def _point(account: Account, group: Group, updated: str) -> Json | None:
 
 
 def _texts(account: Account, group: Group, updated: str) -> list[Json] | None:
-    """One entry a kind of event, with its count: the models have no number for it."""
-    written: list[Json] = []
-    for field_name in group.fields:
-        for at, fact in enumerate(account.passport.facts.get(field_name, ())):
-            said = _event(field_name, fact)
-            if said and fact.at_ms is not None:
-                account.taken.add((field_name, at))
-                written.append({group.text: said, updated: day_utc(fact.at_ms)})
+    """One entry a kind of event, with how often: the models have no number for it."""
+    written: dict[str, Json] = {}
+    for name in group.fields:
+        for at, fact in enumerate(account.passport.facts.get(name, ())):
+            kind, why = _kind(fact, group.counts.get(name, name), written)
+            if why:
+                account.refused[name, at] = why
             elif fact.value is not None:
-                account.refused[field_name, at] = "none was counted" if fact.value == 0 else "its day is not known"
-    return written or None
+                assert fact.at_ms is not None
+                account.taken.add((name, at))
+                written[kind] = {group.text: _said(fact, kind, group.words), updated: day_utc(fact.at_ms)}
+    return list(written.values()) or None
 
 
-def _event(field_name: str, fact: Fact) -> str | None:
-    """`negative_event` holds the kind itself; a count of a kind is named by its field."""
-    if isinstance(fact.value, str):
-        kind, count = fact.value, fact.conditions.get("count")
-    else:
-        kind, count = field_name.removesuffix("_count").replace("_", " "), number(fact)
-        if count is None or count < 1:
-            return None
-    return f"{kind} ({int(count)} times)" if isinstance(count, int | float) and count > 1 else kind
+def _kind(fact: Fact, counted: str, written: Collection[str]) -> tuple[str, str | None]:
+    """Which kind of event, and why it is not written. A text is the kind itself; a number counts its field's kind."""
+    kind = fact.value if isinstance(fact.value, str) else counted
+    count = number(fact)
+    if fact.value is None:
+        return kind, None
+    if not writable(kind):
+        return kind, UNWRITABLE
+    if kind in written:
+        return kind, f"told already, as {kind}"
+    if not isinstance(fact.value, str) and (count is None or count < 1):
+        return kind, "none was counted" if count == 0 else "it is no count"
+    return kind, "its day is not known" if fact.at_ms is None else None
+
+
+def _said(fact: Fact, kind: str, words: Mapping[str, str]) -> str:
+    count = fact.conditions.get("count") if isinstance(fact.value, str) else number(fact)
+    said = words.get(kind, kind)
+    return f"{said} ({int(count)} times)" if isinstance(count, int | float) and count > 1 else said
 
 
 def _documents(account: Account, group: Group, _updated: str) -> list[str] | None:
     ids: dict[str, None] = {}
     for field_name in group.fields:
         for at, fact in enumerate(account.passport.facts.get(field_name, ())):
-            if isinstance(fact.value, str) and fact.value:
+            if isinstance(fact.value, str) and writable(fact.value):
                 ids[fact.value] = None
                 account.taken.add((field_name, at))
+            elif fact.value is not None:
+                account.refused[field_name, at] = UNWRITABLE
     if not ids and not group.empty:
         return None
     if not ids:
@@ -213,9 +228,13 @@ def _written(fact: Fact, place: Place) -> float | int | str:
     return round(value, place.decimals) + 0.0  # + 0.0: minus zero is zero
 
 
-def _why(passport: Passport, group: Group) -> str:
-    """Why a group is missing: what the record itself says, else what the model's data says."""
-    names = [name for place in group.places for name in place.fields] + list(group.fields)
+def _why_group(passport: Passport, group: Group) -> str:
+    if not group.places:
+        return _why(passport, group.fields, NOT_KNOWN)
+    return "; ".join(dict.fromkeys(_why(passport, place.fields, place.reason) for place in group.places))
+
+
+def _why(passport: Passport, names: Collection[str], reason: str) -> str:
+    """What the record itself says of a missing value, else what the model's data says."""
     told = [fact.why for name in names for fact in passport.facts.get(name, ()) if fact.value is None and fact.why]
-    reasons = [place.reason for place in group.places]
-    return "; ".join(dict.fromkeys(told or reasons)) or NOT_KNOWN
+    return "; ".join(dict.fromkeys(told)) or reason

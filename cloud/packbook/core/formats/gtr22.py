@@ -1,6 +1,6 @@
 """Durability of car batteries as UN GTR 22 and Euro 7 look at it, Part B: what each car's own monitor says.
 
-In:  records of cars' batteries, and `core.rules.Limits`: one version of the rule as data.
+In:  records of cars' batteries, and `Limits`: one version of the rule as data.
 Out: a report of one vehicle (`make`), or of a family of them (`fleet_report`).
 The car's monitor and our own estimate are two values with two sources; the rule is about the monitor alone. Part B
 judges families by a sample, so one vehicle gets no verdict, and a sample that is too small none either. What is not
@@ -9,7 +9,7 @@ known (as a rule the virtual distance, so the total one too) is said, never take
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
@@ -17,7 +17,6 @@ from typing import Any, Final
 from packbook.core.formats import Made
 from packbook.core.formats.writing import Account, as_json, day, number, text
 from packbook.core.passport import Passport, Source
-from packbook.core.rules import Limit, Limits, PartB
 
 SUFFIX: Final = ".durability.json"
 FORM: Final = "packbook/durability/1"
@@ -28,14 +27,47 @@ NO_VIRTUAL: Final = "energy delivered out of the car is not known, so neither is
 Json = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Up to so many years or kilometres, whichever comes first, the SOCE of a class is at least so much."""
+
+    name: str
+    years: float
+    km: float
+    least_pct: Mapping[str, float]  # by class of vehicle
+
+
+@dataclass(frozen=True, slots=True)
+class PartB:
+    """A value that Part B wants to be read. `field` empty: a record never has it, and `reason` says why."""
+
+    name: str
+    field: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    family: str
+    version: str
+    title: str
+    source: str
+    sample_least: int
+    share_least_pct: float
+    points: tuple[Point, ...]  # the nearest first
+    values: tuple[PartB, ...]
+    unverified: tuple[str, ...] = ()  # what nobody here read in the rule itself
+
+
 MAPPING: Final = Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one vehicle stands to the limit that holds for it. `above` None: it cannot be told, and `why` says so."""
+    """How one vehicle stands to the point that holds for it. `above` None: it cannot be told, and `why` says so."""
 
-    limit: Limit | None
+    point: Point | None
+    least_pct: float | None
     above: bool | None
     why: str | None
 
@@ -69,31 +101,22 @@ def standing(passport: Passport, limits: Limits) -> Standing:
     missing = {"vehicle_class": vehicle_class, "age_years": years, "odometer_km": driven_km}
     unknown = [name for name, value in missing.items() if value is None]
     if years is None or driven_km is None or vehicle_class is None:
-        return Standing(None, None, f"not known: {', '.join(unknown)}")
+        return Standing(None, None, None, f"not known: {', '.join(unknown)}")
     total_km = _total_km(passport)
     least_km = driven_km if total_km is None else total_km
-    of_class = _of_class(limits, vehicle_class)
-    if not of_class:
-        return Standing(None, None, f"the rule has no limit for class {vehicle_class}")
-    limit = next((one for one in of_class if years <= one.years and least_km <= one.km), None)
-    if limit is None:
-        return Standing(None, None, "older or further than the rule looks")
+    point = next((one for one in limits.points if years <= one.years and least_km <= one.km), None)
+    if point is None:
+        return Standing(None, None, None, "older or further than the rule looks")
+    least = point.least_pct.get(vehicle_class)
+    if least is None:
+        return Standing(point, None, None, f"the rule has no limit for class {vehicle_class}")
     if reported is None:
-        return Standing(limit, None, "the car reports no SOCE; our own estimate does not stand in for it")
-    if reported >= limit.soce_min_pct:
-        return Standing(limit, above=True, why=None)  # with virtual distance the limit could only be lower
+        return Standing(point, least, None, "the car reports no SOCE; our own estimate does not stand in for it")
+    if reported >= least:
+        return Standing(point, least, above=True, why=None)  # with virtual distance the limit could only be lower
     if total_km is None:
-        return Standing(limit, None, f"{NO_VIRTUAL}; with it another limit may hold")
-    return Standing(limit, above=False, why=None)
-
-
-def _of_class(limits: Limits, vehicle_class: str) -> list[Limit]:
-    """The nearest first."""
-    return sorted((one for one in limits.limits if one.vehicle_class == vehicle_class), key=lambda one: one.years)
-
-
-def _named(limit: Limit) -> str:
-    return f"{limit.years:g} years or {limit.km:g} km"
+        return Standing(point, least, None, f"{NO_VIRTUAL}; with it another limit may hold")
+    return Standing(point, least, above=False, why=None)
 
 
 def _vehicle(passport: Passport, limits: Limits, account: Account) -> Json:
@@ -125,8 +148,8 @@ def _vehicle(passport: Passport, limits: Limits, account: Account) -> Json:
             "why_unknown": NO_VIRTUAL if virtual is None else None,
         },
         "limit": {
-            "until": stands.limit and _named(stands.limit),
-            "least_pct": stands.limit and stands.limit.soce_min_pct,
+            "point": stands.point and stands.point.name,
+            "least_pct": stands.least_pct,
             "reported_is_above": stands.above,
             "why_unknown": stands.why,
         },
@@ -136,16 +159,16 @@ def _vehicle(passport: Passport, limits: Limits, account: Account) -> Json:
 
 def _family(vehicle_class: str, model: str, members: Sequence[Passport], limits: Limits) -> Json:
     stands = [(passport, standing(passport, limits)) for passport in members]
-    told: Json = {"class": vehicle_class, "model": model, "vehicles": len(members), "limits": []}
-    for limit in _of_class(limits, vehicle_class):
-        here = [(passport, one) for passport, one in stands if one.limit is limit]
-        told["limits"].append(_sample(limit, here, limits))
+    told: Json = {"class": vehicle_class, "model": model, "vehicles": len(members), "points": []}
+    for point in limits.points:
+        here = [(passport, one) for passport, one in stands if one.point is point]
+        told["points"].append(_sample(point, point.least_pct.get(vehicle_class), here, limits))
     reasons = [one.why for _, one in stands if one.above is None]
     told["not_judged"] = {why: reasons.count(why) for why in dict.fromkeys(reasons)}
     return told
 
 
-def _sample(limit: Limit, here: Sequence[tuple[Passport, Standing]], limits: Limits) -> Json:
+def _sample(point: Point, least: float | None, here: Sequence[tuple[Passport, Standing]], limits: Limits) -> Json:
     """Who cannot be told counts both ways: leaving those out would leave out the tired ones."""
     reporting = [(soce, one) for passport, one in here if (soce := _value(passport, "soce_reported_pct")) is not None]
     values = [soce for soce, _ in reporting]
@@ -154,13 +177,13 @@ def _sample(limit: Limit, here: Sequence[tuple[Passport, Standing]], limits: Lim
     shares = [round(100 * n / len(values), DECIMALS) for n in (above, above + unclear)] if values else [None, None]
     verdict, why = _verdict(shares, len(values), limits)
     return {
-        "until": _named(limit),
-        "least_pct": limit.soce_min_pct,
+        "point": point.name,
+        "least_pct": least,
         "vehicles": len(here),
         "reporting": len(values),
         "above": above,
         "unclear": unclear,
-        "share_above_pct": {"at_least": shares[0], "at_most": shares[1], "wanted": limits.share_min_pct},
+        "share_above_pct": {"at_least": shares[0], "at_most": shares[1], "wanted": limits.share_least_pct},
         "soce_reported_pct": _spread(values),
         "verdict": verdict,
         "why_no_verdict": why,
@@ -169,13 +192,13 @@ def _sample(limit: Limit, here: Sequence[tuple[Passport, Standing]], limits: Lim
 
 def _verdict(shares: Sequence[float | None], sample: int, limits: Limits) -> tuple[str | None, str | None]:
     least, most = shares
-    if sample < limits.sample_min or least is None or most is None:
-        return None, f"a sample of {sample}; the rule wants {limits.sample_min}"
-    if least >= limits.share_min_pct:
+    if sample < limits.sample_least or least is None or most is None:
+        return None, f"a sample of {sample}; the rule wants {limits.sample_least}"
+    if least >= limits.share_least_pct:
         return "pass", None
-    if most < limits.share_min_pct:
+    if most < limits.share_least_pct:
         return "fail", None
-    return None, f"{least:g} to {most:g} % are above, {limits.share_min_pct:g} % are wanted; {NO_VIRTUAL}"
+    return None, f"{least:g} to {most:g} % are above, {limits.share_least_pct:g} % are wanted; {NO_VIRTUAL}"
 
 
 def _spread(values: Sequence[float]) -> Json | None:

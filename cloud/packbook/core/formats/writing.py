@@ -26,7 +26,11 @@ ABOUT_VALUES: Final = LeftOut(
 )
 ABOUT_LIFE: Final = LeftOut("coverage", "the model has no place for how much of the battery's life was watched")
 DAYS: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-URI: Final = re.compile(r"(?:https?|urn|did):\S+", re.IGNORECASE)
+URI: Final = re.compile(r"(?:https?://|urn:|did:)(?:[\w.~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+", re.ASCII | re.IGNORECASE)
+SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,63}")
+# Characters that XML has (AAS constraint AASd-130); more of them than any model's text field takes.
+WRITABLE: Final = re.compile(r"[\x09\x0a\x0d\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]{1,1000}")
+UNWRITABLE: Final = "it is empty, too long, or holds characters that XML does not know"
 
 
 def day(at_ms: int) -> str:
@@ -56,32 +60,42 @@ def number(fact: Fact) -> float | None:
     return float(fact.value)
 
 
+def writable(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and WRITABLE.fullmatch(value) is not None
+
+
 def text(passport: Passport, name: str) -> str | None:
     fact = passport.first(name)
-    return fact.value if fact and isinstance(fact.value, str) and fact.value.strip() else None
+    return fact.value if fact and isinstance(fact.value, str) and writable(fact.value) else None
 
 
-def identifiers(passport: Passport) -> list[tuple[str, str]]:
-    """The battery's declared identifiers as scheme and value. They read `scheme:value`; a URI may stand for itself."""
-    pairs = []
-    for fact in passport.facts.get("identifiers", ()):
-        if isinstance(fact.value, str):
+def identifiers(passport: Passport) -> list[tuple[int, str, str]]:
+    """The battery's declared identifiers: number of the fact, scheme, value.
+
+    They read `scheme:value`; a URI may stand for itself. Others are passed over.
+    """
+    found = []
+    for at, fact in enumerate(passport.facts.get("identifiers", ())):
+        if isinstance(fact.value, str) and writable(fact.value):
             scheme, _, value = fact.value.partition(":")
-            pairs.append((scheme, fact.value if URI.fullmatch(fact.value) and not URI.fullmatch(value) else value))
-    return [(scheme, value) for scheme, value in pairs if scheme and value]
+            whole = URI.fullmatch(fact.value) is not None and URI.fullmatch(value) is None
+            if SCHEME.fullmatch(scheme) and value.strip():
+                found.append((at, scheme, fact.value if whole else value))
+    return found
 
 
 def uri(passport: Passport) -> str | None:
-    """The first of them that is a URI."""
-    return next((value for _, value in identifiers(passport) if URI.fullmatch(value)), None)
+    """The first of them that is a URI, one that leads into the web before others."""
+    found = [value for _, _, value in identifiers(passport) if URI.fullmatch(value)]
+    return min(found, key=lambda value: not value.lower().startswith("http"), default=None)
 
 
 @dataclass(slots=True)
 class Account:
     """Which facts were written, and why the others were not.
 
-    `taken` and `refused` know a fact by its field and its number there. `outdone`: fields
-    whose place another fact fills.
+    `taken` and `refused` know a fact by its field and its number there.
+    `outdone`: fields whose place another fact fills.
     """
 
     passport: Passport
@@ -100,14 +114,8 @@ class Account:
     def take_uri(self) -> None:
         """The identifier that `uri` gives."""
         chosen = uri(self.passport)
-        facts = self.passport.facts.get("identifiers", ())
-        at = next((at for at, fact in enumerate(facts) if chosen and str(fact.value).endswith(chosen)), None)
-        if at is not None:
-            self.taken.add(("identifiers", at))
-            self.outdone.add("identifiers")
-
-    def take_all(self, name: str) -> None:
-        self.taken.update((name, at) for at in range(len(self.passport.facts.get(name, ()))))
+        self.taken.update([("identifiers", at) for at, _, value in identifiers(self.passport) if value == chosen][:1])
+        self.outdone.add("identifiers")
 
     def lacks(self, name: str, reason: str) -> None:
         self.unfilled.append(LeftOut(name, reason))
@@ -122,4 +130,4 @@ class Account:
                     why = self.refused.get((name, at)) or (default if fact.value is not None else fact.why or default)
                     rest.append(LeftOut(name + whose, why))
         about = (ABOUT_VALUES, ABOUT_LIFE) if self.passport.coverage else (ABOUT_VALUES,)
-        return (*self.unfilled, *rest, *about)
+        return tuple(dict.fromkeys((*self.unfilled, *rest, *about)))

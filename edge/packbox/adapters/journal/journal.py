@@ -50,7 +50,7 @@ class SqliteJournal:
         self._box = box
         self._digest = digest
         self._clock = clock
-        self._lock = Lock(path.with_suffix(".lock"))
+        self._lock = Lock(path)
         self._db: sqlite3.Connection | None = None
         self._next_seq = 0
         self._stands_by = False  # in memory: the disk refuses
