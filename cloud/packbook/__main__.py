@@ -35,6 +35,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "passport": ("packbook.app.passport", "say what a battery's passport owes, what is there and what is missing"),
     "credential": ("packbook.app.credential", "sign what is known of a battery as W3C credentials, and take them back"),
     "verify-credential": ("packbook.app.verify_credential", "check such credentials, without network or settings"),
+    "durability": ("packbook.app.durability", "how families of batteries stand to UN GTR 22 or Euro 7"),
+    "ouranos": ("packbook.app.ouranos", "register a battery with the Ouranos Ecosystem, and keep its trace id"),
     "verify": ("packproof.command", "check an evidence bundle, without network or settings"),
     "operator-key": ("packbook.app.operator_key", "make and show the key that boxes believe the operator by"),
     "config": ("packbook.app.config", "configure a box or a fleet from afar"),

@@ -343,6 +343,7 @@ def encoded(data: bytes) -> str:
         (encoded(gzip.compress(bytes(20_000_000))), "bits"),
         (encoded(gzip.compress(bytes(BITS // 8))[:-9]), "bits"),
     ],
+    ids=["empty", "none", "no-base64", "no-gzip", "short", "bomb", "cut"],
 )
 def test_a_list_that_says_nothing_is_no_clean_bill(bad: object, reason: str) -> None:
     """Whoever cannot read a list must not take the credential for a standing one; nor may a small file fill memory."""
