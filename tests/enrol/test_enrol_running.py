@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec.structs import replace
 
 from packbook.core.enrolment import MS_PER_DAY, BoxState
 from packbox.adapters import durable, enrolment_file, key_store
@@ -165,7 +166,7 @@ async def test_a_refused_renewal_shows_in_health_and_doctor(book: Book, box: Box
     await enrolling.look()
     assert (enrolling.trouble or "").startswith("runs out in ")
     assert "this box is retired" in (enrolling.trouble or "")
-    trusting = settings.model_copy(update={"clock_trusted": ClockTrust.ALWAYS})
+    trusting = replace(settings, clock_trusted=ClockTrust.ALWAYS)
     found = [finding.verdict for finding in examine(lambda: trusting) if finding.check == "certificate"]
     assert found == [Verdict.WARN]
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
-from pathlib import Path
-from typing import TypeVar
 
-from pydantic import TypeAdapter
-
-import packbook
+from packbook.adapters.rules import RuleBook, RuledT
 from packbook.core.formats.aas import Nameplate
 from packbook.core.formats.dpp_header import Header
 from packbook.core.formats.groups import Model
 from packbook.core.formats.load_spectrum import LoadSpectra
 from packbook.core.formats.remaining_life import RemainingLife
 
-T = TypeVar("T")
 
-
-def load(family: str, shape: type[T], version: str) -> T:
-    path = Path(packbook.__file__).parent / "rules" / f"{family}-{version}.toml"
-    return TypeAdapter(shape).validate_python(tomllib.loads(path.read_text()))
+def load(family: str, shape: type[RuledT], version: str) -> RuledT:
+    return RuleBook().load(family, shape, version)
 
 
 @cache

@@ -118,7 +118,7 @@ USE: Final[Mapping[str, tuple[Fact, ...]]] = {
     "time_cold_charging_s": (measured(0, "s"),),
     "deep_discharge_count": (measured(2, "1"),),
     "overcharge_count": (measured(0, "1"),),
-    "negative_event": (measured("cell_voltage_low", "1", conditions={"count": 3.0}, at_ms=day_ms("2025-01-19")),),
+    "negative_event": (measured("pack_hot", "1", conditions={"count": 3.0}, at_ms=day_ms("2025-01-19")),),
     "accident": (declared("DOC-2024-0815", at_ms=day_ms("2024-08-15")),),
     "charges_ac": (measured(1204, "1"),),
     "charges_dc": (measured(83, "1"),),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from packbook.core.formats import aas
+from packbook.core.formats import aas, idta
 from packbook.core.passport import Passport
 from passport import mappings
 from passport.records import URI, declared, having, measured, poor, rich, without
@@ -92,6 +92,27 @@ def test_what_the_nameplate_lacks_is_what_was_told(schema: Schema) -> None:
     lacking = departures(template, submodel(json.loads(made.data), "BatteryNameplate"))
     told = {left.name.removeprefix("BatteryNameplate.") for left in made.left_out if "Nameplate." in left.name}
     assert {f"/{name}: 0 for One" for name in told} == set(lacking)
+
+
+def value_only(element: Any) -> Any:
+    """AAS part 2, value-only: a collection is an object, a list an array, a property its value."""
+    if element["modelType"] == "SubmodelElementCollection":
+        return {inner["idShort"]: value_only(inner) for inner in element["value"]}
+    if element["modelType"] == "SubmodelElementList":
+        return [value_only(inner) for inner in element.get("value", [])]
+    return float(element["value"]) if element["valueType"] in ("xs:float", "xs:unsignedInt") else element["value"]
+
+
+@BOTH
+def test_both_shapes_of_a_condition_say_the_same(passport: Passport) -> None:
+    """A partner who takes the AAS file and one who takes the value-only file must agree about the battery.
+
+    Only the models name the point of power differently.
+    """
+    elements = submodel(environment(passport), "ProductCondition")["submodelElements"]
+    told = json.dumps({element["idShort"]: value_only(element) for element in elements})
+    plain = json.loads(idta.make(passport, mappings.condition()).data)
+    assert json.loads(told.replace("RemainingPowerCapabilityDynamicAt", "RemainingPowerCapabilityValue")) == plain
 
 
 def test_a_record_without_a_manufacturer_has_no_nameplate() -> None:

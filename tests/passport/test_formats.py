@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from packbook.adapters.rules import RuleBook
 from packbook.core.formats import CannotMake, Made, aas, dpp_header, idta, load_spectrum, remaining_life
 from packbook.core.formats.groups import Model
+from packbook.core.formats.writing import UNWRITABLE
 from packbook.core.passport import Axis, Histogram, Passport
 from passport import mappings
 from passport.makers import MAKERS, all_made, made_or_why
@@ -55,8 +57,10 @@ def test_half_a_history_makes_what_it_can_and_says_what_is_missing() -> None:
         "DPP header 1.0.0: digitalProductPassportId: declare passport_id; uniqueProductIdentifier: declare one of "
         "identifiers as a URI: it must lead to the passport; economicOperatorId: declare operator_id"
     )
-    assert "months_to_80_pct" in str(made["remaining-life"])
-    assert "targetComponentID: declare one of identifiers as a URI" in str(made["load-spectrum"])
+    assert "age_years: the age is not known: declare made_on" in str(made["remaining-life"])
+    assert made["load-spectrum"] == (
+        "ClassifiedLoadSpectrum 2.0.0: targetComponentID: declare one of identifiers as a URI"
+    )
 
 
 def test_a_record_without_state_of_charge_is_refused_by_name() -> None:
@@ -158,7 +162,7 @@ def test_an_absurd_state_of_charge_is_not_written(absurd: Any) -> None:
     made = idta.make(two, mappings.condition())
     assert json.loads(made.data)["StateOfCharge"]["StateOfChargeValue"] == 60.0
     assert "soc_pct (measured, box-7)" in reasons(made)
-    with pytest.raises(CannotMake):
+    with pytest.raises(CannotMake, match=r"StateOfCharge: .*(is outside 0 to 100|it is no number)$"):
         condition(having(rich(), soc_pct=measured(absurd, "%")))
 
 
@@ -179,17 +183,27 @@ def test_counts_of_harmful_events_go_as_texts_and_zero_is_no_event() -> None:
     """The models have texts only; a count of nothing would read as an event."""
     made = idta.make(rich(), mappings.condition())
     assert [event["NegativeEventValue"] for event in json.loads(made.data)["NegativeEvents"]] == [
-        "cell_voltage_low (3 times)",
-        "deep discharge (2 times)",
+        "pack too hot (3 times)",
+        "cell voltage below its limit (2 times)",
     ]
     assert reasons(made)["overcharge_count"] == "none was counted"
+
+
+def test_an_event_that_is_counted_and_named_is_told_once() -> None:
+    """The record holds deep discharges as a count and as a kind; two entries would be read as two kinds of harm."""
+    named = having(rich(), negative_event=measured("cell_low", "1", conditions={"count": 2.0}))
+    made = idta.make(named, mappings.condition())
+    assert [event["NegativeEventValue"] for event in json.loads(made.data)["NegativeEvents"]] == [
+        "cell voltage below its limit (2 times)"
+    ]
+    assert reasons(made)["deep_discharge_count"] == "told already, as cell_low"
 
 
 def test_power_without_its_state_of_charge_is_no_power_capability() -> None:
     """The same pack gives half the power when nearly empty."""
     made = idta.make(having(rich(), remaining_power_w=measured(118000.0, "W")), mappings.condition())
     assert "RemainingPowerCapability" not in json.loads(made.data)
-    assert "state of charge" in reasons(made)["RemainingPowerCapability"]
+    assert reasons(made)["remaining_power_w"] == "it does not say at which state of charge it holds"
 
 
 def test_a_group_is_as_old_as_its_oldest_value() -> None:
@@ -287,6 +301,49 @@ def test_an_identifier_that_is_a_uri_names_the_battery(spelt: str, scheme: str, 
     about = made["assetAdministrationShells"][0]["assetInformation"]
     assert about["globalAssetId"] == value
     assert about["specificAssetIds"] == [{"name": scheme, "value": value}]
+
+
+def test_an_identifier_that_leads_into_the_web_goes_before_others() -> None:
+    """A passport's header asks for one that does; a URN leads nowhere."""
+    several = tuple(declared(value) for value in ("urn:uuid:1f0c", "gbt34014:001PB240000003B3C0221953", f"gs1:{URI}"))
+    passport = replace(rich(), facts={**rich().facts, "identifiers": several})
+    made = dpp_header.make(passport, mappings.header())
+    assert json.loads(made.data)["uniqueProductIdentifier"] == URI
+    assert sum(left.name.startswith("identifiers") for left in made.left_out) == 1  # both told in one line
+
+
+@pytest.mark.parametrize("odd", ["", "   ", "bell \x07", "x" * 1001])
+def test_a_text_that_no_model_can_hold_is_not_written(odd: str) -> None:
+    """A control character makes an AAS file that every reader refuses."""
+    made = aas.make(
+        having(rich(), manufacturer=declared(odd), negative_event=measured(odd, "1"), accident=declared(odd)),
+        mappings.condition(),
+        mappings.nameplate(),
+    )
+    assert reasons(made)["accident"] == reasons(made)["negative_event"] == UNWRITABLE
+    assert reasons(made)["BatteryNameplate"] == "no manufacturer is declared"
+    assert odd.encode() not in made.data or not odd.strip()
+
+
+@pytest.mark.parametrize("model", [mappings.condition(), mappings.condition("1.0.3"), mappings.batterypass()])
+def test_every_place_asks_for_fields_of_the_record_in_their_own_unit(model: Model) -> None:
+    """A field renamed in the rules of the record would silently empty a place of a format."""
+    fields = RuleBook().fields().fields
+    asked = {name: place.unit for group in model.groups for place in group.places for name in place.fields}
+    assert asked == {name: fields[name].unit for name in asked}
+    assert {name for group in model.groups for name in (*group.fields, *group.counts)} <= set(fields)
+    assert set(model.no_place) <= set(fields)
+
+
+def test_spectra_and_lives_ask_for_fields_of_the_record_in_their_own_unit() -> None:
+    fields = RuleBook().fields().fields
+    for spectrum in mappings.load_spectra().spectra:
+        assert fields[spectrum.field].unit == spectrum.record_unit
+    for end in mappings.remaining_life().ends:
+        assert (fields[end.months].unit, fields[end.km].unit) == ("month", "km")
+    assert {element.field for element in mappings.nameplate().elements} <= set(fields)
+    units = {name: fact.unit for name, facts in rich().facts.items() for fact in facts}
+    assert units == {name: fields[name].unit for name in units}
 
 
 def test_a_withheld_field_leaves_no_trace() -> None:

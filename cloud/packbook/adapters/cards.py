@@ -9,9 +9,10 @@ Refuses the whole card for one wrong line, naming file, key and reason: half a c
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -66,17 +67,36 @@ def _read(path: Path) -> _Card:
             text = file.read(CARD_BYTES_MAX + 1)
         if len(text) > CARD_BYTES_MAX:
             raise CardError(f"{path}: larger than {CARD_BYTES_MAX} bytes")
-        told: Mapping[str, Any] = tomllib.loads(text.decode())
-        return _Card.model_validate(told)
+        return _Card.model_validate(_dates_as_text(tomllib.loads(text.decode())))
     except OSError as problem:
         raise CardError(f"{path}: cannot be read: {problem.strerror}") from problem
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise CardError(f"{path}: not TOML: {problem}") from problem
     except ValidationError as problem:
-        error = problem.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in error["loc"])
-        why = "there is no such key" if error["type"] == "extra_forbidden" else error["msg"]
-        raise CardError(f"{path}: {key}: {why}") from problem
+        raise CardError(f"{path}: {_said(problem)}") from problem
+
+
+def _dates_as_text(told: object) -> object:
+    """TOML knows dates; a card may write them with or without quotes."""
+    match told:
+        case dict():
+            return {key: _dates_as_text(value) for key, value in told.items()}
+        case list():
+            return [_dates_as_text(value) for value in told]
+        case date() if not isinstance(told, datetime):
+            return told.isoformat()
+    return told
+
+
+def _said(problem: ValidationError) -> str:
+    """A value may be of several shapes; what is wrong with the one that fitted best is what helps."""
+    error = max(problem.errors(include_url=False), key=lambda error: len(error["loc"]))
+    shapes = {"_Item", "bool", "int", "float", "str"}
+    key = ".".join(str(part) for part in error["loc"] if part not in shapes and "[" not in str(part))
+    if error["type"] == "extra_forbidden":
+        return f"{key}: there is no such key"
+    in_facts = error["loc"][0] == "facts" and len(error["loc"]) > 1 and error["type"] != "missing"
+    return f"{key}: " + ("expected a number, a text, or a table with `value`" if in_facts else error["msg"])
 
 
 def _items(path: Path, card: _Card, fields: Fields) -> Iterator[tuple[str, _Item]]:

@@ -17,6 +17,7 @@ from packbook.core.passport import Fact, Source
 from packbook.core.prospect import YEAR_MS
 
 Facts = Mapping[str, tuple[Fact, ...]]
+BOOK: Final = "book"
 FULL_PCT: Final = 100.0
 
 
@@ -66,6 +67,7 @@ def _from_start(facts: Facts, now: str, start: str, name: str, *, sign: float) -
     fact, first = _first(facts, now), _first(facts, start)
     value, was = _number(fact), _number(first)
     if fact is None or value is None:
+        yield name, Fact(None, "", None, Source.MEASURED, BOOK, why=f"{now} is not known")
         return
     if first is None or not was:
         yield name, replace(fact, value=None, sigma=None, lo90=None, hi90=None, why=f"{start} is not declared")

@@ -29,7 +29,7 @@ from packbook.core.history import (
 )
 from packwire import topics
 from packwire.cbor import MAX_MESSAGE_BYTES
-from packwire.codec import Body
+from packwire.codec import Body, shown
 from packwire.consent import UNDECIDED, Purpose, is_within
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion, WireError
 from packwire.ids import KEY_ID_BYTES, BoxId, box_id_of, key_id_of
@@ -217,7 +217,7 @@ def read(arrival: Arrival, keys: Keys) -> Reading:
             case Leaf.RECORD:
                 return _record(arrival, address.box, keys)
             case Leaf.HEARTBEAT:
-                health = decode_heartbeat(arrival.payload).model_dump(mode="json", exclude_none=True)
+                health = shown(decode_heartbeat(arrival.payload))
                 return Heartbeat(address.box, arrival.received_ms, health)
             case Leaf.STATUS:
                 status = decode_status(arrival.payload)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from packbook.core.derived import BOOK
 from packbook.core.forecast import LIFE_MAX_YEARS, MONTHS_A_YEAR
 from packbook.core.guarantee import Decision
 from packbook.core.history import SohPoint
 from packbook.core.passport import Fact, Source, Value
 from packbook.core.prospect import Lacking, Prospect
 
-BOOK: Final = "book"
 TOLD_MONTHS: Final = (12, 24, 36)
 SURE_MAX: Final = 0.999  # beyond, the figure would claim to know more than the model does
 WHY: Final = {

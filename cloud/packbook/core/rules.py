@@ -145,24 +145,3 @@ class Owed:
     version: str
     source: str
     rows: tuple[OwedRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """What a vehicle of this class must keep until so many years or km, whichever comes first."""
-
-    vehicle_class: str
-    years: float
-    km: float
-    soce_min_pct: float
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    family: str
-    version: str
-    title: str
-    source: str
-    sample_min: int  # vehicles of a family, for a verdict on it
-    share_min_pct: float  # of them above the limit
-    limits: tuple[Limit, ...]

@@ -13,14 +13,14 @@ import random
 from collections.abc import Callable
 from typing import Final, Never
 
-from pydantic import ValidationError
+from msgspec.structs import replace
 
 from packbox.adapters.enrolment_file import broker_layer, read_enrolment, read_invitation
 from packbox.adapters.key_store import TLS_FILE
 from packbox.app.enrol import enrol, renew
 from packbox.core.renewal import due_ms, nears_end, retry_s
 from packbox.ports import Clock, EnrolError, HeldCertificate, KeyStore, PackboxError, SettingsError
-from packbox.settings import BrokerSettings, Settings
+from packbox.settings import Settings, given, settings_of
 
 LOOK_EVERY_S: Final = 600.0  # is it time to renew, is the clock set?
 MS_PER_DAY: Final = 86_400_000
@@ -35,22 +35,22 @@ def with_enrolment(settings: Settings) -> Settings:
     except EnrolError as problem:
         raise SettingsError(str(problem)) from problem
     if told is not None and settings.operator_key is None:
-        settings = settings.model_copy(update={"operator_key": told.operator_key})
-    given = {name: getattr(settings.broker, name) for name in settings.broker.model_fields_set}
-    if "host" in given and not settings.broker.tls:
+        settings = replace(settings, operator_key=told.operator_key)
+    own = given(settings.broker)
+    if "host" in own and not settings.broker.tls:
         return settings  # the operator's own broker, without encryption: no certificate belongs there
     try:
         layer = broker_layer(settings.data_dir, settings.key_file.with_name(TLS_FILE))
     except EnrolError as problem:
         raise SettingsError(str(problem)) from problem
-    kept_out = {"host", "port", "tls"} if "host" in given else set()
-    if {"cert_file", "key_file"} & set(given):
+    kept_out = {"host", "port", "tls"} if "host" in own else set()
+    if {"cert_file", "key_file"} & set(own):
         kept_out |= {"cert_file", "key_file"}
-    layer = {name: value for name, value in layer.items() if name not in kept_out} | given
+    layer = {name: value for name, value in layer.items() if name not in kept_out} | own
     try:
-        return settings.model_copy(update={"broker": BrokerSettings(**layer)})
-    except ValidationError as problem:
-        raise SettingsError(f"broker, with what enrolment told: {problem.errors()[0]['msg']}") from problem
+        return replace(settings, broker=settings_of({"broker": layer}).broker)
+    except SettingsError as problem:
+        raise SettingsError(f"with what enrolment told: {problem}") from problem
 
 
 class Enrolling:

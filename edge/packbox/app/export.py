@@ -126,9 +126,9 @@ def _claims(battery: BatteryId, stores: Sequence[Sequence[Message | None]]) -> C
         drives=_count(Drive, runs),
         rests=_count(Rest, runs),
         **{name: sum(getattr(usage, name) for usage in usages) for name in TOTALS if usages},
-        soh_pct=soh and soh.soh_pct,
-        lo90_pct=soh and soh.lo90_pct,
-        hi90_pct=soh and soh.hi90_pct,
+        soh_pct=soh.soh_pct if soh else None,
+        lo90_pct=soh.lo90_pct if soh else None,
+        hi90_pct=soh.hi90_pct if soh else None,
     )
 
 

@@ -236,7 +236,7 @@ def _uplinks(
             broker.protocol,
             TlsFiles(broker.ca_file, broker.cert_file, broker.key_file) if broker.tls else None,
             broker.user,
-            broker.password.get_secret_value() if broker.password is not None else None,
+            broker.password.text if broker.password is not None else None,
             broker.keep_alive_s,
         )
         return MqttUplink(settings, box, down)

@@ -9,7 +9,7 @@ the model's, outside its bounds, or of no known day is not written; the account 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -52,6 +52,8 @@ class Group:
     inner_updated: str = ""
     text: str = ""  # texts: the name of the text
     fields: tuple[str, ...] = ()  # texts, documents: of the record
+    words: Mapping[str, str] = field(default_factory=dict)  # texts: what a kind, or a field that counts one, is called
+    counts: Mapping[str, str] = field(default_factory=dict)  # texts: the kind that a counting field counts
     fixed: Mapping[str, str] = field(default_factory=dict)
     aas_inner: str = ""  # point: what the AAS submodel calls `inner`
     aas_item: str = ""  # texts, documents: the semantic id of one of them
@@ -83,9 +85,9 @@ def fill(account: Account, model: Model) -> Json:
         if content is not None:
             filled[group.name] = content
         elif group.required:
-            missing.append(LeftOut(group.name, _why(account.passport, group)))
+            missing.append(LeftOut(group.name, _why_group(account, group)))
         else:
-            account.lacks(group.name, _why(account.passport, group))
+            account.lacks(group.name, _why_group(account, group))
     if missing:
         raise CannotMake(f"{model.name} {model.version}", tuple(missing))
     return filled
@@ -108,7 +110,7 @@ def _values(account: Account, group: Group, updated: str) -> Json | None:
     account.taken.update((name, at) for _, name, at in days)
     account.outdone.update(name for place in group.places if place.name in written for name in place.fields)
     for place in lacking:
-        account.lacks(f"{group.name}.{place.name}", place.reason)
+        account.lacks(f"{group.name}.{place.name}", _why(account, place.fields, place.reason))
     # The oldest of the group's days: none of its values is claimed to be newer than it is.
     return written | {updated: day_utc(min((at_ms for at_ms, _, _ in days), default=account.passport.made_ms))}
 
@@ -122,50 +124,55 @@ def _point(account: Account, group: Group, updated: str) -> Json | None:
     """The first fact that says at which state of charge it holds."""
     (place,) = group.places
     for name, at, fact in _facts(account.passport, place):
-        soc_pct = fact.conditions.get("soc_pct")
-        value = _written(fact, place)
-        if not isinstance(value, str) and isinstance(soc_pct, int | float) and 0 <= soc_pct <= 100:
+        soc_pct, value = fact.conditions.get("soc_pct"), _written(fact, place)
+        if isinstance(value, str):
+            account.refused[name, at] = value
+        elif not isinstance(soc_pct, int | float) or not 0 <= soc_pct <= 100:
+            account.refused[name, at] = "it does not say at which state of charge it holds"
+        else:
             assert fact.at_ms is not None
             account.taken.add((name, at))
             account.outdone.add(name)
-            inner: Json = {group.inner_updated: day_utc(fact.at_ms), group.at: float(soc_pct), place.name: value}
-            return {group.inner: inner, updated: day_utc(fact.at_ms)}
-        if isinstance(value, str):
-            account.refused[name, at] = value
+            day = day_utc(fact.at_ms)
+            return {group.inner: {group.inner_updated: day, group.at: float(soc_pct), place.name: value}, updated: day}
     return None
 
 
 def _texts(account: Account, group: Group, updated: str) -> list[Json] | None:
-    """One entry a kind of event, with its count: the models have no number for it."""
-    written: list[Json] = []
-    for field_name in group.fields:
-        for at, fact in enumerate(account.passport.facts.get(field_name, ())):
-            said = _event(field_name, fact)
-            if said and fact.at_ms is not None:
-                account.taken.add((field_name, at))
-                written.append({group.text: said, updated: day_utc(fact.at_ms)})
+    """One entry a kind of event, with how often: the models have no number for it."""
+    written: dict[str, Json] = {}
+    for name in group.fields:
+        for at, fact in enumerate(account.passport.facts.get(name, ())):
+            kind, why = _kind(fact, group.counts.get(name, name), written)
+            if why:
+                account.refused[name, at] = why
             elif fact.value is not None:
-                account.refused[field_name, at] = _no_event(fact)
-    return written or None
+                assert fact.at_ms is not None
+                account.taken.add((name, at))
+                written[kind] = {group.text: _said(fact, kind, group.words), updated: day_utc(fact.at_ms)}
+    return list(written.values()) or None
 
 
-def _event(field_name: str, fact: Fact) -> str | None:
-    """`negative_event` holds the kind itself; a count of a kind is named by its field."""
-    if isinstance(fact.value, str):
-        kind, count = fact.value, fact.conditions.get("count")
-        if not writable(kind):
-            return None
-    else:
-        kind, count = field_name.removesuffix("_count").replace("_", " "), number(fact)
-        if count is None or count < 1:
-            return None
-    return f"{kind} ({int(count)} times)" if isinstance(count, int | float) and count > 1 else kind
+def _kind(fact: Fact, counted: str, written: Collection[str]) -> tuple[str, str | None]:
+    """Which kind of event, and why it is not written. A text is the kind itself; a number counts its field's kind."""
+    kind = fact.value if isinstance(fact.value, str) else counted
+    count = number(fact)
+    if fact.value is None:
+        return kind, None
+    if not writable(kind):
+        return kind, UNWRITABLE
+    if kind in written:
+        return kind, f"told already, as {kind}"
+    if not isinstance(fact.value, str) and (count is None or count < 1):
+        return kind, "none was counted" if count == 0 else "it is no count"
+    return kind, "its day is not known" if fact.at_ms is None else None
 
 
-def _no_event(fact: Fact) -> str:
-    if isinstance(fact.value, str) and not writable(fact.value):
-        return UNWRITABLE
-    return "none was counted" if fact.value == 0 else "its day is not known, or it is no number"
+def _said(fact: Fact, kind: str, words: Mapping[str, str]) -> str:
+    count = fact.conditions.get("count") if isinstance(fact.value, str) else number(fact)
+    said = words.get(kind, kind)
+    often = isinstance(count, int | float) and math.isfinite(count) and count > 1
+    return f"{said} ({count:.0f} times)" if often else said
 
 
 def _documents(account: Account, group: Group, _updated: str) -> list[str] | None:
@@ -223,9 +230,14 @@ def _written(fact: Fact, place: Place) -> float | int | str:
     return round(value, place.decimals) + 0.0  # + 0.0: minus zero is zero
 
 
-def _why(passport: Passport, group: Group) -> str:
-    """Why a group is missing: what the record itself says, else what the model's data says."""
-    names = [name for place in group.places for name in place.fields] + list(group.fields)
-    told = [fact.why for name in names for fact in passport.facts.get(name, ()) if fact.value is None and fact.why]
-    reasons = [place.reason for place in group.places]
-    return "; ".join(dict.fromkeys(told or reasons)) or NOT_KNOWN
+def _why_group(account: Account, group: Group) -> str:
+    if not group.places:
+        return _why(account, group.fields, NOT_KNOWN)
+    return "; ".join(dict.fromkeys(_why(account, place.fields, place.reason) for place in group.places))
+
+
+def _why(account: Account, names: Collection[str], reason: str) -> str:
+    """What was wrong with the values there are; else what the record says of a missing one; else the model's reason."""
+    facts = [(name, at, fact) for name in names for at, fact in enumerate(account.passport.facts.get(name, ()))]
+    told = [account.refused.get((name, at)) or (fact.why if fact.value is None else None) for name, at, fact in facts]
+    return "; ".join(dict.fromkeys(why for why in told if why)) or reason

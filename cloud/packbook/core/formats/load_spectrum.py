@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Final, Literal
 
-from packbook.core.formats import CannotMake, Made
+from packbook.core.formats import CannotMake, LeftOut, Made
 from packbook.core.formats.writing import Account, Json, as_json, day_utc, number, uri
 from packbook.core.passport import Axis, Fact, Histogram, Passport
 
@@ -55,20 +55,24 @@ MAPPING: Final = LoadSpectra
 
 
 def make(passport: Passport, mapping: LoadSpectra) -> Made:
-    account = Account(passport)
     target = uri(passport)
+    if target is None:
+        raise _refusal(mapping, (LeftOut("targetComponentID", "declare one of identifiers as a URI"),))
+    account = Account(passport)
     aspects = [
         aspect for spectrum in mapping.spectra if (aspect := _aspect(account, mapping, spectrum, target)) is not None
     ]
-    if not target:
-        account.lacks("targetComponentID", "declare one of identifiers as a URI")
-    if not target or not aspects:
-        raise CannotMake(f"ClassifiedLoadSpectrum {mapping.version}", tuple(account.unfilled))
+    if not aspects:
+        raise _refusal(mapping, tuple(account.unfilled))
     account.take_uri()
     return Made(as_json(aspects), account.left_out())
 
 
-def _aspect(account: Account, mapping: LoadSpectra, spectrum: Spectrum, target: str | None) -> Json | None:
+def _refusal(mapping: LoadSpectra, missing: tuple[LeftOut, ...]) -> CannotMake:
+    return CannotMake(f"ClassifiedLoadSpectrum {mapping.version}", missing)
+
+
+def _aspect(account: Account, mapping: LoadSpectra, spectrum: Spectrum, target: str) -> Json | None:
     fact = account.passport.first(spectrum.field)
     why = _unfit(fact, spectrum, mapping)
     if why or fact is None or fact.at_ms is None or not isinstance(fact.value, Histogram):

@@ -7,7 +7,8 @@ Refuses (CannotMake) a record without them. The model has one number each: the i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from packbook.core.formats import CannotMake, LeftOut, Made
@@ -36,6 +37,7 @@ class RemainingLife:
     hours_a_year: float
     origin: str
     ends: tuple[End, ...]
+    lacking: Mapping[str, str] = field(default_factory=dict)  # what to do about a field that is not there
 
 
 MAPPING: Final = RemainingLife
@@ -47,7 +49,7 @@ def make(passport: Passport, mapping: RemainingLife) -> Made:
     facts = {name: passport.first(name) for name in wanted}
     values = {name: _value(fact, wanted[name]) for name, fact in facts.items()}
     months = facts[end.months]
-    lacking = [LeftOut(name, _why(passport, name)) for name, value in values.items() if value is None]
+    lacking = [LeftOut(name, _why(passport, name, mapping)) for name, value in values.items() if value is None]
     if lacking or months is None or months.at_ms is None:
         lacking = lacking or [LeftOut(end.months, "its day is not known")]
         raise CannotMake(f"RemainingUsefulLife {mapping.version}", tuple(lacking))
@@ -82,9 +84,9 @@ def _value(fact: Fact | None, unit: str) -> float | None:
     return value if value is not None and value >= 0 else None
 
 
-def _why(passport: Passport, name: str) -> str:
+def _why(passport: Passport, name: str, mapping: RemainingLife) -> str:
     told = next((fact.why for fact in passport.facts.get(name, ()) if fact.why), None)
-    return told or "not in the record given, or not a number that can be believed"
+    return told or mapping.lacking.get(name, "not in the record given, or not a number that can be believed")
 
 
 def _tell_interval(account: Account, name: str, fact: Fact | None) -> None:

@@ -85,8 +85,9 @@ def identifiers(passport: Passport) -> list[tuple[int, str, str]]:
 
 
 def uri(passport: Passport) -> str | None:
-    """The first of them that is a URI."""
-    return next((value for _, _, value in identifiers(passport) if URI.fullmatch(value)), None)
+    """The first of them that is a URI, one that leads into the web before others."""
+    found = [value for _, _, value in identifiers(passport) if URI.fullmatch(value)]
+    return min(found, key=lambda value: not value.lower().startswith("http"), default=None)
 
 
 @dataclass(slots=True)
@@ -129,4 +130,4 @@ class Account:
                     why = self.refused.get((name, at)) or (default if fact.value is not None else fact.why or default)
                     rest.append(LeftOut(name + whose, why))
         about = (ABOUT_VALUES, ABOUT_LIFE) if self.passport.coverage else (ABOUT_VALUES,)
-        return (*self.unfilled, *rest, *about)
+        return tuple(dict.fromkeys((*self.unfilled, *rest, *about)))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -84,6 +83,8 @@ class JournalCopy:
 @contextmanager
 def open_copy(path: Path) -> Iterator[JournalCopy]:
     """Raises JournalError when there is no journal, it cannot be read, or newer software wrote it."""
+    import tempfile  # not for the box that runs
+
     if not path.is_file():
         raise JournalError(f"{path}: there is no journal here yet")
     with ExitStack() as cleanup:

@@ -41,6 +41,8 @@ from packbox.core.soh.screen import before_each, newest_of
 CHARGE_MIN: Final = 0.20  # of the capacity; chosen on charge, never on the noisy SoC difference (facts/soh.md §7)
 SOC_CHANGE_MIN_PCT: Final = 10.0  # below this the SoC steps alone make the reading worthless
 JUMP_PCT: Final = 2.0  # a step of SoC that no charge explains: the BMS corrected itself (facts/soh.md §7)
+JUMP_STEPS: Final = 1.2  # and more than one step of a SoC told coarsely
+STEP_MAX_PCT: Final = 5.0  # nobody tells it more coarsely
 UNKNOWN_CURRENT_MAX_S: Final = 600.0
 SLEEP_MAX_A: Final = 1.5  # below this before a silence the car fell asleep and its charge stays
 ANCHOR_PCT: Final = 0.5  # what a BMS SoC is worth at a step, each end
@@ -117,6 +119,7 @@ class ChargeRatioState:
     legs: tuple[Leg, ...] = ()  # broken off since the last session ended
     best_ah: float = 0.0  # largest charge of a leg that was still too small
     bms_seen: bool = False  # the BMS told its own SoC: from then on the displayed one is not looked at
+    step_pct: float = math.inf  # smallest of the SoC so far
     # What was concluded
     capacity_ah: float | None = None
     variance_ah2: float = 0.0
@@ -210,6 +213,7 @@ class _Watch:
         self.net_ah = samples.total[1:, Sum.CHARGE_IN_AH] - samples.total[1:, Sum.CHARGE_OUT_AH]
         self.told = np.flatnonzero(~np.isnan(self.soc))
         self.soc_pct, self.chained = state.soc_pct, state.chained
+        self.step_pct = state.step_pct
         self.rise, self.fall, self.legs = state.rise, state.fall, state.legs
         self.lost_ah2, self.best_ah = state.lost_ah2, state.best_ah
 
@@ -221,7 +225,9 @@ class _Watch:
             soc, net_ah = self.soc[told], self.net_ah[told]
             before = np.concatenate(([soc[0] if state.soc_pct is None else state.soc_pct], soc[:-1]))
             before_ah = np.concatenate(([net_ah[0] if state.soc_pct is None else state.soc_net_ah], net_ah[:-1]))
-            jump[told] = np.abs(soc - before - (net_ah - before_ah) * 100.0 / self.scale_ah) > JUMP_PCT
+            change = soc - before
+            unexplained = np.abs(change - (net_ah - before_ah) * 100.0 / self.scale_ah)
+            jump[told] = unexplained > self._jump_pct(np.abs(change))
             soc_net_ah = float(net_ah[-1])
         known = ~np.isnan(self.current)
         before_a = before_each(self.current, known, state.current_a)
@@ -244,7 +250,17 @@ class _Watch:
             legs=self.legs,
             best_ah=self.best_ah,
             bms_seen=bool(self.bms_seen[-1]),
+            step_pct=self.step_pct,
         )
+
+    def _jump_pct(self, change_pct: FloatArray) -> FloatArray | float:
+        """What is a jump, by the smallest step of the SoC seen up to each row."""
+        if self.step_pct * JUMP_STEPS <= JUMP_PCT:
+            return JUMP_PCT
+        steps = np.where(change_pct > 0.0, change_pct, math.inf)
+        smallest = np.minimum.accumulate(np.minimum(steps, self.step_pct))
+        self.step_pct = float(smallest[-1])
+        return np.where(smallest <= STEP_MAX_PCT, np.maximum(JUMP_PCT, JUMP_STEPS * smallest), JUMP_PCT)
 
     def _across(self, row: int, before_a: float, *, broken: bool) -> None:
         """Step over a hole before this row: go on with more doubt, or end the leg."""

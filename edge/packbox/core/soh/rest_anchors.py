@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from packbox.core.frames import BoolArray, FloatArray, IntArray
-from packbox.core.ocv import Curve
+from packbox.core.ocv import VOLT_SIGMA_V, Curve
 from packbox.core.packs import PackFacts
 from packbox.core.sample import Col, Samples, Sum
 from packbox.core.soh.method import BALANCING_C, BALANCING_FROM_PCT
@@ -22,10 +22,10 @@ from packbox.core.soh.rest_state import CHARGE_MIN, VISIT_BINS, Anchor, RestBand
 from packbox.core.soh.screen import (
     CURRENT_MAX_C,
     QUIET_A,
-    STUCK_JUMP_V,
     STUCK_S,
     UNRATED_AH,
     before_each,
+    jump_of,
     newest_of,
     same_since,
 )
@@ -40,6 +40,7 @@ ANCHOR_SIGMA_MAX_PCT: Final = 3.0  # where the curve is flatter, the voltage say
 GAP_LOST_S: Final = 600  # longer without a known current: the charge is lost
 GAP_SOC_PCT: Final = 3.0  # a silence over which the SoC changed by more was no sleep
 MOVING_KMH: Final = 0.5
+STEP_KNOWN_V: Final = 0.005  # of the cell voltage: finer steps are within the sigma of the curve
 LEAN_SHARE: Final = 0.02  # of the rating: after so much charge one way a cell rests on that side of its curve
 OHM_PER_CELL_AH: Final = 0.066  # 1 mOhm for a 66 Ah cell pair: corrects the key-on load while R is not measured
 MOVES_KEPT: Final = 2  # of one session, until it ends; each rested for hours
@@ -71,6 +72,7 @@ class _Watch:
         self.shunted = _shunted(state, self.current, self.volts, samples, BALANCING_C * rated_ah, curve)
         self.broke_at = 0
         self.leans = state.leans
+        self.step_v = state.step_v
         self.stuck_n, self.stuck_hour = state.stuck_n, state.stuck_hour
         self.filled_ah, self.filled_moved_ah, self.filled_s = state.filled_ah, state.filled_moved_ah, state.filled_s
         self.lost_ah2 = state.lost_ah2
@@ -117,6 +119,7 @@ class _Watch:
             loud_s=float(loud_s[-1]),
             unknown_at_loud_s=float(unknown_at_loud[-1]),
             leans=self._leans(len(samples) - 1),
+            step_v=self.step_v,
             stuck_n=self.stuck_n,
             stuck_hour=self.stuck_hour,
             shunted_ah=shunted_ah,
@@ -141,15 +144,9 @@ class _Watch:
     def _stuck(self, same_since_s: FloatArray, gap: BoolArray) -> BoolArray:
         """Rows at which the current is the same for long, and the car or the voltage says that it cannot be."""
         long = self.second - same_since_s > STUCK_S
-        if not long.any():
-            return long
-        known = ~np.isnan(self.volts)
-        jumps = (
-            long
-            & ~gap
-            & ~np.isnan(self.current)
-            & (np.abs(self.volts - before_each(self.volts, known, self.state.volts)) > STUCK_JUMP_V)
-        )
+        change_v = np.abs(self.volts - before_each(self.volts, ~np.isnan(self.volts), self.state.volts))
+        jump_v, self.step_v = jump_of(change_v, self.step_v)
+        jumps = long & ~gap & ~np.isnan(self.current) & (change_v > jump_v)
         if jumps.any():
             hours = np.unique(self.samples.second[jumps] // 3600)
             self.stuck_n += hours.size - int(hours[0] == self.stuck_hour)
@@ -218,6 +215,8 @@ class _Watch:
             self.off_curve += self.candidate is None
             return
         soc_pct, sigma_pct = found
+        if STEP_KNOWN_V < self.step_v < math.inf:  # told in coarse steps
+            sigma_pct *= math.hypot(1.0, self.step_v / math.sqrt(12.0) / VOLT_SIGMA_V)
         if sigma_pct > ANCHOR_SIGMA_MAX_PCT:
             return
         into, out = float(total[Sum.CHARGE_IN_AH]), float(total[Sum.CHARGE_OUT_AH])

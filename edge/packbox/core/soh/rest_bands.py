@@ -21,15 +21,13 @@ from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.sample import Col, Samples
 from packbox.core.soh import banded, rest_anchors
 from packbox.core.soh.banded import Swing, swing_of_charge_in
-from packbox.core.soh.method import EVIDENCE_KEPT, YEAR_S, Basis, Estimate, MethodId, SessionEnd
+from packbox.core.soh.method import EVIDENCE_KEPT, RATED_NOW, RATED_SIGMA, YEAR_S, Basis, Estimate, MethodId, SessionEnd
 from packbox.core.soh.reading import CapacityTold, RestsSeen, RestSwing, as_sent
 from packbox.core.soh.rest_anchors import REST_S
 from packbox.core.soh.rest_state import CHARGE_MIN, VISIT_BINS, RestBandsState, scale_ah
 from packbox.core.soh.screen import UNRATED_AH
 
 PRIOR_BMS: Final = 0.03  # of the capacity, one sigma: the BMS's own value
-PRIOR_RATED: Final = 0.07
-RATED_NOW: Final = 0.93  # of the rating, where the BMS says nothing
 BAND_SIGMA: Final = 0.03  # with a curve measured on that cell
 CURVE_SIGMA: Final = 0.01
 BMS_SIGMA: Final = 0.025
@@ -103,6 +101,7 @@ class RestBands:
             state.evidence,
             state.newest_s,
             state.restarted and state.n < SETTLED_N,
+            first_ah=None if state.restarted else state.early_ah,
         )
 
 
@@ -156,7 +155,7 @@ def _prior(state: RestBandsState, pack: PackFacts | None) -> tuple[float, float]
         return state.prior_ah, PRIOR_BMS
     if pack.capacity_start_ah is not None:
         return pack.capacity_start_ah, PRIOR_BMS
-    return RATED_NOW * (pack.rated_ah or pack.reference_ah or UNRATED_AH), PRIOR_RATED
+    return RATED_NOW * (pack.rated_ah or pack.reference_ah or UNRATED_AH), RATED_SIGMA
 
 
 def _heard(state: RestBandsState, samples: Samples) -> RestBandsState:
@@ -203,7 +202,7 @@ def use_swing(
     misfits = state.misfits_in_a_row + 1 if z2 > banded.REJECT_Z2 else 0
     if misfits >= RESTART_AFTER:
         # The pack is not the one the filter knows: begin with what its last swings say.
-        fresh = banded.begin(median(ratios_ah), PRIOR_RATED, BAND_SIGMA, bands.bands)
+        fresh = banded.begin(median(ratios_ah), RATED_SIGMA, BAND_SIGMA, bands.bands)
         return replace(state, bands=fresh, at_s=at_s, n=0, misfits_in_a_row=0, restarted=True, evidence=())
     first_s = at_s if state.first_s is None else state.first_s
     rejected = z2 > banded.REJECT_Z2 and state.n >= SETTLED_N
