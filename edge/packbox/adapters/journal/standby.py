@@ -7,9 +7,7 @@ The files are copied before SQLite touches them: it cannot even read a write-ahe
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -52,6 +50,9 @@ def _place(db: sqlite3.Connection) -> object:
 @contextmanager
 def copied(path: Path) -> Iterator[Path]:
     """The same journal in a folder in memory, for as long as that lasts."""
+    import shutil  # neither is for a box whose disk is well
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="packbox-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
         for file in files_of(path):
             if not file.name.endswith(WAL_INDEX):
