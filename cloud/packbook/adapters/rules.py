@@ -33,6 +33,7 @@ IN_FORCE: Final[Mapping[str, str]] = {
     "load-spectrum": "2.0.0",
     "remaining-life": "2.0.0",
     "dpp-metadata": "1.0.0",
+    "gbt32960": "2025",
 }
 
 

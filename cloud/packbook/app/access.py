@@ -7,7 +7,6 @@ A page server beside a running book cannot write its SQLite file, so it has the 
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -142,7 +141,7 @@ class BookExports:
         self.suffixes = {name: chosen.suffix for name, chosen in formats.FORMATS.items()}
 
     async def make(self, name: str, passport: Passport) -> bytes:
-        made = await asyncio.to_thread(formats.make, name, passport, self._rules, self._settings)
+        made = await formats.make(name, passport, self._rules, self._settings)
         return made.data
 
 

@@ -229,7 +229,9 @@ def _config() -> Config:
     return config
 
 
+@cache
 def _scripts() -> ScriptDirectory:
+    """Read once: a program's revisions do not change while it runs, and every command asks several times."""
     return ScriptDirectory.from_config(_config())
 
 
