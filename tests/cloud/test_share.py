@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import secrets
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -104,22 +105,34 @@ async def test_a_name_leads_to_who_got_it_last(database: Database, gate: BookGat
 # --- commands and the page behind them ------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def book(tmp_path: Path, sqlite_url: str) -> Path:
-    """Settings of a book with one battery whose owner agreed."""
-
+@pytest.fixture(scope="module")
+def filled(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with one battery whose owner agreed."""
+    file = tmp_path_factory.mktemp("shared") / "book.db"
+    shutil.copy(migrated_file, file)
     box = agreeing("history", "passport")
     box.usage()
     box.soh()
 
     async def fill() -> None:
-        async with open_writer(sqlite_url, "test") as database:
+        async with open_writer(f"sqlite:///{file}", "test") as database:
             await Ledger(database).take(box.arrivals)
 
     asyncio.run(fill())
-    file = tmp_path / "book.toml"
-    file.write_text(f'database_url = "{sqlite_url}"\npublic_url = "https://book.example/b/"\n')
     return file
+
+
+@pytest.fixture
+def book(tmp_path: Path, filled: Path) -> Path:
+    """Settings of a book with that battery."""
+    shutil.copy(filled, tmp_path / "book.db")
+    file = tmp_path / "book.toml"
+    file.write_text(f'database_url = "{url_of(tmp_path)}"\npublic_url = "https://book.example/b/"\n')
+    return file
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite:///{folder / 'book.db'}"
 
 
 def call(book: Path, *words: str) -> int:
@@ -235,16 +248,16 @@ def file_of(book: Path) -> closing[sqlite3.Connection]:
     return closing(sqlite3.connect(book.parent / "book.db"))
 
 
-async def test_a_page_server_beside_a_running_book_has_it_write(book: Path, sqlite_url: str, tmp_path: Path) -> None:
+async def test_a_page_server_beside_a_running_book_has_it_write(book: Path, tmp_path: Path) -> None:
     """A SQLite file has one writer: the link is opened there, the page shown here."""
-    settings = Settings(database_url=sqlite_url, public_url="https://book.example")
+    settings = Settings(database_url=url_of(tmp_path), public_url="https://book.example")
     token = secrets.token_urlsafe(32)
     digest = token_digest(token)
     assert digest is not None
     link = replace(LINK, digest=digest, expires_ms=now_ms() + DAY, fields=None)
-    async with open_writer(sqlite_url, "collector") as writer, operators_door(Office(writer, settings), ACTS):
+    async with open_writer(url_of(tmp_path), "collector") as writer, operators_door(Office(writer, settings), ACTS):
         await keep(writer, link)
-        async with open_reader(sqlite_url) as reader:
+        async with open_reader(url_of(tmp_path)) as reader:
             access = access_for(settings, gate_beside(settings, reader), reader)
             transport = httpx.ASGITransport(create_app(SqlHistories(reader), access=access))
             async with httpx.AsyncClient(transport=transport, base_url="http://book.test") as client:
@@ -257,15 +270,15 @@ async def test_a_page_server_beside_a_running_book_has_it_write(book: Path, sqli
     assert "soh_capacity_pct" in file.json()["value"]["record"]["facts"]
 
 
-async def test_without_the_running_book_nothing_is_shown(book: Path, sqlite_url: str) -> None:
+async def test_without_the_running_book_nothing_is_shown(book: Path, tmp_path: Path) -> None:
     """Another program holds the file and does not answer: no note, no page."""
-    settings = Settings(database_url=sqlite_url)
-    async with open_writer(sqlite_url, "collector"), open_reader(sqlite_url) as reader:
+    settings = Settings(database_url=url_of(tmp_path))
+    async with open_writer(url_of(tmp_path), "collector"), open_reader(url_of(tmp_path)) as reader:
         with pytest.raises(StoreError, match="another packbook"):
             await gate_beside(settings, reader).note([a_read(1)])
 
 
-def test_a_declared_label_is_found(book: Path, tmp_path: Path, sqlite_url: str) -> None:
+def test_a_declared_label_is_found(book: Path, tmp_path: Path) -> None:
     """What stands on the battery leads to it as soon as somebody entered it."""
     card = tmp_path / "card.toml"
     card.write_text(
@@ -275,8 +288,8 @@ def test_a_declared_label_is_found(book: Path, tmp_path: Path, sqlite_url: str) 
     assert call(book, "declare", BATTERY, "--file", str(card)) == 0
 
     async def names() -> list[str | None]:
-        async with open_reader(sqlite_url) as reader:
-            gate = gate_beside(Settings(database_url=sqlite_url), reader)
+        async with open_reader(url_of(tmp_path)) as reader:
+            gate = gate_beside(Settings(database_url=url_of(tmp_path)), reader)
             return [await gate.named(key) for key in ("/01/09506000134352/21/S1", "did:web:x:1", "did:web:x:2")]
 
     assert asyncio.run(names()) == [BATTERY, BATTERY, None]

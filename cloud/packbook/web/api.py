@@ -20,7 +20,7 @@ from packbook.core.history import Battery, EventRow, SohPoint
 from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.ports import Evidence, Histories
 from packbook.web import models
-from packbook.web.access import histories, note_history
+from packbook.web.access import access_of, histories, note_history
 
 SESSIONS_MAX: Final = 500  # about 300 kB of JSON; programs page on from there
 OFFSET_MAX: Final = 10_000_000  # beyond any real history, within any database's integers
@@ -136,6 +136,16 @@ async def events(
 ) -> Response:
     rows = await book.events(known.battery, limit)
     return reply(request, models.EventsOut.model_validate({"battery": known.battery, "limit": limit, "events": rows}))
+
+
+async def reads(
+    request: Request,
+    known: Known,
+    limit: Annotated[int, Query(ge=1, le=SESSIONS_MAX, description="At most this many")] = 100,
+) -> Response:
+    found = await access_of(request).gate.reads(known.battery, limit)
+    told = tuple(models.ReadOut.of(read) for read in found)
+    return reply(request, models.ReadsOut(battery=known.battery, limit=limit, reads=told))
 
 
 async def bundle(known: Known, signing: Signing) -> Response:

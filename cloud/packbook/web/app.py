@@ -1,7 +1,7 @@
 """The book's face: pages for people and an API for programs, all routes in one list.
 
 In:  a `Histories` (the store, or `packbook.testing.memory_histories`), and an `Evidence` where there is a signing key.
-Out: an ASGI application. It reads and never writes; who may read is decided in front of it.
+Out: an ASGI application. It changes nothing; who reads a battery's own life is put on record first (`web.access`).
 """
 
 from __future__ import annotations
@@ -113,6 +113,13 @@ API: Final = (
         models.EventsOut,
         "Events",
         "Harmful events and breaks in the record, newest first.",
+    ),
+    ApiRoute(
+        "/batteries/{battery}/reads",
+        api.reads,
+        models.ReadsOut,
+        "Who read it",
+        "Who read what of this battery's own life, newest first, with reads of the list of all batteries.",
     ),
     ApiRoute(
         "/checkpoints",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from packbook.core.access import Read
 from packbook.core.history import SOC_BANDS_PCT, UsageTotals
 from packbook.ports import SignedCheckpoint
 from packbook.web import figures
@@ -386,6 +387,39 @@ class CheckpointOut(Answer):
     battery: str = Field(description="Whose record that one is")
     at_ms: AtMs
     signed: str = Field(description="The checkpoint itself, hexadecimal (docs/trust.md)")
+
+
+class ReadOut(Answer):
+    """One read of a battery's own life."""
+
+    at_ms: int = Field(description="When")
+    role: str = Field(description="As whom: a role of the access table")
+    purpose: str | None = Field(description="Of a legitimate interest")
+    link: str | None = Field(description="Id of the share link, if it was one")
+    account: str | None = Field(description="Who, where there was an account")
+    door: str = Field(description="page, api, link or export")
+    what: str = Field(description="Which page, resource or format")
+    fields: tuple[str, ...] = Field(description="Individual fields of the record; empty: all that it names")
+
+    @classmethod
+    def of(cls, read: Read) -> ReadOut:
+        who = read.reader
+        return cls(
+            at_ms=read.at_ms,
+            role=who.role,
+            purpose=who.purpose,
+            link=who.link,
+            account=who.account,
+            door=read.door,
+            what=read.what,
+            fields=read.fields,
+        )
+
+
+class ReadsOut(Answer):
+    battery: str = Field(description="Id of the battery")
+    limit: int = Field(description="At most this many")
+    reads: tuple[ReadOut, ...] = Field(description="Newest first")
 
 
 class CheckpointsOut(Answer):

@@ -14,7 +14,7 @@ from packbook.core.history import Battery, SessionRow
 from packbook.ports import Histories
 from packbook.web import csv_files
 from packbook.web import owner as owner_page
-from packbook.web.access import histories, note_history
+from packbook.web.access import access_of, histories, note_history
 from packbook.web.api import prospect_of
 from packbook.web.render import render, words_for
 
@@ -46,6 +46,7 @@ async def owner(request: Request) -> Response:
         charges=await all_sessions(book, name, "charge", SESSIONS_ON_PAGE),
         drives=await all_sessions(book, name, "drive", SESSIONS_ON_PAGE),
         events=events,
+        reads=await access_of(request).gate.reads(name, owner_page.READS_SHOWN),
     )
     return render(request, "owner.html", page=page, battery=battery)
 

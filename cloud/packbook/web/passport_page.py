@@ -75,7 +75,17 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 REST: Final = "model"  # all other fields
-DIGITS: Final[Mapping[str, int]] = {"%": 1, "Ah": 1, "kWh": 1, "Ohm": 4, "year": 1, "degC": 1, "kg": 1, "V": 1}
+DIGITS: Final[Mapping[str, int]] = {
+    "%": 1,
+    "%/month": 1,
+    "Ah": 1,
+    "kWh": 1,
+    "Ohm": 4,
+    "year": 1,
+    "degC": 1,
+    "kg": 1,
+    "V": 1,
+}
 SIGNS: Final[Mapping[str, str]] = {"1": "", "degC": "°C", "Ohm": "Ω"}
 TOLD: Final = ("soc_pct", "temp_degc", "count", "months", "document")  # conditions that people need beside a value
 

@@ -17,6 +17,7 @@ from packbook.core.identifiers import asked_key
 from packbook.web import access as door
 from packbook.web import passport_page
 from packbook.web.access import NOT_HERE, PRIVATE, private
+from packbook.web.api import BatteryPath
 from packbook.web.render import render, words_for
 
 PUBLIC: Final = Reader("public")
@@ -71,7 +72,7 @@ async def identifier(request: Request) -> Response:
     return await _resolved(request, battery)
 
 
-async def api_passport(request: Request, battery: str) -> Response:
+async def api_passport(request: Request, battery: BatteryPath) -> Response:
     """The record as this reader may see it: by a share link's token, or by the role he has here."""
     return await _record(request, battery, "api")
 

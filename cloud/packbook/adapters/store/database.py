@@ -235,6 +235,7 @@ def _scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(_config())
 
 
+@cache  # reading the scripts takes longer than all else that opening a database takes
 def head() -> str:
     """The schema revision this version of the program works with."""
     revision = _scripts().get_current_head()
