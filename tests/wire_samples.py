@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import fields, replace
 
 from packwire.ack import Ack, ack_of, encode_ack
 from packwire.codec import Body
@@ -227,11 +228,10 @@ MAXIMAL: Final[tuple[Message, ...]] = (
 )  # fmt: skip
 
 # With the rest curve and sensor of its pack, which a stranger needs to work SoH out again.
-HELLO_WITH_PACK: Final = TYPICAL[0].model_copy(
-    update={
-        "rated_ah": 66.2, "ocv": tuple((2.0 * n, 3.2286 + 0.0185 * n) for n in range(51)),
-        "current_gain_sigma_pct": 0.5, "resistance_slope_k": 2700.0, "capacity_start_ah": 65.123,
-    }
+HELLO_WITH_PACK: Final = replace(
+    TYPICAL[0],
+    rated_ah=66.2, ocv=tuple((2.0 * n, 3.2286 + 0.0185 * n) for n in range(51)),
+    current_gain_sigma_pct=0.5, resistance_slope_k=2700.0, capacity_start_ah=65.123,
 )  # fmt: skip
 
 ACKS: Final = {
@@ -274,9 +274,8 @@ def sealed_sample(message: Message, *, largest: bool) -> bytes:
 def meaning(value: Any) -> Any:
     """A message as plain JSON, defaults left out: a field added later does not change what an old record means."""
     if isinstance(value, Body):
-        fields = type(value).model_fields
-        shown = {name: getattr(value, name) for name in fields}
-        return {n: meaning(v) for n, v in shown.items() if fields[n].is_required() or v != fields[n].default}
+        told = [(field, getattr(value, field.name)) for field in fields(type(value))]
+        return {field.name: meaning(v) for field, v in told if v != field.default}
     if isinstance(value, tuple):
         return [meaning(item) for item in value]
     if isinstance(value, bytes):

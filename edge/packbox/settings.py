@@ -12,13 +12,15 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import EnumType
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import FieldInfo, fields
 
 from packbox.clock import ClockTrust
 from packbox.core.courtesy import Consent
@@ -28,103 +30,115 @@ DEFAULT_FILE: Final = Path("/etc/packbox/packbox.toml")
 PREFIX: Final = "PACKBOX_"
 BROKER_PASSWORD: Final = "broker_password"  # noqa: S105 - the name of the credential, not the secret
 
-Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
+Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+VehicleName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=63)]
+PublicKey: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Port: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 
 
-class BrokerSettings(BaseModel):
+def says(description: str) -> Meta:
+    return Meta(description=description)
+
+
+class Secret:
+    """Does not show when printed."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class BrokerSettings(Struct, frozen=True, kw_only=True):
     """Where records go. Without `host` the box keeps its records until it has one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str | None = Field(None, min_length=1, description="Broker's name or address; absent: nothing is sent")
-    tls: bool = Field(
-        default_factory=lambda known: not _is_this_machine(known.get("host")),
-        description="Encrypt; on, unless the broker is on this machine",
+    host: Annotated[Text | None, says("Broker's name or address; absent: nothing is sent")] = None
+    tls_given: Annotated[bool | None, says("Encrypt; on, unless the broker is on this machine")] = msgspec.field(
+        default=None, name="tls"
     )
-    port: int = Field(
-        default_factory=lambda known: 8883 if known.get("tls") else 1883, ge=1, le=65535, description="MQTT's own ports"
-    )
-    protocol: Literal["5", "3.1.1"] = Field("5", description="MQTT version; 3.1.1 for old brokers")
-    ca_file: Path | None = Field(None, description="Certificates that the broker's must descend from; absent: system's")
-    cert_file: Path | None = Field(None, description="This box's certificate, for a broker that asks for one")
-    key_file: Path | None = Field(None, description="The certificate's private key")
-    user: str | None = Field(None, description="User name, for a broker that asks for one")
-    password: SecretStr | None = Field(None, description="Only from the credentials folder, never from a file here")
-    keep_alive_s: int = Field(600, ge=10, le=1200, description="Silence after which the link is checked")
+    port_given: Annotated[Port | None, says("MQTT's own ports")] = msgspec.field(default=None, name="port")
+    protocol: Annotated[Literal["5", "3.1.1"], says("MQTT version; 3.1.1 for old brokers")] = "5"
+    ca_file: Annotated[Path | None, says("Certificates that the broker's must descend from; absent: system's")] = None
+    cert_file: Annotated[Path | None, says("This box's certificate, for a broker that asks for one")] = None
+    key_file: Annotated[Path | None, says("The certificate's private key")] = None
+    user: Annotated[str | None, says("User name, for a broker that asks for one")] = None
+    password: Annotated[Secret | None, says("Only from the credentials folder, never from a file here")] = None
+    keep_alive_s: Annotated[int, Meta(ge=10, le=1200), says("Silence after which the link is checked")] = 600
 
-    @model_validator(mode="after")
-    def _belong_together(self) -> BrokerSettings:
+    @property
+    def tls(self) -> bool:
+        return not _is_this_machine(self.host) if self.tls_given is None else self.tls_given
+
+    @property
+    def port(self) -> int:
+        return self.port_given or (8883 if self.tls else 1883)
+
+    def __post_init__(self) -> None:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together: give both or none")
         if not self.tls and (self.ca_file or self.cert_file):
             raise ValueError("ca_file, cert_file and key_file need tls = true")
         if self.password is not None and self.user is None:
             raise ValueError("there is a password but no user")
-        return self
 
 
-class PowerSettings(BaseModel):
+class PowerSettings(Struct, frozen=True, kw_only=True):
     """When the machine may be switched off, and how to ask and tell. Without `command` the box switches nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    command: str | None = Field(
-        None, min_length=1, description="Shell command, called with phase and reason at each change"
+    command: Annotated[Text | None, says("Shell command, called with phase and reason at each change")] = None
+    ignition_file: Annotated[Path | None, says("File that says 1 or 0: ignition on or off")] = None
+    ignition_command: Annotated[Text | None, says("Shell command that prints 1 or 0")] = None
+    rail_file: Annotated[Path | None, says("File with the 12 V side's voltage")] = None
+    rail_v_per_unit: Annotated[float, Meta(gt=0, le=100), says("Volts per unit of that file; hwmon says mV")] = 0.001
+    rail_low_v: Annotated[float, Meta(ge=9, le=13), says("Below it for 60 s: switch off, whatever the car does")] = 11.8
+    quiet_s: Annotated[float, Meta(ge=10, le=86_400), says("A silent bus keeps the box up this long")] = 300
+    plugged_quiet_s: Annotated[float, Meta(ge=10, le=604_800), says("The same while plugged in")] = 3600
+    unfed_s: Annotated[float, Meta(ge=60, le=604_800), says("Hard limit without the car feeding its 12 V side")] = (
+        21_600
     )
-    ignition_file: Path | None = Field(None, description="File that says 1 or 0: ignition on or off")
-    ignition_command: str | None = Field(None, min_length=1, description="Shell command that prints 1 or 0")
-    rail_file: Path | None = Field(None, description="File with the 12 V side's voltage")
-    rail_v_per_unit: float = Field(0.001, gt=0, le=100, description="Volts per unit of that file; hwmon says mV")
-    rail_low_v: float = Field(11.8, ge=9, le=13, description="Below it for 60 s: switch off, whatever the car does")
-    quiet_s: float = Field(300, ge=10, le=86_400, description="A silent bus keeps the box up this long")
-    plugged_quiet_s: float = Field(3600, ge=10, le=604_800, description="The same while plugged in")
-    unfed_s: float = Field(21_600, ge=60, le=604_800, description="Hard limit without the car feeding its 12 V side")
 
-    @model_validator(mode="after")
-    def _one_ignition(self) -> PowerSettings:
+    def __post_init__(self) -> None:
         if self.ignition_file is not None and self.ignition_command is not None:
             raise ValueError("ignition_file and ignition_command say the same: give one")
-        return self
 
 
-class Settings(BaseModel):
+class Settings(Struct, frozen=True, kw_only=True):
     """Everything an operator can set. Units end the names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    data_dir: Path = Field(Path("/var/lib/packbox"), description="Journal and key live here")
-    source: str = Field("socketcan:can0", min_length=1, description="Where frames come from; see Sources")
-    profile: str | None = Field(None, min_length=1, description="Vehicle profile; absent or `auto`: recognised")
-    profiles_dir: Path | None = Field(None, description="Folder of profiles; absent: the ones that came along")
-    battery: Name | None = Field(None, description="Battery's name when its serial cannot be read")
-    vehicle: str | None = Field(None, min_length=1, max_length=63, description="Your name for the car; never a VIN")
-    polling: Consent = Field(Consent.NEVER, description="What the owner agreed to: `never`, `standing`, or `agreed`")
-    clock_trusted: ClockTrust = Field(
-        ClockTrust.AUTO, description="`auto`: once synchronized; `always`: from the start"
+    data_dir: Annotated[Path, says("Journal and key live here")] = Path("/var/lib/packbox")
+    source: Annotated[Text, says("Where frames come from; see Sources")] = "socketcan:can0"
+    profile: Annotated[Text | None, says("Vehicle profile; absent or `auto`: recognised")] = None
+    profiles_dir: Annotated[Path | None, says("Folder of profiles; absent: the ones that came along")] = None
+    battery: Annotated[Name | None, says("Battery's name when its serial cannot be read")] = None
+    vehicle: Annotated[VehicleName | None, says("Your name for the car; never a VIN")] = None
+    polling: Annotated[Consent, says("What the owner agreed to: `never`, `standing`, or `agreed`")] = Consent.NEVER
+    clock_trusted: Annotated[ClockTrust, says("`auto`: once synchronized; `always`: from the start")] = ClockTrust.AUTO
+    operator_key: Annotated[
+        PublicKey | None, says("Whose configurations and commands are believed; absent: nobody's")
+    ] = None
+    heartbeat_every_s: Annotated[float, Meta(ge=60, le=86_400), says("How often the box says how it is")] = 300.0
+    usage_every_s: Annotated[float, Meta(ge=600, le=2_592_000), says("How often life so far is told")] = 86_400.0
+    soh_every_s: Annotated[float, Meta(ge=600, le=2_592_000), says("How often SoH is told without news")] = 86_400.0
+    commit_every_s: Annotated[float, Meta(ge=0.1, le=600), says("Longest stretch that a power cut can take")] = 10.0
+    disk_budget_mb: Annotated[int, Meta(ge=16, le=1_000_000), says("What the data folder may hold; raw goes first")] = (
+        256
     )
-    operator_key: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="Whose configurations and commands are believed; absent: nobody's"
+    raw_ring_mb: Annotated[int, Meta(ge=0, le=1_000_000), says("Newest raw frames kept, in MB; 0: none")] = 0
+    enrol_file: Annotated[Path, says("Where a new card says how to enrol; see enrol.md")] = Path(
+        "/boot/firmware/packbox-enrol.toml"
     )
-    heartbeat_every_s: float = Field(300.0, ge=60, le=86_400, description="How often the box says how it is")
-    usage_every_s: float = Field(86_400.0, ge=600, le=2_592_000, description="How often life so far is told")
-    soh_every_s: float = Field(86_400.0, ge=600, le=2_592_000, description="How often SoH is told without news")
-    commit_every_s: float = Field(10.0, ge=0.1, le=600, description="Longest stretch that a power cut can take")
-    disk_budget_mb: int = Field(256, ge=16, le=1_000_000, description="What the data folder may hold; raw goes first")
-    raw_ring_mb: int = Field(0, ge=0, le=1_000_000, description="Newest raw frames kept, in MB; 0: none")
-    enrol_file: Path = Field(
-        Path("/boot/firmware/packbox-enrol.toml"), description="Where a new card says how to enrol; see enrol.md"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], says("How much is logged")] = "info"
+    status_file: Annotated[Path | None, says("Where to say every 10 s how the box is, for other programs")] = None
+    broker: Annotated[BrokerSettings, says("Where records go")] = msgspec.field(default_factory=BrokerSettings)
+    power: Annotated[PowerSettings, says("When the machine may be switched off")] = msgspec.field(
+        default_factory=PowerSettings
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
-    status_file: Path | None = Field(None, description="Where to say every 10 s how the box is, for other programs")
-    broker: BrokerSettings = Field(default_factory=BrokerSettings, description="Where records go")
-    power: PowerSettings = Field(default_factory=PowerSettings, description="When the machine may be switched off")
 
     @property
     def key_file(self) -> Path:
         return self.data_dir / "key" / "box.pem"
 
 
-TABLES: Final[Mapping[str, type[BaseModel]]] = {"broker": BrokerSettings, "power": PowerSettings}
+TABLES: Final[Mapping[str, type[BrokerSettings | PowerSettings]]] = {"broker": BrokerSettings, "power": PowerSettings}
 
 
 def load_settings(file: Path | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
@@ -142,18 +156,102 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, object] | No
                 f"put it into a file named {BROKER_PASSWORD} in $CREDENTIALS_DIRECTORY"
             )
     from_command_line = {key: value for key, value in (overrides or {}).items() if value is not None}
-    try:
-        return Settings(**_laid_over(from_file, from_environment, _secrets(), from_command_line))
-    except ValidationError as problem:
-        raise SettingsError("; ".join(_said(where, error) for error in problem.errors(include_url=False))) from problem
+    settings, problems = _built(_laid_over(from_file, from_environment, _secrets(), from_command_line))
+    if settings is None:
+        raise SettingsError("; ".join(_said(where, problem) for problem in problems))
+    return settings
 
 
-def every_setting() -> dict[str, FieldInfo]:
-    """All settings by dotted name, for the documentation's test."""
-    own = {name: field for name, field in Settings.model_fields.items() if name not in TABLES}
-    return own | {
-        f"{table}.{name}": field for table, model in TABLES.items() for name, field in model.model_fields.items()
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """From plain values, as a settings file would say them. Raises SettingsError with key and reason."""
+    settings, problems = _built(values)
+    if settings is None:
+        raise SettingsError("; ".join(f"{problem.key}: {problem.reason}" for problem in problems))
+    return settings
+
+
+def given(table: Settings | BrokerSettings | PowerSettings) -> dict[str, Any]:
+    """What is not as it would be anyway, so that what follows from it can be worked out anew."""
+    values = {field.encode_name: (getattr(table, field.name), field.default) for field in fields(table)}
+    differing = {name: value for name, (value, default) in values.items() if value != default}
+    return {name: given(value) if name in TABLES else value for name, value in differing.items()}
+
+
+def every_setting() -> dict[str, str]:
+    """What is said about each, by dotted name."""
+    return {
+        f"{table}.{name}" if table else name: next(
+            mark.description for mark in field.type.__metadata__ if mark.description
+        )
+        for table, model in {"": Settings, **TABLES}.items()
+        for name, field in _fields(model).items()
+        if name not in TABLES
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    location: tuple[str, ...]
+    reason: str
+
+    @property
+    def key(self) -> str:
+        return ".".join(self.location)
+
+
+def _built(values: Mapping[str, Any]) -> tuple[Settings | None, list[_Problem]]:
+    problems: list[_Problem] = []
+    settings = _table_of(Settings, values, (), problems)
+    return (None if problems else settings), problems
+
+
+T = TypeVar("T", bound=Struct)
+
+
+def _table_of(model: type[T], values: Mapping[str, Any], place: tuple[str, ...], problems: list[_Problem]) -> T | None:
+    """Key by key, to tell everything that is wrong at once."""
+    known = _fields(model)
+    good: dict[str, Any] = {}
+    for key, value in values.items():
+        location = (*place, key)
+        if key not in known:
+            problems.append(_Problem(location, "there is no such setting"))
+        elif key in TABLES and isinstance(value, Mapping):
+            good[key] = _table_of(TABLES[key], value, location, problems)
+        else:
+            try:
+                good[known[key].name] = msgspec.convert(value, known[key].type, strict=False, dec_hook=_converted)
+            except msgspec.ValidationError as problem:
+                problems.append(_Problem(location, _reason(str(problem), known[key])))
+    if any(problem.location[: len(place)] == place for problem in problems):
+        return None
+    try:
+        return model(**good)
+    except ValueError as problem:
+        problems.append(_Problem(place, str(problem)))
+        return None
+
+
+def _fields(model: type[Struct]) -> dict[str, FieldInfo]:
+    """By the name that an operator writes."""
+    return {field.encode_name: field for field in fields(model)}
+
+
+def _converted(wanted: type, value: Any) -> object:  # noqa: ANN401  whatever stood there
+    """What msgspec does not know by itself: paths and secrets. Raises ValueError."""
+    if isinstance(value, wanted):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+    return wanted(value)
+
+
+def _reason(said: str, field: FieldInfo) -> str:
+    if not said.startswith("Invalid enum value"):
+        return said
+    choice = get_args(field.type)[0]
+    words = tuple(choice.__members__.values()) if isinstance(choice, EnumType) else get_args(choice)
+    return f"Expected one of {', '.join(repr(str(word)) for word in words)}"
 
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
@@ -208,7 +306,7 @@ def _variable(location: Sequence[object]) -> str:
 
 
 def _from_environment() -> dict[str, Any]:
-    """Every PACKBOX_ variable. By hand: pydantic-settings would cost a running box 9 MB (docs/budgets.md)."""
+    """Every PACKBOX_ variable. By hand: pydantic-settings would cost a running box 20 MB (docs/budgets.md)."""
     known = {_variable(name.split(".")): name for name in every_setting()}
     tables = {_variable([table]): table for table in TABLES}
     layers: list[dict[str, Any]] = []
@@ -234,9 +332,7 @@ def _json_table(variable: str, text: str) -> dict[str, Any]:
     return table
 
 
-def _said(file: Path, error: ErrorDetails) -> str:
-    location = error["loc"]
-    variable = _variable(location)
+def _said(file: Path, problem: _Problem) -> str:
+    variable = _variable(problem.location)
     origin = f"${variable}" if variable in os.environ else str(file)
-    reason = "there is no such setting" if error["type"] == "extra_forbidden" else error["msg"]
-    return f"{origin}: {'.'.join(str(part) for part in location)}: {reason.removeprefix('Value error, ')}"
+    return f"{origin}: {problem.key}: {problem.reason}"

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+from msgspec.structs import asdict
 
 from packbox.core.outcome import SohComputed
 from packbox.core.packs import PackFacts
@@ -62,7 +63,7 @@ def readings_of(message: Reading) -> Readings:
 
 
 def _values(item: Body) -> dict[str, Any]:
-    return dict(item)
+    return asdict(item)
 
 
 def check_soh(life: Life, packs: Packs) -> list[Finding]:

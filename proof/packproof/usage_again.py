@@ -130,9 +130,8 @@ def _half_steps(quantity: Quantity) -> tuple[float, float]:
     """The most that rounding takes from one session or the total, and what may lie between sessions."""
     if quantity.exact:
         return 0.0, 0.0
-    name = (
-        quantity.field if quantity.field in Drive.model_fields else quantity.field.replace("_ac", "").replace("_dc", "")
-    )
+    is_told = quantity.field in Drive.__struct_fields__
+    name = quantity.field if is_told else quantity.field.replace("_ac", "").replace("_dc", "")
     return 0.5 * max(_step(Usage, quantity.field), _step(Drive, name)), BETWEEN_SHARE
 
 

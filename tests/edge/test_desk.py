@@ -23,7 +23,7 @@ from packbox.core.outcome import Agreement, EventName
 from packbox.core.record import BoxId, StoreId
 from packbox.core.stamp import BootId, Stamp
 from packbox.ports import Outbox
-from packbox.settings import Settings
+from packbox.settings import settings_of
 from packbox.testing.memory_journal import MemoryJournal
 from packwire import ids
 from packwire.command import Command, CommandKind, encode_command
@@ -96,7 +96,7 @@ class Box:
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
         given = {"operator_key": public(OPERATOR).hex(), "profile": "nissan-leaf", "broker": {"host": "old.example"}}
-        self.own = Settings(data_dir=data_dir, **{**given, **settings})
+        self.own = settings_of({"data_dir": data_dir, **given, **settings})
         self.mind = FakeMind()
         self.clock = FakeClock()
         self.journal = MemoryJournal(BOX, StoreId("22" * 8), digest)

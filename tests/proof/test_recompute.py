@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -116,7 +117,7 @@ def of(findings: Sequence[Finding], what: str) -> Finding:
 
 
 def changed(record: Record, **values: Any) -> Record:
-    return replace(record, message=record.message.model_copy(update=values))
+    return replace(record, message=msgspec.structs.replace(record.message, **values))
 
 
 def put(records: Sequence[Record], record: Record) -> list[Record]:
@@ -156,7 +157,7 @@ def test_a_changed_reading_is_found_and_named(life: list[Record]) -> None:
             items = getattr(record.message, field)
             if items:
                 charge = "charge_in_ah" if field == "swings" else "charge_ah"
-                other = items[0].model_copy(update={charge: round(1.05 * getattr(items[0], charge), 2)})
+                other = msgspec.structs.replace(items[0], **{charge: round(1.05 * getattr(items[0], charge), 2)})
                 changes.append({field: (other, *items[1:])})
         for values in changes:
             soh = of(recompute(put(life, changed(record, **values)), PACKS), "soh")

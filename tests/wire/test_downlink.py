@@ -81,7 +81,7 @@ def test_a_command_is_no_configuration_and_no_record_is_either() -> None:
     ("raw", "reason"),
     [
         ([1], "Config: expected a map"),
-        ({}, "Config.version: Field required"),
+        ({}, "Config.version: is missing"),
         ({0: 0}, "Config.version"),
         ({0: 1, 99: 1}, "config: key 99 is not a setting that this side knows"),
         ({0: 1, 2: "../../etc/passwd"}, "Config.profile"),

@@ -54,7 +54,7 @@ KEYS: Final = {
 MANIFEST: Final = 8
 
 
-class Claims(Body):
+class Claims(Body, frozen=True, kw_only=True):
     """What the exporter says the records come to. A reader works it out again and compares."""
 
     records: Annotated[Count, Wire(0)] = 0

@@ -5,6 +5,7 @@ Out: the other of the two.
 Each field carries `Wire(key, per=...)`: its key on the wire and how many wire steps one unit has (`per=10` on a
 percent sends tenths). Rules of the contract: fields are only added; an unknown key is ignored; an absent key is the
 field's default; a default, `None` and empty are not sent. Refuses wrong types without guessing: "12" is not 12.
+A message is checked whenever it is packed and whenever it is read, not when it is made (docs/decisions/0013).
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, Final, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, NewType, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import msgspec
+from msgspec import NODEFAULT, Struct
 
 from packwire.cbor import MAX_WHOLE
 from packwire.errors import Malformed
 
 MAX_STEPS: Final = 2**50  # up to here a scaled number comes back as the same number of steps, exactly
 MAX_COUNTS: Final = 4096  # no histogram of the contract comes near; a longer one is an attack on memory
+MISSING: Final = "Object missing required field `"  # as msgspec says it
 SHOWN_CHARACTERS: Final = 40  # of a stranger's text, in our error messages
 
 
@@ -35,10 +38,8 @@ class Wire:
     counts: bool = False  # a histogram: runs of zeros travel as one negative number
 
 
-class Body(BaseModel):
-    """Base of everything that travels in a record: frozen, unknown keys ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings", allow_inf_nan=False)
+class Body(Struct, frozen=True, kw_only=True):
+    """Base of everything that travels in a record."""
 
 
 BodyT = TypeVar("BodyT", bound=Body)
@@ -50,6 +51,7 @@ class FieldPlan:
 
     name: str
     wire: Wire
+    required: bool
     default: Any  # as it would travel; such a value is left out
     types: tuple[type, ...]  # every plain class its annotation is made of
     many: bool  # a tuple
@@ -61,21 +63,19 @@ class FieldPlan:
 def plan_of(model: type[Body]) -> tuple[FieldPlan, ...]:
     """The wire plan of a message class, in key order. A field without a mark or a key twice is our own mistake."""
     plans: list[FieldPlan] = []
-    for name, hint in get_type_hints(model, include_extras=True).items():
-        if name not in model.model_fields:
-            continue
-        marks = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Wire)]
-        assert len(marks) == 1, f"{model.__name__}.{name} needs exactly one Wire mark"
-        types_inside = tuple(_types_in(hint))
-        assert (marks[0].per is not None) == (float in types_inside), f"{model.__name__}.{name}: floats need a scale"
-        field = model.model_fields[name]
+    for field in msgspec.structs.fields(model):
+        marks = [m for m in getattr(field.type, "__metadata__", ()) if isinstance(m, Wire)]
+        assert len(marks) == 1, f"{model.__name__}.{field.name} needs exactly one Wire mark"
+        types_inside = tuple(_types_in(field.type))
+        assert (marks[0].per is not None) == (float in types_inside), f"{model.__name__}.{field.name}: floats: a scale"
         plans.append(
             FieldPlan(
-                name=name,
+                name=field.name,
                 wire=marks[0],
-                default=None if field.is_required() else _pack(field.default, marks[0]),
+                required=field.required,
+                default=None if field.default is NODEFAULT else _pack(field.default, marks[0]),
                 types=types_inside,
-                many=get_origin(field.annotation) is tuple,
+                many=get_origin(get_args(field.type)[0]) is tuple,
                 nested=next((t for t in types_inside if issubclass(t, Body)), None),
                 choice=next((t for t in types_inside if issubclass(t, Enum)), None),
             )
@@ -99,15 +99,20 @@ def _types_in(hint: Any) -> Iterator[type]:
 
 
 def to_wire(message: Body) -> dict[int, Any]:
-    """A message as integer-keyed plain values, defaults and `None` left out. Raises Malformed on a number too large."""
+    """A message as integer-keyed plain values, defaults and `None` left out. Raises Malformed as the reader would."""
     out: dict[int, Any] = {}
+    values: dict[str, Any] = {}
     for plan in plan_of(type(message)):
+        value = getattr(message, plan.name)
         try:
-            packed = _pack(getattr(message, plan.name), plan.wire)
-        except ValueError as problem:
+            packed = _pack(value, plan.wire)
+        except (ValueError, OverflowError) as problem:  # the latter from infinity
             raise Malformed(f"{type(message).__name__}.{plan.name}: {problem}") from problem
+        is_scaled = plan.wire.per is not None and value is not None
+        values[plan.name] = _unpack(packed, plan) if is_scaled else value  # as it will be read
         if packed is not None and packed != plan.default:
             out[plan.wire.key] = packed
+    _built(type(message), values)
     return out
 
 
@@ -145,12 +150,25 @@ def from_wire(model: type[BodyT], raw: object) -> BodyT:
             values[plan.name] = _unpack(raw[plan.wire.key], plan)
         except ValueError as problem:
             raise Malformed(f"{model.__name__}.{plan.name}: {problem}") from problem
+    return _built(model, values)
+
+
+def checked(message: BodyT) -> BodyT:
+    """A message without parts whose values a person gave. Raises Malformed with class, field and reason."""
+    return _built(type(message), msgspec.structs.asdict(message))
+
+
+def _built(model: type[BodyT], values: dict[str, Any]) -> BodyT:
+    """Each value of its field's type and range, or Malformed. Text is no bytes: builtin_types keeps base64 out."""
     try:
-        return model.model_validate(values, strict=True)
-    except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise Malformed(f"{model.__name__}.{field}: {first['msg']}") from problem
+        return msgspec.convert(values, model, builtin_types=(bytes,))
+    except msgspec.ValidationError as problem:
+        if isinstance(problem.__cause__, Malformed):
+            raise problem.__cause__ from problem
+        reason, _, place = str(problem).partition(" - at `$")
+        if reason.startswith(MISSING):
+            reason, place = "is missing", f".{reason.removeprefix(MISSING)}"
+        raise Malformed(f"{model.__name__}{place.removesuffix('`')}: {reason}") from problem
 
 
 def _unpack(raw: Any, plan: FieldPlan) -> Any:
@@ -174,6 +192,26 @@ def _chosen(choice: type[Enum], raw: object) -> Enum:
         if type(raw) is type(member.value) and raw == member.value:
             return member
     raise ValueError(f"{str(raw)[:SHOWN_CHARACTERS]!r} is not one that this side knows")
+
+
+def shown(message: Body, *, all_fields: bool = True) -> dict[str, Any]:
+    """By the fields' names, as JSON knows values: bytes in hex, None left out; else only what is not its default."""
+    out: dict[str, Any] = {}
+    for field in msgspec.structs.fields(type(message)):
+        value = getattr(message, field.name)
+        if value is not None and (all_fields or value != field.default):
+            out[field.name] = _plain(value, all_fields=all_fields)
+    return out
+
+
+def _plain(value: Any, *, all_fields: bool) -> Any:
+    if isinstance(value, Body):
+        return shown(value, all_fields=all_fields)
+    if isinstance(value, tuple):
+        return [_plain(item, all_fields=all_fields) for item in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.value if isinstance(value, Enum) else value
 
 
 def squeeze(counts: Sequence[int]) -> list[int]:

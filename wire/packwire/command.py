@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import Field, model_validator
+from msgspec import Meta
 
 from packwire.cbor import MAX_WHOLE, dumps, loads
 from packwire.codec import Body, Wire, from_wire, to_wire
@@ -33,18 +33,16 @@ class CommandKind(StrEnum):
     INSPECT = "inspect"  # ask the car everything once more, now (needs the owner's consent to polling)
 
 
-class Command(Body):
-    id: Annotated[bytes, Wire(0), Field(min_length=ID_BYTES, max_length=ID_BYTES)]
+class Command(Body, frozen=True, kw_only=True):
+    id: Annotated[bytes, Wire(0), Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
     command: Annotated[CommandKind, Wire(1)]
-    expires_ms: Annotated[int, Wire(2), Field(ge=1, le=MAX_WHOLE)]
-    from_seq: Annotated[int | None, Wire(3), Field(ge=1, le=MAX_WHOLE)] = None
-    lines: Annotated[int, Wire(4), Field(ge=1, le=MAX_LOG_LINES)] = MAX_LOG_LINES
+    expires_ms: Annotated[int, Wire(2), Meta(ge=1, le=MAX_WHOLE)]
+    from_seq: Annotated[Annotated[int, Meta(ge=1, le=MAX_WHOLE)] | None, Wire(3)] = None
+    lines: Annotated[int, Wire(4), Meta(ge=1, le=MAX_LOG_LINES)] = MAX_LOG_LINES
 
-    @model_validator(mode="after")
-    def _says_from_where(self) -> Command:
+    def __post_init__(self) -> None:
         if (self.command is CommandKind.RESEND) != (self.from_seq is not None):
-            raise ValueError("from_seq belongs to resend, and resend needs it")
-        return self
+            raise Malformed("Command: from_seq belongs to resend, and resend needs it")
 
 
 def new_command_id() -> bytes:

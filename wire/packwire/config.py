@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Final
 
-from pydantic import Field
+from msgspec import Meta
 
 from packwire.cbor import MAX_WHOLE, dumps, loads
 from packwire.codec import Body, Wire, from_wire, plan_of, to_wire
@@ -24,28 +24,30 @@ from packwire.topics import Leaf, topic
 MAX_CONFIG_BYTES: Final = 2048  # the largest honest one is below 700
 TRIAL_H: Final = 72.0  # hours of trying to reach the book after which a configuration is taken back
 
-Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
-Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]*$")]
+Name = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"\A[A-Za-z0-9][A-Za-z0-9._:-]*\Z")]
+Host = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"\A[A-Za-z0-9][A-Za-z0-9.:-]*\Z")]
 
 
-class Config(Body):
+class Config(Body, frozen=True, kw_only=True):
     """All that may be set from afar. Absent: as the box's own settings say. Each version states everything anew."""
 
-    version: Annotated[int, Wire(0), Field(ge=1, le=MAX_WHOLE)]  # only a higher one replaces a lower one
+    version: Annotated[int, Wire(0), Meta(ge=1, le=MAX_WHOLE)]  # only a higher one replaces a lower one
     made_ms: Annotated[Count, Wire(1)] = 0
     profile: Annotated[Name | None, Wire(2)] = None
     battery: Annotated[Name | None, Wire(3)] = None
-    commit_every_s: Annotated[float | None, Wire(4, per=10), Field(ge=0.1, le=600)] = None
-    heartbeat_every_s: Annotated[float | None, Wire(5, per=1), Field(ge=60, le=86_400)] = None
-    usage_every_s: Annotated[float | None, Wire(6, per=1), Field(ge=600, le=2_592_000)] = None
-    soh_every_s: Annotated[float | None, Wire(7, per=1), Field(ge=600, le=2_592_000)] = None
+    commit_every_s: Annotated[Annotated[float, Meta(ge=0.1, le=600)] | None, Wire(4, per=10)] = None
+    heartbeat_every_s: Annotated[Annotated[float, Meta(ge=60, le=86_400)] | None, Wire(5, per=1)] = None
+    usage_every_s: Annotated[Annotated[float, Meta(ge=600, le=2_592_000)] | None, Wire(6, per=1)] = None
+    soh_every_s: Annotated[Annotated[float, Meta(ge=600, le=2_592_000)] | None, Wire(7, per=1)] = None
     broker_host: Annotated[Host | None, Wire(8)] = None
-    broker_port: Annotated[int | None, Wire(9), Field(ge=1, le=65_535)] = None
-    trial_h: Annotated[float, Wire(10, per=10), Field(ge=1, le=720)] = TRIAL_H
-    operator_key: Annotated[bytes | None, Wire(11), Field(min_length=32, max_length=32)] = None  # from now on this one
+    broker_port: Annotated[Annotated[int, Meta(ge=1, le=65_535)] | None, Wire(9)] = None
+    trial_h: Annotated[float, Wire(10, per=10), Meta(ge=1, le=720)] = TRIAL_H
+    operator_key: Annotated[Annotated[bytes, Meta(min_length=32, max_length=32)] | None, Wire(11)] = (
+        None  # from now on this one
+    )
 
 
-SETTABLE: Final = tuple(name for name in Config.model_fields if name not in ("version", "made_ms"))
+SETTABLE: Final = tuple(name for name in Config.__struct_fields__ if name not in ("version", "made_ms"))
 
 
 def encode_config(config: Config, box: BoxId, sign: Callable[[bytes], bytes], public_key: bytes) -> bytes:

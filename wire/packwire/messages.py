@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Annotated, ClassVar, Final
 
-from pydantic import Field
+from msgspec import Meta
 
 from packwire.cbor import MAX_WHOLE
 from packwire.codec import Body, Wire
@@ -18,9 +18,9 @@ from packwire.ids import BATTERY_ID, HEX_ID, BatteryId, BootId
 
 SCHEMA: Final = 1
 
-Count = Annotated[int, Field(ge=0, le=MAX_WHOLE)]
-Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]  # NUL has no place in a database's text
-Boot = Annotated[BootId, Field(pattern=f"^{HEX_ID.pattern}$")]
+Count = Annotated[int, Meta(ge=0, le=MAX_WHOLE)]
+Text = Annotated[str, Meta(max_length=200, pattern=r"\A[^\x00]*\Z")]  # NUL has no place in a database's text
+Boot = Annotated[BootId, Meta(pattern=rf"\A{HEX_ID.pattern}\Z")]
 
 
 class Kind(IntEnum):
@@ -40,7 +40,7 @@ class Kind(IntEnum):
     LOG = 12
 
 
-class Message(Body):
+class Message(Body, frozen=True, kw_only=True):
     KIND: ClassVar[Kind]
 
 
@@ -94,17 +94,17 @@ EXTREME_UNIT: Final[dict[EventKind, str]] = {
 }
 
 
-class Hello(Message):
+class Hello(Message, frozen=True, kw_only=True):
     """Who speaks, for which battery, with which software and profile. First record of a store, and at any change."""
 
     KIND: ClassVar = Kind.HELLO
-    public_key: Annotated[bytes, Wire(0), Field(min_length=32, max_length=32)]
-    battery: Annotated[BatteryId, Wire(1), Field(pattern=f"^{BATTERY_ID.pattern}$")]
+    public_key: Annotated[bytes, Wire(0), Meta(min_length=32, max_length=32)]
+    battery: Annotated[BatteryId, Wire(1), Meta(pattern=rf"\A{BATTERY_ID.pattern}\Z")]
     battery_source: Annotated[Text, Wire(2)] = "provisional"  # read | configured | provisional
     vehicle: Annotated[Text | None, Wire(3)] = None  # the operator's own name for the car; never a VIN
     software: Annotated[Text, Wire(4)] = ""
     profile: Annotated[Text, Wire(5)] = ""
-    profile_digest: Annotated[bytes, Wire(6), Field(max_length=32)] = b""
+    profile_digest: Annotated[bytes, Wire(6), Meta(max_length=32)] = b""
     variant: Annotated[Text | None, Wire(7)] = None
     pack: Annotated[Text | None, Wire(8)] = None  # pack facts id within the profile
     reference_ah: Annotated[float | None, Wire(9, per=100)] = None
@@ -114,7 +114,7 @@ class Hello(Message):
     nominal_kwh: Annotated[float | None, Wire(13, per=100)] = None
     # The rest of the pack's facts, so that anyone can work SoH out again from the records alone.
     rated_ah: Annotated[float | None, Wire(14, per=100)] = None
-    ocv: Annotated[tuple[tuple[float, float], ...], Wire(15, per=10_000), Field(max_length=128)] = ()  # SoC in %, volts
+    ocv: Annotated[tuple[tuple[float, float], ...], Wire(15, per=10_000), Meta(max_length=128)] = ()  # SoC in %, volts
     current_gain_sigma_pct: Annotated[float | None, Wire(16, per=10_000)] = None
     resistance_slope_k: Annotated[float | None, Wire(17, per=100)] = None
     capacity_start_ah: Annotated[float | None, Wire(18, per=1000)] = None
@@ -123,24 +123,24 @@ class Hello(Message):
     )
 
 
-class Session(Message):
+class Session(Message, frozen=True, kw_only=True):
     """What drive, charge and rest have in common."""
 
     session: Annotated[Count, Wire(0)]  # number within the store, from 1
     boot: Annotated[Boot, Wire(1)]
     start_mono_ms: Annotated[int, Wire(2)]
     start_wall_ms: Annotated[int | None, Wire(3)] = None
-    duration_s: Annotated[float, Wire(4, per=10), Field(ge=0)] = 0.0
-    observed_s: Annotated[float, Wire(5, per=10), Field(ge=0)] = 0.0  # with pack current known
+    duration_s: Annotated[float, Wire(4, per=10), Meta(ge=0)] = 0.0
+    observed_s: Annotated[float, Wire(5, per=10), Meta(ge=0)] = 0.0  # with pack current known
     interrupted: Annotated[bool, Wire(6)] = False  # power cut, gap or clock break inside
     soc_start_pct: Annotated[float | None, Wire(7, per=10)] = None  # BMS SoC
     soc_end_pct: Annotated[float | None, Wire(8, per=10)] = None
     soc_shown_start_pct: Annotated[float | None, Wire(9, per=10)] = None
     soc_shown_end_pct: Annotated[float | None, Wire(10, per=10)] = None
-    charge_in_ah: Annotated[float, Wire(11, per=1000), Field(ge=0)] = 0.0
-    charge_out_ah: Annotated[float, Wire(12, per=1000), Field(ge=0)] = 0.0
-    energy_in_wh: Annotated[float, Wire(13, per=1), Field(ge=0)] = 0.0
-    energy_out_wh: Annotated[float, Wire(14, per=1), Field(ge=0)] = 0.0
+    charge_in_ah: Annotated[float, Wire(11, per=1000), Meta(ge=0)] = 0.0
+    charge_out_ah: Annotated[float, Wire(12, per=1000), Meta(ge=0)] = 0.0
+    energy_in_wh: Annotated[float, Wire(13, per=1), Meta(ge=0)] = 0.0
+    energy_out_wh: Annotated[float, Wire(14, per=1), Meta(ge=0)] = 0.0
     current_max_a: Annotated[float | None, Wire(15, per=10)] = None  # most positive: hardest charge
     current_min_a: Annotated[float | None, Wire(16, per=10)] = None  # most negative: hardest discharge
     pack_voltage_start_v: Annotated[float | None, Wire(17, per=10)] = None
@@ -157,67 +157,67 @@ class Session(Message):
     capacity_reported_ah: Annotated[float | None, Wire(28, per=100)] = None
 
 
-class Charge(Session):
+class Charge(Session, frozen=True, kw_only=True):
     KIND: ClassVar = Kind.CHARGE
     charge_kind: Annotated[ChargeKind, Wire(40)] = ChargeKind.UNKNOWN
     segments: Annotated[Count, Wire(41)] = 1  # solar surplus makes dozens in one plug-in
     power_max_kw: Annotated[float | None, Wire(42, per=10)] = None
 
 
-class Drive(Session):
+class Drive(Session, frozen=True, kw_only=True):
     KIND: ClassVar = Kind.DRIVE
     distance_km: Annotated[float | None, Wire(40, per=10)] = None
     speed_max_kmh: Annotated[float | None, Wire(41, per=1)] = None
-    energy_regenerated_wh: Annotated[float, Wire(42, per=1), Field(ge=0)] = 0.0
+    energy_regenerated_wh: Annotated[float, Wire(42, per=1), Meta(ge=0)] = 0.0
 
 
-class Rest(Session):
+class Rest(Session, frozen=True, kw_only=True):
     KIND: ClassVar = Kind.REST
-    unseen_s: Annotated[float, Wire(40, per=1), Field(ge=0)] = 0.0  # asleep: inferred, not observed
+    unseen_s: Annotated[float, Wire(40, per=1), Meta(ge=0)] = 0.0  # asleep: inferred, not observed
 
 
-class Usage(Message):
+class Usage(Message, frozen=True, kw_only=True):
     """Life so far of one battery as one store saw it; cumulative, so a lost one costs nothing."""
 
     KIND: ClassVar = Kind.USAGE
-    observed_s: Annotated[float, Wire(0, per=1), Field(ge=0)] = 0.0
-    inferred_s: Annotated[float, Wire(1, per=1), Field(ge=0)] = 0.0  # parked: last values held
-    unobserved_s: Annotated[float, Wire(2, per=1), Field(ge=0)] = 0.0  # awake, yet no current known
-    charge_in_ah: Annotated[float, Wire(3, per=100), Field(ge=0)] = 0.0
-    charge_out_ah: Annotated[float, Wire(4, per=100), Field(ge=0)] = 0.0
-    energy_in_wh: Annotated[float, Wire(5, per=1), Field(ge=0)] = 0.0
-    energy_out_wh: Annotated[float, Wire(6, per=1), Field(ge=0)] = 0.0
-    energy_ac_in_wh: Annotated[float, Wire(7, per=1), Field(ge=0)] = 0.0
-    energy_dc_in_wh: Annotated[float, Wire(8, per=1), Field(ge=0)] = 0.0
+    observed_s: Annotated[float, Wire(0, per=1), Meta(ge=0)] = 0.0
+    inferred_s: Annotated[float, Wire(1, per=1), Meta(ge=0)] = 0.0  # parked: last values held
+    unobserved_s: Annotated[float, Wire(2, per=1), Meta(ge=0)] = 0.0  # awake, yet no current known
+    charge_in_ah: Annotated[float, Wire(3, per=100), Meta(ge=0)] = 0.0
+    charge_out_ah: Annotated[float, Wire(4, per=100), Meta(ge=0)] = 0.0
+    energy_in_wh: Annotated[float, Wire(5, per=1), Meta(ge=0)] = 0.0
+    energy_out_wh: Annotated[float, Wire(6, per=1), Meta(ge=0)] = 0.0
+    energy_ac_in_wh: Annotated[float, Wire(7, per=1), Meta(ge=0)] = 0.0
+    energy_dc_in_wh: Annotated[float, Wire(8, per=1), Meta(ge=0)] = 0.0
     equivalent_full_cycles: Annotated[float | None, Wire(9, per=1000)] = None  # (in + out) / (2 x reference)
     charges_ac: Annotated[Count, Wire(10)] = 0
     charges_dc: Annotated[Count, Wire(11)] = 0
     drives: Annotated[Count, Wire(12)] = 0
-    distance_km: Annotated[float, Wire(13, per=10), Field(ge=0)] = 0.0
+    distance_km: Annotated[float, Wire(13, per=10), Meta(ge=0)] = 0.0
     odometer_km: Annotated[float | None, Wire(14, per=10)] = None
     soc_temp_s: Annotated[tuple[int, ...], Wire(15, counts=True)] = ()  # 10 SoC bands x 9 temperature bands, row = SoC
     c_rate_temp_s: Annotated[tuple[int, ...], Wire(16, counts=True)] = ()  # 20 C-rate bands x 9 temperature bands
     depth_counts: Annotated[tuple[int, ...], Wire(17, counts=True)] = ()  # half cycles: 7 depths x 10 mean-SoC bands
-    arrhenius_s: Annotated[float, Wire(18, per=1), Field(ge=0)] = 0.0  # temperature- and SoC-weighted age
+    arrhenius_s: Annotated[float, Wire(18, per=1), Meta(ge=0)] = 0.0  # temperature- and SoC-weighted age
     # Event kind, how often so far.
-    events: Annotated[tuple[tuple[Text, Count], ...], Wire(19), Field(max_length=64)] = ()
+    events: Annotated[tuple[tuple[Text, Count], ...], Wire(19), Meta(max_length=64)] = ()
     charge_count_ac_reported: Annotated[Count | None, Wire(20)] = None  # the car's own counters
     charge_count_dc_reported: Annotated[Count | None, Wire(21)] = None
     first_wall_ms: Annotated[int | None, Wire(22)] = None
 
 
-class EstimateItem(Body):
+class EstimateItem(Body, frozen=True, kw_only=True):
     """One method's opinion. No capacity: `why` says what is missing."""
 
     method: Annotated[Text, Wire(0)]  # id/version, for example "bms_value/1"
     capacity_ah: Annotated[float | None, Wire(1, per=1000)] = None
     sigma_ah: Annotated[float | None, Wire(2, per=1000)] = None
     n: Annotated[Count, Wire(3)] = 0  # readings it rests on
-    evidence: Annotated[tuple[Count, ...], Wire(4), Field(max_length=16)] = ()  # newest session numbers, at most 16
+    evidence: Annotated[tuple[Count, ...], Wire(4), Meta(max_length=16)] = ()  # newest session numbers, at most 16
     why: Annotated[Text | None, Wire(5)] = None
 
 
-class Soh(Message):
+class Soh(Message, frozen=True, kw_only=True):
     """Capacity SoH with its uncertainty. What the car reports stands beside it and is never mixed into it silently."""
 
     KIND: ClassVar = Kind.SOH
@@ -233,7 +233,7 @@ class Soh(Message):
     reference_source: Annotated[Text | None, Wire(9)] = None
     basis: Annotated[Text | None, Wire(10)] = None  # ocv | bms-soc | bms-value
     method: Annotated[Text, Wire(11)] = ""  # what weighed the estimates: id/version
-    estimates: Annotated[tuple[EstimateItem, ...], Wire(12), Field(max_length=32)] = ()
+    estimates: Annotated[tuple[EstimateItem, ...], Wire(12), Meta(max_length=32)] = ()
     soh_reported_pct: Annotated[float | None, Wire(13, per=100)] = None
     capacity_reported_ah: Annotated[float | None, Wire(14, per=1000)] = None
     observed_s: Annotated[float, Wire(15, per=1)] = 0.0  # coverage: how much of its life we saw
@@ -247,37 +247,37 @@ class Soh(Message):
     line_s: Annotated[Count | None, Wire(23)] = None  # second of the line that `Reading` counts on
 
 
-class SwingItem(Body):
+class SwingItem(Body, frozen=True, kw_only=True):
     """Of rest_bands: charge counted between two rests, and the SoC that the rest voltages told."""
 
     at_s: Annotated[Count, Wire(0)]  # of the later rest
     from_soc_pct: Annotated[float, Wire(1, per=100)] = 0.0
     to_soc_pct: Annotated[float, Wire(2, per=100)] = 0.0
     charge_in_ah: Annotated[float, Wire(3, per=100)] = 0.0  # net
-    counted_h: Annotated[float, Wire(4, per=100), Field(ge=0)] = 0.0  # with the sensor counted
-    soc_sigma_pct: Annotated[float, Wire(5, per=1000), Field(ge=0)] = 0.0  # of both ends together
-    charge_sigma_ah: Annotated[float, Wire(6, per=1000), Field(ge=0)] = 0.0
+    counted_h: Annotated[float, Wire(4, per=100), Meta(ge=0)] = 0.0  # with the sensor counted
+    soc_sigma_pct: Annotated[float, Wire(5, per=1000), Meta(ge=0)] = 0.0  # of both ends together
+    charge_sigma_ah: Annotated[float, Wire(6, per=1000), Meta(ge=0)] = 0.0
     lean_pct_per_v: Annotated[float, Wire(7, per=10)] = 0.0  # what a volt of hysteresis adds to the fall of the SoC
 
 
-class LegItem(Body):
+class LegItem(Body, frozen=True, kw_only=True):
     """Of charge_ratio: charge counted between two steps of the SoC."""
 
-    charge_ah: Annotated[float, Wire(0, per=100), Field(ge=0)]
-    soc_change_pct: Annotated[float, Wire(1, per=100), Field(ge=0)]
-    charge_sigma_ah: Annotated[float, Wire(2, per=1000), Field(ge=0)] = 0.0
-    soc_sigma_pct: Annotated[float, Wire(3, per=1000), Field(ge=0)] = 0.0
+    charge_ah: Annotated[float, Wire(0, per=100), Meta(ge=0)]
+    soc_change_pct: Annotated[float, Wire(1, per=100), Meta(ge=0)]
+    charge_sigma_ah: Annotated[float, Wire(2, per=1000), Meta(ge=0)] = 0.0
+    soc_sigma_pct: Annotated[float, Wire(3, per=1000), Meta(ge=0)] = 0.0
     bms: Annotated[bool, Wire(4)] = False  # the battery management's own SoC, not the displayed one
 
 
-class SpanItem(Body):
+class SpanItem(Body, frozen=True, kw_only=True):
     """Of full_span: a charge over nearly the whole scale."""
 
-    charge_ah: Annotated[float, Wire(0, per=100), Field(ge=0)]
-    soc_change_pct: Annotated[float, Wire(1, per=100), Field(ge=0)]
+    charge_ah: Annotated[float, Wire(0, per=100), Meta(ge=0)]
+    soc_change_pct: Annotated[float, Wire(1, per=100), Meta(ge=0)]
 
 
-class BmsItem(Body):
+class BmsItem(Body, frozen=True, kw_only=True):
     """Of bms_value: what the car's own battery management said last in this session."""
 
     at_s: Annotated[Count, Wire(0)]
@@ -285,24 +285,24 @@ class BmsItem(Body):
     soh_pct: Annotated[float | None, Wire(2, per=1000)] = None
 
 
-class ToldItem(Body):
+class ToldItem(Body, frozen=True, kw_only=True):
     """Of rest_bands: the reported capacity that it asked for."""
 
     at_s: Annotated[Count, Wire(0)]
-    capacity_ah: Annotated[float, Wire(1, per=1000), Field(ge=0)]
+    capacity_ah: Annotated[float, Wire(1, per=1000), Meta(ge=0)]
 
 
-class SeenItem(Body):
+class SeenItem(Body, frozen=True, kw_only=True):
     """Of rest_bands: how often what was seen so far."""
 
     visits: Annotated[tuple[int, ...], Wire(0, counts=True)] = ()  # rests by SoC, lowest first
     off_curve: Annotated[Count, Wire(1)] = 0  # rest voltages off the curve
     stuck_n: Annotated[Count, Wire(2)] = 0  # hours with a current that could not be
     apart_n: Annotated[Count, Wire(3)] = 0  # rests beside which the car told its SoC
-    apart_pct: Annotated[float, Wire(4, per=100), Field(ge=0)] = 0.0  # how far the two were apart
+    apart_pct: Annotated[float, Wire(4, per=100), Meta(ge=0)] = 0.0  # how far the two were apart
 
 
-class Reading(Message):
+class Reading(Message, frozen=True, kw_only=True):
     """What one session gave to the methods: with all of them anybody works the SoH out again (docs/trust.md).
 
     Seconds are those of the box's own line, which runs on over boots; `Soh.line_s` is on the same.
@@ -312,27 +312,27 @@ class Reading(Message):
     number: Annotated[Count, Wire(0)]  # since the pack is watched, from 1, without holes
     session: Annotated[Count, Wire(1)]
     line_s: Annotated[Count, Wire(2)]  # end of the session
-    legs: Annotated[tuple[LegItem, ...], Wire(3), Field(max_length=8)] = ()
+    legs: Annotated[tuple[LegItem, ...], Wire(3), Meta(max_length=8)] = ()
     bms: Annotated[BmsItem | None, Wire(4)] = None
     prior: Annotated[ToldItem | None, Wire(5)] = None  # what rest_bands started from: used before the swings
-    swings: Annotated[tuple[SwingItem, ...], Wire(6), Field(max_length=8)] = ()
+    swings: Annotated[tuple[SwingItem, ...], Wire(6), Meta(max_length=8)] = ()
     told: Annotated[ToldItem | None, Wire(7)] = None  # used after the swings
     seen: Annotated[SeenItem | None, Wire(8)] = None
     span: Annotated[SpanItem | None, Wire(9)] = None
     refused: Annotated[Text | None, Wire(10)] = None  # why nothing counted with this current stands, from here on
 
 
-class Cells(Message):
+class Cells(Message, frozen=True, kw_only=True):
     """Spread of the cells at one quiet moment."""
 
     KIND: ClassVar = Kind.CELLS
-    voltages_mv: Annotated[tuple[int | None, ...], Wire(0), Field(max_length=512)] = ()
+    voltages_mv: Annotated[tuple[int | None, ...], Wire(0), Meta(max_length=512)] = ()
     soc_pct: Annotated[float | None, Wire(1, per=10)] = None
     pack_current_a: Annotated[float | None, Wire(2, per=10)] = None
-    temps_degc: Annotated[tuple[float, ...], Wire(3, per=10), Field(max_length=128)] = ()
+    temps_degc: Annotated[tuple[float, ...], Wire(3, per=10), Meta(max_length=128)] = ()
 
 
-class Event(Message):
+class Event(Message, frozen=True, kw_only=True):
     KIND: ClassVar = Kind.EVENT
     event: Annotated[EventKind, Wire(0)]
     duration_s: Annotated[float | None, Wire(1, per=10)] = None
@@ -344,7 +344,7 @@ class Event(Message):
     session: Annotated[Count | None, Wire(7)] = None
 
 
-class Health(Message):
+class Health(Message, frozen=True, kw_only=True):
     """The box itself: sealed once a day, and unsigned as the heartbeat."""
 
     KIND: ClassVar = Kind.HEALTH
@@ -378,22 +378,22 @@ class Health(Message):
     cells_not_sum: Annotated[Count, Wire(26)] = 0  # cells that do not add up to the pack voltage
 
 
-class Consent(Message):
+class Consent(Message, frozen=True, kw_only=True):
     """What the owner agrees to from here on, all of it; an earlier one holds no longer. Nobody is named."""
 
     KIND: ClassVar = Kind.CONSENT
-    purposes: Annotated[tuple[Text, ...], Wire(0), Field(max_length=16)] = ()  # history passport polling diagnostics
+    purposes: Annotated[tuple[Text, ...], Wire(0), Meta(max_length=16)] = ()  # history passport polling diagnostics
     by: Annotated[Text, Wire(1)] = "owner"  # in which role somebody said so at the box: owner | keeper | operator
     text_version: Annotated[Text, Wire(2)] = ""  # of the explanation that was shown
     decided_ms: Annotated[Count | None, Wire(3)] = None
 
 
-class Log(Message):
+class Log(Message, frozen=True, kw_only=True):
     """Lines of the box's own log that the operator asked for. Never without consent to diagnostics."""
 
     KIND: ClassVar = Kind.LOG
     command: Annotated[Text, Wire(0)] = ""  # id of the command, hex
-    lines: Annotated[tuple[Text, ...], Wire(1), Field(max_length=64)] = ()
+    lines: Annotated[tuple[Text, ...], Wire(1), Meta(max_length=64)] = ()
 
 
 MESSAGES: Final[dict[Kind, type[Message]]] = {

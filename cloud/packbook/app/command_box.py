@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 
-from pydantic import ValidationError
-
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.send_down import operator_of, send_down
 from packbook.app.token import box_name
 from packbook.clock import now_ms
 from packbook.ports import SettingsError
 from packbook.settings import Settings
+from packwire.codec import checked
 from packwire.command import MAX_LOG_LINES, Command, CommandKind, encode_command, new_command_id
+from packwire.errors import Malformed
 from packwire.ids import BoxId
 from packwire.topics import Leaf, topic
 
@@ -55,14 +55,13 @@ def command_from(args: argparse.Namespace, made_ms: int) -> Command:
     if not 0 < args.hours <= HOURS_MAX:
         raise SettingsError(f"--hours {args.hours:g}: expected above 0 and at most {HOURS_MAX}")
     try:
-        return Command(
+        command = Command(
             id=new_command_id(),
             command=KINDS[args.what],
             expires_ms=made_ms + round(args.hours * 3_600_000),
             from_seq=args.from_seq,
             lines=args.lines,
         )
-    except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or args.what
-        raise SettingsError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from problem
+        return checked(command)
+    except Malformed as problem:
+        raise SettingsError(str(problem).removeprefix("Command").removeprefix(".").removeprefix(": ")) from problem

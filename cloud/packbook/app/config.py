@@ -12,14 +12,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.send_down import add_boxes, boxes_meant, operator_of, send_down
 from packbook.clock import now_ms
 from packbook.ports import PackbookError
 from packbook.settings import Settings
+from packwire.codec import checked
 from packwire.config import SETTABLE, Config, encode_config
+from packwire.errors import Malformed
 from packwire.topics import Leaf, topic
 
 
@@ -69,7 +69,6 @@ def config_from(file: Path, version: int, made_ms: int) -> Config:
     except ValueError as problem:
         raise ConfigFileError(f"{file}: operator_key: expected 64 hex digits") from problem
     try:
-        return Config(version=version, made_ms=made_ms, **given)
-    except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False)[0]
-        raise ConfigFileError(f"{file}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from problem
+        return checked(Config(version=version, made_ms=made_ms, **given))
+    except Malformed as problem:
+        raise ConfigFileError(f"{file}: {str(problem).removeprefix('Config.')}") from problem

@@ -23,6 +23,7 @@ from packbook.app.relation import ACTS, vault_of
 from packbook.clock import now_ms
 from packbook.ports import PackbookError
 from packbook.settings import Settings
+from packwire.codec import shown
 from packwire.errors import WireError
 from packwire.seal import peek, read
 
@@ -94,7 +95,9 @@ def _record(held: relations.HeldRecord) -> dict[str, Any]:
     except WireError as problem:
         said: dict[str, Any] = {"unreadable": str(problem)}
     else:
-        fields = record.message.model_dump(exclude_defaults=True)
-        plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items()}
-        said = {"kind": record.kind.name.lower(), "wall_ms": record.envelope.wall_ms, "says": plain}
+        said = {
+            "kind": record.kind.name.lower(),
+            "wall_ms": record.envelope.wall_ms,
+            "says": shown(record.message, all_fields=False),
+        }
     return {**place, **said, "sealed_base64": base64.b64encode(held.sealed).decode()}

@@ -10,10 +10,11 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from packbook.core.intake import Arrival
-from packwire.ids import BatteryId, BootId, BoxId, StoreId, box_id_of, key_id_of
+from packwire.ids import BootId, BoxId, StoreId, box_id_of, key_id_of
 from packwire.messages import (
     Charge,
     ChargeKind,
@@ -111,10 +112,7 @@ class ScriptedBox:
             "chemistry": "lmo",
             "nominal_kwh": 24.0,
         }
-        hello = Hello.model_validate(
-            {"public_key": self.public_key, "battery": BatteryId(battery), **fields, **more}, strict=True
-        )
-        return self.say(hello)
+        return self.say(msgspec.convert({"public_key": self.public_key, "battery": battery, **fields, **more}, Hello))
 
     def charge(self, energy_in_wh: float = 9000.0) -> bytes:
         self.sessions += 1
@@ -204,7 +202,7 @@ class ScriptedBox:
         )
 
     def event(self, kind: EventKind = EventKind.CELL_LOW, **more: object) -> bytes:
-        return self.say(Event.model_validate({"event": kind, **more}, strict=True))
+        return self.say(msgspec.convert({"event": kind, **more}, Event))
 
     def clock_anchor(self) -> bytes:
         """The network came: from here on the box knows the date."""

@@ -8,19 +8,23 @@ key this would be another box, and its history would not be believed.
 
 from __future__ import annotations
 
+import base64
 import stat
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from packbox.adapters.durable import sync_folder, write_atomically
 from packbox.ports import PackboxError
 
+PRIVATE_KEY_BYTES: Final = 32
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 OTHERS: Final = 0o077  # group and world: nobody but the owner may see a key
+PEM_HEAD: Final = b"-----BEGIN PRIVATE KEY-----\n"
+PEM_TAIL: Final = b"\n-----END PRIVATE KEY-----\n"
+DER_HEAD: Final = bytes.fromhex("302e020100300506032b657004220420")  # RFC 8410 §7: PKCS #8, Ed25519, 32 bytes follow
 KEY_FILE_BYTES_MAX: Final = 4096  # an Ed25519 key is 119 bytes of PEM
 
 
@@ -54,6 +58,28 @@ def read_key(path: Path) -> FileKey:
         raise KeyFileError(f"{path}: there is no key here") from problem
     except OSError as problem:
         raise KeyFileError(f"{path}: cannot be read ({problem.strerror})") from problem
+    raw = _raw(pem)
+    return FileKey(_of_another_form(path, pem) if raw is None else Ed25519PrivateKey.from_private_bytes(raw))
+
+
+def _pem(raw: bytes) -> bytes:
+    """As cryptography writes it. By hand: `serialization` would cost every running box 2 MB (docs/budgets.md)."""
+    return PEM_HEAD + base64.b64encode(DER_HEAD + raw) + PEM_TAIL
+
+
+def _raw(pem: bytes) -> bytes | None:
+    """None: not byte for byte as we write it."""
+    try:
+        raw = base64.b64decode(pem[len(PEM_HEAD) : -len(PEM_TAIL)])[len(DER_HEAD) :]
+    except ValueError:
+        return None
+    return raw if len(raw) == PRIVATE_KEY_BYTES and _pem(raw) == pem else None
+
+
+def _of_another_form(path: Path, pem: bytes) -> Ed25519PrivateKey:
+    """Somebody brought it along, or it is broken."""
+    from cryptography.hazmat.primitives import serialization
+
     try:
         private = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as problem:
@@ -62,7 +88,7 @@ def read_key(path: Path) -> FileKey:
         ) from problem
     if not isinstance(private, Ed25519PrivateKey):
         raise KeyFileError(f"{path}: holds a {type(private).__name__}, expected an Ed25519 key")
-    return FileKey(private)
+    return private
 
 
 def make_key(path: Path) -> FileKey:
@@ -70,14 +96,11 @@ def make_key(path: Path) -> FileKey:
     if path.exists():
         raise KeyFileError(f"{path}: there is a key already; it is never written over")
     private = Ed25519PrivateKey.generate()
-    pem = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     try:
         path.parent.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
         sync_folder(path.parent.parent)
-        write_atomically(path, pem, FILE_MODE)
+        write_atomically(path, _pem(private.private_bytes_raw()), FILE_MODE)
     except OSError as problem:
         raise KeyFileError(f"{path}: the key cannot be written ({problem.strerror})") from problem
     return FileKey(private)

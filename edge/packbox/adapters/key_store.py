@@ -3,6 +3,7 @@
 In:  the folder with the record key.
 Out: `FileKeyStore`: that key, the TLS key and certificate in force, and the TLS key that waits for its certificate.
 Key and chain in force are one file, so that a power cut leaves the old pair or the new one, never half of each.
+Certificates are read with libraries that a box without one does not load: they take 4 MB.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from packbox.adapters.durable import write_atomically
@@ -56,6 +55,9 @@ class FileKeyStore:
         file = self._folder / TLS_FILE
         if not file.exists():
             return None
+        from cryptography import x509
+        from cryptography.hazmat.primitives.serialization import Encoding
+
         pem = _read(file)
         try:
             chain = x509.load_pem_x509_certificates(pem)
@@ -64,15 +66,19 @@ class FileKeyStore:
         return HeldCertificate(
             int(chain[0].not_valid_before_utc.timestamp() * 1000),
             int(chain[0].not_valid_after_utc.timestamp() * 1000),
-            b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain),
+            b"".join(one.public_bytes(Encoding.PEM) for one in chain),
         )
 
     def _is_in_force(self, key: ec.EllipticCurvePrivateKey) -> bool:
+        from cryptography import x509
+
         held = self.held()
         return held is not None and x509.load_pem_x509_certificate(held.chain).public_key() == key.public_key()
 
 
 def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives import serialization
+
     try:
         key = serialization.load_pem_private_key(_read(file), password=None)
     except (ValueError, TypeError) as problem:
@@ -98,6 +104,8 @@ def _write(file: Path, data: bytes) -> None:
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

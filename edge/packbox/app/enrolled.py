@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import Final, Never
 
-from pydantic import ValidationError
+from msgspec.structs import replace
 
-from packbox.adapters.enrolment_file import broker_layer, read_invitation
+from packbox.adapters.enrolment_file import broker_layer, read_enrolment, read_invitation
 from packbox.adapters.key_store import TLS_FILE
 from packbox.app.enrol import enrol, renew
 from packbox.core.renewal import due_ms, nears_end, retry_s
 from packbox.ports import Clock, EnrolError, HeldCertificate, KeyStore, PackboxError, SettingsError
-from packbox.settings import BrokerSettings, Settings
+from packbox.settings import Settings, given, settings_of
 
 LOOK_EVERY_S: Final = 600.0  # is it time to renew, is the clock set?
 MS_PER_DAY: Final = 86_400_000
@@ -28,31 +29,40 @@ log = logging.getLogger(__name__)
 
 
 def with_enrolment(settings: Settings) -> Settings:
-    """With what enrolment told of the broker, laid under what the operator set himself. Raises SettingsError."""
-    given = {name: getattr(settings.broker, name) for name in settings.broker.model_fields_set}
-    if "host" in given and not settings.broker.tls:
+    """With what enrolment told, laid under what was set at the box. Raises SettingsError."""
+    try:
+        told = read_enrolment(settings.data_dir)
+    except EnrolError as problem:
+        raise SettingsError(str(problem)) from problem
+    if told is not None and settings.operator_key is None:
+        settings = replace(settings, operator_key=told.operator_key)
+    own = given(settings.broker)
+    if "host" in own and not settings.broker.tls:
         return settings  # the operator's own broker, without encryption: no certificate belongs there
     try:
         layer = broker_layer(settings.data_dir, settings.key_file.with_name(TLS_FILE))
     except EnrolError as problem:
         raise SettingsError(str(problem)) from problem
-    kept_out = {"host", "port", "tls"} if "host" in given else set()
-    if {"cert_file", "key_file"} & set(given):
+    kept_out = {"host", "port", "tls"} if "host" in own else set()
+    if {"cert_file", "key_file"} & set(own):
         kept_out |= {"cert_file", "key_file"}
-    layer = {name: value for name, value in layer.items() if name not in kept_out} | given
+    layer = {name: value for name, value in layer.items() if name not in kept_out} | own
     try:
-        return settings.model_copy(update={"broker": BrokerSettings(**layer)})
-    except ValidationError as problem:
-        raise SettingsError(f"broker, with what enrolment told: {problem.errors()[0]['msg']}") from problem
+        return replace(settings, broker=settings_of({"broker": layer}).broker)
+    except SettingsError as problem:
+        raise SettingsError(f"with what enrolment told: {problem}") from problem
 
 
 class Enrolling:
-    """`settings`: with what enrolment told, as soon as it told."""
+    """`settings`: with what enrolment told, as soon as it told. `begin_anew`: it told whom to believe."""
 
-    def __init__(self, settings: Settings, keys: KeyStore, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, keys: KeyStore, clock: Clock, begin_anew: Callable[[], None] = lambda: None
+    ) -> None:
         self.settings = settings
         self._keys = keys
         self._clock = clock
+        self._begin_anew = begin_anew
         self._spread = keys.records.public_key[0] / 255  # the same for this box each time
         self._failures = 0
         self._why = ""  # it did not work last time
@@ -85,8 +95,10 @@ class Enrolling:
         try:
             if self.invited:
                 await enrol(self.settings.data_dir, self._keys, self._clock, read_invitation(self.settings.enrol_file))
-                self.settings = with_enrolment(self.settings)
+                before, self.settings = self.settings, with_enrolment(self.settings)
                 log.info("enrolled: this box has its certificate")
+                if self.settings.operator_key != before.operator_key:
+                    self._begin_anew()
             elif self._due():
                 await renew(self.settings.data_dir, self._keys, self._clock)
                 log.info("certificate renewed")

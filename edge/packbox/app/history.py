@@ -19,6 +19,7 @@ from typing import Final
 from packbox.adapters.journal import JOURNAL_FILE, HeldRow, JournalCopy, open_copy
 from packbox.app.options import add_settings_options, settings_from
 from packbox.ports import PackboxError
+from packwire.codec import shown
 from packwire.errors import WireError
 from packwire.messages import Charge, Drive, Event, Kind, Message, Rest, Session, Soh, Usage
 from packwire.seal import peek, read
@@ -81,7 +82,7 @@ def opened(row: HeldRow) -> Message | str:
 def _json_lines(journal: JournalCopy, kinds: Sequence[int], limit: int | None) -> Iterator[str]:
     for row in journal.rows(kinds, limit):
         message = opened(row)
-        body = {"error": message} if isinstance(message, str) else message.model_dump(mode="json", exclude_none=True)
+        body = {"error": message} if isinstance(message, str) else shown(message)
         yield json.dumps(
             {
                 "store": journal.store,

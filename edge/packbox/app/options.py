@@ -15,5 +15,5 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_from(args: argparse.Namespace) -> Settings:
     """Raises SettingsError. An option named like a setting is laid over it."""
-    given = {name: value for name, value in vars(args).items() if name in Settings.model_fields}
+    given = {name: value for name, value in vars(args).items() if name in Settings.__struct_fields__}
     return load_settings(args.settings, given)

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from pydantic import ValidationError
-
 from packbox.adapters.profile_apart import find_apart
 from packbox.app.recognise import AUTO
-from packbox.ports import SettingsError
-from packbox.settings import Settings
+from packbox.settings import Settings, given, settings_of
 from packwire.config import Config
 
 PLAIN: Final = ("profile", "battery", "commit_every_s", "heartbeat_every_s", "usage_every_s", "soh_every_s")
@@ -22,16 +19,11 @@ PLAIN: Final = ("profile", "battery", "commit_every_s", "heartbeat_every_s", "us
 
 def laid_over(own: Settings, config: Config) -> Settings:
     """Only what was given at the box is taken from there, so that what follows from it is worked out anew."""
-    given = own.model_dump(exclude_unset=True)
+    values = given(own)
     broker = {"host": config.broker_host, "port": config.broker_port}
-    given["broker"] = given.get("broker", {}) | {name: value for name, value in broker.items() if value is not None}
-    given |= {name: value for name in PLAIN if (value := getattr(config, name)) is not None}
-    try:
-        settings = Settings(**given)
-    except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{field}: {first['msg']}") from problem
+    values["broker"] = values.get("broker", {}) | {name: value for name, value in broker.items() if value is not None}
+    values |= {name: value for name in PLAIN if (value := getattr(config, name)) is not None}
+    settings = settings_of(values)
     if config.profile not in (None, AUTO):
         find_apart(config.profile, settings.profiles_dir)
     return settings

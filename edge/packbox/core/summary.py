@@ -109,7 +109,7 @@ def _hello(outcome: Introduced, public_key: bytes) -> messages.Hello:
     )
 
 
-_COMMON: Final = tuple(f.name for f in fields(Session) if f.name in messages.Session.model_fields)
+_COMMON: Final = tuple(f.name for f in fields(Session) if f.name in messages.Session.__struct_fields__)
 
 
 def _session(session: Session) -> messages.Session:

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic_core import PydanticUndefined
-
 from packwire.codec import Body, FieldPlan, plan_of
 from packwire.command import Command
 from packwire.config import Config
@@ -98,19 +96,18 @@ def tables() -> str:
 
 
 def _fields(model: type[Body]) -> list[dict[str, Any]]:
-    return [_field(model, plan) for plan in plan_of(model)]
+    return [_field(plan) for plan in plan_of(model)]
 
 
-def _field(model: type[Body], plan: FieldPlan) -> dict[str, Any]:
-    default = model.model_fields[plan.name].default
+def _field(plan: FieldPlan) -> dict[str, Any]:
     return {
         "key": plan.wire.key,
         "name": plan.name,
         "type": _type(plan),
         "unit": UNITS.get(plan.name, UNITS.get(plan.name.rsplit("_", 1)[-1])),
         "steps_per_unit": plan.wire.per,
-        "required": default is PydanticUndefined,
-        "default": None if default is PydanticUndefined else _plain(plan.default),
+        "required": plan.required,
+        "default": _plain(plan.default),
     }
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 MIGRATIONS: Final[dict[int, str]] = {
     int(file.name.partition("_")[0]): file.read_text(encoding="utf-8")
-    for file in (files("packbox.adapters.journal") / "migrations").iterdir()
-    if file.name.endswith(".sql")
+    for file in Path(__file__).with_name("migrations").glob("*.sql")
 }
 NEWEST: Final = max(MIGRATIONS)
 assert sorted(MIGRATIONS) == list(range(1, NEWEST + 1)), "migrations are numbered without holes"
