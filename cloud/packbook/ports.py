@@ -228,3 +228,15 @@ class Gate(Protocol):
 
     async def reads(self, battery: str, limit: int) -> Sequence[Read]:
         """Newest first."""
+
+
+class Credentials(Protocol):
+    """What others need to check the credentials that this book signed. All of it is public."""
+
+    def did_document(self) -> bytes | None:
+        """None: the book has no public address."""
+
+    async def status_list(self, number: int) -> bytes | None:
+        """A signed list of revocations. None: there is no such list. Raises PackbookError."""
+
+    def schema(self) -> bytes: ...

@@ -266,7 +266,13 @@ EXAMS: Final = (
         32,
         told_error=-0.05,
     ),
-    Exam("x23", "weekend LFP, cold", Chemistry.LFP, _car(_LFP, habits=_WEEKEND, climate=Climate(6.0, 9.0, 4.0)), 33),
+    Exam(
+        "x23",
+        "LFP, cool, charged to 90 %: a plateau's edge",
+        Chemistry.LFP,
+        _car(_LFP, habits=replace(_FULL, charge_to=0.90), climate=Climate(9.0, 8.0, 4.0)),
+        33,
+    ),
     Exam(
         "x24",
         "NMC between 40 and 70 %, +0.4 A",

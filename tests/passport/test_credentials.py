@@ -48,7 +48,7 @@ TERMS = vc.Terms(
     status_index=17,
     schema=vc.Resource("https://book.example/s.json", "sha256-" + "A" * 43 + "=", "application/schema+json"),
     previous=vc.Resource("urn:uuid:0", "sha256-" + "B" * 43 + "=", "application/vc"),
-    chains=(vc.Chain("box-7", "store-1", 4711, bytes(32)),),
+    chains=(vc.Chain("box-7", "store-1", 4711, bytes(16)),),
     resources=(vc.Resource("urn:uuid:1", "sha256-" + "C" * 43 + "=", "application/octet-stream"),),
 )
 
@@ -343,6 +343,7 @@ def encoded(data: bytes) -> str:
         (encoded(gzip.compress(bytes(20_000_000))), "bits"),
         (encoded(gzip.compress(bytes(BITS // 8))[:-9]), "bits"),
     ],
+    ids=["empty", "none", "no-base64", "no-gzip", "short", "bomb", "cut"],
 )
 def test_a_list_that_says_nothing_is_no_clean_bill(bad: object, reason: str) -> None:
     """Whoever cannot read a list must not take the credential for a standing one; nor may a small file fill memory."""

@@ -22,7 +22,7 @@ from packbook.core.passport import Part
 from packbook.testing.memory_histories import soh_point
 from packbook.testing.scripted_box import ScriptedBox
 from packwire.errors import BadSignature, Malformed
-from packwire.messages import Consent
+from packwire.messages import Consent, Soh, SohState
 from packwire.signed import check_detached
 
 FIELDS = RuleBook().fields()
@@ -189,6 +189,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
             box.drive()
             box.usage()
             box.soh()
+            box.say(Soh(state=SohState.OK, soh_pct=88.0, lo90_pct=86.4, hi90_pct=89.6, soce_pct=86.5, method="weigh/1"))
         boxes.append(box)
 
     async def fill() -> None:
@@ -229,6 +230,7 @@ def test_a_card_and_a_diagnosis_come_out_in_the_record(
     assert (foreign["value"], foreign["source"], foreign["by"]) == (87.5, "declared", "Example Garage")
     assert foreign["conditions"]["agrees"] == "yes"
     assert [fact["value"] for fact in facts["soh_capacity_pct"]] == [88]
+    assert [fact["value"] for fact in facts["soce_pct"]] == [86.5]
     assert facts["time_hot_s"][0]["value"] == 0
     capsys.readouterr()
     assert do(lived, "passport", "BAT-1", "--json") == 1  # a bare box cannot owe nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -19,7 +20,7 @@ OURS = sorted(set(MAKERS) - {"idta-1.0.3"})
 
 def exported(name: str, passport: Passport, **versions: str) -> bytes:
     rules = RuleBook({family.replace("_", "-"): version for family, version in versions.items()})
-    return make(name, passport, rules, Settings.model_construct()).data
+    return asyncio.run(make(name, passport, rules, Settings.model_construct())).data
 
 
 @pytest.mark.parametrize("name", OURS)

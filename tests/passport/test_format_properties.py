@@ -24,6 +24,7 @@ from passport.makers import all_made
 from passport.official import odd_numbers, odd_times, refusals, strangers
 from passport.random_records import passports
 from passport.records import MADE_MS, PASSPORT_ID, URI
+from passport.test_aas import findings
 from passport.test_official_schemas import BATTERY_PASS, CONDITION, HEADER, LIFE, SPECTRUM, group_by_group
 
 Schema = Callable[[str], Any]
@@ -32,7 +33,8 @@ Schema = Callable[[str], Any]
 def faults(name: str, made: Any, schema: Schema) -> list[str]:
     if name == "aas":
         environment = jsonization.environment_from_jsonable(made)
-        return [f"{error.path}: {error.cause}" for error in verification.verify(environment)]
+        said = [f"{error.path}: {error.cause}" for error in verification.verify(environment)]
+        return [*said, *filter(None, [findings(made)])]
     official, documents = {
         "idta": (schema(CONDITION), [made]),
         "idta-1.0.3": (schema(CONDITION), [made]),
@@ -54,8 +56,8 @@ def faults(name: str, made: Any, schema: Schema) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("cards", [True, False], ids=["with its card", "of which nobody said anything"])
-async def test_a_battery_that_lived_in_a_car_makes_valid_files(schema: Schema, cards: bool) -> None:
+@pytest.mark.parametrize("card", ["leaf-24", "leaf-62", "imiev-16", None])
+async def test_a_battery_that_lived_in_a_car_makes_valid_files(schema: Schema, card: str | None) -> None:
     """The whole way: what a box told, what a card declares, the record, and every format of it."""
     book, battery = lived_in(), "leaf-24-0001"
     head = await book.battery(battery)
@@ -64,12 +66,12 @@ async def test_a_battery_that_lived_in_a_car_makes_valid_files(schema: Schema, c
     usage, sessions = await book.usage(battery), await book.sessions(battery, limit=50)
     life = Life(head, points, usage, sessions, events, forecast_of(points, events))
     rules = RuleBook().fields()
-    said = read_card(CARDS / "leaf-24.toml", rules, Scope.BATTERY, MADE_MS) if cards else []
-    told = {"identifiers": f"gs1:{URI}", "passport_id": PASSPORT_ID, "made_on": "2020-04"} if cards else {}
+    said = read_card(CARDS / f"{card}.toml", rules, Scope.BATTERY, MADE_MS) if card else []
+    told = {"identifiers": f"gs1:{URI}", "passport_id": PASSPORT_ID, "made_on": "2020-04"} if card else {}
     said = [*said, *(Declared(name, value, "Example Motors", MADE_MS) for name, value in told.items())]
     made = all_made(passport_of(life, rules, said, made_ms=MADE_MS))
     refused = {name for name, one in made.items() if isinstance(one, str)}
-    assert refused == (set() if cards else {"load-spectrum", "remaining-life", "dpp"})
+    assert refused == (set() if card else {"load-spectrum", "remaining-life", "dpp"})
     assert [faults(name, json.loads(one.data), schema) for name, one in made.items() if isinstance(one, Made)] == [
         [] for name in made if name not in refused
     ]

@@ -262,7 +262,7 @@ declarations = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(lives(), declarations)
 def test_no_record_tells_a_vehicle_or_a_time_of_day_and_units_are_the_fields(
     life: Life, told: Sequence[Declared]

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,6 +33,7 @@ IN_FORCE: Final[Mapping[str, str]] = {
     "load-spectrum": "2.0.0",
     "remaining-life": "2.0.0",
     "dpp-metadata": "1.0.0",
+    "gbt32960": "2025",
 }
 
 
@@ -103,9 +105,9 @@ def _read(path: Path, shape: type[RuledT]) -> RuledT:
         raise RulesError(f"{path}: cannot be read: {problem}") from problem
     except tomllib.TOMLDecodeError as problem:
         raise RulesError(f"{path}: not TOML: {problem}") from problem
-    adapter = TypeAdapter(shape)
+    adapter = _adapter(shape)
     try:
-        ruled = adapter.validate_python(told)
+        ruled: RuledT = adapter.validate_python(told)
     except ValidationError as problem:
         error = problem.errors(include_url=False)[0]
         key = ".".join(str(part) for part in error["loc"])
@@ -114,6 +116,11 @@ def _read(path: Path, shape: type[RuledT]) -> RuledT:
     if unknown is not None:
         raise RulesError(f"{path}: {unknown}: there is no such key")
     return ruled
+
+
+@cache
+def _adapter(shape: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)
 
 
 def _unknown(told: object, kept: object, at: str = "") -> Iterator[str]:

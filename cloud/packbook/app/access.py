@@ -7,7 +7,6 @@ A page server beside a running book cannot write its SQLite file, so it has the 
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -145,7 +144,7 @@ class BookExports:
 
     async def make(self, name: str, passport: Passport) -> bytes:
         try:
-            made = await asyncio.to_thread(formats.make, name, passport, self._rules, self.settings)
+            made = await formats.make(name, passport, self._rules, self.settings)
         except ExportError as problem:
             raise NotMade(str(problem)) from problem
         return made.data

@@ -26,7 +26,7 @@ from packbook.app.formats import FORMATS, make
 from packbook.app.operate import operate
 from packbook.app.passports import BookPassports, rules_of
 from packbook.clock import now_ms
-from packbook.core.access import AccessTable, Cut, Read, Reader
+from packbook.core.access import AccessTable, Cut, Grant, Read, Reader
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.formats import LeftOut
 from packbook.core.passport import Passport
@@ -75,24 +75,29 @@ def main(args: argparse.Namespace) -> int:
 async def _export(settings: Settings, args: argparse.Namespace) -> int:
     rules, reader = chosen_rules(settings, args), reader_from(args, account=getpass.getuser())
     table = access_rules(rules)
-    if table.grant(reader) is None:
-        raise NotForThisReader(f"there is no role {reader.name}; there are {', '.join(sorted(table.grants))}")
+    need_role(table, reader, history=args.format == BUNDLE)
     if args.format == BUNDLE:
-        grant = table.grant(reader)
-        if grant is None or not grant.history:
-            raise NotForThisReader(f"{reader.name}: a bundle holds sessions and times; it is for owner and operator")
         data = await export_bundle.make(settings, args.battery)
-        await operate(settings, ACTS, "reads.note", {"reads": [_noted(args.battery, reader, BUNDLE, ())]})
+        await note_export(settings, args.battery, reader, BUNDLE)
         write(data, args.out or Path(args.battery + export_bundle.SUFFIX))
         return DONE
     cut = await cut_for(settings, await read(settings, args.battery, rules), table, reader)
-    made = make(args.format, cut.passport, rules, settings)
-    given = table.individual_in(cut.passport)
-    await operate(settings, ACTS, "reads.note", {"reads": [_noted(args.battery, reader, args.format, given)]})
+    made = await make(args.format, cut.passport, rules, settings)
+    await note_export(settings, args.battery, reader, args.format, table.individual_in(cut.passport))
     write(made.data, args.out or Path(args.battery + FORMATS[args.format].suffix))
     if args.left_out:
         tell(made.left_out)
     return DONE
+
+
+def need_role(table: AccessTable, reader: Reader, *, history: bool = False) -> Grant:
+    """Raises NotForThisReader. `history`: he wants sessions and times, too."""
+    grant = table.grant(reader)
+    if grant is None:
+        raise NotForThisReader(f"there is no role {reader.name}; there are {', '.join(sorted(table.grants))}")
+    if history and not grant.history:
+        raise NotForThisReader(f"{reader.name}: a bundle holds sessions and times; it is for owner and operator")
+    return grant
 
 
 def chosen_rules(settings: Settings, args: argparse.Namespace) -> RuleBook:
@@ -127,8 +132,12 @@ def tell(left_out: tuple[LeftOut, ...]) -> None:
         print("left out: nothing", file=sys.stderr)
 
 
-def _noted(battery: str, reader: Reader, what: str, fields: tuple[str, ...]) -> dict[str, object]:
-    return read_as_json(Read(now_ms(), battery, reader, "export", what, fields))
+async def note_export(
+    settings: Settings, battery: str, reader: Reader, what: str, fields: tuple[str, ...] = ()
+) -> None:
+    """Put on record who takes what away. Raises PackbookError: then nothing may be given."""
+    noted = read_as_json(Read(now_ms(), battery, reader, "export", what, fields))
+    await operate(settings, ACTS, "reads.note", {"reads": [noted]})
 
 
 def write(data: bytes, out: Path) -> None:

@@ -1,4 +1,7 @@
-"""`packbook passport BATTERY`: what a passport of its category owes, what is there, what is missing and why."""
+"""`packbook passport BATTERY`: what a passport of its category owes, what is there, what is missing and why.
+
+It says where values come from, never what they are: that is for `packbook export`, which asks who reads.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from packbook.app.command import DONE, PROBLEM, add_settings, run
 from packbook.app.export import add_rules, chosen_rules, read
 from packbook.core.formats.neutral import day
 from packbook.core.owed import Due, Standing, due
-from packbook.core.passport import Fact, Histogram
 from packbook.settings import Settings
 
 
@@ -45,16 +47,9 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _line(one: Due) -> str:
-    shown = "; ".join(f"{name} {_said(fact)}" for name, fact in one.facts) or one.why or ""
+    shown = "; ".join(f"{name}, {fact.source} by {fact.by}" for name, fact in one.facts) or one.why or ""
     note = f" ({one.note})" if one.note else ""
     return f"{one.standing:8}  {one.verdict:13}  {one.name}{note}: {shown}".rstrip(" :")
-
-
-def _said(fact: Fact) -> str:
-    if isinstance(fact.value, Histogram):
-        return f"by {fact.by}, {fact.source}"
-    unit = "" if fact.unit == "1" else f" {fact.unit}"
-    return f"{fact.value}{unit}, {fact.source} by {fact.by}"
 
 
 def _row(one: Due) -> dict[str, Any]:

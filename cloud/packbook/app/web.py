@@ -15,8 +15,9 @@ from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.access import access_for, gate_beside
 from packbook.app.command import DONE, add_settings, run
+from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.evidence import book_evidence
-from packbook.ports import Evidence, Histories, PackbookError
+from packbook.ports import Credentials, Evidence, Histories, PackbookError
 from packbook.settings import Settings
 from packbook.web.access import Access
 from packbook.web.app import create_app
@@ -41,7 +42,8 @@ async def web(settings: Settings) -> int:
         async with open_reader(settings.database_url.get_secret_value()) as database:
             evidence = book_evidence(settings, database)
             access = access_for(settings, gate_beside(settings, database), database)
-            await serve_pages(SqlHistories(database), evidence, access, door, say_where)
+            signed = BookCredentials(database, issuer_of(settings))
+            await serve_pages(SqlHistories(database), evidence, access, signed, door, say_where)
     return DONE
 
 
@@ -87,11 +89,16 @@ class Server(uvicorn.Server):
 
 
 async def serve_pages(
-    histories: Histories, evidence: Evidence, access: Access, door: socket.socket, on_ready: Callable[[str], None]
+    histories: Histories,
+    evidence: Evidence,
+    access: Access,
+    signed: Credentials,
+    door: socket.socket,
+    on_ready: Callable[[str], None],
 ) -> None:
     """Until cancelled. `on_ready` hears the address once requests are answered."""
     config = uvicorn.Config(
-        create_app(histories, evidence, access=access),
+        create_app(histories, evidence, access=access, signed=signed),
         log_config=None,
         access_log=False,
         server_header=False,

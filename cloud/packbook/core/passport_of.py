@@ -289,7 +289,7 @@ def _of_sessions(life: Life) -> Iterable[tuple[str, Fact]]:
                 _end(warm),
                 Source.MEASURED,
                 warm.provenance.box,
-                method=f"mean of the newest {warm.kind}",
+                method="mean over the newest session",
                 conditions={**conditions, "sensor": "in the pack"},
                 evidence=(warm.provenance,),
             ),

@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
-from packbook.ports import Evidence, Histories, PackbookError
-from packbook.web import api, guard, models, pages, shared
+from packbook.ports import Credentials, Evidence, Histories, PackbookError
+from packbook.web import api, credentials, guard, models, pages, shared
 from packbook.web.access import Access
 from packbook.web.assets import Assets, static_file
 
@@ -55,6 +55,10 @@ PAGES: Final[dict[str, Callable[..., Any]]] = {
     "/id/{name:path}": shared.identifier,
     "/01/{rest:path}": shared.identifier,
     "/8004/{rest:path}": shared.identifier,
+    "/.well-known/did.json": credentials.did_document,
+    "/did.json": credentials.did_document,  # where the public address has a folder
+    "/credentials/status/{number:int}": credentials.status_list,
+    "/credentials/schema/credential-1.schema.json": credentials.schema,
     "/static/{name:path}": static_file,
 }
 
@@ -174,11 +178,17 @@ FILE_ANSWERS: Final[dict[Callable[..., Any], Problems]] = {
 
 
 def create_app(
-    histories: Histories, evidence: Evidence | None = None, *, access: Access | None = None, title: str = "Packbook"
+    histories: Histories,
+    evidence: Evidence | None = None,
+    *,
+    access: Access | None = None,
+    signed: Credentials | None = None,
+    title: str = "Packbook",
 ) -> FastAPI:
     """`evidence` None: this book has no signing key at hand, and says so where it would need one.
 
     `access` None: nobody could put on record who reads, so nothing of a battery's own life is shown.
+    `signed` None: this book signs no credentials.
     """
     app = FastAPI(
         title=title,
@@ -191,6 +201,7 @@ def create_app(
     app.state.histories = histories
     app.state.evidence = evidence
     app.state.access = access
+    app.state.credentials = signed
     app.state.title = title
     app.state.assets = Assets()
     for path, endpoint in PAGES.items():

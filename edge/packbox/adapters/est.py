@@ -124,7 +124,7 @@ async def _certify(
         .add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(BINDING_OID), binding), critical=False)
         .sign(key, hashes.SHA256())
     )
-    body = base64.encodebytes(request.public_bytes(serialization.Encoding.DER))
+    body = base64.b64encode(request.public_bytes(serialization.Encoding.DER))
     headers = {"Content-Type": PKCS10, "Content-Transfer-Encoding": "base64"}
     given = _certificates(url, await _ask(url, trust.context(), "POST", path, body, headers, auth))
     ours = next((one for one in given if one.public_key() == key.public_key()), None)

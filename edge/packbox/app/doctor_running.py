@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from packbox.app.findings import Finding, Verdict
 from packbox.app.status import read_status
-from packbox.core.box import TRIAL_BAD_SHARE, TRIAL_FRAMES, TRIAL_UNKNOWN_SHARE
+from packbox.core.fit import TRIAL_BAD_SHARE, TRIAL_FRAMES, TRIAL_UNKNOWN_SHARE
 from packbox.core.stamp import Stamp
 from packbox.settings import Settings
 

@@ -1,9 +1,10 @@
 """The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
 
-Six families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
+Seven families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
 Projections: `chain` and everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from
 these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Who may read,
-and who read: `share_link`, `read_note`, `battery_name`. Presence: `box`, latest only.
+and who read: `share_link`, `read_note`, `battery_name`. What was signed for others: `credential`. Presence: `box`,
+latest only.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -428,6 +429,27 @@ battery_name: Final = sa.Table(
     sa.Column("key", sa.String(300), primary_key=True),  # core.identifiers
     sa.Column("battery", _NAME, primary_key=True),
     sa.Column("since_ms", _MS, nullable=False),
+)
+
+# --- what the book signed about batteries and boxes: never made anew, for others hold it -----------------------------
+
+credential: Final = sa.Table(
+    "credential",
+    metadata,
+    sa.Column(
+        "number", _ROW_ID, primary_key=True, autoincrement=True
+    ),  # from 1; one less is its bit in the status list
+    sa.Column("id", sa.String(36), nullable=False, unique=True),  # UUID
+    sa.Column("about", _NAME, nullable=False),  # a battery, or a box
+    sa.Column("part", sa.String(16), nullable=False),  # identity, value, or box
+    sa.Column("content", sa.LargeBinary(32), nullable=False),  # SHA-256 of what is said, dates of issue apart
+    sa.Column("issued_ms", _MS, nullable=False),
+    sa.Column("until_ms", _MS),
+    sa.Column("document", sa.Text),  # as it was signed; NULL: never finished
+    sa.Column("revoked_ms", _MS),
+    sa.Column("reason", sa.Text),
+    sa.Index("credential_by_subject", "about", "part", "number"),
+    sa.Index("credential_revoked", "revoked_ms", "number"),
 )
 
 # --- presence ---------------------------------------------------------------------------------------------------

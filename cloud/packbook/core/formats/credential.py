@@ -27,6 +27,7 @@ TYPES: Final = {Part.IDENTITY: "BatteryIdentityCredential", Part.VALUE: "Battery
 BOX_TYPE: Final = "MeasuringBoxCredential"
 STATUS_TYPE: Final = "BitstringStatusListEntry"
 DECIMALS: Final = 6  # finer than the resolution of any field
+NO_ADDRESS: Final = "the book has no public address (setting public_url)"
 MS_PER_DAY: Final = 86_400_000
 
 Json = dict[str, Any]
@@ -39,7 +40,7 @@ class Chain:
     box: str
     store: str
     upto: int
-    digest: bytes  # SHA-256 of record `upto`, which holds that of the one before
+    digest: bytes  # of record `upto`, as the record after it carries it (SHA-256, shortened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +106,13 @@ def left_out(passport: Passport, fields: Mapping[str, Part], terms: Terms) -> tu
         for fact in facts
         if not _known(fact) and name in fields
     ]
-    places = {
-        "credentialStatus": terms.status_list,
-        "credentialSchema": terms.schema,
-        "relatedResource": terms.resources or None,
-    }
-    reasons = {"relatedResource": "no evidence bundle was named"}
-    absent = [
-        LeftOut(place, reasons.get(place, "the book has no public address (public_url)"))
-        for place, filled in places.items()
-        if filled is None
-    ]
+    absent = []
+    if terms.schema is None:  # the same address would carry the status list
+        absent += [LeftOut(place, NO_ADDRESS) for place in ("credentialStatus", "credentialSchema")]
+    if not terms.chains:
+        absent.append(LeftOut("evidence", "no chain of records was named: 'packbook credential issue' names them"))
+    if not terms.resources:
+        absent.append(LeftOut("relatedResource", "no evidence bundle was named"))
     return (*nameless, *valueless, *absent)
 
 
@@ -209,7 +206,7 @@ def _chain(chain: Chain) -> Json:
         "box": chain.box,
         "store": chain.store,
         "upto": chain.upto,
-        "sha256": chain.digest.hex(),
+        "digest": chain.digest.hex(),
     }
 
 

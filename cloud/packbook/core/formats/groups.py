@@ -85,9 +85,9 @@ def fill(account: Account, model: Model) -> Json:
         if content is not None:
             filled[group.name] = content
         elif group.required:
-            missing.append(LeftOut(group.name, _why_group(account.passport, group)))
+            missing.append(LeftOut(group.name, _why_group(account, group)))
         else:
-            account.lacks(group.name, _why_group(account.passport, group))
+            account.lacks(group.name, _why_group(account, group))
     if missing:
         raise CannotMake(f"{model.name} {model.version}", tuple(missing))
     return filled
@@ -110,7 +110,7 @@ def _values(account: Account, group: Group, updated: str) -> Json | None:
     account.taken.update((name, at) for _, name, at in days)
     account.outdone.update(name for place in group.places if place.name in written for name in place.fields)
     for place in lacking:
-        account.lacks(f"{group.name}.{place.name}", _why(account.passport, place.fields, place.reason))
+        account.lacks(f"{group.name}.{place.name}", _why(account, place.fields, place.reason))
     # The oldest of the group's days: none of its values is claimed to be newer than it is.
     return written | {updated: day_utc(min((at_ms for at_ms, _, _ in days), default=account.passport.made_ms))}
 
@@ -124,16 +124,17 @@ def _point(account: Account, group: Group, updated: str) -> Json | None:
     """The first fact that says at which state of charge it holds."""
     (place,) = group.places
     for name, at, fact in _facts(account.passport, place):
-        soc_pct = fact.conditions.get("soc_pct")
-        value = _written(fact, place)
-        if not isinstance(value, str) and isinstance(soc_pct, int | float) and 0 <= soc_pct <= 100:
+        soc_pct, value = fact.conditions.get("soc_pct"), _written(fact, place)
+        if isinstance(value, str):
+            account.refused[name, at] = value
+        elif not isinstance(soc_pct, int | float) or not 0 <= soc_pct <= 100:
+            account.refused[name, at] = "it does not say at which state of charge it holds"
+        else:
             assert fact.at_ms is not None
             account.taken.add((name, at))
             account.outdone.add(name)
-            inner: Json = {group.inner_updated: day_utc(fact.at_ms), group.at: float(soc_pct), place.name: value}
-            return {group.inner: inner, updated: day_utc(fact.at_ms)}
-        if isinstance(value, str):
-            account.refused[name, at] = value
+            day = day_utc(fact.at_ms)
+            return {group.inner: {group.inner_updated: day, group.at: float(soc_pct), place.name: value}, updated: day}
     return None
 
 
@@ -170,7 +171,8 @@ def _kind(fact: Fact, counted: str, written: Collection[str]) -> tuple[str, str 
 def _said(fact: Fact, kind: str, words: Mapping[str, str]) -> str:
     count = fact.conditions.get("count") if isinstance(fact.value, str) else number(fact)
     said = words.get(kind, kind)
-    return f"{said} ({int(count)} times)" if isinstance(count, int | float) and count > 1 else said
+    often = isinstance(count, int | float) and math.isfinite(count) and count > 1
+    return f"{said} ({count:.0f} times)" if often else said
 
 
 def _documents(account: Account, group: Group, _updated: str) -> list[str] | None:
@@ -228,13 +230,14 @@ def _written(fact: Fact, place: Place) -> float | int | str:
     return round(value, place.decimals) + 0.0  # + 0.0: minus zero is zero
 
 
-def _why_group(passport: Passport, group: Group) -> str:
+def _why_group(account: Account, group: Group) -> str:
     if not group.places:
-        return _why(passport, group.fields, NOT_KNOWN)
-    return "; ".join(dict.fromkeys(_why(passport, place.fields, place.reason) for place in group.places))
+        return _why(account, group.fields, NOT_KNOWN)
+    return "; ".join(dict.fromkeys(_why(account, place.fields, place.reason) for place in group.places))
 
 
-def _why(passport: Passport, names: Collection[str], reason: str) -> str:
-    """What the record itself says of a missing value, else what the model's data says."""
-    told = [fact.why for name in names for fact in passport.facts.get(name, ()) if fact.value is None and fact.why]
-    return "; ".join(dict.fromkeys(told)) or reason
+def _why(account: Account, names: Collection[str], reason: str) -> str:
+    """What was wrong with the values there are; else what the record says of a missing one; else the model's reason."""
+    facts = [(name, at, fact) for name in names for at, fact in enumerate(account.passport.facts.get(name, ()))]
+    told = [account.refused.get((name, at)) or (fact.why if fact.value is None else None) for name, at, fact in facts]
+    return "; ".join(dict.fromkeys(why for why in told if why)) or reason
