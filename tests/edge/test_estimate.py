@@ -165,7 +165,7 @@ def test_people_get_half_points_and_words(tmp_path: Path, pack: Path, capsys: py
         ("t_s,pack_current_a\n", "line 1: column pack_voltage_v or cell_voltage_mean_v is missing"),
         ("pack_current_a,pack_voltage_v\n", "line 1: column t_s is missing"),
         ("t_s,pack_current,pack_voltage_v\n", "line 1: column pack_current_a is missing"),
-        ("t_s,pack_current_a,pack_voltage_v,volts\n", "line 1: no column is called 'volts'"),
+        ("t_s,pack_current_a,pack_voltage_v,temp_c\n", "line 1: no column is called 'temp_c'; is it temp_degc?"),
         ("t_s,t_s,pack_current_a,pack_voltage_v\n", "line 1: column t_s stands there twice"),
         ("t_s,pack_current_a,pack_voltage_v\n1,2,360\n2,x,360\n", "line 3: column pack_current_a: 'x' is no number"),
         ("t_s,pack_current_a,pack_voltage_v\n1,2,360\n2,1\n", "line 3: 2 cells, the header has 3"),
@@ -199,7 +199,7 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(
         ("chemistry = 'wood'", "chemistry: Input should be"),
         ("colour = 1", "colour: Extra inputs are not permitted"),
         ("ocv = [[0, 3.0], [0.5, 3.5], [1, 4.1]]", "SoC is in percent"),
-        ("ocv = [[0, 4.1], [100, 3.0]]", "SoC and volts must both rise"),
+        ("ocv = [[0, 4.1], [100, 3.0]]", "SoC must rise and volts may not fall"),
         ("rated_ah", "not TOML"),
     ],
 )

@@ -17,9 +17,12 @@ import pytest
 
 from box_records import fill, write_log
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal, open_copy
+from packbox.app import doctor
 from packbox.core.record import BoxId, SealedRow
 from packbox.ports import JournalBrokenError, JournalDiskError, JournalError
+from packbox.settings import load_settings
 from packbox.testing.sim_clock import SimClock
+from packwire.messages import Health
 
 BOX = BoxId("ab" * 8)
 PATIENCE_S = 60.0
@@ -104,6 +107,8 @@ def test_a_journal_on_a_disk_that_refuses_goes_on_in_memory_and_then_on_disk(
     journal.commit(b"one", [row(1), row(2)])
     journal.close() if end == "left" else cut_power(journal)
     disk.refuse(how)
+    with open_copy(disk.folder / JOURNAL_FILE) as copy:
+        assert [one.seq for one in copy.chain()] == [1, 2]
 
     journal = make()
     begun = journal.open()
@@ -171,6 +176,16 @@ def test_a_disk_that_comes_back_with_another_history_begins_anew(disk: Disk, mak
     other.close()
     with pytest.raises(JournalBrokenError, match="not what it was"):
         journal.commit(b"one", [row(1)])
+
+
+def test_the_doctor_names_a_disk_that_turned_read_only(disk: Disk) -> None:
+    """The commonest end of a card, and it looks like a box that works."""
+    fill(disk.folder, [Health()]).close()
+    disk.refuse("read-only")
+    settings = load_settings(None, {"data_dir": disk.folder, "profile": "nissan-leaf"})
+    found = {finding.check: finding for finding in doctor.examine(lambda: settings)}
+    assert (found["disk"].verdict, found["disk"].text) == ("FAIL", f"{disk.folder} is read-only")
+    assert found["chain"].verdict == "OK"
 
 
 def test_trouble_that_is_no_disks_ends_the_start(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Final
 from packbox.adapters.enrolment_file import read_enrolment
 from packbox.adapters.identity import read_key
 from packbox.adapters.journal import JOURNAL_FILE, open_copy
+from packbox.adapters.journal.trouble import is_read_only
 from packbox.adapters.machine import supply_trouble
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app.doctor_bus import bus_findings
@@ -216,7 +217,12 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     folder = next(place for place in (settings.data_dir, *settings.data_dir.parents) if place.exists())
     free = shutil.disk_usage(folder).free
     text = f"{free / 2**20:.0f} MB free at {folder}"
-    if free < DISK_FREE_FAIL_BYTES:
+    if is_read_only(folder):
+        do = (
+            "the box listens in memory only: look at `dmesg`; a card that turned read-only is at its end, so replace it"
+        )
+        yield Finding("disk", Verdict.FAIL, f"{folder} is read-only", do)
+    elif free < DISK_FREE_FAIL_BYTES:
         yield Finding("disk", Verdict.FAIL, text, "make room: what happens now is soon no longer recorded")
     elif free < DISK_FREE_WARN_BYTES:
         yield Finding("disk", Verdict.WARN, text, "make room for the journal")

@@ -16,7 +16,7 @@ import logging
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -157,17 +157,15 @@ class SqliteJournal:
     def _come_back(self) -> None:
         """From memory to the disk. Raises JournalDiskError as long as it refuses."""
         memory = self._opened()
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._lock.drop)
             disk, _ = self._open_on_disk()
+            undo.callback(disk.close)
             with told(self.path, "written"):
                 if not bring_back(memory, disk):
                     raise JournalBrokenError(f"{self.path}: is not what it was when the disk began to refuse")
                 sync_folder(self.path.parent)
-        except JournalBrokenError:
-            raise  # the box begins anew with what is there
-        except JournalError:
-            self._lock.drop()
-            raise
+            undo.pop_all()
         memory.close()
         self._db, self._stands_by = disk, False
 

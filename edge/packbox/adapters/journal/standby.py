@@ -7,9 +7,7 @@ The files are copied before SQLite touches them: it cannot even read a write-ahe
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -25,7 +23,7 @@ def read_into_memory(
     path: Path, open_sound: Callable[[Path], tuple[sqlite3.Connection, str | None]]
 ) -> tuple[sqlite3.Connection, str | None]:
     """The journal in memory, and why a new store began there. Raises sqlite3.Error or OSError."""
-    with _copied(path) as copy:
+    with copied(path) as copy:
         db, begun_after = open_sound(copy)
         with closing(db):
             db.execute("PRAGMA journal_mode = DELETE")  # a database in memory has no log beside it
@@ -50,7 +48,11 @@ def _place(db: sqlite3.Connection) -> object:
 
 
 @contextmanager
-def _copied(path: Path) -> Iterator[Path]:
+def copied(path: Path) -> Iterator[Path]:
+    """The same journal in a folder in memory, for as long as that lasts."""
+    import shutil  # neither is for a box whose disk is well
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="packbox-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
         for file in files_of(path):
             if not file.name.endswith(WAL_INDEX):

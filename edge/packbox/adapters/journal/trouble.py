@@ -33,7 +33,7 @@ def told(path: Path, done: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as problem:
-        kind = JournalBrokenError if is_damage(problem) else _kind(_primary(problem) in DISK or _is_read_only(path))
+        kind = JournalBrokenError if is_damage(problem) else _kind(is_refusal(problem, path))
         known = WORDS.get(_primary(problem))
         raise kind(f"{path}: cannot be {done}: {f'{known} ({problem})' if known else problem}") from problem
     except OSError as problem:
@@ -42,6 +42,19 @@ def told(path: Path, done: str) -> Iterator[None]:
 
 def is_damage(problem: sqlite3.Error) -> bool:
     return _primary(problem) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_refusal(problem: sqlite3.Error, path: Path) -> bool:
+    """Whether it is the disk that will not, not the file that is wrong."""
+    return _primary(problem) in DISK or is_read_only(path.parent)
+
+
+def is_read_only(folder: Path) -> bool:
+    """SQLite only says that it cannot open a file whose companions it cannot make."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def damage(text: str) -> sqlite3.DatabaseError:
@@ -53,14 +66,6 @@ def damage(text: str) -> sqlite3.DatabaseError:
 
 def _kind(disk: bool) -> type[JournalError]:
     return JournalDiskError if disk else JournalError
-
-
-def _is_read_only(path: Path) -> bool:
-    """SQLite only says that it cannot open a file whose companions it cannot make."""
-    try:
-        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False
 
 
 def _primary(problem: sqlite3.Error) -> int:
