@@ -94,6 +94,7 @@ def test_what_was_said_can_be_taken_back() -> None:
         (said("mass_kg", 290.0, on="2026-02-30"), "on: '2026-02-30' is not a day"),
         (said("mass_kg", 290.0, on="2031-01-01"), "on: 2031-01-01 is still to come"),
         (said("mass_kg", 290.0, by=" "), "by: expected 1 to 300 printable characters"),
+        (said("mass_kg", 290.0, conditions={"temp_degc": float("inf")}), "conditions: expected finite numbers"),
         (said("soh_declared_pct", 88.0, sigma=-1.0), "sigma: -1.0 is not a positive number"),
     ],
 )
@@ -110,6 +111,8 @@ def test_what_cannot_be_declared_is_refused_with_the_reason(told: Declared, why:
         said("mass_kg", 290.0, document=VIN),
         said("mass_kg", 290.0, by=f"owner of {VIN}"),
         said("mass_kg", 290.0, conditions={"car": VIN}),
+        said("mass_kg", 290.0, by=VIN, conditions={"by": "Example Motors"}),
+        said("mass_kg", 290.0, conditions={VIN: 1.0}),
     ],
 )
 def test_a_vehicles_number_is_refused_and_not_repeated(told: Declared) -> None:
