@@ -31,6 +31,10 @@ class SettingsError(PackbookError):
     """A setting cannot be used. The text names file, key and reason."""
 
 
+class NotMade(PackbookError):
+    """A format needs more than this record holds, or more than its reader may see. The text says what."""
+
+
 class AuthorityError(PackbookError):
     """A key or certificate of the fleet's authority cannot be used. The text names the file; nothing was issued."""
 
@@ -204,7 +208,7 @@ class Exports(Protocol):
         """Of the file, by the format's name."""
 
     async def make(self, name: str, passport: Passport) -> bytes:
-        """`name`: one of `suffixes`. Raises PackbookError where the record does not carry the format."""
+        """`name`: one of `suffixes`. Raises NotMade."""
 
 
 class Gate(Protocol):

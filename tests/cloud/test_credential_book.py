@@ -161,6 +161,22 @@ def test_what_says_the_same_is_not_signed_again(book: Book) -> None:
     assert [one["credentialStatus"]["statusListIndex"] for one in new] == ["2", "3"]
 
 
+def test_takers_in_turns_each_get_their_own_again(book: Book) -> None:
+    """One credential names the records behind it, the other does not: neither is given for the other, nor a new one at
+    each look. The identity says the same to everybody."""
+
+    def taken(*words: str) -> list[dict[str, Any]]:
+        assert book(*words) == 0
+        return credentials()
+
+    export = ("export", BATTERY, "--format", "credential")
+    issued, exported = taken("credential", "issue", BATTERY), taken(*export)
+    assert "evidence" in issued[1]
+    assert "evidence" not in exported[1]
+    assert (taken("credential", "issue", BATTERY), taken(*export)) == (issued, exported)
+    assert taken(*export, "--role", "public") == issued[:1] == exported[:1]
+
+
 def test_what_is_issued_fits_the_schema_it_names(book: Book) -> None:
     """A misspelt name, a moment of the day or a value without its source is caught there."""
     book("credential", "issue", BATTERY, "--bundle", "BAT-1.packbook")

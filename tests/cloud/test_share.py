@@ -182,7 +182,7 @@ def test_a_link_is_made_listed_read_and_revoked(book: Path, tmp_path: Path, caps
         (("share", BATTERY, "new", "--role", "operator"), "operator: no link can be made for it"),
         (("share", BATTERY, "new", "--role", "public"), "public: no link can be made for it"),
         (("share", BATTERY, "new", "--purpose", "gossip"), "interest/gossip: no link can be made for it"),
-        (("share", BATTERY, "new", "--fields", "soc_pct"), "soc_pct is nothing that buyer may see"),
+        (("share", BATTERY, "new", "--fields", "lithium_kg"), "lithium_kg is nothing that buyer may see"),
         (("share", BATTERY, "new", "--formats", "pdg"), "there is no format pdg"),
         (("share", BATTERY, "new", "--note", "x" * 81), "--note"),
         (("share", BATTERY, "revoke", "--id", "0" * 16), "has no link 0000000000000000"),
@@ -218,7 +218,7 @@ def test_an_export_is_cut_to_its_reader_and_noted(
     record = json.loads(out.read_text())
     told = {name for part in ("identity", "value") for name in record[part]["record"]["facts"]}
     assert "soh_capacity_pct" in told
-    assert not told & {"odometer_km", "full_cycles", "charges_ac"}
+    assert not told & {"odometer_km", "energy_throughput_kwh", "charges_ac"}
     assert call(book, "export", BATTERY, "--out", str(tmp_path / "all.packbook")) == 0
     capsys.readouterr()
     assert call(book, "reads", BATTERY, "--json") == 0

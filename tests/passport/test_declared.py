@@ -16,6 +16,8 @@ from packbook.adapters.cards import CardError, read_card
 from packbook.adapters.rules import RuleBook
 from packbook.adapters.store import declarations, open_reader, open_writer
 from packbook.adapters.store.ledger import Ledger
+from packbook.app import demo_cards
+from packbook.app.demo import CARS
 from packbook.app.export_neutral import purpose_of
 from packbook.core.declared import Declared, Scope, compared, fact_of, in_force, objection
 from packbook.core.passport import Part
@@ -92,6 +94,7 @@ def test_what_was_said_can_be_taken_back() -> None:
         (said("mass_kg", 290.0, on="2026-02-30"), "on: '2026-02-30' is not a day"),
         (said("mass_kg", 290.0, on="2031-01-01"), "on: 2031-01-01 is still to come"),
         (said("mass_kg", 290.0, by=" "), "by: expected 1 to 300 printable characters"),
+        (said("mass_kg", 290.0, conditions={"temp_degc": float("inf")}), "conditions: expected finite numbers"),
         (said("soh_declared_pct", 88.0, sigma=-1.0), "sigma: -1.0 is not a positive number"),
     ],
 )
@@ -108,6 +111,8 @@ def test_what_cannot_be_declared_is_refused_with_the_reason(told: Declared, why:
         said("mass_kg", 290.0, document=VIN),
         said("mass_kg", 290.0, by=f"owner of {VIN}"),
         said("mass_kg", 290.0, conditions={"car": VIN}),
+        said("mass_kg", 290.0, by=VIN, conditions={"by": "Example Motors"}),
+        said("mass_kg", 290.0, conditions={VIN: 1.0}),
     ],
 )
 def test_a_vehicles_number_is_refused_and_not_repeated(told: Declared) -> None:
@@ -324,3 +329,12 @@ async def test_declarations_are_kept_in_their_order_and_apart(tmp_path: Path) ->
         assert await declarations.said_of(database, "X", None) == [one, two]
         assert await declarations.said_of(database, "X", "X") == [one, two, model]
         assert await declarations.said_of(database, "Y", "X") == [model]
+
+
+@pytest.mark.parametrize("model", [car.model for car in CARS])
+def test_each_car_of_the_demo_has_a_card_that_can_be_declared(model: str) -> None:
+    """Otherwise the demo would begin without its passports, with a line in a log that nobody reads."""
+    told = demo_cards.said_of(f"demo-{model}-1", model)
+    assert all(objection(FIELDS.fields[one.name], one) is None for one in told)
+    assert {"identifiers", "passport_id", "status", "made_on", "remaining_power_w"} <= {one.name for one in told}
+    assert {one.document for one in told} == {"made up for the demo"}

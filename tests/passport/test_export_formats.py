@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,12 @@ def test_every_format_is_offered_with_a_mapping_in_force(name: str) -> None:
     """A format that only its tests can reach is not shipped."""
     assert json.loads(exported(name, rich()))
     assert FORMATS[name].suffix.endswith(".json")
+
+
+def test_every_format_is_documented(root: Path) -> None:
+    """What a format leaves out is as much part of it as what it holds."""
+    page = (root / "docs/formats.md").read_text()
+    assert [name for name in FORMATS if f"`{name}`" not in page] == []
 
 
 def test_another_version_changes_the_file() -> None:

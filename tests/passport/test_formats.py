@@ -65,7 +65,9 @@ def test_half_a_history_makes_what_it_can_and_says_what_is_missing() -> None:
 
 def test_a_record_without_state_of_charge_is_refused_by_name() -> None:
     """IDTA requires it; a zero in its place would be a lie about an empty battery."""
-    with pytest.raises(CannotMake, match=r"^IDTA ProductCondition 1\.0\.1: StateOfCharge: not in the record given$"):
+    with pytest.raises(
+        CannotMake, match=r"^IDTA ProductCondition 1\.0\.1: StateOfCharge: the record holds none: no drive .*$"
+    ):
         condition(without(rich(), "soc_pct"))
 
 
@@ -270,6 +272,14 @@ def test_a_remaining_life_tells_what_ends_it_and_how_sure_it_is() -> None:
     told = [f"{left.name}: {left.reason}" for left in remaining_life.make(rich(), mappings.remaining_life()).left_out]
     assert "threshold: the model does not say what ends the life; here it is 80 % SoH" in told
     assert "months_to_80_pct: the model has one number; nine in ten lie within 38 to 97 month" in told
+
+
+def test_a_life_without_a_forecast_says_why_there_is_none() -> None:
+    """An owner can wait for months of readings; he cannot do anything about `not in the record`."""
+    early = without(rich(), "months_to_80_pct", "km_to_80_pct")
+    early = having(early, forecast_soh_pct=measured(None, "%", at_ms=None, why="too few months of readings"))
+    with pytest.raises(CannotMake, match="months_to_70_pct: too few months of readings; km_to_70_pct: too few"):
+        remaining_life.make(early, mappings.remaining_life())
 
 
 def test_the_declared_end_of_life_goes_before_the_usual_one() -> None:

@@ -16,8 +16,10 @@ from fastapi import FastAPI
 from packbook.clock import now_ms
 from packbook.core.access import ALL_BATTERIES, Read, Reader
 from packbook.core.identifiers import asked_key, filed_key
+from packbook.core.passport import Passport
 from packbook.core.share import Ended, Link, token_digest
-from packbook.testing.memory_access import MemoryGate, memory_access
+from packbook.ports import NotMade
+from packbook.testing.memory_access import MemoryGate, PlainExports, memory_access
 from packbook.testing.memory_histories import MemoryHistories, battery_head
 from packbook.web.access import VISIT_MS, Trail
 from packbook.web.app import V1, create_app
@@ -64,14 +66,13 @@ async def book() -> AsyncIterator[Book]:
 
 
 async def test_a_link_shows_what_its_reader_may_see(book: Book) -> None:
-    """The buyer sees how healthy the battery is; composition and state of charge are for others."""
+    """The buyer sees how healthy the battery is; its composition is for recyclers."""
     page = await book.get(f"/s/{book.link()}")
     assert page.status_code == 200
     assert ">88.5<" in page.text
     assert "Example Cells K.K. 62A" in page.text
     assert "DOC-2024-0815" in page.text
     assert "7.1 kg" not in page.text
-    assert "61.4 %" not in page.text
 
 
 async def test_a_link_is_kept_by_nobody(book: Book) -> None:
@@ -136,6 +137,21 @@ async def test_a_file_by_link_holds_what_the_page_holds(book: Book) -> None:
     assert "odometer_km" not in answer.json()["facts"]
     assert (await book.get(f"/s/{book.link(formats=('idta',))}/neutral")).status_code == 404
     assert (await book.get(f"/s/{book.link()}/nonsense")).status_code == 404
+
+
+async def test_a_format_that_cannot_be_made_is_said_so_and_not_counted(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link may show too little for it: that is nobody's trouble, and no read."""
+
+    async def make(self: PlainExports, name: str, passport: Passport) -> bytes:
+        raise NotMade("nothing was made: it needs soc_pct")
+
+    monkeypatch.setattr(PlainExports, "make", make)
+    answer = await book.get(f"/s/{book.link(reads_max=1)}/neutral")
+    assert answer.status_code == 409
+    assert "This format cannot be made" in answer.text
+    assert [link.reads for link in book.gate.links.values()] == [0]
 
 
 async def test_a_link_narrowed_to_fields_shows_these(book: Book) -> None:

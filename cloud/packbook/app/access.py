@@ -16,12 +16,14 @@ from packbook.adapters.store import access as shelf
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.relations import must_be_known
 from packbook.app import formats
+from packbook.app.evidence import ExportError
 from packbook.app.operate import Act, Office, OperateError, operate
 from packbook.app.passports import BookPassports, rules_of
 from packbook.clock import now_ms
 from packbook.core.access import INTEREST, AccessError, AccessRules, AccessTable, Read, Reader, access_table
 from packbook.core.passport import Passport
 from packbook.core.share import Ended, Link
+from packbook.ports import NotMade
 from packbook.settings import Settings
 from packbook.web.access import Access
 
@@ -136,12 +138,15 @@ class BookExports:
     """`ports.Exports`: every format of `app.formats`."""
 
     def __init__(self, settings: Settings, rules: RuleBook) -> None:
-        self._settings = settings
+        self.settings = settings
         self._rules = rules
         self.suffixes = {name: chosen.suffix for name, chosen in formats.FORMATS.items()}
 
     async def make(self, name: str, passport: Passport) -> bytes:
-        made = await formats.make(name, passport, self._rules, self._settings)
+        try:
+            made = await formats.make(name, passport, self._rules, self.settings)
+        except ExportError as problem:
+            raise NotMade(str(problem)) from problem
         return made.data
 
 

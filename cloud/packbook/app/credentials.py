@@ -46,6 +46,7 @@ BUNDLE_TYPE: Final = "application/vnd.packbook.bundle"
 # How a battery is changes slowly; a quarter later a buyer should ask again. Which one it is does not change.
 VALID_DAYS: Final[Mapping[str, int | None]] = {Part.VALUE: 90, Part.IDENTITY: None, shelf.ABOUT_BOX: None}
 RENEW_BEFORE_DAYS: Final = 30
+SAID: Final = ("issuer", "credentialSubject", "credentialSchema", "relatedResource")
 NAMELESS: Final = UUID("6a1d3f7e-0f0b-4f0e-9d5a-6f3f0c1e7b52")  # namespace for batteries that nobody gave a URI
 
 Json = dict[str, Any]
@@ -120,11 +121,10 @@ class Draft:
 
     @property
     def content(self) -> bytes:
-        """What is said, whenever it is said: chains grow with every record and do not change what it says."""
+        """What is said, whenever it is said, and to whom records are named: how long the chains are does not count."""
         document = self.build(self.terms)
-        told = {
-            name: document.get(name) for name in ("issuer", "credentialSubject", "credentialSchema", "relatedResource")
-        }
+        told = {name: document.get(name) for name in SAID}
+        told["chains"] = sorted(f"{chain.box}/{chain.store}" for chain in self.terms.chains)
         return hashlib.sha256(canonical(told)).digest()
 
     def wish(self) -> Json:
@@ -217,9 +217,10 @@ async def _reserve(office: Office, given: Mapping[str, Any]) -> list[Json]:
 
 async def _reserved(connection: AsyncConnection, wish: Mapping[str, Any]) -> Json:
     content = bytes.fromhex(wish["content"])
+    same = await shelf.newest(connection, wish["about"], wish["part"], content)
+    if same is not None and _stands(same, now_ms()):
+        return {"document": same.document}
     before = await shelf.newest(connection, wish["about"], wish["part"])
-    if before is not None and before.content == content and _stands(before, now_ms()):
-        return {"document": before.document}
     new = shelf.Issued(number=0, document=None, **{**wish, "content": content})
     return {"number": await shelf.reserve(connection, new), "previous": None if before is None else before.document}
 

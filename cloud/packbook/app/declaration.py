@@ -27,9 +27,7 @@ async def _declare(office: Office, given: Mapping[str, Any]) -> int:
         why = objection(rules.get(declared.name), declared)
         if why is not None:
             raise OperateError(f"{declared.name}: {why}")
-    heads = await SqlHistories(office.database).batteries()
-    known = {head.battery for head in heads} if scope is Scope.BATTERY else {head.pack for head in heads}
-    if subject not in known:
+    if not await _known(SqlHistories(office.database), scope, subject):
         raise OperateError(f"no {scope} {subject!r} is in this book")
     names = None
     if scope is Scope.BATTERY and any(declared.name == IDENTIFIERS for declared in said):
@@ -38,6 +36,12 @@ async def _declare(office: Office, given: Mapping[str, Any]) -> int:
         names = {key for key in named if key is not None}
     await declarations.add(office.database, scope, subject, said, names)
     return len(said)
+
+
+async def _known(histories: SqlHistories, scope: Scope, subject: str) -> bool:
+    if scope is Scope.BATTERY:
+        return await histories.battery(subject) is not None
+    return any(head.pack == subject for head in await histories.batteries())
 
 
 ACTS: Final[dict[str, Act]] = {"declare": _declare}

@@ -8,10 +8,11 @@ Refuses fields nobody may declare, values out of range, and texts that hold a ve
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from math import isfinite
 from typing import Final
 
 from packbook.core.forecast import SIGMAS_90
@@ -51,14 +52,13 @@ def objection(rule: FieldRule | None, said: Declared) -> str | None:
         return "there is no such field"
     if not rule.declare:
         return "only records tell this; it cannot be declared"
-    texts = {"by": said.by, "on": said.on, "method": said.method, "document": said.document}
-    texts |= {name: value for name, value in said.conditions.items() if isinstance(value, str)}
-    texts |= {"value": said.value} if isinstance(said.value, str) else {}
-    for name, text in texts.items():
-        if text is not None and VIN.search(text.upper()):
+    for name, text in _texts(said):
+        if VIN.search(text.upper()):
             return f"{name}: looks like a vehicle's number, which has no place in a battery's record"
-        if text is not None and (not text.strip() or len(text) > TEXT_MAX or not text.isprintable()):
+        if not text.strip() or len(text) > TEXT_MAX or not text.isprintable():
             return f"{name}: expected 1 to {TEXT_MAX} printable characters"
+    if any(isinstance(value, float) and not isfinite(value) for value in said.conditions.values()):
+        return "conditions: expected finite numbers and texts"
     if said.on is not None and day_ms(said.on) is None:
         return f"on: {said.on!r} is not a day like 2026-05-03"
     if said.on is not None and (day_ms(said.on) or 0) > said.entered_ms:
@@ -68,6 +68,15 @@ def objection(rule: FieldRule | None, said: Declared) -> str | None:
     if said.name == "identifiers" and said.value is not None and not IDENTIFIER.fullmatch(str(said.value)):
         return f"{said.value!r} is not scheme:value, like gs1:https://id.example.com/01/..."
     return None if said.value is None else rule.objection(said.value)
+
+
+def _texts(said: Declared) -> Iterator[tuple[str, str]]:
+    told = {"by": said.by, "on": said.on, "method": said.method, "document": said.document, "value": said.value}
+    yield from ((name, text) for name, text in told.items() if isinstance(text, str))
+    for name, value in said.conditions.items():
+        yield "conditions", name
+        if isinstance(value, str):
+            yield "conditions", value
 
 
 def in_force(said: Iterable[Declared], rules: Mapping[str, FieldRule]) -> dict[str, list[Declared]]:
@@ -105,9 +114,10 @@ def fact_of(declared: Declared) -> Fact:
         conditions["document"] = declared.document
     if declared.scope is Scope.MODEL:
         conditions["scope"] = "battery model"
-    half = None if declared.sigma is None else SIGMAS_90 * declared.sigma
-    known = isinstance(declared.value, int | float) and half is not None
-    value = float(declared.value) if isinstance(declared.value, int | float) else 0.0
+    low = high = None
+    if declared.sigma is not None and isinstance(declared.value, int | float):
+        half = SIGMAS_90 * declared.sigma
+        low, high = declared.value - half, declared.value + half
     return Fact(
         value=declared.value,
         unit="",
@@ -116,8 +126,8 @@ def fact_of(declared: Declared) -> Fact:
         by=declared.by,
         method=declared.method,
         sigma=declared.sigma,
-        lo90=value - half if known and half is not None else None,
-        hi90=value + half if known and half is not None else None,
+        lo90=low,
+        hi90=high,
         conditions=conditions,
     )
 

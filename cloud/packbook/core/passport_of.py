@@ -124,9 +124,9 @@ def _settled(rule: FieldRule, fact: Fact) -> Fact:
         value=value,
         unit=rule.unit,
         at_ms=None if fact.at_ms is None else _day(fact.at_ms),
-        sigma=_rounded(fact.sigma, rule),
-        lo90=_rounded(fact.lo90, rule),
-        hi90=_rounded(fact.hi90, rule),
+        sigma=None if wrong else _rounded(fact.sigma, rule),
+        lo90=None if wrong else _rounded(fact.lo90, rule),
+        hi90=None if wrong else _rounded(fact.hi90, rule),
         why=f"what was told cannot be true: {wrong}" if wrong else fact.why,
         conditions=conditions,
     )

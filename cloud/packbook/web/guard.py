@@ -36,6 +36,7 @@ TITLES: Final = {
     403: "Not for this reader",
     404: "Not found",
     405: "Method not allowed",
+    409: "Not enough for this format",
     410: "No longer open",
     422: "The request cannot be understood",
     429: "Too many tries",

@@ -14,6 +14,7 @@ from fastapi import HTTPException, Request, Response
 
 from packbook.core.access import Cut, Reader
 from packbook.core.identifiers import asked_key
+from packbook.ports import NotMade
 from packbook.web import access as door
 from packbook.web import passport_page
 from packbook.web.access import NOT_HERE, PRIVATE, private
@@ -22,6 +23,7 @@ from packbook.web.render import render, words_for
 
 PUBLIC: Final = Reader("public")
 RECORD: Final = "neutral"  # the format that is the record itself
+NOT_ENOUGH: Final = 409
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 MEDIA: Final = {"json": JSON, "csv": "text/csv; charset=utf-8", "pdf": "application/pdf"}  # by the end of a suffix
@@ -117,7 +119,10 @@ async def _export(request: Request, cut: Cut, name: str) -> Response:
     suffix = exports.suffixes.get(name)
     if suffix is None:
         raise HTTPException(NOT_HERE, f"there is no format {name!r}", headers=PRIVATE)
-    data = await exports.make(name, cut.passport)
+    try:
+        data = await exports.make(name, cut.passport)
+    except NotMade as problem:
+        raise HTTPException(NOT_ENOUGH, str(problem), headers=PRIVATE) from problem
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in cut.passport.battery)
     headers = {} if name == RECORD else {"Content-Disposition": f'attachment; filename="{safe}{suffix}"'}
     return private(Response(data, media_type=MEDIA.get(suffix.rpartition(".")[2], BYTES), headers=headers))

@@ -33,10 +33,12 @@ class Issued:
     reason: str | None = None
 
 
-async def newest(connection: AsyncConnection, about: str, part: str) -> Issued | None:
-    """The one that was finished last, also if it was taken back."""
+async def newest(connection: AsyncConnection, about: str, part: str, content: bytes | None = None) -> Issued | None:
+    """The one that was finished last, also if it was taken back. `content`: of those that say this."""
     table = tables.credential
     query = sa.select(table).where(table.c.about == about, table.c.part == part, table.c.document.is_not(None))
+    if content is not None:
+        query = query.where(table.c.content == content)
     row = (await connection.execute(query.order_by(table.c.number.desc()).limit(1))).mappings().first()
     return None if row is None else Issued(**row)
 

@@ -42,7 +42,7 @@ async def declare_all(settings: Settings, models: Mapping[str, str]) -> None:
         for battery, spoken_for in (await _heard_of(settings, list(waiting))).items():
             model = waiting.pop(battery)
             if not spoken_for:
-                await operate(settings, ACTS, "declare", as_arguments(Scope.BATTERY, battery, _said(battery, model)))
+                await operate(settings, ACTS, "declare", as_arguments(Scope.BATTERY, battery, said_of(battery, model)))
         await asyncio.sleep(ASK_EVERY_S)
 
 
@@ -53,7 +53,7 @@ async def _heard_of(settings: Settings, batteries: list[str]) -> dict[str, bool]
         return {battery: bool(await declarations.said_of(database, battery, None)) for battery in known}
 
 
-def _said(battery: str, model: str) -> list[Declared]:
+def said_of(battery: str, model: str) -> list[Declared]:
     at_ms = now_ms()
     card = read_card(CARDS / f"{model}.toml", RuleBook().fields(), Scope.BATTERY, at_ms)
     return [*card, *_of_one(battery, model, at_ms)]

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from packbook.core.formats import Made
 from packbook.core.formats.writing import Account, as_json, day, number, text
-from packbook.core.passport import Passport, Source
+from packbook.core.passport import Passport
 
 SUFFIX: Final = ".durability.json"
 FORM: Final = "packbook/durability/1"
@@ -136,10 +136,10 @@ def _vehicle(passport: Passport, limits: Limits, account: Account) -> Json:
         "model": text(passport, "model"),
         "age_years": _value(passport, "age_years"),
         "soce": {
-            "reported_by_vehicle": _told(passport, "soce_reported_pct", Source.VEHICLE),
+            "reported_by_vehicle": _told(passport, "soce_reported_pct"),
             "estimated_by_us": _told(passport, "soce_pct"),
         },
-        "socr": {"reported_by_vehicle": _told(passport, "socr_reported_pct", Source.VEHICLE)},
+        "socr": {"reported_by_vehicle": _told(passport, "socr_reported_pct")},
         "distance": {
             "driven_km": driven,
             "virtual_km": virtual,
@@ -218,12 +218,14 @@ def _part_b(passport: Passport, wanted: PartB) -> Json:
     return {"name": wanted.name, "value": fact.value, "unit": fact.unit, "source": fact.source.value}
 
 
-def _told(passport: Passport, name: str, *sources: Source) -> Json | None:
-    fact = passport.first(name, *sources)
+def _told(passport: Passport, name: str) -> Json | None:
+    """With its source: what the car's monitor says may also have been read off by somebody and declared."""
+    fact = passport.first(name)
     if fact is None:
         return None
     told = {
         "pct": fact.value,
+        "source": fact.source.value,
         "by": fact.by,
         "method": fact.method,
         "day": None if fact.at_ms is None else day(fact.at_ms),

@@ -30,7 +30,7 @@ def _part(passport: Passport, fields: Fields, part: Part) -> dict[str, Any]:
         "part": part.value,
         "battery": passport.battery,
         "category": passport.category,
-        "made_on": day(passport.made_ms),
+        "as_of": day(passport.made_ms),
         "rules": dict(passport.rules),
         "facts": {name: [_fact(f) for f in facts] for name, facts in part_of(passport, fields, part).items()},
     }

@@ -16,6 +16,7 @@ from packbook.core.formats.writing import Account, as_json, day_utc, number
 from packbook.core.passport import Fact, Passport
 
 SUFFIX: Final = ".remaininglife.json"
+FORECAST: Final = "forecast_soh_pct"  # holds the reason where there is no forecast
 HOURS_MEANT: Final = LeftOut("operating hours", "the model has hours of operation; written are hours of the calendar")
 
 
@@ -85,7 +86,9 @@ def _value(fact: Fact | None, unit: str) -> float | None:
 
 
 def _why(passport: Passport, name: str, mapping: RemainingLife) -> str:
-    told = next((fact.why for fact in passport.facts.get(name, ()) if fact.why), None)
+    """What the record says of the missing value, or of there being no forecast at all."""
+    fields = (name,) if name in mapping.lacking else (name, FORECAST)
+    told = next((fact.why for known in fields for fact in passport.facts.get(known, ()) if fact.why), None)
     return told or mapping.lacking.get(name, "not in the record given, or not a number that can be believed")
 
 

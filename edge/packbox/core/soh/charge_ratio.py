@@ -119,7 +119,7 @@ class ChargeRatioState:
     legs: tuple[Leg, ...] = ()  # broken off since the last session ended
     best_ah: float = 0.0  # largest charge of a leg that was still too small
     bms_seen: bool = False  # the BMS told its own SoC: from then on the displayed one is not looked at
-    step_pct: float = math.inf  # smallest of the SoC so far
+    step_pct: float = math.inf  # in which the SoC is told; 0: finely
     # What was concluded
     capacity_ah: float | None = None
     variance_ah2: float = 0.0
@@ -255,11 +255,11 @@ class _Watch:
 
     def _jump_pct(self, change_pct: FloatArray) -> FloatArray | float:
         """What is a jump, by the smallest step of the SoC seen up to each row."""
-        if self.step_pct * JUMP_STEPS <= JUMP_PCT:
+        if not self.step_pct:
             return JUMP_PCT
         steps = np.where(change_pct > 0.0, change_pct, math.inf)
         smallest = np.minimum.accumulate(np.minimum(steps, self.step_pct))
-        self.step_pct = float(smallest[-1])
+        self.step_pct = float(smallest[-1]) if JUMP_STEPS * smallest[-1] > JUMP_PCT else 0.0
         return np.where(smallest <= STEP_MAX_PCT, np.maximum(JUMP_PCT, JUMP_STEPS * smallest), JUMP_PCT)
 
     def _across(self, row: int, before_a: float, *, broken: bool) -> None:

@@ -40,7 +40,6 @@ ANCHOR_SIGMA_MAX_PCT: Final = 3.0  # where the curve is flatter, the voltage say
 GAP_LOST_S: Final = 600  # longer without a known current: the charge is lost
 GAP_SOC_PCT: Final = 3.0  # a silence over which the SoC changed by more was no sleep
 MOVING_KMH: Final = 0.5
-STEP_KNOWN_V: Final = 0.005  # of the cell voltage: finer steps are within the sigma of the curve
 LEAN_SHARE: Final = 0.02  # of the rating: after so much charge one way a cell rests on that side of its curve
 OHM_PER_CELL_AH: Final = 0.066  # 1 mOhm for a 66 Ah cell pair: corrects the key-on load while R is not measured
 MOVES_KEPT: Final = 2  # of one session, until it ends; each rested for hours
@@ -72,7 +71,7 @@ class _Watch:
         self.shunted = _shunted(state, self.current, self.volts, samples, BALANCING_C * rated_ah, curve)
         self.broke_at = 0
         self.leans = state.leans
-        self.step_v = state.step_v
+        self.step_v = np.array([state.step_v])
         self.stuck_n, self.stuck_hour = state.stuck_n, state.stuck_hour
         self.filled_ah, self.filled_moved_ah, self.filled_s = state.filled_ah, state.filled_moved_ah, state.filled_s
         self.lost_ah2 = state.lost_ah2
@@ -119,7 +118,7 @@ class _Watch:
             loud_s=float(loud_s[-1]),
             unknown_at_loud_s=float(unknown_at_loud[-1]),
             leans=self._leans(len(samples) - 1),
-            step_v=self.step_v,
+            step_v=float(self.step_v[-1]),
             stuck_n=self.stuck_n,
             stuck_hour=self.stuck_hour,
             shunted_ah=shunted_ah,
@@ -145,8 +144,9 @@ class _Watch:
         """Rows at which the current is the same for long, and the car or the voltage says that it cannot be."""
         long = self.second - same_since_s > STUCK_S
         change_v = np.abs(self.volts - before_each(self.volts, ~np.isnan(self.volts), self.state.volts))
-        jump_v, self.step_v = jump_of(change_v, self.step_v)
-        jumps = long & ~gap & ~np.isnan(self.current) & (change_v > jump_v)
+        change_v[gap] = math.nan  # a rest relaxes by any amount
+        jump_v, self.step_v = jump_of(change_v, self.state.step_v)
+        jumps = long & ~np.isnan(self.current) & (change_v > jump_v)
         if jumps.any():
             hours = np.unique(self.samples.second[jumps] // 3600)
             self.stuck_n += hours.size - int(hours[0] == self.stuck_hour)
@@ -215,8 +215,8 @@ class _Watch:
             self.off_curve += self.candidate is None
             return
         soc_pct, sigma_pct = found
-        if STEP_KNOWN_V < self.step_v < math.inf:  # told in coarse steps
-            sigma_pct *= math.hypot(1.0, self.step_v / math.sqrt(12.0) / VOLT_SIGMA_V)
+        if 0.0 < self.step_v[row] < math.inf:  # told in coarse steps
+            sigma_pct *= math.hypot(1.0, float(self.step_v[row]) / math.sqrt(12.0) / VOLT_SIGMA_V)
         if sigma_pct > ANCHOR_SIGMA_MAX_PCT:
             return
         into, out = float(total[Sum.CHARGE_IN_AH]), float(total[Sum.CHARGE_OUT_AH])

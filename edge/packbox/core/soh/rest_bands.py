@@ -33,6 +33,7 @@ CURVE_SIGMA: Final = 0.01
 BMS_SIGMA: Final = 0.025
 BMS_EVERY_S: Final = 7 * 86_400.0
 SETTLED_N: Final = 10
+LEARNED: Final = 0.9  # of the sigma that the rating alone has: above it a value would be the rating's, not ours
 RESTART_AFTER: Final = 8
 CONTRARY_MIN: Final = 3  # swings whose charge ran against the voltage, before that means anything
 EARLY_S: Final = 90 * 86_400.0  # what later changes are counted from
@@ -89,6 +90,10 @@ class RestBands:
         assert state.bands is not None
         bands = banded.predict(state.bands, (at_s - state.at_s) / YEAR_S)
         capacity_ah = bands.capacity_ah
+        by_rating = state.prior_ah is None and (pack is None or pack.capacity_start_ah is None)
+        if by_rating and math.sqrt(bands.variance_ah2) > LEARNED * RATED_SIGMA * capacity_ah:
+            why = f"{state.n} swings between rests tell hardly more than the rating does"
+            return Estimate(self.id, Basis.OCV, why=why)
         # One band alone is crossed whole: how much of the scale was visited then says nothing.
         unseen = _scale_sigma(state.seen.visits, _curve_sigma(state)) if bands.bands > 1 else 0.0
         sigma_ah = math.hypot(math.sqrt(bands.variance_ah2), unseen * capacity_ah)
@@ -128,6 +133,8 @@ def _why_not(state: RestBandsState, pack: PackFacts | None) -> str | None:
         need_ah = CHARGE_MIN * scale_ah(state, pack)
         most = f"the most was {state.best_ah:.1f} Ah"
         return f"no {need_ah:.1f} Ah moved between two rests of {REST_S / 3600:g} h yet; {most}"
+    if 0 < state.n <= state.misfits_in_a_row:
+        return f"none of the {state.n} swings between rests fits a capacity this pack could have"
     return None
 
 

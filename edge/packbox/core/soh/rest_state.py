@@ -50,7 +50,7 @@ class RestBandsState:
     soc_pct: float | None = None  # as the car says, newest
     same_since_s: float | None = None  # the current has not changed since
     volts: float | None = None  # mean cell, newest
-    step_v: float = math.inf  # smallest change of it so far
+    step_v: float = math.inf  # in which it is told; 0: finely
     stuck_n: int = 0  # hours in which the voltage jumped and the current stayed
     stuck_hour: int | None = None  # the newest of them
     filled_ah: float = 0.0  # net

@@ -46,7 +46,7 @@ class ScreenState(NamedTuple):
     hours: float = 0.0  # with a current, in all
     sleeps: int = 0
     quiet_share: float = 0.0  # of the newest sleeps, those that began without current
-    step_v: float = math.inf  # smallest change of `volts` so far
+    step_v: float = math.inf  # in which `volts` is told; 0: finely
 
 
 def watch(state: ScreenState, samples: Samples, pack: PackFacts | None) -> tuple[ScreenState, BoolArray]:
@@ -121,19 +121,24 @@ def _stuck(
     told = ~np.isnan(volts)
     same_since_s = same_since(samples, current, known, before, state.same_since_s)
     same_s = samples.second - same_since_s
-    stuck: BoolArray = (same_s > STUCK_S) & (samples.gap_s == 0) & known
+    stuck: BoolArray = (same_s > STUCK_S) & known
     change_v = np.abs(volts - before_each(volts, told, state.volts))
+    change_v[samples.gap_s > 0] = math.nan  # a rest relaxes by any amount
     jump_v, step_v = jump_of(change_v, state.step_v)
     stuck &= change_v > jump_v
-    return stuck, float(same_since_s[-1]), newest_of(volts, told, state.volts), step_v
+    return stuck, float(same_since_s[-1]), newest_of(volts, told, state.volts), float(step_v[-1])
 
 
-def jump_of(change_v: FloatArray, step_v: float) -> tuple[FloatArray | float, float]:
-    """What is a jump at each row, and the smallest change so far. `change_v` (n,), NaN where not known."""
-    if step_v * STUCK_JUMP_STEPS <= STUCK_JUMP_V:
-        return STUCK_JUMP_V, step_v  # told finely enough: nothing more to learn
+def jump_of(change_v: FloatArray, step_v: float) -> tuple[FloatArray, FloatArray]:
+    """What is a jump, and the step in which the voltage is told, 0 if finely; by the changes up to each row.
+
+    `change_v` (n,), NaN where not known; `step_v`: as found before.
+    """
+    if not step_v:
+        return np.full(len(change_v), STUCK_JUMP_V), np.zeros(len(change_v))
     smallest = np.minimum.accumulate(np.fmin(np.where(change_v > 0.0, change_v, math.inf), step_v))
-    return np.maximum(STUCK_JUMP_V, STUCK_JUMP_STEPS * smallest), float(smallest[-1])
+    step = np.where(STUCK_JUMP_STEPS * smallest > STUCK_JUMP_V, smallest, 0.0)
+    return np.maximum(STUCK_JUMP_V, STUCK_JUMP_STEPS * step), step
 
 
 def _counted(n: int, newest: int | None, samples: Samples, rows: BoolArray) -> tuple[int, int | None]:
