@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Final, Never, TypeVar
+from typing import TYPE_CHECKING, Final, Never, TypeVar
 
 from packbox.adapters.herald import Herald, herald_from
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
@@ -33,7 +33,6 @@ from packbox.app.desk import Desk
 from packbox.app.enrolled import Enrolling, with_enrolment
 from packbox.app.health import Gauge
 from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
-from packbox.app.keep_raw import keep_raw
 from packbox.app.listen import Listener
 from packbox.app.log_tail import kept_tail
 from packbox.app.logging_setup import is_journal, set_up_logging
@@ -56,6 +55,9 @@ from packbox.settings import BrokerSettings, PowerSettings, Settings
 from packwire import __version__
 from packwire.ids import box_id_of
 from packwire.seal import digest
+
+if TYPE_CHECKING:
+    from packbox.app.keep_raw import KeepRaw
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +159,7 @@ async def _run(
     with kept_tail() as tail, ThreadPoolExecutor(1, "journal") as thread:
         offload = _offload_to(thread)
         await offload(mind.open)
-        raw = keep_raw(settings)
+        raw = _raw(settings)
         try:
             source = open_source(
                 settings.source,
@@ -263,6 +265,15 @@ async def _run(
         return AGAIN
     log.info("box %s leaves", box, extra={"FRAMES": mind.frames, "RECORDS": mind.newest_seq})
     return 0 if sent else 1
+
+
+def _raw(settings: Settings) -> KeepRaw | None:
+    """Loaded only where the operator wants raw frames."""
+    if not settings.raw_ring_mb:
+        return None
+    from packbox.app.keep_raw import keep_raw
+
+    return keep_raw(settings)
 
 
 def _plan(settings: Settings, decoder: Decoder, *, box: BoxId) -> BoxPlan:
