@@ -1,7 +1,7 @@
 """What a box costs its computer, against the budgets of docs/budgets.md. `make bench-box` fails when one is broken.
 
-In:  this checkout's `packbox run`, on two buses of 4,000 frames a second each, for a quarter of a minute; with byte code
-     as the Debian package's installation makes it, and with the environment of the shipped unit.
+In:  this checkout's `packbox run`, on two buses of 4,000 frames a second each, for a quarter of a minute; byte code as
+     the Debian package's installation makes it, and the environment of the shipped unit.
 Out: one table: memory, CPU share, time to start, time to the first stored record, time to leave, bytes of state.
 """
 
