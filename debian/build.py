@@ -45,6 +45,7 @@ FILES: Final[Mapping[str, str]] = {
     "systemd/packbox-poweroff.service": "usr/lib/systemd/system/packbox-poweroff.service",
     "systemd/80-can.network": "usr/lib/systemd/network/80-can.network",
     "systemd/80-can-active.conf": "usr/share/packbox/80-can-active.conf",
+    "systemd/packbox.toml": "usr/share/packbox/packbox.toml",
     "systemd/packbox.sysusers": "usr/lib/sysusers.d/packbox.conf",
     "systemd/packbox.tmpfiles": "usr/lib/tmpfiles.d/packbox.conf",
     "systemd/packbox.sysctl": "usr/lib/sysctl.d/60-packbox.conf",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("packbook", deadline=None)  # how long a case takes says how busy the machine is
 settings.load_profile("packbook")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+KERNEL = "tests/kernel"  # one guest runs all of it
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,6 +34,25 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path == ROOT / "tests/bench" and not config.getoption("--bench"):
         return True
     return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: begun last, one of them would keep one worker busy while the others idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") or f"/{KERNEL}/" in item.path.as_posix()}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+class ByFile(LoadScopeScheduling):
+    """A file's tests stay with one worker, for what they share is dear: brokers, databases, worlds."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return KERNEL if file.startswith(f"{KERNEL}/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

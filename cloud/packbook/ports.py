@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from packbook.core.access import Read
 from packbook.core.fleet import FleetModel
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
+from packbook.core.ouranos import PartEntry
+from packbook.core.passport import Passport
+from packbook.core.share import Ended, Link
 
 
 class PackbookError(Exception):
@@ -114,6 +118,9 @@ class Histories(Protocol):
     async def fleet_model(self, family: str) -> FleetModel | None:
         """What batteries with this pack taught last; None: too few of them, or not learned yet."""
 
+    async def purposes(self, battery: str) -> Mapping[str, Sequence[str] | None]:
+        """What the owner agreed to, by the stores whose word counts now; for `core.consent.may_leave`."""
+
     async def boxes(self) -> Sequence[BoxRow]: ...
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
@@ -173,3 +180,59 @@ class Evidence(Protocol):
 
     async def checkpoints(self, battery: str | None = None) -> Sequence[SignedCheckpoint]:
         """The newest of every store, of one battery or all."""
+
+
+class Passports(Protocol):
+    """The neutral record of each battery, put together when asked for."""
+
+    async def passport(self, battery: str) -> Passport | None:
+        """None: not in this book. Raises PackbookError."""
+
+
+class PartsRegister(Protocol):
+    """A platform where batteries are registered as parts and given a trace id."""
+
+    async def register(self, entry: PartEntry) -> str:
+        """The trace id; the same when asked again. Raises PackbookError."""
+
+
+class Exports(Protocol):
+    """The formats that a passport leaves in, each made from a record already cut down to what its reader may see."""
+
+    @property
+    def suffixes(self) -> Mapping[str, str]:
+        """Of the file, by the format's name."""
+
+    async def make(self, name: str, passport: Passport) -> bytes:
+        """`name`: one of `suffixes`. Raises PackbookError where the record does not carry the format."""
+
+
+class Gate(Protocol):
+    """Share links, the names batteries are found by, and the record of who read what of one battery's own life."""
+
+    async def link(self, digest: bytes) -> Link | None:
+        """As it stands; it is not opened by that."""
+
+    async def open(self, digest: bytes, read: Read) -> Ended | None:
+        """Counted and put on record together, or neither. Else why it does not open. Raises PackbookError."""
+
+    async def note(self, reads: Sequence[Read]) -> None:
+        """Put on record. Raises PackbookError: then what was asked for must not be shown."""
+
+    async def named(self, key: str) -> str | None:
+        """The battery that has this identifier (`core.identifiers`), the one that got it last. None: none of ours."""
+
+    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
+        """Newest first."""
+
+
+class Credentials(Protocol):
+    """What others need to check the credentials that this book signed. All of it is public."""
+
+    def did_document(self) -> bytes | None:
+        """None: the book has no public address."""
+
+    async def status_list(self, number: int) -> bytes | None:
+        """A signed list of revocations. None: there is no such list. Raises PackbookError."""
+
+    def schema(self) -> bytes: ...

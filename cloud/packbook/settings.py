@@ -25,7 +25,8 @@ from packbook.ports import SettingsError, StoreError
 DEFAULT_FILE: Final = Path("/etc/packbook/packbook.toml")
 BOOK_KEY_FILE: Final = "book-key.pem"
 PREFIX: Final = "PACKBOOK_"
-CREDENTIALS: Final = ("broker_password", "database_url")  # may come from the service manager's folder
+ONLY_CREDENTIALS: Final = ("broker_password", "ouranos_api_key", "ouranos_token")  # from the service manager's folder
+CREDENTIALS: Final = (*ONLY_CREDENTIALS, "database_url")  # may come from there
 SCHEMES: Final = {"mqtt": 1883, "mqtts": 8883}  # with their usual ports
 
 
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     )
     web_host: str = Field("127.0.0.1", description="Address of pages and API; loopback until there is access control")
     web_port: int = Field(8080, ge=0, le=65535, description="Port of pages and API; 0 takes a free one")
+    public_url: str | None = Field(None, description="Where others reach the pages for them: https://HOST[/FOLDER]")
     ca: Literal["own", "external"] = Field("own", description="Who gives boxes their certificates")
     ca_dir: Path | None = Field(None, description="Folder of our certificate authority, from 'packbook ca init'")
     certificate_days: int = Field(365, ge=7, le=1825, description="How long a box's certificate is valid")
@@ -69,8 +71,18 @@ class Settings(BaseSettings):
     enrol_key_file: Path | None = Field(None, description="Its private key")
     enrol_url: str | None = Field(None, description="That door as boxes see it; stands on labels")
     box_broker: str | None = Field(None, description="The broker as boxes see it: mqtts://HOST:PORT")
+    box_operator_key: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="Public half of the operator's key, told to boxes as they enrol"
+    )
     vehicle_keys_dir: Path | None = Field(None, description="Folder of the keys that vehicle numbers are sealed with")
     operator_key_file: Path | None = Field(None, description="The operator's key: signs configurations and commands")
+    rules: dict[str, str] = Field(default_factory=dict, description="Versions of rule sets, by family, over ours")
+    rules_dir: Path | None = Field(None, description="Folder of rule files that go before ours")
+    ouranos_url: str | None = Field(None, description="The Ouranos platform that batteries are registered with")
+    ouranos_operator_id: str | None = Field(None, description="Our operator's UUID there")
+    ouranos_plant_id: str | None = Field(None, description="Our plant's UUID there")
+    ouranos_api_key: SecretStr | None = Field(None, description="Only from the credentials folder, never from here")
+    ouranos_token: SecretStr | None = Field(None, description="Only from the credentials folder, never from here")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
 
     @field_validator("database_url")
@@ -95,7 +107,7 @@ class Settings(BaseSettings):
         _ = parts.port  # raises ValueError with the reason
         return value
 
-    @field_validator("enrol_url")
+    @field_validator("enrol_url", "ouranos_url")
     @classmethod
     def _is_https(cls, value: str | None) -> str | None:
         if value is not None:
@@ -104,6 +116,20 @@ class Settings(BaseSettings):
                 raise ValueError("expected https://HOST:PORT")
             _ = parts.port  # raises ValueError with the reason
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_public(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+        if not (parts.scheme == "https" or local) or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("expected https://HOST, perhaps with a folder")
+        if parts.username:
+            raise ValueError("user and password do not belong into the URL")
+        _ = parts.port  # raises ValueError with the reason
+        return value.rstrip("/")
 
     @field_validator("web_host")
     @classmethod
@@ -163,12 +189,13 @@ def load_settings(file: Path | None = None) -> Settings:
     where = file if file is not None else DEFAULT_FILE
     from_file = _read(where, must_exist=file is not None)
     _refuse_unknown_variables()
-    if "broker_password" in from_file or _variable("broker_password") in os.environ:
-        origin = where if "broker_password" in from_file else f"${_variable('broker_password')}"
-        raise SettingsError(
-            f"{origin}: broker_password: a secret does not belong here; "
-            "put it into a file of that name in $CREDENTIALS_DIRECTORY"
-        )
+    for secret in ONLY_CREDENTIALS:
+        if secret in from_file or _variable(secret) in os.environ:
+            origin = where if secret in from_file else f"${_variable(secret)}"
+            raise SettingsError(
+                f"{origin}: {secret}: a secret does not belong here; "
+                "put it into a file of that name in $CREDENTIALS_DIRECTORY"
+            )
     below_environment = {key: value for key, value in from_file.items() if _variable(key) not in os.environ}
     try:
         return Settings(**(below_environment | _secrets()))

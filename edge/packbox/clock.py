@@ -5,7 +5,8 @@ until somebody who knows has set it: after a power cut a Pi shows the time of it
 Known, with `auto`: the kernel says the clock is disciplined (adjtimex, any NTP program, GNSS or PTP), or
 systemd-timesyncd left its mark in this boot. Once known it stays known: hours without NTP do not unset a clock.
 Refuses: a wall clock that stepped without anybody who knows having said so (`date -s`, a wrong RTC read late): then
-the calendar goes on from what was known, by the monotonic clock. And any time before this software was written.
+the calendar goes on from what was known, by the monotonic clock. A mark that the wall clock puts before this boot or
+into the future: somebody moved the clock after it. And any time before this software was written.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class LinuxMachine:
 
     def synchronized(self) -> bool:
         self._mark_ns = self._touched_ns()
-        return self._mark_ns is not None or _kernel_synchronized()
+        return is_of_this_boot(self._mark_ns, self.realtime_ns(), self.boottime_ns()) or _kernel_synchronized()
 
     def vouched(self) -> bool:
         """The mark says so once for each touch: systemd-timesyncd touches it with every synchronization."""
@@ -126,6 +127,11 @@ class LinuxMachine:
             return self._mark.stat().st_mtime_ns
         except OSError:
             return None
+
+
+def is_of_this_boot(touched_ns: int | None, wall_ns: int, uptime_ns: int) -> bool:
+    """Whether the wall clock can still be the one by which the mark was touched: it lies in /run, empty at boot."""
+    return touched_ns is not None and -STEP_NS < wall_ns - touched_ns < uptime_ns + STEP_NS
 
 
 def read_boot_id(path: Path = BOOT_ID_FILE) -> BootId:

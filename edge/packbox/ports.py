@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from packbox.core.exchange import OutFrame, Reply
 from packbox.core.frames import FrameBatch
 from packbox.core.profile import Poll
-from packbox.core.record import ChainHead, SealedRow
+from packbox.core.record import ChainHead, SealedRow, StoreId
 from packbox.core.stamp import Stamp, Tick
 
 
@@ -51,6 +51,10 @@ class JournalError(PackboxError):
 
 class JournalBrokenError(JournalError):
     """The journal's file is damaged. Opened again it is set aside, kept, and a new store begins."""
+
+
+class JournalDiskError(JournalError):
+    """The disk refuses: full, read-only, failing. It may be well again later, and then everything goes on."""
 
 
 class ProfileError(PackboxError):
@@ -128,6 +132,7 @@ class Checkpoint:
     state: bytes | None  # snapshot of the fold's state; None in a new store
     head: ChainHead
     begun_after: str | None = None  # why an older file was set aside, told until this store holds a record
+    trouble: str | None = None  # why nothing can be saved for now: all that is written stands in memory alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,8 @@ class KeyStore(Protocol):
 class Journal(Protocol):
     """The durable memory of the box. Blocking: call it through one worker thread. Every method raises JournalError."""
 
-    def open(self) -> Checkpoint: ...
+    def open(self) -> Checkpoint:
+        """Where the disk refuses, what it holds stands in memory until a `commit` finds the disk well again."""
 
     def commit(self, state: bytes, rows: Sequence[SealedRow]) -> None:
         """State and the records it produced, in one transaction, on disk when this returns."""
@@ -220,6 +226,12 @@ class Uplink(Protocol):
 
     async def beat(self, heartbeat: bytes) -> None:
         """Send one heartbeat (QoS 0). It may be lost."""
+
+    async def present(self, store: StoreId, held: int) -> None:
+        """Say that we are here, and that the book holds records 1..`held` of this store for all we know (QoS 1).
+
+        Raises RefusedError as `publish` does.
+        """
 
     def acks(self) -> AsyncIterator[bytes]:
         """Application acks as they come, the retained one first. Never ends; raises LinkDownError with the link."""

@@ -33,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a book's key (64 hexadecimal digits, or a PEM file) or a root certificate; may be given several times",
     )
     parser.add_argument(
+        "--root",
+        action="append",
+        default=[],
+        metavar="CERT",
+        help="a fleet's root certificate: every box must have been enrolled by it; may be given several times",
+    )
+    parser.add_argument(
         "--checkpoint",
         action="append",
         default=[],
@@ -45,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     try:
-        trust = read_trust(args.trust)
+        trust = read_trust(args.trust, args.root)
         kept = [point for path in args.checkpoint for point in _kept(path)]
         data = _read(args.file, MAX_BUNDLE_BYTES)
     except (TrustError, WrongUsage, OSError) as problem:

@@ -35,6 +35,7 @@ class TrustError(ValueError):
 class Trust:
     keys: frozenset[bytes] = frozenset()  # Ed25519, of books
     roots: tuple[x509.Certificate, ...] = ()
+    enrolled_only: bool = False  # a box whose certificate does not lead to one of the roots is a fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,11 @@ class Certified:
     until: datetime
 
 
-def read_trust(given: Sequence[str]) -> Trust:
-    """Each a key in 64 hexadecimal digits, or a file with a key or certificates. Raises TrustError."""
+def read_trust(given: Sequence[str], fleets: Sequence[str] = ()) -> Trust:
+    """Each a key in 64 hexadecimal digits, or a file with a key or certificates. Raises TrustError.
+
+    `fleets`: root certificates of fleets. Where one is given, every box must have been enrolled by one of them.
+    """
     keys: set[bytes] = set()
     roots: list[x509.Certificate] = []
     for text in given:
@@ -68,7 +72,13 @@ def read_trust(given: Sequence[str]) -> Trust:
         if isinstance(key, Ed25519PublicKey):
             keys.add(key.public_bytes_raw())
         roots += certificates
-    return Trust(frozenset(keys), tuple(roots))
+    for name in fleets:
+        data = _file(name)
+        try:
+            roots += _certificates(data)
+        except ValueError as problem:
+            raise TrustError(f"{name}: holds no certificate") from problem
+    return Trust(frozenset(keys), tuple(roots), enrolled_only=bool(fleets))
 
 
 def _hex_key(text: str) -> bytes | None:

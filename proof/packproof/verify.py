@@ -216,7 +216,10 @@ def _certificate_words(bundle: Bundle, stores: Sequence[CheckedStore], trust: Tr
     notes.faults += [Fault("certificate", words) for words in troubles]
     for store_box in sorted({store.box for store in stores}):
         best = max((c for c in found if box_id_of(c.key) == store_box), key=_worth, default=None)
-        if best is None:
+        if trust.enrolled_only and (best is None or best.root is None):
+            words = f"no certificate in this file leads from box {store_box} to a root that you gave"
+            notes.faults.append(Fault("certificate", words))
+        elif best is None:
             notes.claimed.append(
                 f"Records of box {store_box} are of one key, and its name follows from that key. No certificate says "
                 "who gave the box out."

@@ -23,7 +23,8 @@ from packbox.app.estimate import find_pack
 from packbox.app.estimate_feed import DayEnd, Feeder, SwingRead
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.soh import panel
-from packbox.core.soh.rest_bands import RestBandsState, use_swing
+from packbox.core.soh.rest_bands import use_swing
+from packbox.core.soh.rest_state import RestBandsState
 from packbox.core.soh.weigh import GAIN_FLOOR
 
 MAE_MAX_PCT, MAE_MAX_FLAT_PCT, WIDTH_MAX_PCT = 1.0, 1.2, 6.0

@@ -46,6 +46,7 @@ class Exam:
     current_step_a: float = 0.5
     soc_step_pct: float = 1.0
     told_error: float = 0.01  # of the capacity that the BMS held at the start
+    voltage_step_v: float = 0.001  # of a cell
     unseen_days: int = 0  # of every `AWAY_EVERY_DAYS`: the box was elsewhere
     truth: dict[int, float] = field(default_factory=dict, compare=False)  # filled by `blocks`: percent by day
 
@@ -115,9 +116,10 @@ class Exam:
 
     def _block(self, rows: list[FloatArray]) -> Block:
         at_s, current, volts, soc, temp = np.concatenate(rows, axis=1)
+        step_v = self.voltage_step_v * self.model.pack.cells
         values = {
             "pack_current_a": np.round(current / self.current_step_a) * self.current_step_a,
-            "pack_voltage_v": np.round(volts / self.model.pack.cells, 3) * self.model.pack.cells,
+            "pack_voltage_v": np.round(volts / step_v) * step_v,
             "soc_shown_pct": np.floor(soc / self.soc_step_pct) * self.soc_step_pct,
             "pack_temp_mean_degc": np.round(temp),
         }
@@ -152,6 +154,8 @@ _LFP: Final = replace(
     past_cycles=80.0,
 )
 _TOWN: Final = replace(LEAF_24.habits, commute_km=6.0, weekend_km=5.0, long_trip_share=0.0, quick_charge_share=0.0)
+_TAXI: Final = replace(LEAF_24.habits, commute_km=150.0, weekend_km=150.0, quick_charge_share=0.6)
+_WEEKEND: Final = replace(LEAF_62.habits, commute_km=2.0, weekend_km=90.0, plug_in_below=0.7, charge_to=0.9)
 _SHALLOW: Final = replace(LEAF_62.habits, plug_in_below=0.60, charge_to=0.80, long_trip_share=0.1)
 _FULL: Final = replace(LEAF_62.habits, commute_km=45.0, plug_in_below=0.35, charge_to=0.97)
 
@@ -205,5 +209,76 @@ EXAMS: Final = (
         Chemistry.NMC,
         _car(_NMC, habits=_FULL, pack={"curve_bend": 0.010, "cycling_per_100_cycles": 0.03}),
         24,
+    ),
+    Exam(
+        "x15",
+        "taxi past its knee, sensor 0.7 % low",
+        Chemistry.LMO,
+        _car(LEAF_24, habits=_TAXI, sensor=(0.3, 0.993), age_years=4.0, past_cycles=900.0),
+        25,
+    ),
+    Exam("x16", "driven at weekends", Chemistry.NMC, _car(_NMC, habits=_WEEKEND, sensor=(-0.3, 1.004)), 26),
+    Exam(
+        "x17",
+        "cell voltage in steps of 20 mV, SoC of 5 %",
+        Chemistry.NMC,
+        _car(_NMC, sensor=(0.2, 0.998)),
+        27,
+        voltage_step_v=0.020,
+        soc_step_pct=5.0,
+    ),
+    Exam(
+        "x18",
+        "small cold pack, +0.6 A",
+        Chemistry.LMO,
+        _car(IMIEV_16, climate=Climate(5.0, 10.0, 4.0), sensor=(0.6, 1.006)),
+        28,
+        told_error=-0.03,
+    ),
+    Exam(
+        "x19",
+        "hot taxi, sensor 1 % high",
+        Chemistry.NMC,
+        _car(_NMC, habits=_TAXI, climate=Climate(30.0, 5.0, 3.0), sensor=(-0.2, 1.010)),
+        29,
+    ),
+    Exam(
+        "x20",
+        "LFP, offset -0.8 A, BMS 4 % too high",
+        Chemistry.LFP,
+        _car(_LFP, habits=_FULL, sensor=(-0.8, 1.0)),
+        30,
+        told_error=0.04,
+    ),
+    Exam(
+        "x21",
+        "cell voltage in steps of 60 mV",
+        Chemistry.LMO,
+        _car(_LMO, sensor=(0.1, 1.0)),
+        31,
+        voltage_step_v=0.060,
+    ),
+    Exam(
+        "x22",
+        "own curve bent, hysteresis of 6 mV, BMS 5 % too low",
+        Chemistry.LMO,
+        _car(_LMO, pack={"curve_bend": 0.010, "hysteresis_v": 0.006}, sensor=(-0.4, 1.002)),
+        32,
+        told_error=-0.05,
+    ),
+    Exam(
+        "x23",
+        "LFP, cool, charged to 90 %: a plateau's edge",
+        Chemistry.LFP,
+        _car(_LFP, habits=replace(_FULL, charge_to=0.90), climate=Climate(9.0, 8.0, 4.0)),
+        33,
+    ),
+    Exam(
+        "x24",
+        "NMC between 40 and 70 %, +0.4 A",
+        Chemistry.NMC,
+        _car(_NMC, habits=replace(_TOWN, commute_km=30.0, plug_in_below=0.45, charge_to=0.70), sensor=(0.4, 1.0)),
+        34,
+        told_error=0.02,
     ),
 )

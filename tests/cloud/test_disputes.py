@@ -13,6 +13,7 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
 from packbook.adapters.store.quarantine import Act, Dispute
+from packbook.core.history import Doubt
 from packbook.core.intake import Arrival, Fate
 from packbook.ports import Holding
 from packbook.testing.scripted_box import RECEIVED_MS, ScriptedBox
@@ -235,3 +236,41 @@ async def test_a_wrong_clock_is_told_once_per_boot(database: Database) -> None:
     assert taken.accepted == 7
     assert [(reason, state) for reason, state, _ in await fates(database)] == [("wrong_clock", "open")]
     assert all(session.start_ms is None for session in await SqlHistories(database).sessions("BAT-1"))
+
+
+# --- what is said of the battery --------------------------------------------------------------------------------------
+
+
+async def test_a_battery_in_dispute_says_so_wherever_it_is_shown(database: Database) -> None:
+    """A buyer who sees a figure sees that it is in doubt, also after a person left the second history out for good."""
+    box, clone = parted()
+    ledger, histories = Ledger(database), SqlHistories(database)
+    await ledger.take(box.arrivals)
+    assert [battery.doubts for battery in await histories.batteries()] == [()]
+    await ledger.take(clone.arrivals[2:])
+    box.charge()
+    await ledger.take(box.arrivals[5:])
+    doubt = Doubt("two_histories", box.box, box.store, RECEIVED_MS, held_out=1, settled=False)
+    assert [battery.doubts for battery in await histories.batteries()] == [(doubt,)]
+    await ledger.settle(settled(box, "distrust"), trust=False)
+    battery = await histories.battery("BAT-1")
+    assert battery is not None
+    assert battery.doubts == (replace(doubt, settled=True),)
+    await ledger.settle(settled(box), trust=True)
+    assert [battery.doubts for battery in await histories.batteries()] == [()]
+
+
+async def test_a_copied_card_that_began_a_store_of_its_own_puts_both_batteries_in_doubt(database: Database) -> None:
+    """No record contradicts another, but one box cannot be in two cars: whose history is whose nobody can say."""
+    box, other = ScriptedBox(), ScriptedBox(store_name="second")
+    box.hello()
+    other.hello("BAT-2")
+    box.drive()
+    ledger, histories = Ledger(database), SqlHistories(database)
+    first, second = box.arrivals
+    await ledger.take([first])
+    await ledger.take([replace(other.arrivals[0], received_ms=RECEIVED_MS + 1)])
+    assert [battery.doubts for battery in await histories.batteries()] == [(), ()]
+    await ledger.take([replace(second, received_ms=RECEIVED_MS + 2 * quarantine.LATE_MAX_MS)])
+    doubt = Doubt("two_boxes", other.box, other.store, RECEIVED_MS + 1, held_out=0, settled=False)
+    assert [battery.doubts for battery in await histories.batteries()] == [(doubt,), (doubt,)]

@@ -10,12 +10,15 @@ import pytest
 import sqlalchemy as sa
 
 from bundles import BATTERY, lived
+from packbook.adapters.rules import RuleBook
 from packbook.adapters.signing_key import SigningKeyError, read_or_make_key
 from packbook.adapters.store import tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
+from packbook.app.access import access_rules
 from packbook.app.evidence import BookEvidence
+from packbook.testing.memory_access import memory_access
 from packbook.web.app import create_app
 from packproof.trust import Trust
 from packproof.verify import verify
@@ -67,12 +70,15 @@ async def test_a_ledger_cut_back_after_signing_gives_itself_away(database: Datab
     assert "the book had signed up to 17, this file ends at 14" in report.faults[0].words
 
 
+TABLE = access_rules(RuleBook())
+
+
 async def test_checkpoints_and_bundles_are_public(database: Database, evidence: BookEvidence) -> None:
     """Anybody may keep a checkpoint; that is what makes it worth something."""
     box = lived()
     await Ledger(database).take(box.arrivals)
     await evidence.sign_heads()
-    transport = httpx.ASGITransport(create_app(SqlHistories(database), evidence))
+    transport = httpx.ASGITransport(create_app(SqlHistories(database), evidence, access=memory_access(TABLE)))
     async with httpx.AsyncClient(transport=transport, base_url="http://book.test") as client:
         answer = (await client.get("/api/v1/checkpoints", params={"battery": BATTERY})).json()
         bundle = await client.get(f"/api/v1/batteries/{BATTERY}/bundle")
@@ -87,7 +93,7 @@ async def test_checkpoints_and_bundles_are_public(database: Database, evidence: 
 
 async def test_a_book_without_a_key_says_so(database: Database) -> None:
     """Never an unsigned file in place of a signed one."""
-    transport = httpx.ASGITransport(create_app(SqlHistories(database)))
+    transport = httpx.ASGITransport(create_app(SqlHistories(database), access=memory_access(TABLE)))
     async with httpx.AsyncClient(transport=transport, base_url="http://book.test") as client:
         assert (await client.get("/api/v1/checkpoints")).status_code == 503
 

@@ -76,7 +76,7 @@ async def test_a_consent_that_comes_late_is_held_against_what_follows_it(databas
     assert await counts(database) == ({"charge": 0, "drive": 1, "rest": 0}, 0)
     await ledger.rebuild(lambda _done, _total: None)
     assert await counts(database) == ({"charge": 0, "drive": 1, "rest": 0}, 0)
-    assert await relations.purposes_of(database, "BAT-1") == {f"{box.box}/{box.store}": ["history"]}
+    assert await relations.purposes_of(database, "BAT-1") == {f"{box.box}/{box.store}": ("history",)}
 
 
 async def test_purposes_that_nobody_knows_yet_allow_nothing(database: Database) -> None:

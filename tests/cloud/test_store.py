@@ -165,6 +165,26 @@ async def test_a_record_whose_key_is_unknown_is_neither_kept_nor_acknowledged(da
     assert together.accepted == 7
 
 
+async def test_a_box_that_takes_us_to_hold_another_number_is_told_at_once(database: Database) -> None:
+    """A restored backup: the box keeps what we lost, but the car is parked and sends no record for days."""
+    box, ledger = ScriptedBox(), Ledger(database)
+    box.life()
+    await ledger.take(box.arrivals[:3])
+    head = digest(box.sealed[2])
+
+    async def told(standing: str) -> tuple[Holding, ...]:
+        status = Arrival(f"pb/v1/{box.box}/s", f"online {standing}".encode(), RECEIVED_MS)
+        return (await ledger.take([status])).holdings
+
+    for held in (7, 2, 0):
+        assert await told(f"{box.store} {held}") == (Holding(box.box, box.store, 3, (), head, resend_from=4),)
+    assert await told(f"{box.store} 3") == ()
+    lost = "57" * 8
+    assert await told(f"{lost} 4") == (Holding(box.box, lost, 0, (), None, resend_from=1),)
+    assert await told(f"{lost} 0") == ()  # a new store that has not said anything yet
+    assert await told("") == ()  # an older box
+
+
 async def test_the_key_of_a_hello_that_does_not_fit_is_kept_for_the_records_that_do(database: Database) -> None:
     """Otherwise the ledger would hold records that nobody can verify any more."""
     box = ScriptedBox()

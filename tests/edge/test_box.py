@@ -252,6 +252,18 @@ def test_a_wall_clock_set_on_the_way_dates_what_began_before() -> None:
     assert sessions(outcomes)[0].start == Stamp(BOOT, 0, WALL_MS)
 
 
+@pytest.mark.parametrize(("by_ms", "error_ms"), [(-86_400_000, 86_400_000.0), (1500, 1500.0)])
+def test_a_wall_clock_that_contradicts_itself_states_by_how_much(by_ms: int, error_ms: float) -> None:
+    """A time server lied, before or now: nobody can say which, so no date of this boot is better than that."""
+    frames = Day().drive(10).frames(wall_ms=WALL_MS)
+    moved = replace(frames.pick(slice(3000, None)), wall_offset_ms=WALL_MS + by_ms)
+
+    outcomes = run([frames.pick(slice(0, 3000)), moved])[1]
+
+    (anchor,) = [o for o in outcomes if isinstance(o, EventSeen)]
+    assert (anchor.event, anchor.extreme) == (EventName.CLOCK_SET, error_ms)
+
+
 def test_a_gap_between_two_boots_is_as_long_as_the_clocks_say() -> None:
     first = Day().idle(5).frames()
     second = Day().idle(5).frames(boot=OTHER_BOOT, wall_ms=WALL_MS + 3_600_000)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
+from packbox.adapters.journal.journal import WAL_BYTES_MAX
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app.mind import Mind
 from packbox.core.box import BoxPlan
@@ -22,12 +23,15 @@ from packbox.testing.sim_clock import SimClock
 from packbox.testing.sim_disk import SimDisk
 from packbox.testing.sim_source import open_sim
 from packwire.ids import box_id_of
-from packwire.seal import digest
+from packwire.messages import Drive
+from packwire.seal import digest, open_sealed
 from wire_samples import KEY, PUBLIC_KEY
 
 DRIVING_S: Final = 3 * 3600
 COMMIT_S: Final = 10
 DAY_BYTES_MAX: Final = 60_000_000
+OFFLINE_DAYS: Final = 30
+OFFLINE_BYTES_MAX: Final = 256 * 2**20
 MEASURED_S: Final = 400  # of the day; the rest is like it
 PERIODS: Final = 64  # ids of the second bus
 BUSY_HZ: Final = 4000
@@ -56,6 +60,18 @@ def drive(seconds: int) -> FrameBatch:
         raise AssertionError("no such drive")
 
     return asyncio.run(read())
+
+
+def begun(folder: Path, root: Path) -> tuple[SqliteJournal, Mind]:
+    """A box that has just started."""
+    profile, variant = Catalogue(root / "can_profiles").find("nissan-leaf")
+    box = BoxId(box_id_of(PUBLIC_KEY))
+    journal = SqliteJournal(folder / JOURNAL_FILE, box, digest, SimClock())
+    mind = Mind(journal, KnownKey())
+    mind.open()
+    mind.meet(BoxPlan(Decoder(profile, variant), box, BatteryId("test-1"), "configured", "packbox test"), None)
+    mind.begin("can0", BoxHealth)
+    return journal, mind
 
 
 def span_s(batch: FrameBatch) -> float:
@@ -93,16 +109,9 @@ def test_three_hours_of_driving_write_at_most_sixty_megabytes(tmp_path: Path, ro
     frames = drive(MEASURED_S)
     if bus.startswith("two"):
         frames = crowded(frames)
-    profile, variant = Catalogue(root / "can_profiles").find("nissan-leaf")
-    box = BoxId(box_id_of(PUBLIC_KEY))
-    plan = BoxPlan(Decoder(profile, variant), box, BatteryId("test-1"), "configured", "packbox test")
     with SimDisk(tmp_path) as disk:
         disk.keep_log = False
-        journal = SqliteJournal(tmp_path / JOURNAL_FILE, box, digest, SimClock())
-        mind = Mind(journal, KnownKey())
-        mind.open()
-        mind.meet(plan, None)
-        mind.begin("can0", BoxHealth)
+        journal, mind = begun(tmp_path, root)
         begun_bytes, begun_flushes = disk.written_bytes, disk.flushes
         # A commit falls anywhere within a second: its unfinished second is saved too.
         places = np.arange(1, int(span_s(frames) / COMMIT_S)) * COMMIT_S * NS_PER_S + int(0.7 * NS_PER_S)
@@ -121,3 +130,22 @@ def test_three_hours_of_driving_write_at_most_sixty_megabytes(tmp_path: Path, ro
         f" {(disk.written_bytes - begun_bytes) / len(places) / 1000:.1f} kB a commit"
     )
     assert day_bytes <= DAY_BYTES_MAX
+
+
+async def test_thirty_days_offline_fit_into_the_budget(tmp_path: Path, root: Path) -> None:
+    """Nobody acknowledges anything: every record waits. The car drives less than three hours a day, so what grows with
+    it is taken as often as those need; the write-ahead log and the state do not grow."""
+    journal, mind = begun(tmp_path, root)
+    async for item in open_sim("leaf-24,seed=3,start=2026-05-04,until=2026-06-03", None).inputs():
+        mind.fold([item])
+        mind.commit()
+    waiting = journal.waiting(0, 100_000)
+    assert len(waiting) == mind.newest_seq > 300
+    said = (open_sealed(row.sealed, PUBLIC_KEY).message for row in waiting)
+    driven_s = sum(message.duration_s for message in said if isinstance(message, Drive))
+    journal.close()  # folds the log back
+    month_bytes = (tmp_path / JOURNAL_FILE).stat().st_size * OFFLINE_DAYS * DRIVING_S / driven_s + 2 * WAL_BYTES_MAX
+    print(
+        f"\n{OFFLINE_DAYS} days offline at 3 h of driving: {month_bytes / 1e6:.1f} MB, {len(waiting)} records measured"
+    )
+    assert month_bytes <= OFFLINE_BYTES_MAX

@@ -21,7 +21,14 @@ from packwire.ack import Ack, ack_of, encode_ack
 from packwire.ids import BoxId as WireBoxId
 from packwire.ids import StoreId as WireStoreId
 from packwire.messages import Health
-from packwire.presence import HEARTBEAT_EVERY_S, HEARTBEAT_QUIET_S, decode_heartbeat, decode_status
+from packwire.presence import (
+    HEARTBEAT_EVERY_S,
+    HEARTBEAT_QUIET_S,
+    STANDING_EVERY_S,
+    Standing,
+    decode_heartbeat,
+    decode_status,
+)
 from packwire.testing import BrokerDownError, Faults, MemoryBroker
 from packwire.topics import Leaf, everything_up, parse, topic
 
@@ -143,6 +150,11 @@ class World:
         )
 
     @property
+    def standing(self) -> Standing | None:
+        told = self.broker.retained.get(topic(WireBoxId(BOX), Leaf.STATUS))
+        return None if told is None else decode_status(told).standing
+
+    @property
     def status(self) -> str:
         status = decode_status(self.broker.retained[topic(WireBoxId(BOX), Leaf.STATUS)])
         return "online" if status.online else f"offline {status.reason}"
@@ -183,6 +195,17 @@ async def test_what_was_written_is_held_by_the_book_and_leaves_the_outbox() -> N
     assert world.book.heard == list(range(1, 3 * WINDOW + 2))
     assert world.report.delivery.counts.acked == 3 * WINDOW + 1
     assert world.report.delivery.counts.published_again == 0
+
+
+async def test_the_box_says_where_it_takes_its_store_to_stand() -> None:
+    """A book that was restored from a backup sees what it lost at once, however long the car stays parked."""
+    world = World()
+    world.write(3)
+    world.journal.held = {1, 2}
+    async with running(world, book=False):
+        await until(lambda: world.standing == Standing(WireStoreId(STORE), 2), within_s=1)
+        world.journal.held = {1, 2, 3}
+        await until(lambda: world.standing == Standing(WireStoreId(STORE), 3), within_s=STANDING_EVERY_S + 1)
 
 
 async def test_the_brokers_puback_frees_nothing() -> None:

@@ -88,6 +88,32 @@ def test_the_kernel_is_asked_without_harm(tmp_path: Path) -> None:
     assert machine.synchronized() is True
 
 
+@pytest.mark.parametrize("step_s", [3 * HOUR_S, -24 * HOUR_S, 40 * 24 * HOUR_S])
+def test_a_clock_that_was_set_by_hand_after_its_mark_is_not_believed_at_first_sight(step_s: float) -> None:
+    """The box starts anew within the boot, and finds the mark of a synchronization that somebody has undone since."""
+    pi = Pi()
+    pi.machine.synchronize()
+    pi.true_ms += 60_000
+    pi.machine.step(step_s * 1000)
+    assert pi.after() is None
+    pi.machine.synchronize()
+    assert pi.after() == 0
+
+
+def test_a_mark_from_before_this_boot_or_from_the_future_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is empty at boot, so the wall clock was moved since the mark was made."""
+    monkeypatch.setattr(clock, "_kernel_synchronized", lambda: False)
+    mark = tmp_path / "synchronized"
+    mark.touch()
+    machine = LinuxMachine(mark)
+    now_ns, uptime_ns = machine.realtime_ns(), machine.boottime_ns()
+    for touched_ns in (now_ns + 3_600_000_000_000, now_ns - uptime_ns - 3_600_000_000_000):
+        os.utime(mark, ns=(touched_ns, touched_ns))
+        assert machine.synchronized() is False
+
+
 # -- who is believed ---------------------------------------------------------------------------------------------------
 
 

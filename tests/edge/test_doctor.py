@@ -69,6 +69,7 @@ def test_a_healthy_box(tmp_path: Path, examined: Examine) -> None:
         "disk",
         "clock",
         "broker",
+        "operator",
         "bus",
         "running",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
 from packbox.adapters import machine
+from packbox.adapters.can_errors import BusErrors
 from packbox.app import doctor, doctor_bus
 from packbox.app.doctor_bus import controller_findings
-from packbox.app.doctor_running import running_findings
+from packbox.app.doctor_running import ERRORS, running_findings
 from packbox.app.findings import Finding
 from packbox.settings import Settings, load_settings
 from packbox.testing.sim_clock import SimClock
@@ -35,7 +37,8 @@ HEALTHY: dict[str, Any] = {
         "frames_sent": 0,
         "outbox_waiting": 2,
     },
-    "bus": {"down": None, "quiet_s": 0.2},
+    "bus": {"down": None, "quiet_s": 0.2, "errors": dict.fromkeys(ERRORS, 0)},
+    "raw": {"dropped_frames": 0, "trouble": None},
     "journal": {"trouble": None},
     "link": {"connected": True, "trouble": None, "unheard": False, "last_ack_age_s": 12.0},
     "car": {"state": "charging"},
@@ -92,7 +95,8 @@ def changed(table: str, **fields: object) -> dict[str, Any]:
 
 def test_a_box_that_runs_well(settings: Settings) -> None:
     """Nothing to do is said, too."""
-    assert running(settings, HEALTHY) == {"running": "OK", "frames": "OK", "profile_fit": "OK", "acks": "OK"}
+    well = ("running", "frames", "bus_errors", "profile_fit", "raw", "acks")
+    assert running(settings, HEALTHY) == dict.fromkeys(well, "OK")
 
 
 @pytest.mark.parametrize(
@@ -103,6 +107,12 @@ def test_a_box_that_runs_well(settings: Settings) -> None:
         (HEALTHY | {"careful": "6 crashes within 10 min"}, "running", "FAIL"),
         (changed("journal", trouble="disk full"), "running", "FAIL"),
         (changed("bus", down="can0: the interface is down"), "frames", "FAIL"),
+        (changed("bus", errors={"bus_off": 1}), "bus_errors", "WARN"),
+        (changed("bus", errors={"overrun": 1}), "bus_errors", "WARN"),
+        (changed("health", bus_errors=90), "bus_errors", "OK"),
+        (changed("health", bus_errors=101), "bus_errors", "WARN"),
+        (changed("raw", dropped_frames=7), "raw", "WARN"),
+        (changed("raw", trouble="disk full"), "raw", "WARN"),
         (changed("health", frames=0), "frames", "WARN"),
         (changed("health", frames_dropped=500), "frames", "WARN"),
         (changed("health", frames_unknown=95_000), "profile_fit", "FAIL"),
@@ -117,6 +127,22 @@ def test_what_a_running_box_suffers_from_is_told(
 ) -> None:
     """The one line that a person on the phone can read out."""
     assert running(settings, said)[check] == verdict
+
+
+def test_every_class_of_error_frames_has_words_and_advice(settings: Settings) -> None:
+    """What is counted and never shown helps nobody. The worst is what the advice is about."""
+    assert set(ERRORS) == {one.name for one in fields(BusErrors)}
+    settings.status_file.write_text(json.dumps(changed("bus", errors=dict.fromkeys(ERRORS, 2))))  # type: ignore[union-attr]  # set by the fixture
+    (found,) = [f for f in running_findings(settings, SimClock().now()) if f.check == "bus_errors"]
+    assert all(words in found.text for words, _ in ERRORS.values())
+    assert found.do == ERRORS["bus_off"][1]
+
+
+def test_a_status_file_of_an_older_box_is_read_as_far_as_it_goes(settings: Settings) -> None:
+    """After an update the doctor is newer than the box that still runs."""
+    bus = {name: value for name, value in HEALTHY["bus"].items() if name != "errors"}
+    older = {name: value for name, value in HEALTHY.items() if name != "raw"} | {"bus": bus}
+    assert running(settings, older) == dict.fromkeys(("running", "frames", "profile_fit", "acks"), "OK")
 
 
 def test_without_a_status_file_nothing_is_claimed(tmp_path: Path) -> None:

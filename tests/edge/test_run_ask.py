@@ -19,6 +19,7 @@ from packbox.adapters.herald import Herald
 from packbox.adapters.identity import make_key
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app import desk as desk_module
+from packbox.app import parts as parts_module
 from packbox.app import run as run_module
 from packbox.app.health import Gauge
 from packbox.core.profile import EXTENDED_BIT
@@ -96,7 +97,7 @@ def gauges(monkeypatch: pytest.MonkeyPatch) -> list[Gauge]:
         made.append(Gauge(*parts))
         return made[-1]
 
-    monkeypatch.setattr(run_module, "Gauge", make)
+    monkeypatch.setattr(parts_module, "Gauge", make)
     monkeypatch.setattr(can_any, "GATHER_S", 0.02)
     monkeypatch.setattr(can_any, "RECEIVE_S", 0.02)
     return made

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -154,3 +157,46 @@ def test_every_setting_is_explained(root: Path) -> None:
     text = (root / "docs/box.md").read_text(encoding="utf-8")
     missing = [name for name in every_setting() if f"`{name}`" not in text]
     assert missing == []
+
+
+@pytest.fixture
+def example(root: Path) -> str:
+    return (root / "systemd/packbox.toml").read_text(encoding="utf-8")
+
+
+def in_force(example: str, *but: str) -> str:
+    """The example with every setting in force, but for these."""
+    return "\n".join(
+        line if line[1:].startswith(but) else re.sub(r"^#(?=\w+ = )", "", line) for line in example.split("\n")
+    )
+
+
+def test_the_shipped_example_is_the_defaults(file: Path, example: str) -> None:
+    """Whoever copies it and changes nothing changes nothing."""
+    file.write_text(example)
+    as_it_is = load_settings(file)
+    file.write_text("")
+    assert as_it_is == load_settings(file)
+
+
+def test_the_shipped_example_names_every_setting_with_its_default(file: Path, example: str) -> None:
+    """It is read in a car park, where nobody looks into the manual."""
+    said = tomllib.loads(in_force(example))
+    names = {f"{name}.{key}" for name, table in said.items() if isinstance(table, dict) for key in table}
+    names |= {name for name, value in said.items() if not isinstance(value, dict)}
+    assert names == set(every_setting()) - {"broker.password"}
+    file.write_text("")
+    defaults = load_settings(file)
+    for one in ("ignition_file", "ignition_command"):  # only one of them may be given
+        file.write_text(in_force(example, one))
+        uncommented = load_settings(file)
+        for name in names - {"profile"}:  # none and `auto` mean the same
+            default = attrgetter(name)(defaults)
+            assert default is None or attrgetter(name)(uncommented) == default, name
+
+
+def test_the_shipped_example_says_why(example: str) -> None:
+    """Above each setting, or above the group that it belongs to, stands a sentence."""
+    for block in example.split("\n\n"):
+        lines = [line for line in block.splitlines() if not line.startswith("[")]
+        assert lines[0].startswith("# "), block

@@ -13,7 +13,7 @@ from packbox.adapters.snapshot import MAGIC, SnapshotError, dump, load
 from packbox.core.box import STATE_VERSION, BoxState
 from packbox.core.frames import FloatArray
 from packbox.core.soh.panel import PanelState
-from packbox.core.soh.rest_bands import Anchor
+from packbox.core.soh.rest_state import Anchor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,9 +75,24 @@ def test_a_state_of_version_1_is_read_less_a_charge_under_way() -> None:
     }
     state = load(msgspec.msgpack.encode([MAGIC, 1, body]), PanelState)
     assert (state.charge_ratio.capacity_ah, state.charge_ratio.rise) == (55.0, None)
-    assert state.rest_bands.lowest == state.rest_bands.moves[0].last == Anchor(*map(float, range(11)))
+    assert state.rest_bands.lowest == Anchor(*map(float, range(11)))
+    assert state.rest_bands.moves == ()
     assert state.rest_bands.bands is not None
     assert (state.rest_bands.bands.bands, state.rest_bands.bands.hysteresis_v) == (10, 0.0)
+
+
+def test_a_state_of_version_2_is_read_less_the_swings_of_the_session_under_way() -> None:
+    """Swings were kept as pairs of anchors; what the filter knew, and the anchors it waits with, stay."""
+    anchor = [float(k) for k in range(12)]
+    bands = {"mean": ["<f8", [12], np.ones(12).tobytes()], "cov": ["<f8", [12, 12], np.eye(12).tobytes()]}
+    body = {
+        "charge_ratio": {"capacity_ah": 55.0},
+        "bms_value": {},
+        "rest_bands": {"lowest": anchor, "moves": [[anchor, anchor]], "bands": bands, "n": 31},
+    }
+    state = load(msgspec.msgpack.encode([MAGIC, 2, body]), PanelState)
+    assert (state.rest_bands.lowest, state.rest_bands.moves) == (Anchor(*anchor), ())
+    assert (state.rest_bands.n, state.charge_ratio.capacity_ah) == (31, 55.0)
 
 
 def test_a_cut_snapshot_is_refused(state: BoxState) -> None:

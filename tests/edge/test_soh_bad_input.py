@@ -22,7 +22,9 @@ from packbox.core.soh.charge_ratio import LEGS_KEPT, Edge, Leg
 from packbox.core.soh.method import EVIDENCE_KEPT, Basis
 from packbox.core.soh.panel import PanelState, Verdict
 from packbox.core.soh.reading import RestsSeen
-from packbox.core.soh.rest_bands import MOVES_KEPT, RESTART_AFTER, Anchor, Move
+from packbox.core.soh.rest_anchors import MOVES_KEPT
+from packbox.core.soh.rest_bands import RESTART_AFTER
+from packbox.core.soh.rest_state import Anchor, swing_between
 from packbox.core.soh.weigh import SohStatus
 from packbox.testing import sim_pack
 from packbox.testing.sim_car import LEAF_62
@@ -199,10 +201,13 @@ def test_the_state_stays_below_four_kilobytes_with_all_that_one_session_may_hold
     state = ends(block)[-1].state
     odd = math.pi  # no number packs smaller
     number = 65_535  # sessions, 8 a day in 22 years
-    anchor = Anchor(*(odd * 1e7,) * 2, *(odd,) * 9, 0.5)
+    anchor = Anchor(*(odd * 1e7,) * 2, *(odd,) * 9, 0.5, odd)
     leg = Leg(Edge(*(odd,) * 7), Edge(*(odd,) * 7))
     rests, ratio = state.rest_bands, state.charge_ratio
-    move, some = Move(anchor, anchor), tuple(range(number, number + EVIDENCE_KEPT))
+    move, some = (
+        replace(swing_between(anchor, anchor), lean_pct_per_v=odd),
+        tuple(range(number, number + EVIDENCE_KEPT)),
+    )
     full = replace(
         state,
         rest_bands=replace(

@@ -19,7 +19,8 @@ from packbox.core.soh.banded import Bands, swing_of_charge_in
 from packbox.core.soh.energy import soce_pct
 from packbox.core.soh.method import Basis, Estimate, MethodId
 from packbox.core.soh.panel import Verdict
-from packbox.core.soh.rest_bands import RestBandsState, use_swing
+from packbox.core.soh.rest_bands import use_swing
+from packbox.core.soh.rest_state import RestBandsState
 from packbox.core.soh.weigh import GAIN_FLOOR, SohStatus, weigh
 
 YEAR_DAYS = 365.25

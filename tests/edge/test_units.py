@@ -66,3 +66,12 @@ def test_a_unit_in_a_car_never_gives_up(root: Path) -> None:
     assert (unit["Service"]["Restart"], unit["Service"]["Type"]) == ("always", "notify")
     assert int(unit["Service"]["WatchdogSec"]) > 0
     assert unit["Service"]["LogRateLimitBurst"]
+
+
+def test_logs_fill_no_card(root: Path) -> None:
+    """Months alone, and something that goes round in circles: what is logged is bound in rate and in size."""
+    journal = unit_file(root / "systemd/packbox.journald")["Journal"]
+    assert [int(journal[name].removesuffix("M")) <= 64 for name in ("SystemMaxUse", "RuntimeMaxUse")] == [True, True]
+    service = unit_file(root / "systemd/packbox.service")["Service"]
+    lines_a_day = 86_400 / int(service["LogRateLimitIntervalSec"]) * int(service["LogRateLimitBurst"])
+    assert lines_a_day <= 300_000

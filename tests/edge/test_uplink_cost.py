@@ -19,7 +19,7 @@ from packbox.settings import Settings
 from packwire.ack import ack_of, encode_ack
 from packwire.ids import StoreId as WireStoreId
 from packwire.messages import TYPICAL_BYTES, Health, Kind
-from packwire.presence import HEARTBEAT_EVERY_S, HEARTBEAT_QUIET_S, encode_heartbeat
+from packwire.presence import HEARTBEAT_EVERY_S, HEARTBEAT_QUIET_S, STANDING_EVERY_S, encode_heartbeat
 
 BOX = BoxId("b000000000000001")
 STORE = StoreId("5700000000000001")
@@ -98,6 +98,7 @@ async def test_a_day_costs_at_most_fifty_kilobytes(tmp_path: Path) -> None:
         "acks": records * costs["ack"],
         "heartbeats": beats * costs["heartbeat"],
         "pings": 24 * 3600 / keep_alive_s * costs["ping"],
+        "standing": (CONNECTS + 24 * 3600 / STANDING_EVERY_S) * costs["standing"],
         "connections": CONNECTS * costs["connect and leave"],
     }
     day = sum(parts.values())
@@ -119,6 +120,9 @@ async def measured(settings: UplinkSettings, toll: Toll, broker: Mosquitto, file
         for _ in range(MANY):
             await uplink.beat(encode_heartbeat(health))
         beats, at = await settled(toll) - at, toll.bytes
+        for held in range(MANY):
+            await uplink.present(STORE, 4000 + held)
+        standings, at = await settled(toll) - at, toll.bytes
         async with MqttUplink(UplinkSettings(broker.host, broker.port, tls=files), BoxId("b0" * 8)) as book:
             ack = encode_ack(ack_of(WireStoreId(STORE), range(1, 5000)))
             for _ in range(MANY):
@@ -135,4 +139,5 @@ async def measured(settings: UplinkSettings, toll: Toll, broker: Mosquitto, file
         "heartbeat": beats / MANY,
         "ack": acks / MANY,
         "ping": ping,
+        "standing": standings / MANY,
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from packbook.adapters import authority
 from packbook.adapters.authority import Authority, fingerprint_of
@@ -28,6 +29,9 @@ from packwire.enrolment import code_digest, new_code
 from packwire.ids import box_id_of
 
 HOST = "127.0.0.1"
+OPERATOR = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+OPERATOR_KEY = OPERATOR.public_key().public_bytes_raw()
+BOOK_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))).public_key().public_bytes_raw()
 
 
 class SetClock:
@@ -70,7 +74,8 @@ class Book:
     desk: Desk = field(init=False)
 
     def __post_init__(self) -> None:
-        self.desk = Desk(self.database, self.authority, self.now_ms, days=365, addresses=told_to_boxes(self.settings))
+        told = told_to_boxes(self.settings, BOOK_KEY)
+        self.desk = Desk(self.database, self.authority, self.now_ms, days=365, addresses=told)
 
     def now_ms(self) -> int:
         return now_ms() + self.ahead_ms
@@ -115,6 +120,7 @@ async def book(tmp_path: Path, ceremony: tuple[Path, authority.Root]) -> AsyncIt
         enrol_cert_file=folder / f"server-{HOST}.pem",
         enrol_key_file=folder / f"server-{HOST}.key",
         box_broker="mqtts://broker.test:8883",
+        box_operator_key=OPERATOR_KEY.hex(),
     )
     async with open_writer(settings.database_url.get_secret_value(), "test") as database:
         running = Book(settings, database, Authority(folder), root)

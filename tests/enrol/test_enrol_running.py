@@ -17,7 +17,7 @@ from packbook.core.enrolment import MS_PER_DAY, BoxState
 from packbox.adapters import durable, enrolment_file, key_store
 from packbox.adapters.key_store import FileKeyStore
 from packbox.app.doctor import examine
-from packbox.app.enrol import enrol
+from packbox.app.enrol import enrol, renew
 from packbox.app.enrolled import LOOK_EVERY_S, Enrolling, with_enrolment
 from packbox.app.findings import Verdict
 from packbox.clock import ClockTrust
@@ -25,7 +25,7 @@ from packbox.core.renewal import RETRY_MAX_S, due_ms, retry_s
 from packbox.ports import PackboxError
 from packbox.settings import BrokerSettings, Settings
 
-from .conftest import Book, Box
+from .conftest import BOOK_KEY, OPERATOR_KEY, Book, Box
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -74,6 +74,48 @@ async def test_a_box_without_network_or_clock_tries_again_and_says_so(book: Book
     box.clock.wall_ms = book.now_ms()
     await enrolling.look()
     assert enrolling.trouble is None
+
+
+async def test_enrolment_alone_tells_a_box_whom_to_believe(book: Book, box: Box) -> None:
+    """Nobody types a key of 64 digits into 50 boxes. A running box starts anew with it; the doctor shows it."""
+    began_anew: list[bool] = []
+    enrolling = Enrolling(await invite(book, box), box.keys, box.clock, lambda: began_anew.append(True))
+    await enrolling.look()
+    assert (enrolling.settings.operator_key, began_anew) == (OPERATOR_KEY.hex(), [True])
+    said = [found.text for found in examine(lambda: settings_of(box)) if found.check == "operator"]
+    assert said == [
+        f"believed is who signs with key {OPERATOR_KEY.hex()}, since enrolment",
+        f"at enrolment the book signed with key {BOOK_KEY.hex()}",
+    ]
+    own = settings_of(box, operator_key="ab" * 32)
+    assert with_enrolment(own).operator_key == "ab" * 32
+    said = [found.text for found in examine(lambda: own) if found.check == "operator"]
+    assert "by the setting operator_key" in said[0]
+
+
+async def test_whom_to_believe_is_pinned_until_the_box_enrols_anew(book: Book, box: Box) -> None:
+    """A book that is taken over later changes nothing for boxes that are out there; only a new code does."""
+    settings = await invite(book, box)
+    await Enrolling(settings, box.keys, box.clock).look()
+    book.desk.addresses = {"operator_key": "cd" * 32, "book_key": "ef" * 32}
+    await renew(box.data_dir, box.keys, box.clock)
+    assert with_enrolment(settings).operator_key == OPERATOR_KEY.hex()
+    await enrol(box.data_dir, box.keys, box.clock, await book.invitation())
+    assert with_enrolment(settings).operator_key == "cd" * 32
+
+
+@pytest.mark.parametrize("told", [{}, {"operator_key": "AB" * 32}, {"operator_key": ["ab"]}, {"operator_key": "ab"}])
+async def test_a_book_that_tells_no_usable_key_makes_nobody_believed(
+    book: Book, box: Box, told: dict[str, object]
+) -> None:
+    """Another EST server knows nothing of operators; the box keeps its history all the same."""
+    book.desk.addresses = told
+    settings = await invite(book, box)
+    enrolling = Enrolling(settings, box.keys, box.clock, lambda: pytest.fail("nothing new to believe"))
+    await enrolling.look()
+    assert enrolling.settings.operator_key is None
+    said = [found.text for found in examine(lambda: settings) if found.check == "operator"]
+    assert said == ["no operator is believed: configurations and commands are refused"]
 
 
 async def test_a_broken_invitation_is_named(book: Book, box: Box) -> None:

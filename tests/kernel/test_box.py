@@ -27,6 +27,7 @@ from packbox.adapters.identity import read_key
 from packbox.adapters.journal import JOURNAL_FILE, open_copy
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app import doctor
+from packbox.app import parts as parts_module
 from packbox.app import run as run_module
 from packbox.app.health import Gauge
 from packbox.app.mind import Bookmark, Saved
@@ -192,7 +193,7 @@ async def test_a_car_is_asked_only_by_consent_and_every_frame_is_counted(
         gauges.append(Gauge(*parts))
         return gauges[-1]
 
-    monkeypatch.setattr(run_module, "Gauge", make)
+    monkeypatch.setattr(parts_module, "Gauge", make)
     units = Units(wire)
     simulated = SimUnits(units, Catalogue().profile("nissan-leaf"), lambda: TRUTH, lengths={"lbc-state": 41})
     car = Car(wire)

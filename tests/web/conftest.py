@@ -7,16 +7,21 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 
+from packbook.adapters.rules import RuleBook
+from packbook.app.access import access_rules
 from packbook.ports import Histories
+from packbook.testing.memory_access import memory_access
 from packbook.testing.memory_histories import MemoryHistories, lived_in
 from packbook.web.app import create_app
 
+TABLE = access_rules(RuleBook())
 Visit = Callable[[Histories], httpx.AsyncClient]
 
 
 def visit(book: Histories) -> httpx.AsyncClient:
     """A client of this book's pages. Our own mistakes come back as answers, as they do to people."""
-    transport = httpx.ASGITransport(create_app(book), raise_app_exceptions=False)
+    app = create_app(book, access=memory_access(TABLE))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://book.test", headers={"Accept-Language": "en"})
 
 

@@ -17,8 +17,11 @@ import pytest
 import uvicorn
 
 from packbook.core.history import Battery
+from packbook.testing.memory_access import memory_access
 from packbook.testing.memory_histories import MemoryHistories
 from packbook.web.app import create_app
+
+from .conftest import TABLE
 
 CHROMIUM = shutil.which("chromium")
 PATIENCE_S = 60.0
@@ -32,7 +35,9 @@ def served(book: MemoryHistories) -> Iterator[str]:
     """The pages on a free port of this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_app(book), log_level="error", lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(book, access=memory_access(TABLE)), log_level="error", lifespan="off")
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="pages")
         thread.start()
         deadline = time.monotonic() + PATIENCE_S

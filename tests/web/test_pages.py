@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from packbook.core.history import EventRow, Provenance, SessionRow, SohPoint
+from packbook.core.history import Doubt, EventRow, Provenance, SessionRow, SohPoint
 from packbook.ports import Quarantined, StoreError
 from packbook.testing.memory_histories import MemoryHistories, battery_head, session_row, soh_point
 from packbook.web import guard
@@ -411,3 +411,50 @@ async def test_times_are_utc_for_machines_and_readable_for_people(
         r'<time datetime="2026-11-28T\d\d:\d\d:\d\dZ" data-style="date">28 Nov 2026</time>', await page(client, LEAF)
     )
     assert "2026年11月28日" in await page(client, LEAF, "ja")
+
+
+# --- in dispute -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_a_number_in_dispute_never_looks_clean(at: Visit, book: MemoryHistories, language: str) -> None:
+    """Whoever reads the figure, on a list, on the page or by program, reads the doubt beside it."""
+    t = ALL_WORDS[language]
+    doubts = (
+        Doubt("two_histories", "7f3a90c2d1e85b46", "c04e1f77a9b23d65", 1_790_000_000_000, 3, settled=False),
+        Doubt("two_boxes", "7f3a90c2d1e85b46", "aa4e1f77a9b23d65", 1_790_000_000_000, 0, settled=True),
+    )
+    doubted = replace(book, heads={**book.heads, "leaf-24-0001": replace(book.heads["leaf-24-0001"], doubts=doubts)})
+    async with at(doubted) as client:
+        home = await page(client, "/", language)
+        whole = html.unescape(await page(client, LEAF, language))
+        sessions = await page(client, f"{LEAF}/sessions", language)
+        answer = (await client.get("/api/v1/batteries/leaf-24-0001")).json()
+        forecast = (await client.get("/api/v1/batteries/leaf-24-0001/forecast")).json()
+    assert f'state-disputed">{t("state.disputed.name")}<' in home
+    assert home.count("state-ok") == 0
+    for said in (
+        t("doubt.title"),
+        t("doubt.two_histories", box=doubts[0].box, store=doubts[0].store),
+        t("doubt.two_boxes", box=doubts[1].box, store=doubts[1].store),
+        t.count("doubt.held_out", 3),
+        t("doubt.settled"),
+        t("state.disputed.help"),
+        t("prospect.lacking.disputed"),
+    ):
+        assert said in whole
+    assert "85.5" in whole
+    assert 'id="promises"' not in whole
+    assert 'data-live="promises"' not in whole
+    assert t("doubt.title") in sessions
+    assert [(doubt["kind"], doubt["held_out"], doubt["settled"]) for doubt in answer["doubts"]] == [
+        ("two_histories", 3, False),
+        ("two_boxes", 0, True),
+    ]
+    assert (forecast["why"], forecast["forecast"]) == ("disputed", None)
+
+
+async def test_a_battery_without_doubts_says_nothing_of_them(client: httpx.AsyncClient) -> None:
+    """A warning that always stands there is read by nobody."""
+    assert ALL_WORDS["en"]("doubt.title") not in await page(client, LEAF)
+    assert (await client.get("/api/v1/batteries/leaf-24-0001")).json()["doubts"] == []

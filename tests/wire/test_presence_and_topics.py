@@ -12,6 +12,7 @@ from packwire.presence import (
     LOST,
     ONLINE,
     STOPPED,
+    Standing,
     Status,
     decode_heartbeat,
     decode_status,
@@ -19,11 +20,21 @@ from packwire.presence import (
     encode_status,
 )
 from packwire.topics import DOWN, MANNERS, UP, Address, Leaf, everything_up, parse, topic
-from wire_samples import BOX
+from wire_samples import BOX, STORE
 
 
 @pytest.mark.parametrize(
-    ("status", "text"), [(ONLINE, b"online"), (STOPPED, b"offline stopped"), (LOST, b"offline lost")]
+    ("status", "text"),
+    [
+        (ONLINE, b"online"),
+        (STOPPED, b"offline stopped"),
+        (LOST, b"offline lost"),
+        (Status(online=True, standing=Standing(STORE, 57)), b"online " + STORE.encode() + b" 57"),
+        (Status(online=True, reason="5700 57"), b"online 5700 57"),
+        (Status(online=True, reason=f"{STORE} 057"), b"online " + STORE.encode() + b" 057"),
+        (Status(online=True, reason=f"{STORE} {2**53}"), b"online %s %d" % (STORE.encode(), 2**53)),
+        (Status(online=False, reason=f"{STORE} 57"), b"offline " + STORE.encode() + b" 57"),
+    ],
 )
 def test_a_status_is_readable_by_people(status: Status, text: bytes) -> None:
     """An installer sees it with any MQTT client."""

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packwire.cbor import MAX_WHOLE, dumps
+from packwire.codec import to_wire
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion, WireError
 from packwire.ids import BoxId, box_id_of, key_id_of
 from packwire.messages import Charge
@@ -51,6 +52,13 @@ def test_an_honest_record_opens() -> None:
     record = open_sealed(SEALED, PUBLIC_KEY)
     assert record.message == TYPICAL[1]
     assert record.sealed == SEALED
+
+
+def test_trust_costs_what_the_pages_say() -> None:
+    """156 B a record (docs/trust.md), 162 once every number in the envelope is at its largest."""
+    for largest, bytes_max in ((False, 156), (True, 162)):
+        costs = [len(sealed_sample(said, largest=largest)) - len(dumps(to_wire(said))) for said in TYPICAL]
+        assert max(costs) == bytes_max
 
 
 @given(st.integers(0, len(SEALED) - 1), st.integers(1, 255))

@@ -103,6 +103,7 @@ class Surroundings:
     machines: dict[BootId, SimMachine]
     losses: list[Loss]
     troubles: list[str]
+    started_without_disk: int = 0
 
 
 class Box:
@@ -213,6 +214,7 @@ class Box:
         bus.wire = self.wire
         try:
             await self._offload(mind.open)
+            self.around.started_without_disk += mind.trouble is not None
             mind.meet(around.plan_of(self.id), None)
             mind.tape = self.tape = self._tape(mind)
             mind.begin("world", lambda stamp: _health(stamp, mind))
@@ -309,6 +311,9 @@ class _SlowUplink:
     async def beat(self, heartbeat: bytes) -> None:
         if self._dice.random() >= self._beats_lost:
             await self._uplink.beat(heartbeat)
+
+    async def present(self, store: StoreId, held: int) -> None:
+        await self._uplink.present(store, held)
 
     def acks(self) -> AsyncIterator[bytes]:
         return self._uplink.acks()

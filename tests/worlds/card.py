@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
 from packbox.core.record import BoxId, SealedRow
-from packbox.ports import Checkpoint, Clock, JournalError
+from packbox.ports import Clock, JournalDiskError
 from packwire.seal import digest
 
 
@@ -48,9 +48,9 @@ class CardJournal(SqliteJournal):
         self._card = card
         self._wrote = wrote
 
-    def open(self) -> Checkpoint:
+    def _open_on_disk(self) -> tuple[sqlite3.Connection, str | None]:
         self._may_write()
-        return super().open()
+        return super()._open_on_disk()
 
     def commit(self, state: bytes, rows: Sequence[SealedRow]) -> None:
         self._may_write()
@@ -59,6 +59,8 @@ class CardJournal(SqliteJournal):
         self._written()
 
     def release(self, upto: int, ranges: Sequence[tuple[int, int]]) -> int:
+        if self._stands_by:
+            return super().release(upto, ranges)
         self._may_write()
         freed = super().release(upto, ranges)
         self._written()
@@ -72,7 +74,8 @@ class CardJournal(SqliteJournal):
         if db is not None:
             db.close()  # folds the WAL back, which a power cut does not
             self._card.put(files)
-        self._drop_lock()
+        self._stands_by = False
+        self._lock.drop()
 
     def _may_write(self) -> None:
         if not self._card.powered:
@@ -81,7 +84,7 @@ class CardJournal(SqliteJournal):
             self._card.powered = self._card.cut_before_write = False
             raise PowerCutError
         if self._card.trouble is not None:
-            raise JournalError(f"simulated: {self._card.trouble}")
+            raise JournalDiskError(f"simulated: {self._card.trouble}")
 
     def _written(self) -> None:
         if self._card.cut_after_write:

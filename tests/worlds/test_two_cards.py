@@ -63,6 +63,7 @@ class _OldBook(_World):
         copy = self.book.backup()
         self._start_book()
         await asyncio.sleep(20 * HOUR_S)
+        self.box.set_life(None)  # parked for good: no record will ever tell
         await self._kill_book()
         self.book.restore(copy)
         self._start_book()

@@ -73,6 +73,16 @@ def test_a_quiet_world_is_right(quiet: Plan) -> None:
     assert check_plan(quiet)["records"] > 3
 
 
+@pytest.mark.parametrize("trouble", ["disk full", "disk read-only"])
+def test_a_box_that_starts_while_its_disk_refuses_loses_nothing_that_it_hears(quiet: Plan, trouble: str) -> None:
+    """The power comes back to a full card. What is heard from then on is on the card as soon as there is room."""
+    cuts = (Event(8 * HOUR_S, Blow.CUT, 60.0), Event(9 * HOUR_S, Blow.CUT, 60.0))
+    full = Spell(8.8 * HOUR_S, 12 * HOUR_S, trouble)
+    figures = check_plan(replace(quiet, events=cuts, disks=(full,)))
+    assert figures["records"] > 3
+    assert figures["started_without_disk"] == 1
+
+
 def test_a_record_that_leaves_on_the_brokers_word_is_missed(quiet: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """Brokers lose what they acknowledged. The box throws away what it sent: else the book would ask for it again."""
     honest = _Carrier._publish

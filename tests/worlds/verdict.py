@@ -53,7 +53,11 @@ def check(ended: Ended) -> dict[str, int]:
     """Figures of a world that is right."""
     wrong: list[str] = []
     held = _held(ended)
-    figures = {"records": sum(len(rows) for rows in held.values()), "stores": len(ended.tapes)}
+    figures = {
+        "records": sum(len(rows) for rows in held.values()),
+        "stores": len(ended.tapes),
+        "started_without_disk": ended.around.started_without_disk,
+    }
     for newest in ended.tapes:
         rows = held.pop((newest.box, newest.store), [])
         name = f"store {newest.store}"
@@ -303,8 +307,9 @@ def _awake(ended: Ended) -> Iterator[tuple[SimCar, Awake]]:
 def _times(ended: Ended, wrong: list[str]) -> int:
     """Whatever the history dates is dated right, within what the clock anchors of its boot state.
 
-    An anchor states its own error. Anchors of one boot that contradict each other state that somebody lied: then their
-    distance is how far any date of this boot may be off. A session is dated when it closes, back by the monotonic
+    An anchor states its own error: where it contradicts what the box knew before, how far the two are apart. Anchors of
+    one boot that contradict each other state that somebody lied: then their distance is how far any date of this boot
+    may be off. A session is dated when it closes, back by the monotonic
     clock: its beginning is as far off as a crystal drifts in between, about a second for half a day.
     """
     anchors: dict[object, list[tuple[int, int, float]]] = {}
@@ -335,9 +340,10 @@ def _times(ended: Ended, wrong: list[str]) -> int:
             known = anchors.get(boot, [(0, 0, TRUSTED_ERROR_MS)])
             offsets_ms = [offset_ms for _, offset_ms, _ in known]
             nearest_ms = min(abs(mono_ms - anchor_ms) for anchor_ms, _, _ in known)
-            error_ms = max(error_ms for _, _, error_ms in known) + SERVER_ERROR_MS + max(offsets_ms) - min(offsets_ms)
+            stated_ms = max(error_ms for _, _, error_ms in known)
             assert isinstance(lasted_s, float | int)
-            allowed_ms = error_ms + (nearest_ms + lasted_s * 1000) * DRIFT_PPM * 1e-6
+            allowed_ms = max(stated_ms, max(offsets_ms) - min(offsets_ms)) + SERVER_ERROR_MS
+            allowed_ms += (nearest_ms + lasted_s * 1000) * DRIFT_PPM * 1e-6
             off_ms = at_ms - machine.true_ms_at(mono_ms)
             if abs(off_ms) > allowed_ms:
                 wrong.append(

@@ -104,7 +104,7 @@ class _World:
         self.boxes = [self.box]
         self.book = Book(self.folder / "book", self.template, self.broker, BrokerAddress("memory", 0, NAME))
         self.backup_book: Path | None = None
-        self.set_back: int | None = None  # how much was written when the book became an old one
+        self.copied: tuple[Tape, int] | None = None  # what the box in the car goes on from, and how much was written
         self.backup_card: tuple[dict[str, bytes], Tape] | None = None
         self.hand = asyncio.Lock()
         with (
@@ -176,19 +176,27 @@ class _World:
         self.ended_ms = self.true_ms()
 
     async def _next_word(self) -> None:
-        """A book that was set back learns what it misses with the next record, and a parked car has none for days."""
-        if self.set_back is None:
-            return
-        for _ in range(WORD_LOOKS):
-            if self._newest() > self.set_back:
-                break
-            await asyncio.sleep(WORD_WITHIN_S / WORD_LOOKS)
-        await asyncio.sleep(CALM_S)
+        """A copied card shows with the next record that is not in the book, and a parked car has none for days.
 
-    def _newest(self) -> int:
-        """How many records the box in the car has written."""
-        assert self.box.tape is not None
-        return len(self.box.tape.made)
+        That record may end the store: then the new one has something to say as well.
+        """
+        for _ in range(0 if self.copied is None else 2):
+            for _ in range(WORD_LOOKS):
+                if not self._owes_a_word():
+                    break
+                await asyncio.sleep(WORD_WITHIN_S / WORD_LOOKS)
+            else:
+                return
+            await asyncio.sleep(CALM_S)
+
+    def _owes_a_word(self) -> bool:
+        """Whether the box in the car goes on from a copied card and wrote nothing there, or in a store begun since."""
+        if self.copied is None:
+            return False
+        tape, written = self.copied
+        now = self.box.tape
+        assert now is not None
+        return len(now.made) <= (written if now is tape else 0)
 
     async def _until(self, at_s: float) -> None:
         await asyncio.sleep(max(0.0, at_s - asyncio.get_running_loop().time()))
@@ -246,7 +254,6 @@ class _World:
                 assert self.backup_book is not None
                 await self._kill_book()
                 self.book.restore(self.backup_book)
-                self.set_back = self._newest()
                 self._start_book()
             case Blow.BROKER_RESTART | Blow.BROKER_FORGETS:
                 self.broker.stop(forget=event.blow is Blow.BROKER_FORGETS)
@@ -289,6 +296,7 @@ class _World:
         key = copied.box, copied.store
         copied.older = self.around.tapes[key]
         self.around.tapes[key] = copied
+        self.copied = copied, len(copied.made)
         self.box.card.put(files)
 
     def _clock(self, event: Event) -> None:

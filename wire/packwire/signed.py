@@ -45,6 +45,23 @@ def open_whole(signed: bytes, purpose: str, public_key: bytes, what: str) -> byt
     return payload
 
 
+def sign_detached(payload: bytes, purpose: str, sign: Callable[[bytes], bytes], public_key: bytes) -> bytes:
+    """The same without the payload in it (RFC 9052 §2): for what is kept in another form beside its signature."""
+    signature = sign(_to_be_signed(payload, purpose))
+    return dumps(cbor2.CBORTag(COSE_SIGN1_TAG, [PROTECTED, {KEY_ID_HEADER: key_id_of(public_key)}, None, signature]))
+
+
+def check_detached(signed: bytes, payload: bytes, purpose: str, public_key: bytes, what: str) -> None:
+    """Raises Malformed or BadSignature unless this is the key's signature of this payload for this purpose."""
+    cose = loads(signed, what)
+    if not isinstance(cose, cbor2.CBORTag) or not isinstance(cose.value, list) or len(cose.value) != 4:
+        raise Malformed(f"{what}: expected a COSE_Sign1 (tag {COSE_SIGN1_TAG})")
+    if cose.value[2] is not None:
+        raise Malformed(f"{what}: expected a signature without its payload")
+    whole = cbor2.CBORTag(cose.tag, [*cose.value[:2], payload, cose.value[3]])
+    open_whole(dumps(whole), purpose, public_key, what)
+
+
 def _taken_apart(signed: bytes, what: str) -> tuple[bytes, bytes, bytes]:
     cose = loads(signed, what)
     if not isinstance(cose, cbor2.CBORTag) or cose.tag != COSE_SIGN1_TAG:

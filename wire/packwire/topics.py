@@ -35,7 +35,9 @@ class Manner:
 MANNERS: Final[dict[Leaf, Manner]] = {
     Leaf.RECORD: Manner(up=True, qos=1, retain=False, carries="one sealed record"),
     Leaf.HEARTBEAT: Manner(up=True, qos=0, retain=False, carries="unsigned health snapshot, may be lost"),
-    Leaf.STATUS: Manner(up=True, qos=1, retain=True, carries="`online` or `offline <reason>`, also the will"),
+    Leaf.STATUS: Manner(
+        up=True, qos=1, retain=True, carries="`online [<store> <held>]` or `offline <reason>`, also the will"
+    ),
     Leaf.ACK: Manner(up=False, qos=1, retain=True, carries="what the book holds of a store"),
     Leaf.CONFIG: Manner(up=False, qos=1, retain=True, carries="the whole configuration, signed by the operator"),
     Leaf.COMMAND: Manner(up=False, qos=1, retain=True, carries="one command of a closed list, signed by the operator"),

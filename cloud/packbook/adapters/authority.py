@@ -191,6 +191,16 @@ def add_issuer(root: Root, folder: Path, now_ms: int) -> Issuer:
     return issuer
 
 
+def known_issuers(folder: Path) -> list[bytes]:
+    """What stands between a box's certificate and the root, DER: whoever exports needs no key for it."""
+    path = folder / CA_FILE
+    try:
+        known = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as problem:
+        raise AuthorityError(f"{path}: cannot be read ({problem})") from problem
+    return [one.public_bytes(serialization.Encoding.DER) for one in known if one.subject != one.issuer]
+
+
 def make_server(root: Root, hosts: Sequence[str], folder: Path, now_ms: int) -> tuple[Path, Path]:
     """A server's certificate and key as files named after its first host. Raises AuthorityError."""
     key, now = ec.generate_private_key(ec.SECP256R1()), _time(now_ms)

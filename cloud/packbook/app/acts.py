@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from packbook.app import enrolment, quarantine, relation
+from packbook.app import access, credentials, declaration, enrolment, quarantine, relation
 from packbook.app.operate import Act
 
-ACTS: Final[dict[str, Act]] = {**enrolment.ACTS, **quarantine.ACTS, **relation.ACTS}
+ACTS: Final[dict[str, Act]] = {
+    **access.ACTS,
+    **credentials.ACTS,
+    **declaration.ACTS,
+    **enrolment.ACTS,
+    **quarantine.ACTS,
+    **relation.ACTS,
+}

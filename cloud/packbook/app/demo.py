@@ -28,6 +28,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from packbook.app.demo_cards import declare_all
 from packbook.app.demo_progress import Screen, Seen, ask, line, summary
 from packbook.app.demo_trust import DemoTrust, Identity
 from packbook.app.serve import serve
@@ -80,6 +81,11 @@ class BoxPlan:
     folder: str
     profile: str
     arguments: tuple[str, ...]
+    model: str | None = None  # of a simulated car; its owner agrees to everything, and its pack has a made-up card
+
+    @property
+    def battery(self) -> str:
+        return f"demo-{self.folder}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +150,11 @@ async def _demo(args: argparse.Namespace) -> int:
     with _folder(args.data_dir) as folder, _quiet_logging(folder / "book.log"):
         print(f"data in {folder}", flush=True)
         trust = DemoTrust(folder, HOST, COLLECTOR)
-        async with _broker(trust) as broker_port, _book(folder, trust, broker_port, args.port) as url:
+        plans = _plans(args, folder)
+        models = {plan.battery: plan.model for plan in plans if plan.model is not None}
+        async with _broker(trust) as broker_port, _book(folder, trust, broker_port, args.port, models) as url:
             print(f"\n  open {url}\n\nCtrl-C stops everything.\n", flush=True)
-            async with _boxes(_plans(args, folder), folder, trust, broker_port) as boxes:
+            async with _boxes(plans, folder, trust, broker_port) as boxes:
                 if not args.no_browser:
                     await asyncio.to_thread(_open_browser, url)
                 failed = await _watch(boxes, url, args.seconds)
@@ -161,7 +169,7 @@ def _plans(args: argparse.Namespace, folder: Path) -> Sequence[BoxPlan]:
         car, seed = CARS[number % len(CARS)], 1 + number // len(CARS)
         name = car.name if seed == 1 else f"{car.name} ({seed})"
         source = f"sim:{car.model},seed={seed},start={first_day.isoformat()}"
-        plans.append(BoxPlan(name, f"{car.model}-{seed}", car.profile, ("--source", source)))
+        plans.append(BoxPlan(name, f"{car.model}-{seed}", car.profile, ("--source", source), car.model))
     if args.log is not None:
         arguments = ("--source", f"log:{args.log.resolve()}", "--speed", "max", "--until-sent")
         plans.append(BoxPlan(args.log.stem[:60], "log", args.profile, arguments))
@@ -226,8 +234,13 @@ async def _broker(trust: DemoTrust) -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def _book(folder: Path, trust: DemoTrust, broker_port: int, port: int | None) -> AsyncIterator[str]:
-    """Collector, database and pages in this process. Yields the address once pages answer."""
+async def _book(
+    folder: Path, trust: DemoTrust, broker_port: int, port: int | None, models: Mapping[str, str]
+) -> AsyncIterator[str]:
+    """Collector, database and pages in this process. Yields the address once pages answer.
+
+    `models`: batteries that made-up cards are for, entered as soon as their boxes are heard.
+    """
     settings = Settings(
         database_url=f"sqlite:///{folder / 'book.db'}",
         broker=f"mqtts://{HOST}:{broker_port}",
@@ -241,6 +254,7 @@ async def _book(folder: Path, trust: DemoTrust, broker_port: int, port: int | No
     )
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(settings, on_ready=ready.set_result), name="book")
+    declaring: asyncio.Task[None] | None = None
     try:
         either: set[asyncio.Future[Any]] = {ready, serving}
         await asyncio.wait(either, timeout=READY_WAIT_MAX_S, return_when=asyncio.FIRST_COMPLETED)
@@ -248,10 +262,21 @@ async def _book(folder: Path, trust: DemoTrust, broker_port: int, port: int | No
             _raise_first(serving.exception())
         if not ready.done():
             raise DemoError(f"the pages do not answer after {READY_WAIT_MAX_S:.0f} s; see {folder / 'book.log'}")
+        declaring = asyncio.create_task(_declare(settings, models), name="declare")
         yield ready.result()
     finally:
-        serving.cancel()
-        await asyncio.wait({serving}, timeout=BOOK_GOODBYE_WAIT_MAX_S)
+        parts = {serving} if declaring is None else {serving, declaring}
+        for part in parts:
+            part.cancel()
+        await asyncio.wait(parts, timeout=BOOK_GOODBYE_WAIT_MAX_S)
+
+
+async def _declare(settings: Settings, models: Mapping[str, str]) -> None:
+    """The demo goes on without cards."""
+    try:
+        await declare_all(settings, models)
+    except PackbookError as problem:
+        logging.getLogger(__name__).warning("the demo's cards were not declared: %s", problem)
 
 
 @contextlib.asynccontextmanager
@@ -270,6 +295,8 @@ async def _boxes(
 async def _start(plan: BoxPlan, folder: Path, trust: DemoTrust, broker_port: int) -> Box:
     settings, log = _make_folder(plan, folder, trust, broker_port)
     with log:
+        if plan.model is not None:
+            await _agree(settings, log)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -288,6 +315,15 @@ async def _start(plan: BoxPlan, folder: Path, trust: DemoTrust, broker_port: int
     return Box(plan, process, Path(log.name))
 
 
+async def _agree(settings: Path, log: BinaryIO) -> None:
+    """The owner of a simulated car lets others see its battery: without that there is no passport to show."""
+    words = ("-m", "packbox", "consent", "give", "passport", "--settings", str(settings))
+    deciding = await asyncio.create_subprocess_exec(
+        sys.executable, *words, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=_environment()
+    )
+    await deciding.wait()
+
+
 def _make_folder(plan: BoxPlan, folder: Path, trust: DemoTrust, broker_port: int) -> tuple[Path, BinaryIO]:
     """Returns the box's settings file and its open log."""
     folder.mkdir(exist_ok=True)
@@ -301,7 +337,7 @@ def _settings_of(plan: BoxPlan, folder: Path, identity: Identity, broker_port: i
         f"data_dir = {_toml(str(folder))}\n"
         f"profile = {_toml(plan.profile)}\n"
         f"vehicle = {_toml(plan.name)}\n"
-        f"battery = {_toml(f'demo-{plan.folder}')}\n"
+        f"battery = {_toml(plan.battery)}\n"
         'clock_trusted = "always"\n'
         f'[broker]\nhost = "{HOST}"\nport = {broker_port}\ntls = true\nprotocol = "3.1.1"\n'
         f"ca_file = {_toml(str(identity.ca))}\n"

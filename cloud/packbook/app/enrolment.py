@@ -18,22 +18,32 @@ from packbook.ports import SettingsError
 from packbook.settings import SCHEMES, Settings
 
 
-def make_desk(settings: Settings, database: Database) -> Desk:
-    """Raises SettingsError without an authority of our own, AuthorityError when its files cannot be used."""
+def make_desk(settings: Settings, database: Database, book_key: bytes | None = None) -> Desk:
+    """`book_key`: told to boxes that enrol.
+
+    Raises SettingsError without an authority of our own, AuthorityError when its files cannot be used.
+    """
     if settings.ca == "external":
         raise SettingsError("ca = external: another authority gives and revokes certificates; do it there")
     if settings.ca_dir is None:
         raise SettingsError("ca_dir is not set: it names the folder that 'packbook ca init' made")
     authority = Authority(settings.ca_dir)
-    return Desk(database, authority, now_ms, days=settings.certificate_days, addresses=told_to_boxes(settings))
+    return Desk(
+        database, authority, now_ms, days=settings.certificate_days, addresses=told_to_boxes(settings, book_key)
+    )
 
 
-def told_to_boxes(settings: Settings) -> dict[str, object]:
-    """What a box is told besides its certificate. The broker's address is no secret."""
-    if settings.box_broker is None:
-        return {}
-    parts = urlsplit(settings.box_broker)
-    return {"broker": {"host": parts.hostname, "port": parts.port or SCHEMES[parts.scheme]}}
+def told_to_boxes(settings: Settings, book_key: bytes | None = None) -> dict[str, object]:
+    """What a box is told besides its certificate. None of it is a secret."""
+    told: dict[str, object] = {}
+    if settings.box_broker is not None:
+        parts = urlsplit(settings.box_broker)
+        told["broker"] = {"host": parts.hostname, "port": parts.port or SCHEMES[parts.scheme]}
+    if settings.box_operator_key is not None:
+        told["operator_key"] = settings.box_operator_key
+    if book_key is not None:
+        told["book_key"] = book_key.hex()
+    return told
 
 
 async def _keep_codes(office: Office, wish: Mapping[str, Any]) -> object:

@@ -12,12 +12,15 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from packbook.adapters.authority import known_issuers
+from packbook.adapters.signing_key import read_or_make_key
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.evidence import Head, SqlEvidence
 from packbook.adapters.store.histories import SqlHistories
 from packbook.clock import now_ms
 from packbook.core.history import Battery, UsageTotals
 from packbook.ports import PackbookError, SignedCheckpoint, Signer, StoreError
+from packbook.settings import Settings
 from packwire.bundle import Bundle, Claims, Piece, StorePart, encode_bundle
 from packwire.checkpoint import Checkpoint, encode_checkpoint
 from packwire.errors import Malformed
@@ -33,11 +36,19 @@ class ExportError(PackbookError):
     """Nothing was exported; the text says why."""
 
 
+def book_evidence(settings: Settings, database: Database) -> BookEvidence:
+    """With the book's own key, which is made at its first use. Raises SigningKeyError, AuthorityError."""
+    issuers = known_issuers(settings.ca_dir) if settings.ca == "own" and settings.ca_dir is not None else ()
+    return BookEvidence(database, read_or_make_key(settings.book_key), issuers)
+
+
 class BookEvidence:
-    def __init__(self, database: Database, signer: Signer) -> None:
+    def __init__(self, database: Database, signer: Signer, issuers: Sequence[bytes] = ()) -> None:
+        """`issuers`: certificates (DER) that lead from those of our boxes to the root."""
         self._shelf = SqlEvidence(database)
         self._histories = SqlHistories(database)
         self._signer = signer
+        self._issuers = tuple(issuers)
         self._one_at_a_time = asyncio.Semaphore(1)  # a bundle may take hundreds of megabytes while it is made
 
     @property
@@ -61,13 +72,14 @@ class BookEvidence:
                 return None
             stores = [_part(head, await self._shelf.records(head)) for head in heads]
             earlier = await self._shelf.checkpoints(battery)
+            boxes = await self._shelf.certificates(head.box for head in heads)
             points = [point.signed for point in (*earlier, *map(self._sign, heads))]
             bundle = Bundle(
                 made_ms=now_ms(),
                 exporter=self._signer.public_key,
                 battery=BatteryId(battery),
                 stores=tuple(stores),
-                certificates=tuple(await self._shelf.certificates(head.box for head in heads)),
+                certificates=(*boxes, *self._issuers) if boxes else (),
                 checkpoints=tuple(dict.fromkeys(points)),
                 claims=claims,
             )

@@ -7,14 +7,15 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from packbook.adapters.signing_key import read_or_make_key
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
+from packbook.app.access import access_for, own_gate
 from packbook.app.acts import ACTS
 from packbook.app.collect import make_collector
 from packbook.app.command import DONE, add_settings, run
+from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.enrolment import make_desk
-from packbook.app.evidence import BookEvidence, sign_daily
+from packbook.app.evidence import book_evidence, sign_daily
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
 from packbook.app.serve_est import est_door, serve_est
@@ -48,8 +49,10 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
             operators_door(Office(database, settings), ACTS),
         ):
             collector = make_collector(settings, database)
-            evidence = BookEvidence(database, read_or_make_key(settings.book_key))
-            desk = make_desk(settings, database) if est is not None else None
+            evidence = book_evidence(settings, database)
+            access = access_for(settings, own_gate(Office(database, settings)), database)
+            signed = BookCredentials(database, issuer_of(settings))
+            desk = make_desk(settings, database, evidence.book_key) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()
             async with asyncio.TaskGroup() as book:
@@ -58,4 +61,5 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                 book.create_task(collector.run(), name="collect")
                 book.create_task(learn_daily(database), name="learn")
                 book.create_task(sign_daily(evidence), name="sign")
-                book.create_task(serve_pages(SqlHistories(database), evidence, door, on_ready), name="web")
+                pages = serve_pages(SqlHistories(database), evidence, access, signed, door, on_ready)
+                book.create_task(pages, name="web")

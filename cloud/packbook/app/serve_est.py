@@ -19,6 +19,7 @@ from packbook.settings import Settings
 from packbook.web.est import PeerProtocol, create_est
 
 CONNECTIONS_MAX: Final = 200  # an answer takes milliseconds; more at once are no boxes
+HEADERS_BYTES_MAX: Final = 16_384  # ours are below 400
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ async def serve_est(settings: Settings, desk: Enrolment, door: socket.socket) ->
         server_header=False,
         proxy_headers=False,  # a client's certificate ends here: behind a proxy that ends TLS there would be none
         limit_concurrency=CONNECTIONS_MAX,
+        h11_max_incomplete_event_size=HEADERS_BYTES_MAX,
         timeout_graceful_shutdown=OPEN_ANSWERS_WAIT_MAX_S,
         ssl_certfile=settings.enrol_cert_file,
         ssl_keyfile=settings.enrol_key_file,

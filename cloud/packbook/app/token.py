@@ -28,7 +28,7 @@ from packwire.ids import is_hex_id
 
 FLEET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 COUNT_MAX: Final = 10_000
-DAYS: Final = {"h": 1 / 24, "d": 1, "w": 7}
+DAYS_IN: Final = {"h": 1 / 24, "d": 1, "w": 7}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new = ways.add_parser("new", help="make codes and print them, once")
     new.add_argument("--count", type=_count, default=1, help="how many (default 1)")
     new.add_argument("--fleet", type=fleet_name, default="default", help="the boxes' fleet (default: default)")
-    new.add_argument("--expires", type=_days, default=30.0, metavar="TIME", help="such as 30d, 12h, 4w (default 30d)")
+    new.add_argument("--expires", type=days, default=30.0, metavar="TIME", help="such as 30d, 12h, 4w (default 30d)")
     new.add_argument("--replaces", type=box_name, metavar="BOX", help="the new box takes this one's place")
     new.add_argument("--labels", type=Path, metavar="FILE", help="a sheet of labels to print (.html)")
     new.add_argument("--boot-files", type=Path, metavar="DIR", help=f"one folder per code, with its {BOOT_FILE}")
@@ -144,8 +144,9 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _days(text: str) -> float:
+def days(text: str) -> float:
+    """A span such as 30d, 12h or 4w."""
     number, unit = text[:-1], text[-1:]
-    if unit not in DAYS or not number.isdigit() or not 0 < int(number) * DAYS[unit] <= 365:
+    if unit not in DAYS_IN or not number.isdigit() or not 0 < int(number) * DAYS_IN[unit] <= 365:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a time such as 30d, 12h or 4w, at most a year")
-    return int(number) * DAYS[unit]
+    return int(number) * DAYS_IN[unit]

@@ -1,4 +1,4 @@
-"""`packbook web`: serve pages and the API, reading only."""
+"""`packbook web`: serve pages and the API, reading only, but for the record of who read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Final
 
 import uvicorn
 
-from packbook.adapters.signing_key import read_or_make_key
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
+from packbook.app.access import access_for, gate_beside
 from packbook.app.command import DONE, add_settings, run
-from packbook.app.evidence import BookEvidence
-from packbook.ports import Evidence, Histories, PackbookError
+from packbook.app.credentials import BookCredentials, issuer_of
+from packbook.app.evidence import book_evidence
+from packbook.ports import Credentials, Evidence, Histories, PackbookError
 from packbook.settings import Settings
+from packbook.web.access import Access
 from packbook.web.app import create_app
 
 OPEN_ANSWERS_WAIT_MAX_S: Final = 2  # for answers under way when we are asked to stop
@@ -38,8 +40,10 @@ def main(args: argparse.Namespace) -> int:
 async def web(settings: Settings) -> int:
     with listening(settings) as door:
         async with open_reader(settings.database_url.get_secret_value()) as database:
-            evidence = BookEvidence(database, read_or_make_key(settings.book_key))
-            await serve_pages(SqlHistories(database), evidence, door, say_where)
+            evidence = book_evidence(settings, database)
+            access = access_for(settings, gate_beside(settings, database), database)
+            signed = BookCredentials(database, issuer_of(settings))
+            await serve_pages(SqlHistories(database), evidence, access, signed, door, say_where)
     return DONE
 
 
@@ -85,11 +89,16 @@ class Server(uvicorn.Server):
 
 
 async def serve_pages(
-    histories: Histories, evidence: Evidence, door: socket.socket, on_ready: Callable[[str], None]
+    histories: Histories,
+    evidence: Evidence,
+    access: Access,
+    signed: Credentials,
+    door: socket.socket,
+    on_ready: Callable[[str], None],
 ) -> None:
     """Until cancelled. `on_ready` hears the address once requests are answered."""
     config = uvicorn.Config(
-        create_app(histories, evidence),
+        create_app(histories, evidence, access=access, signed=signed),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -62,6 +62,7 @@ class SohPoint:
     odometer_km: float | None
     resistance_ohm: float | None  # of the pack, at 25 degC
     provenance: Provenance
+    soce_pct: float | None = None  # estimated, not type-approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,18 @@ class BoxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why what is told of a battery may not be the history of one battery. A person has to find out."""
+
+    kind: str  # two_histories: of one store; two_boxes: one box's key was alive in two places (a copied card)
+    box: str
+    store: str
+    since_ms: int  # by the book's clock
+    held_out: int  # records that enter no history meanwhile
+    settled: bool  # an operator looked and left them out for good
+
+
+@dataclass(frozen=True, slots=True)
 class Battery:
     """The head of a battery's history."""
 
@@ -197,3 +210,4 @@ class Battery:
     sessions: Mapping[str, int]  # how many charges, drives, rests
     boxes: Sequence[str]
     soh: SohPoint | None  # newest
+    doubts: tuple[Doubt, ...] = ()  # not empty: no figure of this battery may be shown as if it were sure

@@ -34,7 +34,7 @@ from packwire.consent import UNDECIDED, Purpose, is_within
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion, WireError
 from packwire.ids import KEY_ID_BYTES, BoxId, box_id_of, key_id_of
 from packwire.messages import Charge, Consent, Drive, Event, EventKind, Hello, Kind, Message, Rest, Session, Soh, Usage
-from packwire.presence import decode_heartbeat, decode_status
+from packwire.presence import Standing, decode_heartbeat, decode_status
 from packwire.seal import NO_PREVIOUS, Sealed, check, digest, peek
 from packwire.seal import read as read_message
 from packwire.topics import Leaf
@@ -119,6 +119,7 @@ class Status:
     received_ms: int
     online: bool
     reason: str  # why it is gone
+    standing: Standing | None = None  # what the box takes us to hold of its present store
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ def read(arrival: Arrival, keys: Keys) -> Reading:
                 return Heartbeat(address.box, arrival.received_ms, health)
             case Leaf.STATUS:
                 status = decode_status(arrival.payload)
-                return Status(address.box, arrival.received_ms, status.online, status.reason)
+                return Status(address.box, arrival.received_ms, status.online, status.reason, status.standing)
             case _:
                 return Ignored()
     except UnknownVersion as problem:

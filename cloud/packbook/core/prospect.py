@@ -57,6 +57,7 @@ class Lacking(StrEnum):
 
     NO_VALUE = "no_value"  # no dated SoH with its uncertainty
     TOO_FEW = "too_few"  # fewer than READINGS_MIN months of them
+    DISPUTED = "disputed"  # the readings may be of two histories: see `history.Doubt`
 
 
 @dataclass(frozen=True, slots=True)

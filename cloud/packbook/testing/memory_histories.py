@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -55,6 +55,7 @@ class MemoryHistories:
     box_rows: list[BoxRow] = field(default_factory=list)
     refused: list[Quarantined] = field(default_factory=list)
     fleets: dict[str, FleetModel] = field(default_factory=dict)
+    agreed: dict[str, dict[str, tuple[str, ...] | None]] = field(default_factory=dict)
 
     def add(
         self,
@@ -98,6 +99,9 @@ class MemoryHistories:
 
     async def fleet_model(self, family: str) -> FleetModel | None:
         return self.fleets.get(family)
+
+    async def purposes(self, battery: str) -> Mapping[str, Sequence[str] | None]:
+        return self.agreed.get(battery, {})
 
     async def boxes(self) -> Sequence[BoxRow]:
         return list(self.box_rows)

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from fastapi import Depends, HTTPException, Path, Query, Request, Response
 
+from packbook.core.access import ALL_BATTERIES
 from packbook.core.forecast import PRIOR, AgeingModel
-from packbook.core.history import Battery
-from packbook.core.prospect import Lacking, forecast_of
+from packbook.core.history import Battery, EventRow, SohPoint
+from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.ports import Evidence, Histories
 from packbook.web import models
+from packbook.web.access import access_of, histories, note_history
 
 SESSIONS_MAX: Final = 500  # about 300 kB of JSON; programs page on from there
 OFFSET_MAX: Final = 10_000_000  # beyond any real history, within any database's integers
@@ -25,11 +28,6 @@ OFFSET_MAX: Final = 10_000_000  # beyond any real history, within any database's
 BUNDLE_TYPE: Final = "application/vnd.packbook.bundle+cose"
 
 Kind = Literal["charge", "drive", "rest"]
-
-
-def histories(request: Request) -> Histories:
-    book: Histories = request.app.state.histories
-    return book
 
 
 def evidence(request: Request) -> Evidence:
@@ -45,10 +43,12 @@ BatteryPath = Annotated[str, Path(description="Id of the battery, as /api/v1/bat
 KindFilter = Annotated[Kind | None, Query(description="Only this kind of session; none: all kinds")]
 
 
-async def known_battery(battery: BatteryPath, book: Book) -> Battery:
+async def known_battery(request: Request, battery: BatteryPath, book: Book) -> Battery:
+    """Reading on is put on record here, for every resource of a battery's own life."""
     found = await book.battery(battery)
     if found is None:
         raise HTTPException(404, f"no battery {battery!r} is in this book")
+    await note_history(request, battery, "api", request.scope["route"].name)
     return found
 
 
@@ -65,6 +65,7 @@ def reply(request: Request, answer: models.Answer) -> Response:
 
 
 async def batteries(request: Request, book: Book) -> Response:
+    await note_history(request, ALL_BATTERIES, "api", "batteries")
     return reply(request, models.BatteriesOut.model_validate({"batteries": await book.batteries()}))
 
 
@@ -83,9 +84,18 @@ async def ageing_model(book: Histories, battery: Battery) -> AgeingModel:
     return PRIOR if learned is None else learned.model
 
 
+async def prospect_of(
+    book: Histories, battery: Battery, series: Sequence[SohPoint], events: Sequence[EventRow]
+) -> Prospect | Lacking:
+    """What comes next, and what may be promised; nothing while the history is in dispute."""
+    if battery.doubts:
+        return Lacking.DISPUTED
+    return forecast_of(series, events, model=await ageing_model(book, battery))
+
+
 async def forecast(request: Request, known: Known, book: Book) -> Response:
     series, events = await book.soh_series(known.battery), await book.events(known.battery, SESSIONS_MAX)
-    found = forecast_of(series, events, model=await ageing_model(book, known))
+    found = await prospect_of(book, known, series, events)
     lacking = isinstance(found, Lacking)
     answer = {"battery": known.battery, "why": found if lacking else None, "forecast": None if lacking else found}
     return reply(request, models.ForecastOut.model_validate(answer))
@@ -126,6 +136,16 @@ async def events(
 ) -> Response:
     rows = await book.events(known.battery, limit)
     return reply(request, models.EventsOut.model_validate({"battery": known.battery, "limit": limit, "events": rows}))
+
+
+async def reads(
+    request: Request,
+    known: Known,
+    limit: Annotated[int, Query(ge=1, le=SESSIONS_MAX, description="At most this many")] = 100,
+) -> Response:
+    found = await access_of(request).gate.reads(known.battery, limit)
+    told = tuple(models.ReadOut.of(read) for read in found)
+    return reply(request, models.ReadsOut(battery=known.battery, limit=limit, reads=told))
 
 
 async def bundle(known: Known, signing: Signing) -> Response:

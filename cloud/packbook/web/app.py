@@ -1,7 +1,7 @@
 """The book's face: pages for people and an API for programs, all routes in one list.
 
 In:  a `Histories` (the store, or `packbook.testing.memory_histories`), and an `Evidence` where there is a signing key.
-Out: an ASGI application. It reads and never writes; who may read is decided in front of it.
+Out: an ASGI application. It changes nothing; who reads a battery's own life is put on record first (`web.access`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
-from packbook.ports import Evidence, Histories, PackbookError
-from packbook.web import api, guard, models, pages
+from packbook.ports import Credentials, Evidence, Histories, PackbookError
+from packbook.web import api, credentials, guard, models, pages, shared
+from packbook.web.access import Access
 from packbook.web.assets import Assets, static_file
 
 V1: Final = "/api/v1"
@@ -49,6 +50,15 @@ PAGES: Final[dict[str, Callable[..., Any]]] = {
     "/battery/{battery}/sessions": pages.sessions,
     "/battery/{battery}/sessions.csv": pages.sessions_csv,
     "/battery/{battery}/soh.csv": pages.soh_csv,
+    "/s/{token}": shared.share,
+    "/s/{token}/{format}": shared.share_file,
+    "/id/{name:path}": shared.identifier,
+    "/01/{rest:path}": shared.identifier,
+    "/8004/{rest:path}": shared.identifier,
+    "/.well-known/did.json": credentials.did_document,
+    "/did.json": credentials.did_document,  # where the public address has a folder
+    "/credentials/status/{number:int}": credentials.status_list,
+    "/credentials/schema/credential-1.schema.json": credentials.schema,
     "/static/{name:path}": static_file,
 }
 
@@ -105,6 +115,13 @@ API: Final = (
         "Harmful events and breaks in the record, newest first.",
     ),
     ApiRoute(
+        "/batteries/{battery}/reads",
+        api.reads,
+        models.ReadsOut,
+        "Who read it",
+        "Who read what of this battery's own life, newest first, with reads of the list of all batteries.",
+    ),
+    ApiRoute(
         "/checkpoints",
         api.checkpoints,
         models.CheckpointsOut,
@@ -127,6 +144,13 @@ FILES: Final = (
         "Evidence bundle",
         "All signed records of one battery as one file, which `packbook verify` checks without network or settings.",
     ),
+    FileRoute(
+        "/batteries/{battery}/passport",
+        shared.api_passport,
+        "Battery passport",
+        "The neutral record as this reader may see it, value and identity apart. A share link's token goes into "
+        "`Authorization: Bearer`.",
+    ),
 )
 DESCRIPTION: Final = (
     "Battery usage histories. Units end the field names; current is positive into the pack, percent is 0..100, times "
@@ -141,18 +165,31 @@ def _problem(description: str) -> dict[str, Any]:
 
 COMMON_PROBLEMS: Final[Problems] = {503: _problem("The book cannot be read now; ask again")}
 BATTERY_PROBLEMS: Final[Problems] = {
+    403: _problem("Not for this reader"),
     404: _problem("Not in this book"),
     422: _problem("A parameter is out of its range"),
 }
 
 
-BUNDLE_ANSWER: Final[Problems] = {
-    200: {"description": "A bundle (docs/trust.md)", "content": {api.BUNDLE_TYPE: {}}},
+FILE_ANSWERS: Final[dict[Callable[..., Any], Problems]] = {
+    api.bundle: {200: {"description": "A bundle (docs/trust.md)", "content": {api.BUNDLE_TYPE: {}}}},
+    shared.api_passport: {200: {"description": "A record (docs/passport.md)", "content": {shared.JSON: {}}}},
 }
 
 
-def create_app(histories: Histories, evidence: Evidence | None = None, *, title: str = "Packbook") -> FastAPI:
-    """`evidence` None: this book has no signing key at hand, and says so where it would need one."""
+def create_app(
+    histories: Histories,
+    evidence: Evidence | None = None,
+    *,
+    access: Access | None = None,
+    signed: Credentials | None = None,
+    title: str = "Packbook",
+) -> FastAPI:
+    """`evidence` None: this book has no signing key at hand, and says so where it would need one.
+
+    `access` None: nobody could put on record who reads, so nothing of a battery's own life is shown.
+    `signed` None: this book signs no credentials.
+    """
     app = FastAPI(
         title=title,
         version="1",
@@ -163,6 +200,8 @@ def create_app(histories: Histories, evidence: Evidence | None = None, *, title:
     )
     app.state.histories = histories
     app.state.evidence = evidence
+    app.state.access = access
+    app.state.credentials = signed
     app.state.title = title
     app.state.assets = Assets()
     for path, endpoint in PAGES.items():
@@ -185,7 +224,7 @@ def create_app(histories: Histories, evidence: Evidence | None = None, *, title:
             response_class=Response,
             summary=file.summary,
             description=file.description,
-            responses=COMMON_PROBLEMS | BATTERY_PROBLEMS | BUNDLE_ANSWER,
+            responses=COMMON_PROBLEMS | BATTERY_PROBLEMS | FILE_ANSWERS[file.endpoint],
             name=file.endpoint.__name__,
         )
     app.add_exception_handler(HTTPException, guard.on_http_error)

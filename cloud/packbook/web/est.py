@@ -2,7 +2,8 @@
 
 In:  base64 PKCS#10 requests; a one-time code as the password of HTTP Basic, or the certificate of the connection.
 Out: base64 PKCS#7 with certificates; anything else as one line of plain text for the person at the box.
-Refuses big bodies before reading them. `PeerProtocol` brings the connection's certificate, which uvicorn keeps.
+Refuses big bodies before reading them, slow clients, and too many of one address.
+`PeerProtocol` brings the connection's certificate, which uvicorn keeps.
 """
 
 from __future__ import annotations
@@ -28,16 +29,33 @@ from packwire.enrolment import ADDRESSES, CA_CERTS, ENROL, PKCS7, REENROL
 REQUEST_BYTES_MAX: Final = 16_384  # ours is 700 bytes of base64
 PEER: Final = "peer_certificate"
 RETRY_AFTER_S: Final = 60
+CONNECTION_MAX_S = 60.0  # from the first byte to the last: a box asks once and goes, over any link; who dawdles is cut
+ADDRESS_CONNECTIONS_MAX = 50  # at once: a workshop's boxes behind one router, and far from all that the door takes
 
 
 class PeerProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, with the client's certificate (DER, checked by TLS, or None) in `request.state`."""
+    """uvicorn's HTTP/1.1, with the client's certificate (DER, checked by TLS, or None) in `request.state`.
+
+    Nobody can hold the door by sending slowly, or by coming many times at once.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         tls = transport.get_extra_info("ssl_object")
         shown = tls.getpeercert(binary_form=True) if isinstance(tls, SSLObject) else None
         self.app_state = {**self.app_state, PEER: shown}
         super().connection_made(transport)
+        self._cut = self.loop.call_later(CONNECTION_MAX_S, transport.abort)
+        if sum(_host(other) == _host(self) for other in self.connections) > ADDRESS_CONNECTIONS_MAX:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cut.cancel()
+        super().connection_lost(exc)
+
+
+def _host(connection: object) -> str | None:
+    client: tuple[str, int] | None = getattr(connection, "client", None)
+    return client[0] if client is not None else None
 
 
 def create_est(desk: Enrolment) -> Starlette:
@@ -107,7 +125,7 @@ async def _body(request: Request) -> bytes:
 
 def _certificates(ders: Sequence[bytes]) -> Response:
     certificates = [x509.load_der_x509_certificate(der) for der in ders]
-    body = base64.encodebytes(pkcs7.serialize_certificates(certificates, Encoding.DER))
+    body = base64.b64encode(pkcs7.serialize_certificates(certificates, Encoding.DER))
     return Response(body, headers={"Content-Type": PKCS7, "Content-Transfer-Encoding": "base64"})
 
 

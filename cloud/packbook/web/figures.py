@@ -65,11 +65,14 @@ def shown_soh(point: SohPoint | None) -> ShownSoh | None:
     interval = interval_pct(point)
     if interval is None:
         return None
-    lo, hi = interval
+    return shown(point.soh_pct, *interval)
+
+
+def shown(soh_pct: float, lo: float, hi: float) -> ShownSoh:
     half = (hi - lo) / 2
     step = next(step for least, step in STEPS_PCT if half >= least)
     return ShownSoh(
-        value_pct=min(FULL_PCT, round(point.soh_pct / step) * step),
+        value_pct=min(FULL_PCT, round(soh_pct / step) * step),
         half_pct=_up(half, step),
         lo_pct=min(FULL_PCT, max(0.0, math.floor(lo / step + 1e-9) * step)),
         hi_pct=min(FULL_PCT, _up(hi, step)),

@@ -19,6 +19,7 @@ from packbook.web import models
 from packbook.web.render import render
 
 API: Final = "/api/"
+OUTSIDE: Final = ("/s/", "/id/", "/01/", "/8004/")  # for readers without an account: no way into the operator's pages
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -32,9 +33,12 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 TITLES: Final = {
+    403: "Not for this reader",
     404: "Not found",
     405: "Method not allowed",
+    410: "No longer open",
     422: "The request cannot be understood",
+    429: "Too many tries",
     500: "A mistake of ours",
     503: "The book cannot be read now",
 }
@@ -104,4 +108,5 @@ def _wrong(request: Request, status: int, detail: str, errors: list[dict[str, ob
             headers={"Cache-Control": "no-store"},
         )
     kind = str(status) if status in TITLES else "other"
-    return render(request, "error.html", status=status, code=status, kind=kind)
+    outside = request.url.path.startswith(OUTSIDE)
+    return render(request, "error.html", status=status, code=status, kind=kind, outside=outside)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from packbook.core.access import Read
 from packbook.core.history import SOC_BANDS_PCT, UsageTotals
 from packbook.ports import SignedCheckpoint
 from packbook.web import figures
@@ -56,6 +57,7 @@ class SohOut(Answer):
     basis: str | None = Field(description="What anchors it: ocv, bms-soc or bms-value")
     method: str = Field(description="What weighed the estimates: id and version")
     estimates: tuple[EstimateOut, ...] = Field(description="The opinions that were weighed")
+    soce_pct: float | None = Field(None, description="State of certified energy, estimated; not type-approval")
     soh_reported_pct: float | None = Field(
         description="The car's own SoH, percent: a different quantity, shown beside ours"
     )
@@ -68,6 +70,19 @@ class SohOut(Answer):
     odometer_km: float | None = Field(description="The car's own odometer, km")
     resistance_ohm: float | None = Field(description="Of the pack at 25 degC, ohm")
     provenance: ProvenanceOut
+
+
+class DoubtOut(Answer):
+    """Why this may not be the history of one battery."""
+
+    kind: str = Field(
+        description="two_histories: of one store; two_boxes: one box's key was alive in two places (a copied card)"
+    )
+    box: str
+    store: str
+    since_ms: int = Field(description="UTC milliseconds since 1970, by the book's clock")
+    held_out: int = Field(description="Records that enter no history meanwhile")
+    settled: bool = Field(description="An operator looked and left those records out for good")
 
 
 class BatteryOut(Answer):
@@ -91,6 +106,9 @@ class BatteryOut(Answer):
     sessions: dict[str, int] = Field(description="How many sessions of each kind: charge, drive, rest")
     boxes: tuple[str, ...] = Field(description="Boxes that watched this battery")
     soh: SohOut | None = Field(description="Newest SoH; null before the first")
+    doubts: tuple[DoubtOut, ...] = Field(
+        description="Not empty: the history is in dispute, and so is every figure here"
+    )
 
 
 class BatteriesOut(Answer):
@@ -324,7 +342,7 @@ class ForecastOut(Answer):
     """Where the health of a battery is going. The model sees no knee that the readings do not show."""
 
     battery: str
-    why: str | None = Field(description="Why there is none: no_value or too_few; null: there is one")
+    why: str | None = Field(description="Why there is none: no_value, too_few or disputed; null: there is one")
     forecast: ProspectOut | None
 
 
@@ -369,6 +387,39 @@ class CheckpointOut(Answer):
     battery: str = Field(description="Whose record that one is")
     at_ms: AtMs
     signed: str = Field(description="The checkpoint itself, hexadecimal (docs/trust.md)")
+
+
+class ReadOut(Answer):
+    """One read of a battery's own life."""
+
+    at_ms: int = Field(description="When")
+    role: str = Field(description="As whom: a role of the access table")
+    purpose: str | None = Field(description="Of a legitimate interest")
+    link: str | None = Field(description="Id of the share link, if it was one")
+    account: str | None = Field(description="Who, where there was an account")
+    door: str = Field(description="page, api, link or export")
+    what: str = Field(description="Which page, resource or format")
+    fields: tuple[str, ...] = Field(description="Individual fields of the record; empty: all that it names")
+
+    @classmethod
+    def of(cls, read: Read) -> ReadOut:
+        who = read.reader
+        return cls(
+            at_ms=read.at_ms,
+            role=who.role,
+            purpose=who.purpose,
+            link=who.link,
+            account=who.account,
+            door=read.door,
+            what=read.what,
+            fields=read.fields,
+        )
+
+
+class ReadsOut(Answer):
+    battery: str = Field(description="Id of the battery")
+    limit: int = Field(description="At most this many")
+    reads: tuple[ReadOut, ...] = Field(description="Newest first")
 
 
 class CheckpointsOut(Answer):

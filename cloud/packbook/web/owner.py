@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from packbook.core.access import Read
 from packbook.core.forecast import LIFE_MAX_YEARS, Passage
 from packbook.core.guarantee import Condition, Decision, Failed
-from packbook.core.history import Battery, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Battery, Doubt, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
 from packbook.core.prospect import Lacking, Prospect
 from packbook.core.triage import Triage
 from packbook.web import charts, figures
@@ -21,6 +22,7 @@ from packbook.web.words import ABSENT, Words
 
 CHARGES_SHOWN: Final = 8
 EVENTS_SHOWN: Final = 20
+READS_SHOWN: Final = 20
 STORE_DIGITS: Final = 8  # of 16: enough to tell a battery's few stores apart
 STATES: Final = ("none", "learning", "ok", "stale", "inconsistent", "replaced")
 EXTREME_UNITS: Final = {
@@ -119,17 +121,21 @@ class OwnerPage:
     harmful_seen: int
     events: Table | None
     notes: Table | None
+    reads: Table | None
     sources: tuple[tuple[str, Provenance], ...]
 
 
 def card(battery: Battery) -> Card:
-    return Card(battery, headline(battery.soh))
+    return Card(battery, headline(battery.soh, battery.doubts))
 
 
-def headline(point: SohPoint | None) -> Headline:
-    """The words must fit the figure: without one there is nothing that could be settled or young."""
+def headline(point: SohPoint | None, doubts: Sequence[Doubt] = ()) -> Headline:
+    """The words must fit the figure: without one there is nothing that could be settled or young.
+
+    In dispute no figure stands as if it were settled, whatever the box said of it.
+    """
     if point is None:
-        return Headline("none", None, None, None, None, None, unsure=False)
+        return Headline("disputed" if doubts else "none", None, None, None, None, None, unsure=False)
     shown = figures.shown_soh(point)
     reported = figures.rounded_reported(point)
     state = point.state if point.state in STATES else "learning"
@@ -137,6 +143,7 @@ def headline(point: SohPoint | None) -> Headline:
         state = "none"
     elif shown is not None and state == "none":
         state = "learning"
+    state = "disputed" if doubts else state
     return Headline(
         state,
         shown,
@@ -177,6 +184,7 @@ def build(
     charges: Sequence[SessionRow],
     drives: Sequence[SessionRow],
     events: Sequence[EventRow],
+    reads: Sequence[Read] = (),
 ) -> OwnerPage:
     newest = battery.soh or (series[-1] if series else None)
     seen = figures.coverage(usage, newest)
@@ -184,7 +192,7 @@ def build(
     harmful = [row for row in events if row.event in figures.HARMFUL_EVENTS]
     notes = [row for row in events if row.event not in figures.HARMFUL_EVENTS]
     return OwnerPage(
-        headline=headline(newest),
+        headline=headline(newest, battery.doubts),
         identity=_identity(t, battery),
         coverage=seen,
         coverage_figures=_coverage(t, seen) if seen else (),
@@ -207,6 +215,7 @@ def build(
         harmful_seen=sum(counts.get(kind, 0) for kind in figures.HARMFUL_EVENTS),
         events=event_table(t, t("events.table"), harmful[:EVENTS_SHOWN]) if harmful else None,
         notes=event_table(t, t("events.notes"), notes[:EVENTS_SHOWN]) if notes else None,
+        reads=_reads(t, reads) if reads else None,
         sources=_sources(t, newest, usage, charges),
     )
 
@@ -453,6 +462,21 @@ def _sources(
         (t("check.charge"), charges[0].provenance if charges else None),
     )
     return tuple((label, provenance) for label, provenance in found if provenance is not None)
+
+
+def _reads(t: Words, reads: Sequence[Read]) -> Table:
+    """Who looked, the newest first; which fields is for `packbook reads` and the API."""
+    names = ("read_at", "reader", "door", "what")
+    rows = tuple(
+        (
+            Moment(read.at_ms, "moment"),
+            " · ".join(filter(None, (t.or_raw("reader", read.reader.name), read.reader.link, read.reader.account))),
+            t(f"door.{read.door}"),
+            read.what,
+        )
+        for read in reads
+    )
+    return Table(t("reads.caption"), tuple(t(f"column.{name}") for name in names), rows)
 
 
 def _record(provenance: Provenance) -> str:

@@ -9,12 +9,13 @@ from typing import Final
 
 from fastapi import HTTPException, Request, Response
 
+from packbook.core.access import ALL_BATTERIES
 from packbook.core.history import Battery, SessionRow
-from packbook.core.prospect import forecast_of
 from packbook.ports import Histories
 from packbook.web import csv_files
 from packbook.web import owner as owner_page
-from packbook.web.api import ageing_model, histories
+from packbook.web.access import access_of, histories, note_history
+from packbook.web.api import prospect_of
 from packbook.web.render import render, words_for
 
 KINDS: Final = ("charge", "drive", "rest")
@@ -24,6 +25,7 @@ SESSIONS_ON_PAGE: Final = 2000  # of a kind, the newest: the weekly charts look 
 
 
 async def home(request: Request) -> Response:
+    await note_history(request, ALL_BATTERIES, "page", "batteries")
     book = histories(request)
     batteries = sorted(await book.batteries(), key=lambda battery: (battery.vehicle or battery.battery).casefold())
     cards = [owner_page.card(battery) for battery in batteries]
@@ -32,24 +34,25 @@ async def home(request: Request) -> Response:
 
 
 async def owner(request: Request) -> Response:
-    book, battery = histories(request), await _battery(request)
+    book, battery = histories(request), await _battery(request, "battery")
     name = battery.battery
     series, events = await book.soh_series(name), await book.events(name)
     page = owner_page.build(
         words_for(request),
         battery,
         series=series,
-        prospect=forecast_of(series, events, model=await ageing_model(book, battery)),
+        prospect=await prospect_of(book, battery, series, events),
         usage=await book.usage(name),
         charges=await all_sessions(book, name, "charge", SESSIONS_ON_PAGE),
         drives=await all_sessions(book, name, "drive", SESSIONS_ON_PAGE),
         events=events,
+        reads=await access_of(request).gate.reads(name, owner_page.READS_SHOWN),
     )
     return render(request, "owner.html", page=page, battery=battery)
 
 
 async def sessions(request: Request) -> Response:
-    book, battery = histories(request), await _battery(request)
+    book, battery = histories(request), await _battery(request, "sessions")
     asked = request.query_params.get("kind")
     kind = asked if asked in KINDS else None
     number = _page_number(request.query_params.get("page"))
@@ -69,7 +72,7 @@ async def sessions(request: Request) -> Response:
 
 
 async def sessions_csv(request: Request) -> Response:
-    book, battery = histories(request), await _battery(request)
+    book, battery = histories(request), await _battery(request, "sessions.csv")
     kind = request.query_params.get("kind")
     if kind is not None and kind not in KINDS:
         raise HTTPException(422, f"kind {kind!r} is none of {', '.join(KINDS)}")
@@ -78,7 +81,7 @@ async def sessions_csv(request: Request) -> Response:
 
 
 async def soh_csv(request: Request) -> Response:
-    book, battery = histories(request), await _battery(request)
+    book, battery = histories(request), await _battery(request, "soh.csv")
     return _download(csv_files.soh_csv(await book.soh_series(battery.battery)), f"{battery.battery}-soh.csv")
 
 
@@ -95,10 +98,12 @@ async def all_sessions(book: Histories, battery: str, kind: str | None, most: in
     return list(found.values())[:most]
 
 
-async def _battery(request: Request) -> Battery:
+async def _battery(request: Request, page: str) -> Battery:
+    """Reading it is put on record before it is shown."""
     battery = await histories(request).battery(request.path_params["battery"])
     if battery is None:
         raise HTTPException(404)
+    await note_history(request, battery.battery, "page", page)
     return battery
 
 

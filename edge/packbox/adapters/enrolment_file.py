@@ -18,6 +18,7 @@ from packbox.ports import EnrolDenied, EnrolError
 ENROLMENT_FILE: Final = "enrolment.toml"
 CA_FILE: Final = "ca.pem"
 MODE: Final = 0o600
+KEY_BYTES: Final = 32  # Ed25519, public
 INVITATION_KEYS: Final = {"url", "token", "ca_fingerprint"}
 
 
@@ -38,6 +39,8 @@ class Enrolment:
     pinned: bool  # trust the authority's certificates only, also for the server
     broker_host: str | None
     broker_port: int | None
+    operator_key: str | None = None  # 64 hex digits: whose configurations and commands to believe
+    book_key: str | None = None  # the same of the book: whose checkpoints and bundles they are
 
 
 def read_invitation(file: Path) -> Invitation:
@@ -64,10 +67,18 @@ def read_enrolment(data_dir: Path) -> Enrolment | None:
     told = _told(data_dir / ENROLMENT_FILE)
     if told is None:
         return None
-    broker = told.get("broker", {})
+    broker, keys = told.get("broker", {}), (told.get("operator_key"), told.get("book_key"))
     try:
-        return Enrolment(told["url"], told["pinned"], broker.get("host"), broker.get("port"))
-    except (KeyError, AttributeError) as problem:
+        if not all(key is None or len(bytes.fromhex(key)) == KEY_BYTES for key in keys):
+            raise ValueError
+        return Enrolment(
+            told["url"],
+            told["pinned"],
+            broker.get("host"),
+            broker.get("port"),
+            *keys,
+        )
+    except (KeyError, AttributeError, TypeError, ValueError) as problem:
         raise EnrolError(f"{data_dir / ENROLMENT_FILE}: is not as we wrote it; enrol again") from problem
 
 
@@ -78,6 +89,8 @@ def write_enrolment(data_dir: Path, enrolment: Enrolment) -> None:
         f"url = {_text(enrolment.url)}",
     ]
     lines.append(f"pinned = {'true' if enrolment.pinned else 'false'}")
+    keys = {"operator_key": enrolment.operator_key, "book_key": enrolment.book_key}
+    lines += [f"{name} = {_text(key)}" for name, key in keys.items() if key is not None]
     if enrolment.broker_host is not None:
         lines += ["[broker]", f"host = {_text(enrolment.broker_host)}", f"port = {enrolment.broker_port}"]
     _write(data_dir / ENROLMENT_FILE, "\n".join(lines).encode() + b"\n")

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
@@ -29,6 +30,7 @@ from packwire.enrolment import ADDRESSES, BINDING_OID, CA_CERTS, ENROL, PKCS10, 
 ANSWER_WAIT_MAX_S: Final = 30.0  # over a slow mobile link
 ANSWER_BYTES_MAX: Final = 65_536
 SAID_CHARS_MAX: Final = 200  # of what a server says in an answer of its own words
+KEY: Final = re.compile("[0-9a-f]{64}")  # Ed25519, public, in hexadecimal
 LATER: Final = (408, 429)  # no for now
 PLAIN: Final = {"Accept-Encoding": "identity"}  # nothing here is worth unpacking
 
@@ -79,19 +81,35 @@ async def renew(url: str, trust: Trust, keys: KeyStore, issuers: bytes, box: str
     return await _certify(url, trust, keys, issuers, box, REENROL, None)
 
 
-async def broker_of(url: str, trust: Trust) -> Mapping[str, Any]:
-    """`host` and `port` of the broker, as the book tells them; empty where it tells nothing (other EST servers)."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a book tells its boxes besides their certificates. Another EST server tells nothing of it."""
+
+    broker_host: str | None = None
+    broker_port: int | None = None
+    operator_key: str | None = None
+    book_key: str | None = None
+
+
+async def told_by(url: str, trust: Trust) -> Told:
+    """Raises EnrolError when the book cannot be asked now; what it says in a form that is none of ours is not heard."""
     try:
         told = (await _ask(url, trust.context(), "GET", ADDRESSES)).json()
     except (EnrolDenied, ValueError):
-        return {}
-    broker = told.get("broker") if isinstance(told, dict) else None
-    if not isinstance(broker, dict):
-        return {}
-    host, port = broker.get("host"), broker.get("port")
-    if not isinstance(host, str) or not host or type(port) is not int or not 0 < port < 65536:
-        return {}
-    return {"host": host, "port": port}
+        return Told()
+    if not isinstance(told, dict):
+        return Told()
+    operator, book = (_key(told.get(name)) for name in ("operator_key", "book_key"))
+    broker = told.get("broker")
+    if isinstance(broker, dict):
+        host, port = broker.get("host"), broker.get("port")
+        if isinstance(host, str) and host and type(port) is int and 0 < port < 65536:
+            return Told(host, port, operator, book)
+    return Told(operator_key=operator, book_key=book)
+
+
+def _key(told: object) -> str | None:
+    return told if isinstance(told, str) and KEY.fullmatch(told) else None
 
 
 async def _certify(
@@ -106,7 +124,7 @@ async def _certify(
         .add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(BINDING_OID), binding), critical=False)
         .sign(key, hashes.SHA256())
     )
-    body = base64.encodebytes(request.public_bytes(serialization.Encoding.DER))
+    body = base64.b64encode(request.public_bytes(serialization.Encoding.DER))
     headers = {"Content-Type": PKCS10, "Content-Transfer-Encoding": "base64"}
     given = _certificates(url, await _ask(url, trust.context(), "POST", path, body, headers, auth))
     ours = next((one for one in given if one.public_key() == key.public_key()), None)

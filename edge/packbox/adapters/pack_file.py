@@ -45,8 +45,8 @@ class _PackTable(BaseModel):
     def _rising(self) -> _PackTable:
         if self.ocv and (len(self.ocv) < 2 or self.ocv[-1][0] - self.ocv[0][0] < 50):
             raise ValueError("ocv: must span at least half of the scale; SoC is in percent, 0 to 100")
-        if any(b[0] <= a[0] or b[1] <= a[1] for a, b in pairwise(self.ocv)):
-            raise ValueError("ocv: SoC and volts must both rise")
+        if any(b[0] <= a[0] or b[1] < a[1] for a, b in pairwise(self.ocv)):
+            raise ValueError("ocv: SoC must rise and volts may not fall")
         return self
 
 

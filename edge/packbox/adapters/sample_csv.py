@@ -2,7 +2,8 @@
 
 In:  a CSV file, plain or gzipped, with a header. Empty cells and `nan` mean unknown.
 Out: blocks of columns named as in `core.quantities`, times in seconds.
-Refuses with SampleFileError, naming column and line: missing or unknown columns, cells that are no numbers, torn rows.
+Refuses with SampleFileError, naming column and line: missing columns, known ones with another unit, cells that are no
+numbers, torn rows. Other columns are left alone.
 Values outside a quantity's range (sentinels) become unknown and are counted.
 """
 
@@ -96,6 +97,7 @@ class Block:
     values: Mapping[str, FloatArray]
     first_line: int
     out_of_range: int = 0
+    ignored: tuple[str, ...] = ()  # columns that this layout does not know
 
 
 def read_blocks(path: Path, layout: Layout, pack: PackFacts, soc_quantity: str) -> Iterator[Block]:
@@ -134,13 +136,19 @@ def _places(path: Path, names: Sequence[str], layout: Layout, pack: PackFacts) -
     for name in names:
         if names.count(name) > 1:
             raise SampleFileError(f"{path}: line 1: column {name} stands there twice")
-        if layout is Layout.OWN and name not in known:
-            raise SampleFileError(f"{path}: line 1: no column is called {name!r}; there are {_list(known)}")
+        meant = [one for one in known if name not in known and _stem(one) in (_stem(name), name.lower())]
+        if layout is Layout.OWN and meant:
+            raise SampleFileError(f"{path}: line 1: no column is called {name!r}; is it {_list(set(meant))}?")
     if layout is Layout.OWN and not set(ONE_OF) & set(names):
         raise SampleFileError(f"{path}: line 1: column {' or '.join(ONE_OF)} is missing")
     if pack.cells_in_series is None and any(c.quantity == PER_CELL and c.name in names for c in columns):
         raise SampleFileError(f"{path}: line 1: cell voltages need cells_in_series of the pack")
     return [(names.index(column.name), column) for column in columns if column.name in names and column.quantity]
+
+
+def _stem(name: str) -> str:
+    """Without the unit: a quantity in another unit must not pass as a column that nobody needs."""
+    return name.lower().rpartition("_")[0]
 
 
 def _list(names: set[str]) -> str:
@@ -181,7 +189,8 @@ def _block(
         known = np.sum([~np.isnan(part) for part in several], axis=0)
         total = np.sum([np.nan_to_num(part) for part in several], axis=0)
         values[quantity] = np.divide(total, known, out=np.full(len(rows), math.nan), where=known > 0)
-    return Block(t_s, values, line, out_of_range)
+    known_names = {column.name for _, column in places}
+    return Block(t_s, values, line, out_of_range, tuple(name for name in names if name not in known_names))
 
 
 def _quick(rows: Sequence[str], width: int, places: Sequence[tuple[int, Column]]) -> dict[str, FloatArray] | None:

@@ -58,11 +58,12 @@ def load(data: bytes, state_type: type[State]) -> State:
         raise SnapshotError(f"saved state: not a snapshot of this program ({problem})") from problem
     if frame.magic != MAGIC:
         raise SnapshotError("saved state: not a snapshot of this program")
-    if frame.version not in (1, STATE_VERSION):
+    if not 1 <= frame.version <= STATE_VERSION:
         raise SnapshotError(f"saved state: version {frame.version}, this program knows version {STATE_VERSION}")
     try:
-        if frame.version == 1:
-            body = _from_1(msgspec.msgpack.decode(frame.body))
+        if frame.version < STATE_VERSION:
+            body = msgspec.msgpack.decode(frame.body)
+            body = _from_2(_from_1(body) if frame.version == 1 else body)
             return msgspec.convert(body, state_type, dec_hook=_from_wire, str_keys=False)
         return msgspec.msgpack.decode(frame.body, type=state_type, dec_hook=_from_wire)
     except (msgspec.DecodeError, ValueError, TypeError, AssertionError) as problem:
@@ -112,3 +113,11 @@ def _from_1(value: object) -> object:
             return [_from_1(value[name]) for name in names]
         return {key: _from_1(item) for key, item in value.items()}
     return [_from_1(item) for item in value] if isinstance(value, list) else value
+
+
+def _from_2(value: object) -> object:
+    """Swings were kept as pairs of anchors: those of the session under way give no reading of their own."""
+    if isinstance(value, dict):
+        value = value | {"moves": []} if "moves" in value else value
+        return {key: _from_2(item) for key, item in value.items()}
+    return [_from_2(item) for item in value] if isinstance(value, list) else value

@@ -1,7 +1,8 @@
 """The way to the broker over MQTT 5 or 3.1.1: one connection as an async context manager.
 
 In:  sealed records, heartbeats.
-Out: application acks, the retained one first; `online` and `offline <reason>` on the box's status topic.
+Out: application acks, the retained one first; `online`, where its store stands, and `offline <reason>` on the box's
+status topic.
 Every wait is bounded; every trouble is a LinkDownError that names host, port and reason. The broker's answer to a
 publish is not proof that the book holds the record: `core.delivery` waits for the application ack.
 """
@@ -26,7 +27,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from packbox.core.delivery import WINDOW
-from packbox.core.record import BoxId
+from packbox.core.record import BoxId, StoreId
 from packbox.ports import LinkDownError, RefusedError
 from packwire import ids, presence
 from packwire.tls import ClientContext, client_context
@@ -144,6 +145,9 @@ class MqttUplink:
 
     async def beat(self, heartbeat: bytes) -> None:
         await self._send(Leaf.HEARTBEAT, heartbeat, self._expiry(presence.HEARTBEAT_EXPIRY_S))
+
+    async def present(self, store: StoreId, held: int) -> None:
+        await self._say(presence.Status(online=True, standing=presence.Standing(ids.StoreId(store), held)))
 
     async def acks(self) -> AsyncIterator[bytes]:
         ours = topic(self._box, Leaf.ACK)

@@ -14,7 +14,7 @@ import logging
 import math
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Never, Protocol, TypeVar
@@ -24,7 +24,7 @@ from packbox.core.record import SealedRow, StoreId
 from packbox.ports import Journal, JournalError, LinkDownError, RefusedError, StoreEndedError, Uplink
 from packwire.ack import Ack
 from packwire.messages import Health
-from packwire.presence import HEARTBEAT_EVERY_S, HEARTBEAT_QUIET_S, encode_heartbeat
+from packwire.presence import HEARTBEAT_EVERY_S, HEARTBEAT_QUIET_S, STANDING_EVERY_S, encode_heartbeat
 
 HAND_OVER_MAX: Final = 1000  # records of an ended store; the book keeps so many per box in quarantine
 STEADY_AFTER_S: Final = 60.0  # a link that held so long was good: the next loss is retried quickly again
@@ -140,6 +140,7 @@ class _Carrier:
         """Ends only by trouble: the first task that meets it takes the others along."""
         async with asyncio.TaskGroup() as link:
             link.create_task(self._take_acks(uplink), name="carry: acks")
+            link.create_task(self._present(uplink), name="carry: standing")
             link.create_task(self._send_records(uplink), name="carry: records")
             link.create_task(self._beat(uplink), name="carry: heartbeat")
 
@@ -236,6 +237,15 @@ class _Carrier:
                 extra={"SENDS": self.report.delivery.unanswered_sends},
             )
             self.warned_unheard = True
+
+    async def _present(self, uplink: Uplink) -> None:
+        """A book restored from a backup does not know what it lost, and a parked car may have no news for days."""
+        while True:
+            waiting = await self.offload(partial(self.journal.waiting, 0, 1))
+            held = waiting[0].seq - 1 if waiting else self.newest_seq()
+            with suppress(RefusedError):  # nothing hangs on it: the next record tells the book too
+                await uplink.present(self.report.delivery.store, held)
+            await asyncio.sleep(STANDING_EVERY_S)
 
     async def _beat(self, uplink: Uplink) -> None:
         """Often while there is something new to say, else now and then."""

@@ -86,6 +86,11 @@ class Desk:
             self._post.append((leaf, payload))
             self._news.set()
 
+    def begin_anew(self) -> None:
+        """Something was found out that holds from the start on. Never waits."""
+        self.again = True
+        self._news.set()
+
     # -- at the start ------------------------------------------------------------------------------------------------
 
     def _opened(self) -> Downlink:

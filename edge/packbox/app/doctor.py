@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Final
 
+from packbox.adapters.enrolment_file import read_enrolment
 from packbox.adapters.identity import read_key
 from packbox.adapters.journal import JOURNAL_FILE, open_copy
+from packbox.adapters.journal.trouble import is_read_only
 from packbox.adapters.machine import supply_trouble
 from packbox.adapters.profile_dir import Catalogue
 from packbox.app.doctor_bus import bus_findings
@@ -215,7 +217,12 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     folder = next(place for place in (settings.data_dir, *settings.data_dir.parents) if place.exists())
     free = shutil.disk_usage(folder).free
     text = f"{free / 2**20:.0f} MB free at {folder}"
-    if free < DISK_FREE_FAIL_BYTES:
+    if is_read_only(folder):
+        do = (
+            "the box listens in memory only: look at `dmesg`; a card that turned read-only is at its end, so replace it"
+        )
+        yield Finding("disk", Verdict.FAIL, f"{folder} is read-only", do)
+    elif free < DISK_FREE_FAIL_BYTES:
         yield Finding("disk", Verdict.FAIL, text, "make room: what happens now is soon no longer recorded")
     elif free < DISK_FREE_WARN_BYTES:
         yield Finding("disk", Verdict.WARN, text, "make room for the journal")
@@ -266,6 +273,18 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("broker", Verdict.OK, f"{where} answers")
+
+
+def _operator(settings: Settings) -> Iterator[Finding]:
+    told = read_enrolment(settings.data_dir)
+    if settings.operator_key is None:
+        yield Finding("operator", Verdict.OK, "no operator is believed: configurations and commands are refused")
+    else:
+        by_enrolment = told is not None and told.operator_key == settings.operator_key
+        origin = "since enrolment" if by_enrolment else "by the setting operator_key"
+        yield Finding("operator", Verdict.OK, f"believed is who signs with key {settings.operator_key}, {origin}")
+    if told is not None and told.book_key is not None:
+        yield Finding("operator", Verdict.OK, f"at enrolment the book signed with key {told.book_key}")
 
 
 def _certificate(settings: Settings) -> Iterator[Finding]:
@@ -331,6 +350,7 @@ CHECKS: Final[Mapping[str, Callable[[Settings], Iterator[Finding]]]] = {
     "clock": _clock,
     "broker": _broker,
     "certificate": _certificate,
+    "operator": _operator,
     "bus": _bus,
     "running": _running,
     "supply": _supply,

@@ -10,11 +10,23 @@ from typing import Any, Final
 
 from packbox.app.findings import Finding, Verdict
 from packbox.app.status import read_status
-from packbox.core.box import TRIAL_BAD_SHARE, TRIAL_FRAMES, TRIAL_UNKNOWN_SHARE
+from packbox.core.fit import TRIAL_BAD_SHARE, TRIAL_FRAMES, TRIAL_UNKNOWN_SHARE
 from packbox.core.stamp import Stamp
 from packbox.settings import Settings
 
 LOST_SHARE_WARN: Final = 0.001
+ERRORS: Final[Mapping[str, tuple[str, str]]] = {  # the worst first: what is said, and what to do about it
+    "bus_off": ("times off the bus", "wiring, bit rate, or a terminator too many"),
+    "overrun": ("controller overruns", "frames are missing: an MCP2518FD has more room than an MCP2515"),
+    "passive": ("times error-passive", "wiring or bit rate"),
+    "no_ack": ("frames nobody acknowledged", "nobody else is awake on this bus, or the bit rate is wrong"),
+    "warning": ("error warnings", "wiring or bit rate"),
+    "protocol": ("bit, stuff, form or CRC errors", "noise or a wrong bit rate: look at wiring, oscillator and stubs"),
+    "restarted": ("restarts of the controller", "it had left the bus"),
+}
+ERRORS_SHARE_WARN: Final = 0.001
+ERRORS_WARN: Final = 100  # plugging in makes some
+SERIOUS: Final = ("bus_off", "overrun", "passive")
 ACK_WARN_S: Final = 3600.0
 
 
@@ -30,7 +42,9 @@ def running_findings(settings: Settings, now: Stamp) -> Iterator[Finding]:
         return
     yield from _alive(said)
     yield _frames(said["health"], said["bus"])
+    yield from _errors(said["bus"].get("errors"), said["health"])
     yield _fit(said["health"])
+    yield from _raw(said.get("raw"))
     yield from _link(said["link"], said["health"]["outbox_waiting"])
 
 
@@ -62,6 +76,33 @@ def _frames(health: Mapping[str, Any], bus: Mapping[str, Any]) -> Finding:
             "frames", Verdict.WARN, text, "is something else busy on this computer, or net.core.rmem_max small?"
         )
     return Finding("frames", Verdict.OK, text)
+
+
+def _errors(errors: Mapping[str, int] | None, health: Mapping[str, Any]) -> Iterator[Finding]:
+    """By class: it tells a sleeping car from a wrong bit rate. Not every interface tells the class."""
+    if errors is None:
+        return
+    told = [f"{errors[name]} {words}" for name, (words, _) in ERRORS.items() if errors.get(name)]
+    seen = health.get("bus_errors", 0)
+    if not told and not seen:
+        yield Finding("bus_errors", Verdict.OK, "none since the start")
+        return
+    ill = seen > max(ERRORS_WARN, ERRORS_SHARE_WARN * health["frames"]) or any(errors.get(name) for name in SERIOUS)
+    worst = next((name for name in ERRORS if errors.get(name)), "protocol")
+    text = ", ".join(told) or f"{seen} error frames of an interface that does not tell their kind"
+    yield Finding("bus_errors", Verdict.WARN if ill else Verdict.OK, text, ERRORS[worst][1])
+
+
+def _raw(raw: Mapping[str, Any] | None) -> Iterator[Finding]:
+    if raw is None:
+        return
+    lost = f"{raw['dropped_frames']} raw frames were not kept"
+    if raw["trouble"]:
+        yield Finding("raw", Verdict.WARN, f"{raw['trouble']}; {lost}", "look at the disk above")
+    elif raw["dropped_frames"]:
+        yield Finding("raw", Verdict.WARN, lost, "the card is too slow for this bus; the history is not touched by it")
+    else:
+        yield Finding("raw", Verdict.OK, "every raw frame is kept")
 
 
 def _fit(health: Mapping[str, Any]) -> Finding:

@@ -65,6 +65,9 @@ async def _enrol(settings: Settings, args: argparse.Namespace) -> int:
     held = keys.held()
     assert held is not None
     print(f"box {box_id_of(keys.records.public_key)} has its certificate; restart packbox if it runs")
+    told = read_enrolment(settings.data_dir)
+    if told is not None and told.operator_key is not None:
+        print(f"it believes what is signed with the operator's key {told.operator_key}")
     return 0
 
 
@@ -95,9 +98,11 @@ async def enrol(data_dir: Path, keys: KeyStore, clock: Clock, invitation: Invita
     trust = est.Trust(authorities if pinned is not None else None)
     box = box_id_of(keys.records.public_key)
     chain = await est.enrol(invitation.url, trust, keys, authorities, box, code)
-    broker = await est.broker_of(invitation.url, trust)
+    told = await est.told_by(invitation.url, trust)
     write_authorities(data_dir, authorities)
-    enrolment = Enrolment(invitation.url, pinned is not None, broker.get("host"), broker.get("port"))
+    enrolment = Enrolment(
+        invitation.url, pinned is not None, told.broker_host, told.broker_port, told.operator_key, told.book_key
+    )
     write_enrolment(data_dir, enrolment)
     keys.keep(chain)  # last of all: without a certificate the invitation still stands, also after a power cut
     return enrolment

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import Final, Never
 
 from msgspec.structs import replace
 
-from packbox.adapters.enrolment_file import broker_layer, read_invitation
+from packbox.adapters.enrolment_file import broker_layer, read_enrolment, read_invitation
 from packbox.adapters.key_store import TLS_FILE
 from packbox.app.enrol import enrol, renew
 from packbox.core.renewal import due_ms, nears_end, retry_s
@@ -28,7 +29,13 @@ log = logging.getLogger(__name__)
 
 
 def with_enrolment(settings: Settings) -> Settings:
-    """With what enrolment told of the broker, laid under what the operator set himself. Raises SettingsError."""
+    """With what enrolment told, laid under what was set at the box. Raises SettingsError."""
+    try:
+        told = read_enrolment(settings.data_dir)
+    except EnrolError as problem:
+        raise SettingsError(str(problem)) from problem
+    if told is not None and settings.operator_key is None:
+        settings = replace(settings, operator_key=told.operator_key)
     own = given(settings.broker)
     if "host" in own and not settings.broker.tls:
         return settings  # the operator's own broker, without encryption: no certificate belongs there
@@ -47,12 +54,15 @@ def with_enrolment(settings: Settings) -> Settings:
 
 
 class Enrolling:
-    """`settings`: with what enrolment told, as soon as it told."""
+    """`settings`: with what enrolment told, as soon as it told. `begin_anew`: it told whom to believe."""
 
-    def __init__(self, settings: Settings, keys: KeyStore, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, keys: KeyStore, clock: Clock, begin_anew: Callable[[], None] = lambda: None
+    ) -> None:
         self.settings = settings
         self._keys = keys
         self._clock = clock
+        self._begin_anew = begin_anew
         self._spread = keys.records.public_key[0] / 255  # the same for this box each time
         self._failures = 0
         self._why = ""  # it did not work last time
@@ -85,8 +95,10 @@ class Enrolling:
         try:
             if self.invited:
                 await enrol(self.settings.data_dir, self._keys, self._clock, read_invitation(self.settings.enrol_file))
-                self.settings = with_enrolment(self.settings)
+                before, self.settings = self.settings, with_enrolment(self.settings)
                 log.info("enrolled: this box has its certificate")
+                if self.settings.operator_key != before.operator_key:
+                    self._begin_anew()
             elif self._due():
                 await renew(self.settings.data_dir, self._keys, self._clock)
                 log.info("certificate renewed")

@@ -75,6 +75,7 @@ def find_pack(name: str, profiles: Path | None) -> tuple[PackFacts, str]:
 def _samples(args: argparse.Namespace, pack: PackFacts, soc_quantity: str) -> Iterator[dict[str, Any]]:
     feeder = Feeder(pack)
     refused = days = 0
+    ignored: tuple[str, ...] = ()
     last: DayEnd | None = None
     with ExitStack() as stack:
         out = stack.enter_context(args.segments_out.open("w", encoding="utf-8")) if args.segments_out else None
@@ -90,11 +91,18 @@ def _samples(args: argparse.Namespace, pack: PackFacts, soc_quantity: str) -> It
 
         for block in read_blocks(args.file, args.layout, pack, soc_quantity):
             refused += block.out_of_range
+            ignored = block.ignored
             yield from told(feeder.feed(block))
         yield from told(feeder.finish())
     if last is None:
         raise SampleFileError(f"{args.file}: no rows below the header")
-    extra = {"rows": feeder.rows, "days": days, "time_breaks": feeder.breaks, "out_of_range": refused}
+    extra = {
+        "rows": feeder.rows,
+        "days": days,
+        "time_breaks": feeder.breaks,
+        "out_of_range": refused,
+        "ignored_columns": ignored,
+    }
     yield _summary(verdict(last.state, last.at_s, pack), pack, extra)
 
 

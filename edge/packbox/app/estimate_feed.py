@@ -27,12 +27,16 @@ from packbox.core.soh.banded import Swing, swing_of_charge_in
 from packbox.core.soh.method import SessionEnd
 from packbox.core.soh.panel import PanelState
 from packbox.core.soh.reading import RestSwing
-from packbox.core.soh.rest_bands import CHARGE_SIGMA_ROOT, swing_of, use_swing
+from packbox.core.soh.rest_bands import swing_of, use_swing
+from packbox.core.soh.rest_state import CHARGE_SIGMA_ROOT
 from packbox.core.stamp import NS_PER_S
 
 SESSION_GAP_S: Final = 300  # as a drive outlives a silence (core.segment)
 LEAP_S: Final = 366 * 86_400
 DAY_S: Final = 86_400
+HOLE_MAX_S: Final = (
+    30.0  # an empty current between two known: a table that lost a cell or two, not a sensor that fell silent
+)
 END_SIGMA_PCT: Final = 1.0  # of a segment's SoC, each end: what rest anchors of LMO and NMC have (facts/soh.md §4)
 
 
@@ -124,6 +128,8 @@ class Feeder:
         seconds = seconds[np.concatenate(([True], seconds[1:] != seconds[:-1]))]
         signals = {}
         for quantity, value in part.values.items():
+            if quantity == "pack_current_a":
+                value = _bridged(part.t_s, value)
             told = ~np.isnan(value)
             if told.any():
                 signals[quantity] = Signal(at_ns[told], value[told])
@@ -184,6 +190,22 @@ class SegmentFeeder:
         )
         after = use_swing(self.state.rest_bands, swing, self.at_s, self.rows, self.pack)
         self.state = replace(self.state, rest_bands=after)
+
+
+def _bridged(t_s: FloatArray, value: FloatArray) -> FloatArray:
+    """Values, straight over empty cells between two known ones that are not far apart."""
+    told = ~np.isnan(value)
+    if told.all() or told.sum() < 2:
+        return value
+    at = np.flatnonzero(told)
+    after = np.searchsorted(at, np.flatnonzero(~told))
+    between = (after > 0) & (after < at.size)
+    holes = np.flatnonzero(~told)[between]
+    after = after[between]
+    near = t_s[at[after]] - t_s[at[after - 1]] <= HOLE_MAX_S
+    filled = value.copy()
+    filled[holes[near]] = np.interp(t_s[holes[near]], t_s[at], value[at])
+    return filled
 
 
 def _rows(block: Block, low: int, high: int) -> Block:

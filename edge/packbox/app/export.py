@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from packbox.adapters.durable import write_atomically
 from packbox.adapters.identity import FileKey, read_key
 from packbox.adapters.journal import JOURNAL_FILE, open_copy
+from packbox.app.enrolled import with_enrolment
 from packbox.app.options import add_settings_options, settings_from
 from packbox.clock import SystemClock
 from packbox.ports import JournalError, PackboxError
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     try:
-        settings = settings_from(args)
+        settings = with_enrolment(settings_from(args))
         battery, data = make(settings)
         _write(data, args.out or Path(battery + SUFFIX))
     except PackboxError as problem:

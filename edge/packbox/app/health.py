@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
+from packbox.adapters.can_errors import BusErrors
 from packbox.adapters.machine import cpu_temp_degc, disk_free_bytes
 from packbox.app.carry import LinkReport
 from packbox.app.desk import Desk
@@ -26,6 +27,9 @@ from packbox.ports import Clock, FrameSource, Tester
 from packwire import __version__
 from packwire.messages import Health
 
+if TYPE_CHECKING:
+    from packbox.app.keep_raw import KeepRaw
+
 REFUSALS: Final = tuple({f.name for f in fields(Refused)} & {f.name for f in fields(BoxHealth)})
 TROUBLE_CHARS: Final = 80  # health is small; `doctor` tells the rest
 
@@ -35,6 +39,8 @@ class Counts(Protocol):
     def dropped(self) -> int: ...
     @property
     def error_frames(self) -> int: ...
+    @property
+    def errors(self) -> BusErrors: ...
 
 
 @runtime_checkable
@@ -67,6 +73,12 @@ class Gauge:
     meeting: Meeting | None = None
     enrolling: Enrolling | None = None
     desk: Desk | None = None
+    raw: KeepRaw | None = None
+
+    @property
+    def bus_errors(self) -> BusErrors | None:
+        """By class; None for a source that does not know."""
+        return self.source.counts.errors if isinstance(self.source, Counting) else None
 
     def at(self, stamp: Stamp) -> BoxHealth:
         """As a record: `stamp` is on the source's timeline, as are the records that wait."""
@@ -105,6 +117,7 @@ class Gauge:
             ("car", car),
             ("certificate", self.enrolling.trouble if self.enrolling else None),
             ("operator", self.desk.trouble if self.desk else None),
+            ("raw frames", self.raw.trouble if self.raw else None),
         )
         return "; ".join(f"{what}: {why}"[:TROUBLE_CHARS] for what, why in troubles if why) or None
 

@@ -103,6 +103,7 @@ class Mind:
         self.pending: list[Outcome] = []
         self.lost = 0  # outcomes that did not fit while the journal could not be written
         self.frames = 0  # folded since this start
+        self.trouble: str | None = None  # why nothing could be saved at the start
         self._refused_before = Refused()
         self._known: box.BoxPlan | None = None
         self._state = box.start()
@@ -119,6 +120,7 @@ class Mind:
     def open(self) -> None:
         """Go on from the checkpoint. Raises JournalError, or SnapshotError for a state of newer software."""
         checkpoint = self._journal.open()
+        self.trouble = checkpoint.trouble
         self._head = checkpoint.head
         self.outbox = self._journal.outbox()
         self._begun_after = checkpoint.begun_after

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -20,39 +20,25 @@ from typing import TYPE_CHECKING, Final, Never, TypeVar
 
 from packbox.adapters.herald import Herald, herald_from
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
-from packbox.adapters.key_store import FileKeyStore
-from packbox.adapters.power_lines import LineReader, tell
 from packbox.adapters.profile_apart import find_apart
-from packbox.adapters.profile_dir import Catalogue
 from packbox.adapters.snapshot import SnapshotError
-from packbox.app.ask import Asking, car_sight
 from packbox.app.box_key import box_key
-from packbox.app.carry import LinkReport, Offload, carry, new_report
+from packbox.app.carry import LinkReport, Offload, carry
 from packbox.app.crash_guard import CAREFUL_MAX_S, IN_FULL, Care, CrashGuard
 from packbox.app.desk import Desk
-from packbox.app.enrolled import Enrolling, with_enrolment
-from packbox.app.health import Gauge
-from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
-from packbox.app.listen import Listener
-from packbox.app.log_tail import kept_tail
+from packbox.app.enrolled import with_enrolment
+from packbox.app.log_tail import LogTail, kept_tail
 from packbox.app.logging_setup import is_journal, set_up_logging
-from packbox.app.meet import Meeting
 from packbox.app.mind import Mind
 from packbox.app.options import add_settings_options, settings_from
+from packbox.app.parts import Base, Parts, assemble
 from packbox.app.recognise import AUTO, UnknownCarError
-from packbox.app.sources import FORMS, open_source
+from packbox.app.sources import FORMS
 from packbox.app.status import StatusFile, Who
-from packbox.app.think import Thinker
-from packbox.app.watch_power import PowerWatch
 from packbox.clock import SystemClock
-from packbox.core.box import BoxPlan, Cadence
-from packbox.core.courtesy import Consent, Signs
-from packbox.core.decode import Decoder
-from packbox.core.power import Limits
-from packbox.core.record import BatteryId, BoxId
+from packbox.core.record import BoxId
 from packbox.ports import Journal, LinkDownError, PackboxError, SettingsError, Uplink
-from packbox.settings import BrokerSettings, PowerSettings, Settings
-from packwire import __version__
+from packbox.settings import BrokerSettings, Settings
 from packwire.ids import box_id_of
 from packwire.seal import digest
 
@@ -67,6 +53,7 @@ AGAIN: Final = -1  # not an exit code: start anew, other settings are in force
 GOODBYE_S: Final = 1.0  # SIGTERM to exit within two seconds, whatever the link does
 
 T = TypeVar("T")
+Work = tuple[str, Coroutine[object, object, None]]  # a task's name, and what it does
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     code = 0
     try:
-        settings = with_enrolment(settings_from(args))
+        settings = settings_from(args)
         set_up_logging(settings.log_level, to_journal=is_journal(os.environ.get("JOURNAL_STREAM")))
         code = _guarded(settings, herald_from(os.environ), speed=args.speed, until_sent=args.until_sent)
     except* SettingsError as problems:
@@ -140,6 +127,7 @@ def _speed(text: str) -> float | None:
 async def _run(
     settings: Settings, herald: Herald, *, speed: float | None, until_sent: bool, care: Care = IN_FULL
 ) -> int:
+    settings = with_enrolment(settings)  # at each start anew: the one before may have enrolled
     if until_sent and settings.broker.host is None:
         raise SettingsError("--until-sent needs somebody to send to: set broker.host")
     clock = SystemClock(settings.clock_trusted)
@@ -148,115 +136,17 @@ async def _run(
     box = BoxId(box_id_of(key.public_key))
     desk = await asyncio.to_thread(Desk, settings, box, crashed=care.why is not None)
     settings = desk.settings  # from here on those in force
-    catalogue = Catalogue(settings.profiles_dir)
     named = None if settings.profile in (None, AUTO) else find_apart(settings.profile, settings.profiles_dir)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-
+    stop = _stop_by_signal()
     journal = SqliteJournal(settings.data_dir / JOURNAL_FILE, box, digest, clock)
     mind = Mind(journal, key)
     with kept_tail() as tail, ThreadPoolExecutor(1, "journal") as thread:
         offload = _offload_to(thread)
         await offload(mind.open)
         raw = _raw(settings)
+        base = Base(settings, box, key, clock, began, herald, care, desk, journal, mind, offload, named)
         try:
-            source = open_source(
-                settings.source,
-                mind.bookmark,
-                clock,
-                None if named is None else named[0],
-                speed,
-                may_ask=desk.agreed.polling is not Consent.NEVER and care.may_ask,
-            )
-            frames = source.frames if raw is None else raw.along(source.frames)
-            inbox = Inbox(may_wait=not source.live, room_frames=ROOM_FRAMES if source.live else RECORDING_ROOM_FRAMES)
-            listener = Listener(frames, inbox, clock)
-            committed = asyncio.Event()
-            thinker = Thinker(mind, inbox, offload, committed, herald, settings.commit_every_s)
-            enrolling = Enrolling(settings, FileKeyStore(settings.key_file.parent, key), clock)
-            may_send = settings.broker.host is not None or enrolling.invited
-            link = new_report(mind.store) if may_send and care.may_send else None
-            meeting = Meeting(mind, catalogue, partial(_plan, settings, box=box), offload, herald)
-            gauge = Gauge(
-                settings.data_dir,
-                clock,
-                began,
-                source.frames,
-                inbox,
-                mind,
-                listener,
-                thinker,
-                link,
-                source.tester,
-                meeting,
-                enrolling,
-                desk,
-            )
-            watch = _power_watch(settings.power, clock, mind, listener, link)
-            mind.begin(source.name, gauge.at)
-            log.info("box %s listens to %s", box, settings.source, extra={"STORE": mind.store})
-            herald.ready()
-            herald.status(f"box {box} listens to {settings.source}")
-            async with asyncio.TaskGroup() as tasks:
-                listening = tasks.create_task(listener.run(), name="listen")
-                beside: list[asyncio.Task[None] | asyncio.Task[Never]] = [
-                    tasks.create_task(_cancel_on(stop, listening), name="stop"),
-                    tasks.create_task(watch.run(), name="power"),
-                    tasks.create_task(enrolling.run(), name="enrol"),
-                    tasks.create_task(
-                        desk.serve(mind, journal, link, offload, clock, tail, committed, stop.set), name="desk"
-                    ),
-                ]
-                if care.why is not None:
-                    beside.append(tasks.create_task(_stop_after(CAREFUL_MAX_S, stop), name="careful"))
-                if settings.status_file is not None:
-                    who = Who(box, mind.store, settings.source, settings.profile or AUTO, care.why)
-                    status = StatusFile(settings.status_file, who, gauge, watch)
-                    beside.append(tasks.create_task(status.run(), name="status"))
-                carrying = None
-                if link is not None:
-                    carrying = tasks.create_task(
-                        carry(
-                            journal,
-                            _uplinks(lambda: enrolling.settings.broker, box, desk.put),
-                            link,
-                            newest_seq=lambda: mind.newest_seq,
-                            health=gauge.heartbeat,
-                            committed=committed,
-                            offload=offload,
-                            beat_every_s=settings.heartbeat_every_s,
-                        ),
-                        name="carry",
-                    )
-                profile = meeting.named(*named) if named is not None else await meeting.meet(listener, inbox)
-                sent = True
-                if profile is not None:
-                    asking = None
-                    if source.tester is not None:
-                        asking = Asking(
-                            profile,
-                            desk.agreed.polling,
-                            source.tester,
-                            clock,
-                            lambda: car_sight(mind.state),
-                            signs=lambda: Signs(watch.lines.ignition_on, watch.lines.rail_v),
-                        )
-                        listener.hearers.append(asking.hear)
-                        desk.asking = asking
-                    beside.append(tasks.create_task(meeting.watch(asking), name="doubt"))  # may hold the asking
-                    if asking is not None:
-                        beside.append(tasks.create_task(asking.run(), name="ask"))
-                    await tasks.create_task(thinker.run(lambda: not stop.is_set()), name="think")
-                    sent = not until_sent or stop.is_set() or await _sent(journal, offload, stop)
-                elif not stop.is_set():
-                    raise UnknownCarError(f"the source ended; {meeting.trouble}")
-                if not desk.again:
-                    herald.leaving()
-                for task in beside:
-                    task.cancel()
-                if carrying is not None:
-                    await _leave(carrying)
+            sent = await _live(assemble(base, raw, speed), tail, stop, until_sent=until_sent)
         finally:
             if raw is not None:
                 await raw.close()
@@ -276,23 +166,69 @@ def _raw(settings: Settings) -> KeepRaw | None:
     return keep_raw(settings)
 
 
-def _plan(settings: Settings, decoder: Decoder, *, box: BoxId) -> BoxPlan:
-    battery, source = (settings.battery, "configured") if settings.battery else (f"prov-{box}-1", "provisional")
-    cadence = Cadence(settings.usage_every_s, settings.soh_every_s)
-    return BoxPlan(decoder, box, BatteryId(battery), source, f"packbox {__version__}", settings.vehicle, cadence)
+async def _live(parts: Parts, tail: LogTail, stop: asyncio.Event, *, until_sent: bool) -> bool:
+    """Until the source ends or somebody says stop. False: not every record was sent, where that was asked for."""
+    base, sent = parts.base, True
+    base.mind.begin(parts.source.name, parts.gauge.at)
+    _say_ready(base)
+    async with asyncio.TaskGroup() as tasks:
+        listening = tasks.create_task(parts.listener.run(), name="listen")
+        beside = [tasks.create_task(work, name=name) for name, work in _beside(parts, tail, listening, stop)]
+        carrying = None if parts.link is None else tasks.create_task(_carrying(parts, parts.link), name="carry")
+        profile = await parts.know_the_car()
+        if profile is not None:
+            asking = parts.begin_asking(profile)
+            beside.append(tasks.create_task(parts.meeting.watch(asking), name="doubt"))  # may hold the asking
+            if asking is not None:
+                beside.append(tasks.create_task(asking.run(), name="ask"))
+            await tasks.create_task(parts.thinker.run(lambda: not stop.is_set()), name="think")
+            sent = not until_sent or stop.is_set() or await _sent(base.journal, base.offload, stop)
+        elif not stop.is_set():
+            raise UnknownCarError(f"the source ended; {parts.meeting.trouble}")
+        if not base.desk.again:
+            base.herald.leaving()
+        for task in beside:
+            task.cancel()
+        if carrying is not None:
+            await _leave(carrying)
+    return sent
 
 
-def _power_watch(
-    power: PowerSettings, clock: SystemClock, mind: Mind, listener: Listener, link: LinkReport | None
-) -> PowerWatch:
-    return PowerWatch(
-        clock,
-        LineReader(power.ignition_file, power.ignition_command, power.rail_file, power.rail_v_per_unit),
-        Limits(power.quiet_s, power.plugged_quiet_s, power.unfed_s, power.rail_low_v),
-        None if power.command is None else partial(tell, power.command),
-        state=lambda: mind.state,
-        heard_ns=lambda: listener.heard_ns,
-        sending=lambda: link is not None and link.connected and mind.outbox.waiting > 0,
+def _say_ready(base: Base) -> None:
+    log.info("box %s listens to %s", base.box, base.settings.source, extra={"STORE": base.mind.store})
+    base.herald.ready()
+    base.herald.status(f"box {base.box} listens to {base.settings.source}")
+
+
+def _beside(parts: Parts, tail: LogTail, listening: asyncio.Task[None], stop: asyncio.Event) -> Iterator[Work]:
+    """What goes on beside listening, thinking and sending for as long as the box runs."""
+    base = parts.base
+    settings, care, desk = base.settings, base.care, base.desk
+    yield "stop", _cancel_on(stop, listening)
+    yield "power", parts.watch.run()
+    yield "enrol", parts.enrolling.run()
+    yield (
+        "desk",
+        desk.serve(base.mind, base.journal, parts.link, base.offload, base.clock, tail, parts.committed, stop.set),
+    )
+    if care.why is not None:
+        yield "careful", _stop_after(CAREFUL_MAX_S, stop)
+    if settings.status_file is not None:
+        who = Who(base.box, base.mind.store, settings.source, settings.profile or AUTO, care.why)
+        yield "status", StatusFile(settings.status_file, who, parts.gauge, parts.watch).run()
+
+
+def _carrying(parts: Parts, link: LinkReport) -> Coroutine[object, object, Never]:
+    base, enrolling = parts.base, parts.enrolling
+    return carry(
+        base.journal,
+        _uplinks(lambda: enrolling.settings.broker, base.box, base.desk.put),
+        link,
+        newest_seq=lambda: base.mind.newest_seq,
+        health=parts.gauge.heartbeat,
+        committed=parts.committed,
+        offload=base.offload,
+        beat_every_s=base.settings.heartbeat_every_s,
     )
 
 
@@ -317,6 +253,13 @@ def _uplinks(
         return MqttUplink(settings, box, down)
 
     return open_uplink
+
+
+def _stop_by_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 def _offload_to(thread: ThreadPoolExecutor) -> Offload:

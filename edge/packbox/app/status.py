@@ -82,8 +82,9 @@ class StatusFile:
             "wall_ms": now.wall_ms,
             **asdict(self._who),
             "health": health,
-            "bus": {"down": gauge.listener.down, "quiet_s": _ago_s(gauge.listener.heard_ns, now)},
+            "bus": _bus(gauge, now),
             "journal": {"trouble": gauge.thinker.trouble, "newest_seq": gauge.mind.newest_seq},
+            "raw": _raw(gauge),
             "link": _link(gauge),
             "car": _car(gauge),
             "power": _power(self._watch, now),
@@ -99,6 +100,20 @@ def read_status(path: Path, now: Stamp) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return dict(said) if fresh and isinstance(said, Mapping) else None
+
+
+def _bus(gauge: Gauge, now: Stamp) -> dict[str, Any]:
+    errors = gauge.bus_errors
+    return {
+        "down": gauge.listener.down,
+        "quiet_s": _ago_s(gauge.listener.heard_ns, now),
+        "errors": None if errors is None else asdict(errors),
+    }
+
+
+def _raw(gauge: Gauge) -> dict[str, Any] | None:
+    raw = gauge.raw
+    return None if raw is None else {"dropped_frames": raw.dropped_frames, "trouble": raw.trouble}
 
 
 def _link(gauge: Gauge) -> dict[str, Any] | None:

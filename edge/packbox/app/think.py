@@ -37,7 +37,7 @@ class Thinker:
         herald: Herald,
         commit_every_s: float,
     ) -> None:
-        self.trouble: str | None = None  # why the journal cannot be written now
+        self.trouble = mind.trouble  # why the journal cannot be written now
         self._mind = mind
         self._inbox = inbox
         self._offload = offload
@@ -53,7 +53,7 @@ class Thinker:
         Raises JournalError when the last of it cannot be saved, JournalBrokenError when the journal is damaged.
         """
         now_s = asyncio.get_running_loop().time
-        self._saved_s = now_s()
+        self._saved_s = self._trouble_began_s = now_s()
         while not self._inbox.ended:
             items = await self._inbox.take(max(0.0, self._next_save_s() - now_s()))
             if items:

@@ -100,13 +100,17 @@ def reboot(line: Timeline, boot: BootId, mono_ns: int, wall_offset_ms: int | Non
     return _enter(line, Era(mono_ns + shift_ns, boot, shift_ns, base_ns, wall_offset_ms)), known
 
 
-def set_wall(line: Timeline, wall_offset_ms: int | None) -> tuple[Timeline, bool]:
-    """Take over a newer wall clock. The second value tells whether it was set or stepped, not just disciplined."""
-    old = line.now.wall_offset_ms
-    if wall_offset_ms is None or wall_offset_ms == old:
-        return line, False
-    stepped = old is None or abs(wall_offset_ms - old) >= CLOCK_STEP_MS
-    return replace(line, eras=(*line.eras[:-1], replace(line.now, wall_offset_ms=wall_offset_ms))), stepped
+def set_wall(line: Timeline, wall_offset_ms: int | None) -> tuple[Timeline, int | None]:
+    """Take over a newer wall clock. The second value: by how much it contradicts what was known, 0 when nothing was.
+
+    None: it was only disciplined, or says nothing new.
+    """
+    old_ms = line.now.wall_offset_ms
+    if wall_offset_ms is None or wall_offset_ms == old_ms:
+        return line, None
+    after = replace(line, eras=(*line.eras[:-1], replace(line.now, wall_offset_ms=wall_offset_ms)))
+    moved_ms = 0 if old_ms is None else wall_offset_ms - old_ms
+    return after, moved_ms if old_ms is None or abs(moved_ms) >= CLOCK_STEP_MS else None
 
 
 def forget(line: Timeline, before_ns: int) -> Timeline:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
-from packbox.core.record import BoxId
+from packbox.core.record import BoxId, StoreId
 from packbox.ports import LinkDownError
 from packwire import ids, presence
 from packwire.testing import BrokerDownError, MemoryBroker, MemoryLink
@@ -49,6 +49,10 @@ class MemoryUplink:
     async def beat(self, heartbeat: bytes) -> None:
         self._send(Leaf.HEARTBEAT, heartbeat)
 
+    async def present(self, store: StoreId, held: int) -> None:
+        standing = presence.Standing(ids.StoreId(store), held)
+        self._send(Leaf.STATUS, presence.encode_status(presence.Status(online=True, standing=standing)), retain=True)
+
     async def acks(self) -> AsyncIterator[bytes]:
         while True:
             try:
@@ -67,9 +71,9 @@ class MemoryUplink:
         assert self.link is not None, "outside of `async with`"
         return self.link
 
-    def _send(self, leaf: Leaf, payload: bytes) -> None:
+    def _send(self, leaf: Leaf, payload: bytes, *, retain: bool = False) -> None:
         try:
-            self._there.publish(topic(self._box, leaf), payload)
+            self._there.publish(topic(self._box, leaf), payload, retain=retain)
         except BrokerDownError as problem:
             raise LinkDownError(f"memory: {problem}") from problem
         self.wire_bytes += len(payload)

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from packbox.clock import is_of_this_boot
 from packbox.core.frames import IntArray
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, BootId, Stamp
 
@@ -52,7 +53,7 @@ class SimMachine:
         self._true_ms = true_ms
         self._rate = 1 + drift_ppm * 1e-6
         self._offset_ms = self.booted_ms + wrong_ms
-        self._synchronized = False
+        self._mark_ns: int | None = None  # by the wall clock of its moment
         self._vouched = False
 
     def boottime_ns(self) -> int:
@@ -62,7 +63,7 @@ class SimMachine:
         return self.boottime_ns() + round(self._offset_ms * NS_PER_MS)
 
     def synchronized(self) -> bool:
-        return self._synchronized
+        return is_of_this_boot(self._mark_ns, self.realtime_ns(), self.boottime_ns())
 
     def vouched(self) -> bool:
         return self._vouched
@@ -70,7 +71,7 @@ class SimMachine:
     def synchronize(self, error_ms: float = 0.0) -> None:
         """NTP sets the wall clock, up to its error; a server that lies has a large one."""
         self._offset_ms = self._true_ms() + error_ms - self.boottime_ns() / NS_PER_MS
-        self._synchronized = self._vouched = True
+        self._mark_ns, self._vouched = self.realtime_ns(), True
 
     def step(self, by_ms: float) -> None:
         """Somebody sets the wall clock who knows nothing; the kernel calls it unsynchronized from then on."""

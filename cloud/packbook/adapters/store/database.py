@@ -14,6 +14,7 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -228,10 +229,13 @@ def _config() -> Config:
     return config
 
 
+@cache
 def _scripts() -> ScriptDirectory:
+    """Read once: a program's revisions do not change while it runs, and every command asks several times."""
     return ScriptDirectory.from_config(_config())
 
 
+@cache  # reading the scripts takes longer than all else that opening a database takes
 def head() -> str:
     """The schema revision this version of the program works with."""
     revision = _scripts().get_current_head()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import fleets, tables
+from packbook.adapters.store import doubts, fleets, relations, tables
 from packbook.adapters.store.database import Database
 from packbook.core.fleet import FleetModel
 from packbook.core.history import (
     Battery,
     BoxRow,
+    Doubt,
     Estimate,
     EventRow,
     Provenance,
@@ -70,6 +71,9 @@ class SqlHistories:
     async def fleet_model(self, family: str) -> FleetModel | None:
         return await fleets.newest(self._database, family)
 
+    async def purposes(self, battery: str) -> Mapping[str, Sequence[str] | None]:
+        return await relations.purposes_of(self._database, battery)
+
     async def boxes(self) -> Sequence[BoxRow]:
         box, chain = tables.box, tables.chain
         held = sa.select(chain.c.box, sa.func.sum(chain.c.records).label("records")).group_by(chain.c.box).subquery()
@@ -113,8 +117,12 @@ async def _batteries(connection: AsyncConnection, only: str | None) -> list[Batt
     for row in (await connection.execute(installed)).mappings():
         installations.setdefault(row["battery"], []).append(row)
     newest = await _newest_soh(connection, only)
+    doubted = await doubts.of_batteries(connection, only)
     rows = (await connection.execute(heads)).mappings()
-    return [_battery(row, installations[row["battery"]], newest.get(row["battery"])) for row in rows]
+    return [
+        _battery(row, installations[row["battery"]], newest.get(row["battery"]), doubted.get(row["battery"], ()))
+        for row in rows
+    ]
 
 
 def _span_columns(head: sa.Table) -> list[sa.Label[object]]:
@@ -129,7 +137,9 @@ def _span_columns(head: sa.Table) -> list[sa.Label[object]]:
     ]
 
 
-def _battery(head: sa.RowMapping, installations: Sequence[sa.RowMapping], soh: SohPoint | None) -> Battery:
+def _battery(
+    head: sa.RowMapping, installations: Sequence[sa.RowMapping], soh: SohPoint | None, doubted: tuple[Doubt, ...]
+) -> Battery:
     newest = installations[-1]
     firsts = [head[f"first_{table.name}"] for table in tables.DATED]
     lasts = [head[f"last_{table.name}"] for table in tables.DATED]
@@ -152,6 +162,7 @@ def _battery(head: sa.RowMapping, installations: Sequence[sa.RowMapping], soh: S
         sessions={"charge": head["charges"], "drive": head["drives"], "rest": head["rests"]},
         boxes=sorted({row["box"] for row in installations}),
         soh=soh,
+        doubts=doubted,
     )
 
 

@@ -157,8 +157,9 @@ class _Batch:
         await quarantine.put(self.connection, self.swept, bounded=False)
         await self._note_boxes(entries)
         refused = (*self.quarantined, *self.swept)
+        holdings = [await self._holding(chain) for chain in self.chains.values()]
         return Taken(
-            holdings=(*[await self._holding(chain) for chain in self.chains.values()], *self._asked_for()),
+            holdings=(*holdings, *self._asked_for(), *await self._set_right()),
             accepted=len(self.accepted),
             duplicates=self.duplicates,
             unready=sum(isinstance(reading, Unready) for reading in self.readings),
@@ -186,16 +187,28 @@ class _Batch:
             if box not in self.shut_out and (box, store) not in self.chains
         ]
 
+    async def _set_right(self) -> list[Holding]:
+        """Boxes that take us to hold more or less of a store than we do: we lost it with a backup, or they an ack.
+
+        Who is right is told nothing: when a whole fleet comes back there is one query, and hardly an ack.
+        """
+        said = {
+            (reading.box, str(reading.standing.store)): reading.standing.held
+            for reading in self.readings
+            if isinstance(reading, Status) and reading.standing is not None and reading.box not in self.shut_out
+        }
+        chains = {key: Chain(*key) for key in said} | await _chains(self.connection, said)
+        return [
+            replace(await self._holding(chains[key]), resend_from=chains[key].upto + 1)
+            for key, held in said.items()
+            if chains[key].upto != held
+        ]
+
     async def _lock_chains(self, entries: Sequence[Entry]) -> None:
         """Collectors that share a database take one store's records one after another."""
         touched = sorted({(entry.place.box, entry.place.store) for entry in entries})
         await insert_new(self.connection, tables.chain, [asdict(Chain(box, store)) for box, store in touched])
-        table = tables.chain
-        for part in parts(touched):
-            query = sa.select(table).where(sa.tuple_(table.c.box, table.c.store).in_(part))
-            found = await self.connection.execute(query.order_by(table.c.box, table.c.store).with_for_update())
-            for row in found.mappings():
-                self.chains[row["box"], row["store"]] = Chain(**row)
+        self.chains = await _chains(self.connection, touched, lock=True)
 
     async def _place(self, entries: Sequence[Entry]) -> None:
         """In chain order, so that of one batch each may follow the one before; first come, first held."""
@@ -383,7 +396,9 @@ async def _shut_out(
     connection: AsyncConnection, readings: Sequence[Reading], enrolled_only: bool
 ) -> dict[str, tuple[Reason, str]]:
     """Boxes among these that may not speak, and why."""
-    boxes = {r.place.box if isinstance(r, Entry) else r.box for r in readings if isinstance(r, (Entry, Unready))}
+    boxes = {
+        r.place.box if isinstance(r, Entry) else r.box for r in readings if isinstance(r, (Entry, Unready, Status))
+    }
     table = tables.enrolled_box
     shut_out: dict[str, tuple[Reason, str]] = {}
     if enrolled_only:
@@ -434,6 +449,18 @@ async def _contiguous(connection: AsyncConnection, chain: Chain) -> AsyncIterato
             yield intake.reread(row.sealed, row.received_ms)
         if len(rows) < CHUNK_RECORDS:
             return
+
+
+async def _chains(
+    connection: AsyncConnection, keys: Iterable[StoreKey], *, lock: bool = False
+) -> dict[StoreKey, Chain]:
+    table = tables.chain
+    chains: dict[StoreKey, Chain] = {}
+    for part in parts(sorted(keys)):
+        query = sa.select(table).where(sa.tuple_(table.c.box, table.c.store).in_(part))
+        query = query.order_by(table.c.box, table.c.store).with_for_update() if lock else query
+        chains |= {(row["box"], row["store"]): Chain(**row) for row in (await connection.execute(query)).mappings()}
+    return chains
 
 
 async def _all_chains(connection: AsyncConnection) -> list[Chain]:

@@ -19,6 +19,8 @@ from packbook.adapters.store import tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.projections import upsert
 from packbook.adapters.vin_vault import VinVault
+from packbook.core.consent import Watcher, who_decides
+from packbook.core.enrolment import BoxState
 from packbook.ports import StoreError
 
 ASSOCIATION_BYTES = 16
@@ -48,7 +50,7 @@ async def associate(database: Database, vault: VinVault, battery: str, number: s
     table = tables.vehicle
     association = secrets.token_hex(ASSOCIATION_BYTES)
     async with database.transaction() as connection:
-        await _must_be_known(connection, battery)
+        await must_be_known(connection, battery)
         await connection.execute(_open_ones(battery).values(ended_ms=now_ms))
         row = {
             "association": association,
@@ -64,7 +66,7 @@ async def vehicles(database: Database, vault: VinVault, battery: str) -> list[Ve
     """Oldest first."""
     table = tables.vehicle
     async with database.transaction() as connection:
-        await _must_be_known(connection, battery)
+        await must_be_known(connection, battery)
         rows = (
             await connection.execute(
                 sa.select(table).where(table.c.battery == battery).order_by(table.c.since_ms, table.c.association)
@@ -100,7 +102,7 @@ async def end_relation(database: Database, vault: VinVault, battery: str, now_ms
     """
     table = tables.vehicle
     async with database.transaction() as connection:
-        await _must_be_known(connection, battery)
+        await must_be_known(connection, battery)
         associations = list(
             await connection.scalars(
                 sa.select(table.c.association).where(table.c.battery == battery, table.c.number.is_not(None))
@@ -139,7 +141,7 @@ async def records_of(database: Database, battery: str) -> AsyncIterator[HeldReco
     """Every record of the stores that ever watched this battery while they did, oldest first by chain."""
     installed, ledger = tables.installation, tables.ledger
     async with database.transaction() as connection:
-        await _must_be_known(connection, battery)
+        await must_be_known(connection, battery)
         rows = (
             await connection.execute(
                 sa.select(installed.c.box, installed.c.store, installed.c.seq, installed.c.battery).order_by(
@@ -160,16 +162,32 @@ async def records_of(database: Database, battery: str) -> AsyncIterator[HeldReco
                 yield HeldRecord(held.box, held.store, held.seq, held.received_ms, held.sealed)
 
 
-async def purposes_of(database: Database, battery: str) -> dict[str, list[str] | None]:
-    """What was agreed to last in each store that watches this battery now; None where nobody decided."""
-    chain = tables.chain
+async def purposes_of(database: Database, battery: str) -> dict[str, tuple[str, ...] | None]:
+    """What was agreed to, by the stores whose word counts now; None where nobody decided.
+
+    A store with two histories agrees to nothing: the owner's newest word may be among the records held out.
+    """
+    chain, ledger, box = tables.chain, tables.ledger, tables.enrolled_box
+    query = (
+        sa.select(chain, ledger.c.received_ms, box.c.state)
+        .join(ledger, (ledger.c.box == chain.c.box) & (ledger.c.store == chain.c.store) & (ledger.c.seq == chain.c.top))
+        .outerjoin(box, box.c.box == chain.c.box)
+        .where(chain.c.battery == battery)
+    )
     async with database.transaction() as connection:
-        query = sa.select(chain.c.box, chain.c.store, chain.c.purposes).where(chain.c.battery == battery)
-        rows = (await connection.execute(query.order_by(chain.c.box, chain.c.store))).all()
-    return {f"{row.box}/{row.store}": None if row.purposes is None else row.purposes.split() for row in rows}
+        rows = (await connection.execute(query)).all()
+    return who_decides(
+        [
+            Watcher(
+                row.box, row.store, row.received_ms, row.state in (None, BoxState.ACTIVE),
+                () if row.disputed_from is not None else None if row.purposes is None else tuple(row.purposes.split()),
+            )
+            for row in rows
+        ]
+    )  # fmt: skip
 
 
-async def _must_be_known(connection: AsyncConnection, battery: str) -> None:
+async def must_be_known(connection: AsyncConnection, battery: str) -> None:
     table = tables.battery
     if await connection.scalar(sa.select(table.c.battery).where(table.c.battery == battery)) is None:
         raise StoreError(f"battery {battery}: not known to this book")

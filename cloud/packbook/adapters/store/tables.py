@@ -1,9 +1,10 @@
 """The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
 
-Five families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
+Seven families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
 Projections: `chain` and everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from
-these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Presence:
-`box`, latest only.
+these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Who may read,
+and who read: `share_link`, `read_note`, `battery_name`. What was signed for others: `credential`. Presence: `box`,
+latest only.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -233,6 +234,7 @@ soh_point: Final = sa.Table(
     sa.Column("observed_km", sa.Double, nullable=False),
     sa.Column("odometer_km", sa.Double),
     sa.Column("resistance_ohm", sa.Double),
+    sa.Column("soce_pct", sa.Double),
 )
 
 usage: Final = sa.Table(
@@ -362,6 +364,92 @@ ended_relation: Final = sa.Table(
     metadata,
     sa.Column("battery", _NAME, primary_key=True),
     sa.Column("at_ms", _MS, nullable=False),  # names of cars that came before are not shown again
+)
+
+# --- said by people and firms: only ever added to -----------------------------------------------------------------
+
+declared: Final = sa.Table(
+    "declared",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    sa.Column("entered_ms", _MS, nullable=False),
+    sa.Column("scope", sa.String(8), nullable=False),  # core.declared.Scope
+    sa.Column("subject", _NAME, nullable=False),  # a battery's id or a pack's name in its profile
+    sa.Column("field", sa.String(64), nullable=False),
+    sa.Column("value", sa.JSON(none_as_null=True)),  # NULL: what was said before is taken back
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("on", sa.String(10)),
+    sa.Column("method", sa.Text),
+    sa.Column("document", sa.Text),
+    sa.Column("sigma", sa.Double),
+    sa.Column("conditions", sa.JSON, nullable=False),
+    sa.Index("declared_by_subject", "scope", "subject", "id"),
+)
+
+# --- who may read, and who read: never made anew ------------------------------------------------------------------
+
+share_link: Final = sa.Table(
+    "share_link",
+    metadata,
+    sa.Column("digest", sa.LargeBinary(32), primary_key=True),  # SHA-256; the token itself is nowhere
+    sa.Column("battery", _NAME, nullable=False),
+    sa.Column("role", sa.String(32), nullable=False),
+    sa.Column("purpose", sa.String(32)),
+    sa.Column("fields", sa.JSON(none_as_null=True)),  # NULL: all that the role may see
+    sa.Column("formats", sa.JSON(none_as_null=True)),  # NULL: all of them
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("made_ms", _MS, nullable=False),
+    sa.Column("made_by", sa.Text, nullable=False),
+    sa.Column("expires_ms", _MS, nullable=False),
+    sa.Column("reads_max", _MS),
+    sa.Column("reads", _MS, nullable=False),
+    sa.Column("revoked_ms", _MS),
+    sa.Index("share_link_by_battery", "battery"),
+)
+
+read_note: Final = sa.Table(
+    "read_note",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("battery", _NAME, nullable=False),
+    sa.Column("role", sa.String(32), nullable=False),
+    sa.Column("purpose", sa.String(32)),
+    sa.Column("link", sa.String(16)),
+    sa.Column("account", sa.Text),
+    sa.Column("door", sa.String(16), nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("fields", sa.JSON, nullable=False),
+    sa.Index("read_note_by_battery", "battery", "at_ms"),
+)
+
+battery_name: Final = sa.Table(
+    "battery_name",
+    metadata,
+    sa.Column("key", sa.String(300), primary_key=True),  # core.identifiers
+    sa.Column("battery", _NAME, primary_key=True),
+    sa.Column("since_ms", _MS, nullable=False),
+)
+
+# --- what the book signed about batteries and boxes: never made anew, for others hold it -----------------------------
+
+credential: Final = sa.Table(
+    "credential",
+    metadata,
+    sa.Column(
+        "number", _ROW_ID, primary_key=True, autoincrement=True
+    ),  # from 1; one less is its bit in the status list
+    sa.Column("id", sa.String(36), nullable=False, unique=True),  # UUID
+    sa.Column("about", _NAME, nullable=False),  # a battery, or a box
+    sa.Column("part", sa.String(16), nullable=False),  # identity, value, or box
+    sa.Column("content", sa.LargeBinary(32), nullable=False),  # SHA-256 of what is said, dates of issue apart
+    sa.Column("issued_ms", _MS, nullable=False),
+    sa.Column("until_ms", _MS),
+    sa.Column("document", sa.Text),  # as it was signed; NULL: never finished
+    sa.Column("revoked_ms", _MS),
+    sa.Column("reason", sa.Text),
+    sa.Index("credential_by_subject", "about", "part", "number"),
+    sa.Index("credential_revoked", "revoked_ms", "number"),
 )
 
 # --- presence ---------------------------------------------------------------------------------------------------

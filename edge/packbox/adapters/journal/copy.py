@@ -1,7 +1,8 @@
 """Read a journal without disturbing the box that writes it: take a copy, close the original, look at the copy.
 
 SQLite's online backup reads one consistent state while the writer goes on; only a moment's read lock is held, so
-the writer's WAL can be folded back as usual while a person reads page after page.
+the writer's WAL can be folded back as usual while a person reads page after page. A card that turned read-only is when
+people want to read most: there SQLite cannot, so the files are copied first, which nobody can change meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pathlib import Path
 from packbox.adapters.journal.files import outbox_of
 from packbox.adapters.journal.migrate import NEWEST
 from packbox.adapters.journal.packing import read_state
-from packbox.adapters.journal.trouble import told
+from packbox.adapters.journal.standby import copied
+from packbox.adapters.journal.trouble import is_refusal, told
 from packbox.core.record import BoxId, SealedRow, StoreId
 from packbox.ports import JournalError, Outbox
 
@@ -89,6 +91,15 @@ def open_copy(path: Path) -> Iterator[JournalCopy]:
         with told(path, "read"):
             folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="packbox-"))
             db = cleanup.enter_context(closing(sqlite3.connect(Path(folder) / path.name)))
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as original:
-                original.backup(db)
+            try:
+                _read(path, db)
+            except sqlite3.OperationalError as problem:
+                if not is_refusal(problem, path):
+                    raise
+                _read(cleanup.enter_context(copied(path)), db)
         yield JournalCopy(path, db)
+
+
+def _read(path: Path, into: sqlite3.Connection) -> None:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as original:
+        original.backup(into)

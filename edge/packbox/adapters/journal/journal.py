@@ -3,7 +3,8 @@
 In:  the fold's snapshot and the sealed records it produced; what the book holds.
 Out: the checkpoint at open, records that wait for the book.
 Refuses a second process on the same file, a file of another box, a file of newer software. A damaged file is renamed
-and never deleted; a new store begins and says so until its first record is on disk.
+and never deleted; a new store begins and says so until its first record is on disk. A disk that refuses at the start is
+no reason to stay away: what it holds is read into memory, and each commit tries the disk again.
 
 Why WAL and FULL: in 400 simulated power cuts it alone lost nothing (facts/transport.md §6). Why one connection: SQLite
 before 3.51.3 can lose a WAL reset between two. Readers of other processes take a copy (`copy.py`).
@@ -11,24 +12,25 @@ before 3.51.3 can lose a WAL reset between two. Readers of other processes take 
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from packbox.adapters.durable import sync_folder
 from packbox.adapters.journal.files import ASIDES_MAX, asides, newest_aside, outbox_of, set_aside
+from packbox.adapters.journal.lock import Lock
 from packbox.adapters.journal.migrate import NEWEST, migrate
 from packbox.adapters.journal.packing import pack, read_state
+from packbox.adapters.journal.standby import bring_back, read_into_memory
 from packbox.adapters.journal.trouble import damage, is_damage, told
 from packbox.core.record import BoxId, ChainHead, SealedRow, StoreId
-from packbox.ports import Checkpoint, Clock, JournalError, Outbox
+from packbox.ports import Checkpoint, Clock, JournalBrokenError, JournalDiskError, JournalError, Outbox
 
 log = logging.getLogger(__name__)
 
@@ -48,23 +50,26 @@ class SqliteJournal:
         self._box = box
         self._digest = digest
         self._clock = clock
-        self._lock: int | None = None
+        self._lock = Lock(path)
         self._db: sqlite3.Connection | None = None
         self._next_seq = 0
+        self._stands_by = False  # in memory: the disk refuses
 
     def open(self) -> Checkpoint:
         assert self._db is None
-        self._take_lock()
         try:
-            with told(self.path, "opened"):
-                db, begun_after = self._open_sound()
-                self._db = db
-                return self._checkpoint(db, begun_after)
+            try:
+                return self._begin(*self._open_on_disk())
+            except JournalDiskError as problem:
+                self.close()
+                return self._stand_by(str(problem))
         except BaseException:
             self.close()
             raise
 
     def commit(self, state: bytes, rows: Sequence[SealedRow]) -> None:
+        if self._stands_by:
+            self._come_back()
         seqs = [row.seq for row in rows]
         assert seqs == list(range(self._next_seq, self._next_seq + len(rows))), f"{seqs} do not follow {self._next_seq}"
         with told(self.path, "written"), _transaction(self._opened()) as db:
@@ -108,7 +113,7 @@ class SqliteJournal:
         return None if found is None else self._digest(found[0])
 
     def end_store(self, reason: str) -> bool:
-        if asides(self.path) >= ASIDES_MAX:
+        if self._stands_by or asides(self.path) >= ASIDES_MAX:
             return False
         with told(self.path, "written"), _transaction(self._opened()) as db:
             db.execute("UPDATE store SET over = ?", (reason,))
@@ -125,16 +130,49 @@ class SqliteJournal:
                     self._db.close()
         finally:
             self._db = None
-            self._drop_lock()
+            self._stands_by = False
+            self._lock.drop()
 
     def _opened(self) -> sqlite3.Connection:
         assert self._db is not None, "open() comes first"
         return self._db
 
-    def _open_sound(self) -> tuple[sqlite3.Connection, str | None]:
+    def _begin(self, db: sqlite3.Connection, begun_after: str | None) -> Checkpoint:
+        self._db = db
+        with told(self.path, "opened"):
+            return self._checkpoint(db, begun_after)
+
+    def _stand_by(self, trouble: str) -> Checkpoint:
+        log.error("listening without a disk: %s", trouble, extra={"FILE": str(self.path)})
+        self._stands_by = True
+        with told(self.path, "read"):
+            memory = read_into_memory(self.path, self._open_sound)
+        return replace(self._begin(*memory), trouble=trouble)
+
+    def _open_on_disk(self) -> tuple[sqlite3.Connection, str | None]:
+        self._lock.take()
+        with told(self.path, "opened"):
+            return self._open_sound(self.path)
+
+    def _come_back(self) -> None:
+        """From memory to the disk. Raises JournalDiskError as long as it refuses."""
+        memory = self._opened()
+        with ExitStack() as undo:
+            undo.callback(self._lock.drop)
+            disk, _ = self._open_on_disk()
+            undo.callback(disk.close)
+            with told(self.path, "written"):
+                if not bring_back(memory, disk):
+                    raise JournalBrokenError(f"{self.path}: is not what it was when the disk began to refuse")
+                sync_folder(self.path.parent)
+            undo.pop_all()
+        memory.close()
+        self._db, self._stands_by = disk, False
+
+    def _open_sound(self, path: Path) -> tuple[sqlite3.Connection, str | None]:
         """A connection to a sound file, and why an older one had to go, if one had to."""
         try:
-            db = _connect(self.path)
+            db = _connect(path)
             over = db.execute("SELECT over FROM store WHERE over IS NOT NULL").fetchone()
             if over is None:
                 return db, None
@@ -143,11 +181,11 @@ class SqliteJournal:
         except sqlite3.DatabaseError as problem:
             if not is_damage(problem):
                 raise
-            why = f"{self.path.name} was damaged ({problem})"
-        moved = set_aside(self.path)
+            why = f"{path.name} was damaged ({problem})"
+        moved = set_aside(path)
         reason = f"{why}; kept as {moved.name}"
-        log.error("journal set aside, a new store begins: %s", reason, extra={"FILE": str(self.path)})
-        return _connect(self.path), reason
+        log.error("journal set aside, a new store begins: %s", reason, extra={"FILE": str(path)})
+        return _connect(path), reason
 
     def _checkpoint(self, db: sqlite3.Connection, begun_after: str | None) -> Checkpoint:
         if db.execute("SELECT count(*) FROM store").fetchone() == (0,):
@@ -161,7 +199,8 @@ class SqliteJournal:
                     "INSERT INTO store (id, box, created_ms, begun_after) VALUES (?, ?, ?, ?)",
                     (store, self._box, created_ms, begun_after),
                 )
-            sync_folder(self.path.parent)
+            if not self._stands_by:
+                sync_folder(self.path.parent)
         store, box, begun_after = db.execute("SELECT id, box, begun_after FROM store").fetchone()
         if box != self._box:
             raise JournalError(
@@ -176,29 +215,6 @@ class SqliteJournal:
             head=ChainHead(self._box, StoreId(store), self._next_seq, previous),
             begun_after=begun_after if newest is None else None,
         )
-
-    def _take_lock(self) -> None:
-        """One process per journal, held by the kernel: it is free again the moment that process is gone."""
-        path = self.path.with_suffix(".lock")
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as problem:
-                owner = os.read(self._lock, 20).decode(errors="replace").strip() or "?"
-                self._drop_lock()
-                raise JournalError(f"{self.path}: in use by another packbox (process {owner})") from problem
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-        except OSError as problem:
-            self._drop_lock()
-            raise JournalError(f"{path}: cannot be written ({problem.strerror})") from problem
-
-    def _drop_lock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

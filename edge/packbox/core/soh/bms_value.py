@@ -17,6 +17,8 @@ from packbox.core.soh.method import EVIDENCE_KEPT, Basis, Estimate, MethodId, Se
 from packbox.core.soh.reading import BmsSaid, as_sent
 
 SIGMA: Final = 0.025  # of the capacity
+JUMP_MIN: Final = 0.04  # of it: no ageing, but a reset or a new opinion, and nobody knows which of the two was right
+HALF_WIDTH: Final = 1.645  # sigmas to the ends of the 90 % interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class BmsValueState:
     soh_pct: float | None = None
     at_s: float | None = None
     n: int = 0  # sessions in which it was said
+    jumped: float = 0.0  # largest jump so far, as a share
     evidence: tuple[int, ...] = ()
 
 
@@ -57,8 +60,10 @@ class BmsValue:
 
     def use(self, state: BmsValueState, reading: BmsSaid, end: SessionEnd, pack: PackFacts | None) -> BmsValueState:
         del pack
+        jumped = max(_change(state.capacity_ah, reading.capacity_ah), _change(state.soh_pct, reading.soh_pct))
         return replace(
             state,
+            jumped=jumped if jumped > max(JUMP_MIN, state.jumped) else state.jumped,
             capacity_ah=state.capacity_ah if reading.capacity_ah is None else reading.capacity_ah,
             soh_pct=state.soh_pct if reading.soh_pct is None else reading.soh_pct,
             at_s=float(reading.at_s),
@@ -80,10 +85,16 @@ class BmsValue:
             return self._none(f"the car reports {state.soh_pct:g} % health, but of what is not known for this pack")
         else:
             capacity_ah = state.soh_pct / 100.0 * reference_ah
-        return Estimate(self.id, Basis.BMS_VALUE, capacity_ah, SIGMA * capacity_ah, state.n, state.evidence, state.at_s)
+        sigma_ah = max(SIGMA, state.jumped / HALF_WIDTH) * capacity_ah
+        return Estimate(self.id, Basis.BMS_VALUE, capacity_ah, sigma_ah, state.n, state.evidence, state.at_s)
 
     def _none(self, why: str) -> Estimate:
         return Estimate(self.id, Basis.BMS_VALUE, why=why)
+
+
+def _change(before: float | None, after: float | None) -> float:
+    """As a share of what it was."""
+    return abs(after - before) / before if before and after is not None else 0.0
 
 
 def _newest(samples: Samples, col: Col, before: float | None) -> float | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ from packbox.core.frames import BoolArray, FloatArray
 from packbox.core.packs import PackFacts
 from packbox.core.sample import Col, Samples, Sum
 from packbox.core.soh.method import (
+    BALANCING_C,
+    BALANCING_FROM_PCT,
     DRIFT_PER_YEAR,
     DRIFT_SIGMA_PER_ROOT_YEAR,
     EVIDENCE_KEPT,
@@ -34,10 +36,13 @@ from packbox.core.soh.method import (
     SessionEnd,
 )
 from packbox.core.soh.reading import SocLeg, as_sent
+from packbox.core.soh.screen import before_each, newest_of
 
 CHARGE_MIN: Final = 0.20  # of the capacity; chosen on charge, never on the noisy SoC difference (facts/soh.md §7)
 SOC_CHANGE_MIN_PCT: Final = 10.0  # below this the SoC steps alone make the reading worthless
 JUMP_PCT: Final = 2.0  # a step of SoC that no charge explains: the BMS corrected itself (facts/soh.md §7)
+JUMP_STEPS: Final = 1.2  # and more than one step of a SoC told coarsely
+STEP_MAX_PCT: Final = 5.0  # nobody tells it more coarsely
 UNKNOWN_CURRENT_MAX_S: Final = 600.0
 SLEEP_MAX_A: Final = 1.5  # below this before a silence the car fell asleep and its charge stays
 ANCHOR_PCT: Final = 0.5  # what a BMS SoC is worth at a step, each end
@@ -47,11 +52,12 @@ REJECT_Z2: Final = 25.0
 DOUBT_Z2: Final = 6.0
 SETTLED_N: Final = 10  # readings before one can be rejected
 RESTART_AFTER: Final = 8  # rejected in a row: the pack is not the one the filter knows (facts/soh.md §13)
-BALANCING_C: Final = 0.02  # a charge that flows more slowly goes through the balancing resistors (facts/soh.md §7)
 SHOWN_SCALE: Final = 0.04  # of the capacity: displayed SoC hides reserves at both ends (facts/soh.md §6)
 SHOWN_OFFSET: Final = 0.03  # 0.3 A of the sensor over a charge of 10 A: what is displayed is pulled straight at rest
 LEGS_KEPT: Final = 2  # of one session, until it ends; only those long enough to be read
 _FALLBACK_AH: Final = 50.0  # only scales the jump test while no capacity at all is known
+
+Rows: TypeAlias = npt.NDArray[np.intp]
 
 
 class Edge(NamedTuple):
@@ -113,6 +119,7 @@ class ChargeRatioState:
     legs: tuple[Leg, ...] = ()  # broken off since the last session ended
     best_ah: float = 0.0  # largest charge of a leg that was still too small
     bms_seen: bool = False  # the BMS told its own SoC: from then on the displayed one is not looked at
+    step_pct: float = math.inf  # smallest of the SoC so far
     # What was concluded
     capacity_ah: float | None = None
     variance_ah2: float = 0.0
@@ -131,32 +138,19 @@ class ChargeRatio:
         return ChargeRatioState()
 
     def watch(self, state: ChargeRatioState, samples: Samples, pack: PackFacts | None) -> ChargeRatioState:
-        soc, bms_seen = _soc(state, samples)
-        state = replace(state, bms_seen=bool(bms_seen[-1]))
-        told = np.flatnonzero(~np.isnan(soc))
-        net_ah = samples.total[1:, Sum.CHARGE_IN_AH] - samples.total[1:, Sum.CHARGE_OUT_AH]
-        jump = np.zeros(len(samples), np.bool_)
-        if told.size:
-            before = soc[told[0]] if state.soc_pct is None else state.soc_pct
-            before_ah = net_ah[told[0]] if state.soc_pct is None else state.soc_net_ah
-            moved_pct = np.diff(net_ah[told], prepend=before_ah) * 100.0 / _scale_ah(state, pack)
-            jump[told] = np.abs(np.diff(soc[told], prepend=before) - moved_pct) > JUMP_PCT
-        hole = jump | samples.broken | (samples.gap_s > 0)
-        for low, high in pairwise([*sorted({0, *np.flatnonzero(hole).tolist()}), len(samples)]):
-            if hole[low]:
-                state = _across(state, samples, low, pack, broken=bool(jump[low] or samples.broken[low]))
-            state = _along(state, samples.cut(low, high), soc[low:high], net_ah[low:high], _scale_ah(state, pack))
-        return state
+        return _Watch(state, samples, pack).run()
 
     def take(self, state: ChargeRatioState, pack: PackFacts | None) -> tuple[ChargeRatioState, tuple[SocLeg, ...]]:
-        legs = [leg for leg in (*state.legs, _longer(state)) if leg is not None]
+        scale_ah, best_ah = _scale_ah(state, pack), state.best_ah
         readings: list[SocLeg] = []
-        for leg in legs:
-            if not _long_enough(state, leg, pack):
-                state = replace(state, best_ah=max(state.best_ah, abs(leg.charge_ah)))
+        for leg in (*state.legs, _longer(state.rise, state.fall)):
+            if leg is None:
+                continue
+            if not _long_enough(scale_ah, leg):
+                best_ah = max(best_ah, abs(leg.charge_ah))
             elif leg.unknown_s <= UNKNOWN_CURRENT_MAX_S and leg.charge_ah * leg.soc_change_pct > 0:
                 readings.append(_reading_of(leg, bms=state.bms_seen))
-        return replace(state, legs=(), rise=None, fall=None), tuple(readings)
+        return replace(state, legs=(), rise=None, fall=None, best_ah=best_ah), tuple(readings)
 
     def use(
         self, state: ChargeRatioState, reading: SocLeg, end: SessionEnd, pack: PackFacts | None
@@ -204,74 +198,125 @@ def _scale_ah(state: ChargeRatioState, pack: PackFacts | None) -> float:
     return pack.reference_ah if pack is not None and pack.reference_ah is not None else _FALLBACK_AH
 
 
-def _long_enough(state: ChargeRatioState, leg: Leg, pack: PackFacts | None) -> bool:
-    charge_ah = CHARGE_MIN * _scale_ah(state, pack)
-    return abs(leg.charge_ah) >= charge_ah and abs(leg.soc_change_pct) >= SOC_CHANGE_MIN_PCT
+def _long_enough(scale_ah: float, leg: Leg) -> bool:
+    return abs(leg.charge_ah) >= CHARGE_MIN * scale_ah and abs(leg.soc_change_pct) >= SOC_CHANGE_MIN_PCT
 
 
-def _across(
-    state: ChargeRatioState, samples: Samples, row: int, pack: PackFacts | None, *, broken: bool
-) -> ChargeRatioState:
-    """Step over a hole before this row: go on with more doubt, or end the leg."""
-    gap_s = float(samples.gap_s[row])
-    flowing_a = 0.0 if state.current_a is None or abs(state.current_a) <= SLEEP_MAX_A else abs(state.current_a)
-    if broken or (flowing_a and gap_s > UNKNOWN_CURRENT_MAX_S):
-        leg = _longer(state)
-        state = replace(state, chained=False, rise=None, fall=None)
+class _Watch:
+    """One call of `watch`: columns once, then only the rows where something happens. Holds what changes on the way."""
+
+    def __init__(self, state: ChargeRatioState, samples: Samples, pack: PackFacts | None) -> None:
+        self.state, self.samples, self.pack = state, samples, pack
+        self.scale_ah = _scale_ah(state, pack)
+        self.soc, self.bms_seen = _soc(state, samples)
+        self.current = samples.column(Col.CURRENT_A)
+        self.net_ah = samples.total[1:, Sum.CHARGE_IN_AH] - samples.total[1:, Sum.CHARGE_OUT_AH]
+        self.told = np.flatnonzero(~np.isnan(self.soc))
+        self.soc_pct, self.chained = state.soc_pct, state.chained
+        self.step_pct = state.step_pct
+        self.rise, self.fall, self.legs = state.rise, state.fall, state.legs
+        self.lost_ah2, self.best_ah = state.lost_ah2, state.best_ah
+
+    def run(self) -> ChargeRatioState:
+        samples, state, told = self.samples, self.state, self.told
+        jump = np.zeros(len(samples), np.bool_)
+        soc_net_ah = state.soc_net_ah
+        if told.size:
+            soc, net_ah = self.soc[told], self.net_ah[told]
+            before = np.concatenate(([soc[0] if state.soc_pct is None else state.soc_pct], soc[:-1]))
+            before_ah = np.concatenate(([net_ah[0] if state.soc_pct is None else state.soc_net_ah], net_ah[:-1]))
+            change = soc - before
+            unexplained = np.abs(change - (net_ah - before_ah) * 100.0 / self.scale_ah)
+            jump[told] = unexplained > self._jump_pct(np.abs(change))
+            soc_net_ah = float(net_ah[-1])
+        known = ~np.isnan(self.current)
+        before_a = before_each(self.current, known, state.current_a)
+        broken = jump | samples.broken
+        holes = np.flatnonzero(broken | (samples.gap_s > 0)).tolist()
+        for low, high in pairwise(sorted({0, *holes, len(samples)})):
+            if holes and low == holes[0]:
+                holes.pop(0)
+                self._across(low, float(before_a[low]), broken=bool(broken[low]))
+            self._along(low, high)
+        return replace(
+            state,
+            soc_pct=self.soc_pct,
+            soc_net_ah=soc_net_ah,
+            chained=self.chained,
+            current_a=newest_of(self.current, known, state.current_a),
+            rise=self.rise,
+            fall=self.fall,
+            lost_ah2=self.lost_ah2,
+            legs=self.legs,
+            best_ah=self.best_ah,
+            bms_seen=bool(self.bms_seen[-1]),
+            step_pct=self.step_pct,
+        )
+
+    def _jump_pct(self, change_pct: FloatArray) -> FloatArray | float:
+        """What is a jump, by the smallest step of the SoC seen up to each row."""
+        if self.step_pct * JUMP_STEPS <= JUMP_PCT:
+            return JUMP_PCT
+        steps = np.where(change_pct > 0.0, change_pct, math.inf)
+        smallest = np.minimum.accumulate(np.minimum(steps, self.step_pct))
+        self.step_pct = float(smallest[-1])
+        return np.where(smallest <= STEP_MAX_PCT, np.maximum(JUMP_PCT, JUMP_STEPS * smallest), JUMP_PCT)
+
+    def _across(self, row: int, before_a: float, *, broken: bool) -> None:
+        """Step over a hole before this row: go on with more doubt, or end the leg."""
+        self.chained = False
+        gap_s = float(self.samples.gap_s[row])
+        flowing_a = abs(before_a) if abs(before_a) > SLEEP_MAX_A else 0.0
+        if not broken and not (flowing_a and gap_s > UNKNOWN_CURRENT_MAX_S):
+            # A step of the SoC while nobody looked has no time: do not take it for an edge.
+            self.lost_ah2 += (flowing_a * gap_s / 3600.0) ** 2
+            return
+        leg = _longer(self.rise, self.fall)
+        self.rise = self.fall = None
         if leg is None:
-            return state
-        if not _long_enough(state, leg, pack):
-            return replace(state, best_ah=max(state.best_ah, abs(leg.charge_ah)))
-        return replace(state, legs=(*state.legs, leg)[-LEGS_KEPT:])
-    # A step of the SoC while nobody looked has no time: do not take it for an edge.
-    return replace(state, chained=False, lost_ah2=state.lost_ah2 + (flowing_a * gap_s / 3600.0) ** 2)
+            return
+        if _long_enough(self.scale_ah, leg):
+            self.legs = (*self.legs, leg)[-LEGS_KEPT:]
+        else:
+            self.best_ah = max(self.best_ah, abs(leg.charge_ah))
 
+    def _along(self, low: int, high: int) -> None:
+        """Find the steps of the SoC in rows without a hole."""
+        first, end = np.searchsorted(self.told, (low, high)).tolist()
+        if first == end:
+            return
+        rows = self.told[first:end]
+        soc = self.soc[rows]
+        before = self.soc_pct if self.chained and self.soc_pct is not None else soc[0]
+        step = soc - np.concatenate(([before], soc[:-1]))
+        self.soc_pct, self.chained = float(soc[-1]), True
+        current = self.current[rows]
+        trickle = (current > 0.0) & (current < BALANCING_C * self.scale_ah) & (soc >= BALANCING_FROM_PCT)
+        self.rise = self._leg(self.rise, rows, step, np.flatnonzero((step > 0.0) & ~trickle))
+        self.fall = self._leg(self.fall, rows, step, np.flatnonzero(step < 0.0))
 
-def _along(
-    state: ChargeRatioState, samples: Samples, soc: FloatArray, net_ah: FloatArray, scale_ah: float
-) -> ChargeRatioState:
-    """Find the steps of the SoC in rows without a hole."""
-    current = samples.column(Col.CURRENT_A)
-    flowing = np.flatnonzero(~np.isnan(current))
-    if flowing.size:
-        state = replace(state, current_a=float(current[flowing[-1]]))
-    told = np.flatnonzero(~np.isnan(soc))
-    if not told.size:
-        return state
-    before = state.soc_pct if state.chained and state.soc_pct is not None else soc[told[0]]
-    step = np.diff(soc[told], prepend=before)
-    trickle = (current[told] > 0.0) & (current[told] < BALANCING_C * scale_ah)
+    def _leg(self, old: Leg | None, rows: Rows, step: FloatArray, edges: Rows) -> Leg | None:
+        if not edges.size:
+            return old
+        first, last = int(edges[0]), int(edges[-1])
+        begin = self._edge(int(rows[first]), float(step[first])) if old is None else old.first
+        return Leg(begin, self._edge(int(rows[last]), float(step[last])))
 
-    def edge(k: int) -> Edge:
-        row = int(told[k])
-        total = samples.total[row + 1]
+    def _edge(self, row: int, step_pct: float) -> Edge:
+        total = self.samples.total[row + 1]
         return Edge(
-            float(soc[row]),
-            abs(float(step[k])),
-            float(net_ah[row]),
+            float(self.soc[row]),
+            abs(step_pct),
+            float(self.net_ah[row]),
             float(total[Sum.OBSERVED_S]),
             float(total[Sum.AWAKE_S]),
             float(total[Sum.SAMPLING_A2S2]),
-            state.lost_ah2,
+            self.lost_ah2,
         )
 
-    def leg(old: Leg | None, steps: npt.NDArray[np.intp]) -> Leg | None:
-        if not steps.size:
-            return old
-        return Leg(edge(int(steps[0])) if old is None else old.first, edge(int(steps[-1])))
 
-    return replace(
-        state,
-        soc_pct=float(soc[told[-1]]),
-        soc_net_ah=float(net_ah[told[-1]]),
-        chained=True,
-        rise=leg(state.rise, np.flatnonzero((step > 0) & ~trickle)),
-        fall=leg(state.fall, np.flatnonzero(step < 0)),
-    )
-
-
-def _longer(state: ChargeRatioState) -> Leg | None:
-    legs = [leg for leg in (state.rise, state.fall) if leg is not None]
+def _longer(rise: Leg | None, fall: Leg | None) -> Leg | None:
+    legs = [leg for leg in (rise, fall) if leg is not None]
     return max(legs, key=lambda leg: abs(leg.charge_ah), default=None)
 
 

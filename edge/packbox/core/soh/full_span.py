@@ -14,9 +14,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from packbox.core.frames import BoolArray, FloatArray
 from packbox.core.packs import PackFacts
 from packbox.core.sample import Col, Samples, Sum
 from packbox.core.soh.method import (
+    BALANCING_C,
+    BALANCING_FROM_PCT,
     DRIFT_PER_YEAR,
     DRIFT_SIGMA_PER_ROOT_YEAR,
     EVIDENCE_KEPT,
@@ -27,6 +30,7 @@ from packbox.core.soh.method import (
     SessionEnd,
 )
 from packbox.core.soh.reading import SpanCharged, as_sent
+from packbox.core.soh.screen import before_each, newest_of
 
 START_MAX_PCT: Final = 10.0
 END_MIN_PCT: Final = 95.0
@@ -35,7 +39,6 @@ COLD_DEGC: Final = 5.0  # below it a pack gives less than it holds (facts/soh.md
 SIGMA: Final = 0.025  # of the capacity
 UNKNOWN_MAX_S: Final = 600.0
 SILENT_MAX_A: Final = 1.5
-BALANCING_C: Final = 0.02  # slower charge is shunted past full cells (facts/soh.md §7)
 
 
 class Mark(NamedTuple):
@@ -67,29 +70,23 @@ class FullSpan:
         return FullSpanState()
 
     def watch(self, state: FullSpanState, samples: Samples, pack: PackFacts | None) -> FullSpanState:
-        rated_ah = None if pack is None else pack.rated_ah or pack.reference_ah
         bms = samples.column(Col.SOC_PCT)
         soc = np.where(np.isnan(bms), samples.column(Col.SOC_SHOWN_PCT), bms)
-        current, cold = samples.column(Col.CURRENT_A), samples.column(Col.TEMP_DEGC) < COLD_DEGC
-        told = np.flatnonzero(~np.isnan(soc))
-        before = np.concatenate(([np.nan if state.soc_pct is None else state.soc_pct], soc[told]))[:-1]
-        happens = samples.broken | (samples.gap_s > UNKNOWN_MAX_S) | cold
-        trickle = (current > 0.0) & (current < BALANCING_C * (rated_ah or 0.0))  # through the balancing resistors
-        happens[told[(soc[told] != before) & ~np.isnan(before) & ~trickle[told]]] = True
-        for row in np.flatnonzero(happens).tolist():
-            if samples.broken[row] or cold[row] or _flowing(state, samples, row):
-                if state.low is not None:
-                    state = replace(state, low=None, high=None)
-            elif not math.isnan(soc[row]):
-                total = samples.total[row + 1]
-                net_ah = float(total[Sum.CHARGE_IN_AH] - total[Sum.CHARGE_OUT_AH])
-                unknown_s = float(total[Sum.AWAKE_S] - total[Sum.OBSERVED_S])
-                state = _step(state, Mark(float(soc[row]), net_ah, unknown_s))
-        flowing = np.flatnonzero(~np.isnan(current))
+        known = ~np.isnan(soc)
+        current = samples.column(Col.CURRENT_A)
+        heard = _Marks(state.low, state.high, state.done)
+        if state.low is not None or (soc <= START_MAX_PCT).any():
+            rated_ah = None if pack is None else pack.rated_ah or pack.reference_ah
+            trickle = (current > 0.0) & (current < BALANCING_C * (rated_ah or 0.0)) & (soc >= BALANCING_FROM_PCT)
+            stepped = known & (soc != before_each(soc, known, state.soc_pct)) & ~trickle
+            heard.watch(samples, soc, stepped, state.current_a)
         return replace(
             state,
-            soc_pct=float(soc[told[-1]]) if told.size else state.soc_pct,
-            current_a=float(current[flowing[-1]]) if flowing.size else state.current_a,
+            soc_pct=newest_of(soc, known, state.soc_pct),
+            current_a=newest_of(current, ~np.isnan(current), state.current_a),
+            low=heard.low,
+            high=heard.high,
+            done=heard.done,
         )
 
     def take(self, state: FullSpanState, pack: PackFacts | None) -> tuple[FullSpanState, tuple[SpanCharged, ...]]:
@@ -129,22 +126,33 @@ def forget(state: FullSpanState, before: FullSpanState) -> FullSpanState:
     return replace(state, low=None, high=None, done=before.done)
 
 
-def _flowing(state: FullSpanState, samples: Samples, row: int) -> bool:
-    """Charge moved in a silence before this row."""
-    if samples.gap_s[row] <= UNKNOWN_MAX_S:
-        return False
-    before = samples.column(Col.CURRENT_A)[:row]
-    known = before[~np.isnan(before)]
-    current_a = float(known[-1]) if known.size else state.current_a
-    return current_a is not None and abs(current_a) > SILENT_MAX_A
+@dataclass(slots=True)
+class _Marks:
+    """The ends of the charge on their way through one call of `watch`."""
 
+    low: Mark | None
+    high: Mark | None
+    done: tuple[Mark, Mark] | None
 
-def _step(state: FullSpanState, mark: Mark) -> FullSpanState:
-    if state.low is not None and state.high is not None and mark.soc_pct < state.high.soc_pct - BACK_PCT:
-        state = replace(state, low=None, high=None)
-    if mark.soc_pct <= START_MAX_PCT and (state.low is None or mark.soc_pct <= state.low.soc_pct):
-        return replace(state, low=mark, high=None)
-    if state.low is None or (state.high is not None and mark.soc_pct <= state.high.soc_pct):
-        return state
-    done = (state.low, mark) if mark.soc_pct >= END_MIN_PCT else state.done
-    return replace(state, high=mark, done=done)
+    def watch(self, samples: Samples, soc: FloatArray, stepped: BoolArray, current_a: float | None) -> None:
+        current = samples.column(Col.CURRENT_A)
+        silent = samples.gap_s > UNKNOWN_MAX_S
+        flowing = np.abs(before_each(current, ~np.isnan(current), current_a)) > SILENT_MAX_A
+        void = samples.broken | (samples.column(Col.TEMP_DEGC) < COLD_DEGC) | (silent & flowing)
+        for row in np.flatnonzero(void | stepped | (silent & ~np.isnan(soc))).tolist():
+            if void[row]:
+                self.low = self.high = None
+            else:
+                total = samples.total[row + 1]
+                net_ah = float(total[Sum.CHARGE_IN_AH] - total[Sum.CHARGE_OUT_AH])
+                self._step(Mark(float(soc[row]), net_ah, float(total[Sum.AWAKE_S] - total[Sum.OBSERVED_S])))
+
+    def _step(self, mark: Mark) -> None:
+        if self.low is not None and self.high is not None and mark.soc_pct < self.high.soc_pct - BACK_PCT:
+            self.low = self.high = None
+        if mark.soc_pct <= START_MAX_PCT and (self.low is None or mark.soc_pct <= self.low.soc_pct):
+            self.low, self.high = mark, None
+        elif self.low is not None and (self.high is None or mark.soc_pct > self.high.soc_pct):
+            self.high = mark
+            if mark.soc_pct >= END_MIN_PCT:
+                self.done = self.low, mark

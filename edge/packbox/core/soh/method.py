@@ -19,8 +19,14 @@ MethodId = NewType("MethodId", str)  # name/version
 
 EVIDENCE_KEPT: Final = 16  # session numbers named with an estimate
 YEAR_S: Final = 365.25 * 86_400
+RATED_NOW: Final = 0.93  # of the rating, where nobody says what a pack still holds, give or take
+RATED_SIGMA: Final = 0.07
 DRIFT_PER_YEAR: Final = 0.022  # packs lose so much (facts/soh.md §6), give or take
 DRIFT_SIGMA_PER_ROOT_YEAR: Final = 0.02
+BALANCING_C: Final = (
+    0.02  # a charge that flows more slowly into full cells goes through their resistors (facts/soh.md §7)
+)
+BALANCING_FROM_PCT: Final = 90.0  # of the SoC: batteries balance near full, and a slow charge lower down is a charge
 
 
 class Basis(StrEnum):
@@ -42,6 +48,7 @@ class Estimate:
     newest_s: float | None = None  # when on the line the newest reading was taken
     restarted: bool = False  # the method began anew because readings and its opinion no longer agreed
     why: str | None = None
+    first_ah: float | None = None  # what it was at the end of its first months
     contradicted: bool = False  # the data and the facts of the pack exclude each other: nobody's value may stand
 
     def __post_init__(self) -> None:

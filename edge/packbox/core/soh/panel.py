@@ -22,7 +22,8 @@ from packbox.core.soh.full_span import FullSpan, FullSpanState
 from packbox.core.soh.method import Basis, Estimate, Method, Reading, SessionEnd, State
 from packbox.core.soh.reading import BmsSaid, SocLeg, SpanCharged
 from packbox.core.soh.resistance import ResistanceState
-from packbox.core.soh.rest_bands import RestBands, RestBandsState, RestReading
+from packbox.core.soh.rest_bands import RestBands, RestReading
+from packbox.core.soh.rest_state import RestBandsState
 from packbox.core.soh.screen import ScreenState
 from packbox.core.soh.weigh import SohValue, weigh
 

@@ -18,6 +18,7 @@ from packbox.core.sample import Col, Samples, Sum
 
 STUCK_S: Final = 60  # no current stays the same for so long while the car moves, or while
 STUCK_JUMP_V: Final = 0.010  # a cell's voltage jumps by more: a charger's changes by some mV in ten seconds
+STUCK_JUMP_STEPS: Final = 1.5  # and by more than one step in which it is told: one is only its rounding
 CELLS_UNKNOWN: Final = 96  # only scales the jump where nobody knows how many there are
 CURRENT_MAX_C: Final = 6.0  # more is no current
 UNRATED_AH: Final = 50.0
@@ -45,6 +46,7 @@ class ScreenState(NamedTuple):
     hours: float = 0.0  # with a current, in all
     sleeps: int = 0
     quiet_share: float = 0.0  # of the newest sleeps, those that began without current
+    step_v: float = math.inf  # smallest change of `volts` so far
 
 
 def watch(state: ScreenState, samples: Samples, pack: PackFacts | None) -> tuple[ScreenState, BoolArray]:
@@ -54,7 +56,7 @@ def watch(state: ScreenState, samples: Samples, pack: PackFacts | None) -> tuple
     before = before_each(current, known, state.current_a)
     rated_ah = None if pack is None else pack.rated_ah or pack.reference_ah
     wild = np.abs(current) > CURRENT_MAX_C * (rated_ah or UNRATED_AH)
-    stuck, same_since_s, volts = _stuck(state, samples, pack, known, before)
+    stuck, same_since_s, volts, step_v = _stuck(state, samples, pack, known, before)
     wild_n, wild_hour = _counted(state.wild_n, state.wild_hour, samples, wild)
     sleeps, quiet_share = state.sleeps, state.quiet_share
     for row in np.flatnonzero((samples.gap_s >= SLEEP_S) & ~np.isnan(before)).tolist():
@@ -70,6 +72,7 @@ def watch(state: ScreenState, samples: Samples, pack: PackFacts | None) -> tuple
         hours=float(samples.total[-1, Sum.OBSERVED_S]) / 3600.0,
         sleeps=sleeps,
         quiet_share=quiet_share,
+        step_v=step_v,
     )
     return after, wild | stuck
 
@@ -85,8 +88,11 @@ def why_not(state: ScreenState) -> str | None:
 
 def before_each(value: FloatArray, known: BoolArray, held: float | None) -> FloatArray:
     """The last known value before each row."""
+    first = math.nan if held is None else held
+    if known.all():
+        return np.concatenate(([first], value[:-1]))
     newest = np.maximum.accumulate(np.where(known, np.arange(len(value)), -1))
-    return np.append(value, math.nan if held is None else held)[np.concatenate(([-1], newest[:-1]))]
+    return np.append(value, first)[np.concatenate(([-1], newest[:-1]))]
 
 
 def same_since(
@@ -100,22 +106,34 @@ def same_since(
 
 
 def newest_of(value: FloatArray, known: BoolArray, held: float | None) -> float | None:
+    if known[-1]:
+        return float(value[-1])
     rows = np.flatnonzero(known)
     return float(value[rows[-1]]) if rows.size else held
 
 
 def _stuck(
     state: ScreenState, samples: Samples, pack: PackFacts | None, known: BoolArray, before: FloatArray
-) -> tuple[BoolArray, float, float | None]:
-    """Rows at which the current is the same for long, and the voltage says that it cannot be."""
+) -> tuple[BoolArray, float, float | None, float]:
+    """Rows at which the current is the same for long, and the voltage says that it cannot be; what to go on with."""
     cells = (None if pack is None else pack.cells_in_series) or CELLS_UNKNOWN
     current, volts = samples.column(Col.CURRENT_A), samples.column(Col.VOLTAGE_V) / cells
     told = ~np.isnan(volts)
     same_since_s = same_since(samples, current, known, before, state.same_since_s)
     same_s = samples.second - same_since_s
     stuck: BoolArray = (same_s > STUCK_S) & (samples.gap_s == 0) & known
-    stuck &= np.abs(volts - before_each(volts, told, state.volts)) > STUCK_JUMP_V
-    return stuck, float(same_since_s[-1]), newest_of(volts, told, state.volts)
+    change_v = np.abs(volts - before_each(volts, told, state.volts))
+    jump_v, step_v = jump_of(change_v, state.step_v)
+    stuck &= change_v > jump_v
+    return stuck, float(same_since_s[-1]), newest_of(volts, told, state.volts), step_v
+
+
+def jump_of(change_v: FloatArray, step_v: float) -> tuple[FloatArray | float, float]:
+    """What is a jump at each row, and the smallest change so far. `change_v` (n,), NaN where not known."""
+    if step_v * STUCK_JUMP_STEPS <= STUCK_JUMP_V:
+        return STUCK_JUMP_V, step_v  # told finely enough: nothing more to learn
+    smallest = np.minimum.accumulate(np.fmin(np.where(change_v > 0.0, change_v, math.inf), step_v))
+    return np.maximum(STUCK_JUMP_V, STUCK_JUMP_STEPS * smallest), float(smallest[-1])
 
 
 def _counted(n: int, newest: int | None, samples: Samples, rows: BoolArray) -> tuple[int, int | None]:

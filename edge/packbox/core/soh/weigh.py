@@ -11,10 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from packbox.core.packs import Chemistry, PackFacts
-from packbox.core.soh.method import Basis, Estimate, MethodId
+from packbox.core.soh.method import RATED_NOW, RATED_SIGMA, Basis, Estimate, MethodId
 
 WEIGHER: Final = MethodId("weigh/1")
 GAIN_FLOOR: Final = 0.008  # of the capacity: gain error of a current sensor that is known (facts/soh.md §6)
@@ -31,6 +31,8 @@ SOH_MIN_PCT, SOH_MAX_PCT = 40.0, 115.0  # outside: the facts and the pack do not
 SOH_ALONE_MIN_PCT: Final = 55.0  # where the car itself says nothing: half the current looks like half the pack
 OWN_APART: Final = 0.6  # of the larger: no car's own value errs by so much, but a scale of the current may
 STALE_S: Final = 90 * 86_400.0
+
+Doubt: TypeAlias = tuple[float, str | None]  # sigma in Ah, and why
 
 
 class SohStatus(StrEnum):
@@ -75,7 +77,9 @@ def weigh(estimates: Sequence[Estimate], pack: PackFacts | None, reported_pct: f
         odd = f"{_ah(measured)} measured, {_ah(reported)} by the car's own account: is the current's scale wrong?"
         return SohValue(SohStatus.NONE, odd, reference_ah=reference_ah, reference_source=source)
     capacity_ah, sigma_ah, basis = _combined(measured, reported)
-    doubt_ah, doubt = _doubt(measured, estimates, pack)
+    doubt_ah, doubt = max(
+        _doubt(measured, estimates, pack), _scale_doubt(measured, reported, pack), key=lambda one: one[0]
+    )
     sigma_ah = max(sigma_ah, doubt_ah)
     sigma_ah = math.hypot(sigma_ah, _floor(basis, pack) * capacity_ah)
     if reference_ah is None:
@@ -133,9 +137,7 @@ def _ah(one: Estimate) -> str:
     return f"{one.capacity_ah:.1f} Ah"
 
 
-def _doubt(
-    measured: Estimate | None, estimates: Sequence[Estimate], pack: PackFacts | None
-) -> tuple[float, str | None]:
+def _doubt(measured: Estimate | None, estimates: Sequence[Estimate], pack: PackFacts | None) -> Doubt:
     """Where measurements exclude each other one is wrong, and nobody knows which: the interval must hold them all."""
     doubt_ah, why = 0.0, None
     if measured is None or measured.capacity_ah is None or measured.sigma_ah is None:
@@ -150,6 +152,32 @@ def _doubt(
             doubt_ah = distance_ah / Z90
             why = f"{measured.method} tells {_ah(measured)} and {other.method} {_ah(other)}: one of them is wrong"
     return doubt_ah, why
+
+
+def _scale_doubt(measured: Estimate | None, reported: Estimate | None, pack: PackFacts | None) -> Doubt:
+    """A current that reads a third too low looks like a worn pack: the only word against it is what a pack held before.
+
+    That is what the car told once, when watching began, or what packs of this rating hold. Where the car goes on
+    telling its own value, `_status` compares.
+    """
+    if measured is None or measured.capacity_ah is None or measured.sigma_ah is None:
+        return 0.0, None
+    if reported is None:
+        rated_ah = None if pack is None else pack.rated_ah or pack.reference_ah
+        if rated_ah is None:
+            return 0.0, None
+        before_ah, sigma_ah, now_ah = RATED_NOW * rated_ah, RATED_SIGMA * rated_ah, measured.capacity_ah
+        words = f"packs of this rating hold {before_ah:.1f} Ah, and the car tells no capacity"
+    elif reported.n == 0 and reported.capacity_ah is not None and reported.sigma_ah is not None and measured.first_ah:
+        before_ah, sigma_ah, now_ah = reported.capacity_ah, reported.sigma_ah, measured.first_ah
+        words = f"the car told {_ah(reported)} when watching began"
+    else:
+        return 0.0, None
+    floor_ah = _floor(measured.basis, pack) * measured.capacity_ah
+    if abs(now_ah - before_ah) <= Z99 * math.hypot(measured.sigma_ah, sigma_ah, floor_ah):
+        return 0.0, None
+    why = f"{_ah(measured)} measured, but {words}: is the scale of the current right?"
+    return abs(measured.capacity_ah - before_ah) / Z90 + sigma_ah, why
 
 
 def _combined(measured: Estimate | None, reported: Estimate | None) -> tuple[float, float, Basis]:

@@ -1,0 +1,75 @@
+"""The neutral record of a battery, read from the store and put together under the rules in force.
+
+In:  a database, rule files. Out: `Passport`s, made anew each time: nothing of a record is stored.
+Who may see what of it is decided after this (`core.access`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from packbook.adapters.rules import RuleBook
+from packbook.adapters.store import declarations
+from packbook.adapters.store.database import Database
+from packbook.adapters.store.histories import SqlHistories
+from packbook.clock import now_ms
+from packbook.core.declared import Declared, day_ms, in_force
+from packbook.core.forecast import PRIOR
+from packbook.core.passport import Passport
+from packbook.core.passport_of import Life, passport_of
+from packbook.core.prospect import forecast_of
+from packbook.core.rules import Fields
+from packbook.settings import Settings
+
+SESSIONS_READ: Final = 50  # enough to find the newest state of charge and temperature
+EVENTS_READ: Final = 500
+
+
+class BookPassports:
+    """Fills `ports.Passports`."""
+
+    def __init__(self, database: Database, rules: RuleBook) -> None:
+        self._database = database
+        self._histories = SqlHistories(database)
+        self._rules = rules
+
+    async def passport(self, battery: str) -> Passport | None:
+        """None: no such battery is in this book. Raises PackbookError."""
+        head = await self._histories.battery(battery)
+        if head is None:
+            return None
+        fields = self._rules.fields()
+        said = await declarations.said_of(self._database, battery, head.pack)
+        points = await self._histories.soh_series(battery)
+        events = await self._histories.events(battery, EVENTS_READ)
+        learned = None if head.pack is None else await self._histories.fleet_model(head.pack)
+        prospect = await asyncio.to_thread(
+            forecast_of,
+            points,
+            events,
+            made_ms=made_on_ms(said, fields),
+            model=PRIOR if learned is None else learned.model,
+        )
+        life = Life(
+            battery=head,
+            points=points,
+            usage=await self._histories.usage(battery),
+            sessions=await self._histories.sessions(battery, limit=SESSIONS_READ),
+            events=events,
+            prospect=prospect,
+        )
+        return passport_of(life, fields, said, made_ms=now_ms())
+
+
+def made_on_ms(said: list[Declared], fields: Fields) -> int | None:
+    """When the battery was made, where somebody said so."""
+    made_on = in_force(said, fields.fields).get("made_on")
+    return day_ms(str(made_on[0].value)) if made_on else None
+
+
+def rules_of(settings: Settings, versions: Mapping[str, str] | None = None) -> RuleBook:
+    """The rule files an operator chose; `versions`: others, for once."""
+    folders = [] if settings.rules_dir is None else [settings.rules_dir]
+    return RuleBook({**settings.rules, **(versions or {})}, folders)

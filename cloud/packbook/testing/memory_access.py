@@ -1,0 +1,77 @@
+"""A gate, passports and formats in memory, so that pages can be looked at and tested without a database.
+
+It does what the real ones do: counts, refuses, keeps what was read. `broken`: every write fails, as on a full disk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from packbook.core.access import ALL_BATTERIES, AccessTable, Read
+from packbook.core.passport import Histogram, Passport
+from packbook.core.share import Ended, Link
+from packbook.ports import StoreError
+from packbook.web.access import Access
+
+
+@dataclass(slots=True)
+class MemoryGate:
+    links: dict[bytes, Link] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    noted: list[Read] = field(default_factory=list)
+    broken: bool = False
+
+    async def link(self, digest: bytes) -> Link | None:
+        return self.links.get(digest)
+
+    async def open(self, digest: bytes, read: Read) -> Ended | None:
+        self._refuse()
+        link = self.links[digest]
+        ended = link.ended(read.at_ms)
+        if ended is None:
+            self.links[digest] = replace(link, reads=link.reads + 1)
+            self.noted.append(read)
+        return ended
+
+    async def note(self, reads: Sequence[Read]) -> None:
+        self._refuse()
+        self.noted += reads
+
+    async def named(self, key: str) -> str | None:
+        return self.names.get(key)
+
+    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
+        return [read for read in reversed(self.noted) if read.battery in (battery, ALL_BATTERIES)][:limit]
+
+    def _refuse(self) -> None:
+        if self.broken:
+            raise StoreError("database: disk full")
+
+
+@dataclass(slots=True)
+class MemoryPassports:
+    kept: Mapping[str, Passport] = field(default_factory=dict)
+
+    async def passport(self, battery: str) -> Passport | None:
+        return self.kept.get(battery)
+
+
+class PlainExports:
+    """Field names and values, nothing signed."""
+
+    suffixes: Mapping[str, str] = {"neutral": ".json"}
+
+    async def make(self, name: str, passport: Passport) -> bytes:
+        facts = {
+            field: [list(fact.value.counts) if isinstance(fact.value, Histogram) else fact.value for fact in found]
+            for field, found in passport.facts.items()
+        }
+        return json.dumps({"format": name, "battery": passport.battery, "facts": facts}).encode()
+
+
+def memory_access(
+    table: AccessTable, gate: MemoryGate | None = None, passports: Mapping[str, Passport] | None = None
+) -> Access:
+    return Access(table, gate or MemoryGate(), MemoryPassports(passports or {}), PlainExports())
