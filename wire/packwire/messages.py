@@ -444,11 +444,11 @@ BYTE_BUDGET: Final[dict[Kind, int]] = {
     Kind.DRIVE: 360,
     Kind.REST: 350,
     Kind.USAGE: 2200,
-    Kind.SOH: 1280,
+    Kind.SOH: 1400,
     Kind.CELLS: 960,
     Kind.EVENT: 380,
     Kind.HEALTH: 460,
-    Kind.READING: 640,
+    Kind.READING: 660,
     Kind.CONSENT: 245,
     Kind.LOG: 13_400,
 }
