@@ -341,7 +341,7 @@ class Reading(Message, frozen=True, kw_only=True):
     seen: Annotated[SeenItem | None, Wire(8)] = None
     span: Annotated[SpanItem | None, Wire(9)] = None
     refused: Annotated[Text | None, Wire(10)] = None  # why nothing counted with this current stands, from here on
-    energy: Annotated[tuple[LeftItem, ...], Wire(11), Meta(max_length=4)] = ()
+    energy: Annotated[tuple[LeftItem, ...], Wire(11), Meta(max_length=8)] = ()
 
 
 class Cells(Message, frozen=True, kw_only=True):
