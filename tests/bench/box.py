@@ -1,6 +1,7 @@
 """What a box costs its computer, against the budgets of docs/budgets.md. `make bench-box` fails when one is broken.
 
-In:  this checkout's `packbox run`, on two buses of 4,000 frames a second each, for a quarter of a minute.
+In:  this checkout's `packbox run`, on two buses of 4,000 frames a second each, for a quarter of a minute; byte code as
+     the Debian package's installation makes it, and the environment of the shipped unit.
 Out: one table: memory, CPU share, time to start, time to the first stored record, time to leave, bytes of state.
 """
 
@@ -58,12 +59,35 @@ class Figure:
         return f"{self.what:<58} {self.value:>8.2f} of {self.limit:g} {self.unit}{verdict}"
 
 
+# Byte code without column tables, like debian/postinst; Python's own keeps them, as the system's has them.
+COMPILE: Final = """
+import py_compile, sys, sysconfig
+import packbox.__main__, packbox.app.run, packbox.adapters.can_bus, packbox.adapters.profile_build
+own = sysconfig.get_path("stdlib")
+for module in list(sys.modules.values()):
+    file = getattr(module, "__file__", None) or ""
+    if file.endswith(".py") and (not file.startswith(own) or "site-packages" in file):
+        py_compile.compile(file, doraise=True)
+"""
+
+
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
+        os.environ |= unit_environment() | {"PYTHONPYCACHEPREFIX": str(Path(folder) / "bytecode")}
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        for options in ([], ["-X", "no_debug_ranges"]):
+            subprocess.run([sys.executable, *options, "-c", COMPILE], check=True)
         figures = [import_time(), *live(Path(folder))]
     for figure in figures:
         print(figure.line())
     return 0 if all(figure.holds for figure in figures) else 1
+
+
+def unit_environment() -> dict[str, str]:
+    """What the shipped unit sets of memory and threads."""
+    unit = (ROOT / "systemd/packbox.service").read_text(encoding="utf-8")
+    words = [word for line in re.findall(r"^Environment=(.+)$", unit, re.MULTILINE) for word in line.split()]
+    return {name: value for name, _, value in (word.partition("=") for word in words) if "PACKBOX" not in name}
 
 
 def import_time() -> Figure:
@@ -93,8 +117,6 @@ def live(folder: Path) -> Iterator[Figure]:
                 "PACKBOX_SOURCE": "socketcan:can0,can1",
                 "PACKBOX_PROFILE": "nissan-leaf",
                 "PACKBOX_PROFILES_DIR": str(ROOT / "can_profiles"),
-                "OPENBLAS_NUM_THREADS": "1",
-                "MALLOC_ARENA_MAX": "2",
             },
         )
         traffic = Traffic(senders)

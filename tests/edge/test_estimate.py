@@ -98,6 +98,33 @@ def test_a_day_knows_nothing_of_the_days_after_it(
     assert short[:7] == long[:7]
 
 
+def test_a_table_in_other_clothes_tells_the_same(
+    tmp_path: Path, pack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Spreadsheets turn columns round, add their own, mark the file and end lines as Windows does."""
+    plain = table(tmp_path / "car.csv", 8)
+    told = lines(capsys, plain, "--pack", pack)
+    rows = [[*reversed(row.split(",")), "x"] for row in plain.read_text().splitlines()]
+    rows[0][-1] = "note"
+    other = tmp_path / "other.csv"
+    other.write_bytes(("\ufeff" + "\r\n".join(",".join(row) for row in rows) + "\r\n").encode())
+    again = lines(capsys, other, "--pack", pack)
+    assert again[:-1] == told[:-1]
+    assert again[-1]["ignored_columns"] == ["note"]
+
+
+def test_a_few_empty_currents_cost_no_swing(tmp_path: Path, pack: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A logger that loses one row in twelve has not lost the charge that flowed meanwhile."""
+    path = table(tmp_path / "car.csv", 20)
+    rows = [row.split(",") for row in path.read_text().splitlines()]
+    for row in rows[7::12]:
+        row[1] = ""
+    path.write_text("\n".join(",".join(row) for row in rows) + "\n")
+    summary = lines(capsys, path, "--pack", pack)[-1]
+    assert (summary["basis"], summary["state"]) == ("ocv", "ok")
+    assert summary["capacity_ah"] == pytest.approx(54.0, rel=0.02)
+
+
 def test_segments_written_are_segments_read(tmp_path: Path, pack: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the box cut can be given to others, and theirs to us; charge is positive into the pack in both."""
     out, given = tmp_path / "out.jsonl", tmp_path / "segments.csv"

@@ -6,7 +6,8 @@ import pytest
 
 from fold_day import BOOT, OTHER_BOOT, WALL_MS, Day, run, sessions, shape, tick, told
 from packbox.core.outcome import ChargeKind
-from packbox.core.segment import CONFIRM_S, NEXT, PAUSE_S, Phase, Sight
+from packbox.core.segment import CONFIRM_S, NEXT, PAUSE_S, Phase
+from packbox.core.sight import Sight
 
 
 def test_a_day_is_told_as_what_happened_in_order() -> None:

@@ -203,6 +203,27 @@ async def test_operators_act_while_the_book_runs(book: Book, box: Box) -> None:
     assert mode_of(door) is None
 
 
+async def test_a_retired_box_says_no_more_until_it_is_reinstated(book: Book, box: Box) -> None:
+    """Decommissioning: its certificates end, its codes open nothing, its entry and what was done to it stay."""
+    await enrol(box.data_dir, box.keys, box.clock, await book.invitation())
+    office = Office(book.database, book.settings)
+
+    async def state(name: str, why: str) -> None:
+        async with operators_door(office, ACTS):
+            await operate(book.settings, ACTS, "box.state", {"box": box.id, "state": name, "why": why})
+
+    await state("retired", "car scrapped")
+    with pytest.raises(EnrolDenied, match="retired"):
+        await renew(box.data_dir, box.keys, box.clock)
+    with pytest.raises(EnrolDenied, match="retired"):
+        await enrol(box.data_dir, box.keys, box.clock, await book.invitation())
+    await state("active", "another car")
+    await enrol(box.data_dir, box.keys, box.clock, await book.invitation())
+    async with operators_door(office, ACTS):
+        shown = await operate(book.settings, ACTS, "box.show", {"box": box.id})
+    assert [one["act"] for one in shown["acts"]] == ["enrolled", "retired", "active", "enrolled"]
+
+
 def mode_of(path: Path) -> int | None:
     return path.stat().st_mode & 0o777 if path.exists() else None
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from packbook.core.rounding import STEPS_PCT
 from packbook.web.app import API, FILES, PAGES, V1
-from packbook.web.figures import STEPS_PCT
 
 
 def test_every_api_route_is_documented(root: Path) -> None:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packbook.core.history import SOC_BANDS_PCT, TEMP_EDGES_DEGC
+from packbook.core.rounding import ShownSoh
 from packbook.testing.memory_histories import MemoryHistories, session_row, soh_point
 from packbook.web import figures, owner
-from packbook.web.figures import ShownSoh
 
 
 def shown(value: float, lo: float, hi: float) -> ShownSoh | None:

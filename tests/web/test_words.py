@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from packbook.core.words import ABSENT
 from packbook.web import figures, owner
-from packbook.web.words import ABSENT, ALL_WORDS, LANGUAGES, choose_language
+from packbook.web.words import ALL_WORDS, LANGUAGES, choose_language
 from packwire.messages import ChargeKind, EventKind, SohState
 
-WEB = Path("cloud/packbook/web")
+BOOK = Path("cloud/packbook")
+SPEAKERS = ("web/**/*.html", "web/**/*.py", "core/word*.py", "core/formats/sheet/*.py")
 LITERAL = re.compile(r"""(?P<f>f?)(?P<quote>["'])(?P<text>.*?)(?P=quote)""")
 
 
 def asked_for(root: Path) -> Iterator[str]:
     """A pattern for each key that code or templates ask for; parts only known at run time match anything."""
-    for path in sorted([*(root / WEB).rglob("*.html"), *(root / WEB).rglob("*.py")]):
+    for path in sorted(found for pattern in SPEAKERS for found in (root / BOOK).glob(pattern)):
         text = path.read_text(encoding="utf-8")
         for match in re.finditer(r"\b(?:t|self)(\.count|\.or_raw|\.messages\.get)?\(", text):
             pattern = key_pattern(text[match.end() :].lstrip())

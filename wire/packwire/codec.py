@@ -100,20 +100,31 @@ def _types_in(hint: Any) -> Iterator[type]:
 
 def to_wire(message: Body) -> dict[int, Any]:
     """A message as integer-keyed plain values, defaults and `None` left out. Raises Malformed as the reader would."""
+    _check(message)
     out: dict[int, Any] = {}
-    values: dict[str, Any] = {}
     for plan in plan_of(type(message)):
-        value = getattr(message, plan.name)
         try:
-            packed = _pack(value, plan.wire)
+            packed = _pack(getattr(message, plan.name), plan.wire)
         except (ValueError, OverflowError) as problem:  # the latter from infinity
             raise Malformed(f"{type(message).__name__}.{plan.name}: {problem}") from problem
-        is_scaled = plan.wire.per is not None and value is not None
-        values[plan.name] = _unpack(packed, plan) if is_scaled else value  # as it will be read
         if packed is not None and packed != plan.default:
             out[plan.wire.key] = packed
-    _built(type(message), values)
     return out
+
+
+def _check(message: Body) -> None:
+    """Better no record than one that nobody can read. Parts are checked when they are packed themselves."""
+    values = msgspec.structs.asdict(message)
+    try:
+        msgspec.convert(values, type(message), builtin_types=(bytes,))
+    except msgspec.ValidationError:  # numpy's floats are floats, but msgspec wants to be told
+        _built(type(message), {name: _as_float(value) for name, value in values.items()})
+
+
+def _as_float(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_as_float(item) for item in value)
+    return float(value) if isinstance(value, float) else value
 
 
 def _pack(value: Any, wire: Wire) -> Any:

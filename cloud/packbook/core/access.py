@@ -59,7 +59,7 @@ class Read:
     reader: Reader
     door: str  # page api link export
     what: str  # which page, resource or format
-    fields: tuple[str, ...] = ()  # individual ones, of a passport; empty: all that `what` names
+    fields: tuple[str, ...] = ()  # individual ones, of a record; history and bundle name none: they are all
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import Final
 
 from packbook.core.history import SOC_BANDS_PCT, SessionRow, SohPoint
 from packbook.core.prospect import MonthAhead, Prospect
+from packbook.core.words import ABSENT, Words, utc
 from packbook.web import figures
-from packbook.web.words import ABSENT, Words, utc
 
 POINTS_MAX: Final = 400  # more than a desktop chart has pixels for; the CSV has every one
 WEEKS_MAX: Final = 53

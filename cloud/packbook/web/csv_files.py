@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from packbook.core.history import SessionRow, SohPoint
-from packbook.web.words import iso
+from packbook.core.words import iso
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 TIMES: Final = {"at_ms": "at", "start_ms": "start"}

@@ -8,7 +8,6 @@ A number without an uncertainty is not shown: `shown_soh` answers None and the p
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -22,11 +21,8 @@ from packbook.core.history import (
     SohPoint,
     UsageTotals,
 )
+from packbook.core.rounding import SIGMAS_90, ShownSoh, shown
 
-SIGMAS_90: Final = 1.645  # half of a 90 % interval, in standard deviations
-FULL_PCT: Final = 100.0  # a new pack may measure above 100 %: clipped when shown, kept when stored (facts §2)
-# Interval half-width in percent points from which coarser steps apply: digits finer than these would be noise.
-STEPS_PCT: Final = ((10.0, 5.0), (5.0, 1.0), (0.0, 0.5))
 TEMP_BANDS: Final = len(TEMP_EDGES_DEGC) + 1
 SOC_BANDS: Final = len(SOC_BANDS_PCT)
 C_RATE_BANDS: Final = len(C_RATE_EDGES) + 1
@@ -37,17 +33,6 @@ GENTLE_C_RATE: Final = 0.3  # an AC wall box on a 24 kWh pack
 
 Grid = tuple[tuple[int, ...], ...]
 Band = tuple[float | None, float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class ShownSoh:
-    """SoH as people may read it. Bounds are rounded outwards, so rounding never narrows the interval."""
-
-    value_pct: float
-    half_pct: float
-    lo_pct: float
-    hi_pct: float
-    digits: int
 
 
 def interval_pct(point: SohPoint) -> tuple[float, float] | None:
@@ -66,22 +51,6 @@ def shown_soh(point: SohPoint | None) -> ShownSoh | None:
     if interval is None:
         return None
     return shown(point.soh_pct, *interval)
-
-
-def shown(soh_pct: float, lo: float, hi: float) -> ShownSoh:
-    half = (hi - lo) / 2
-    step = next(step for least, step in STEPS_PCT if half >= least)
-    return ShownSoh(
-        value_pct=min(FULL_PCT, round(soh_pct / step) * step),
-        half_pct=_up(half, step),
-        lo_pct=min(FULL_PCT, max(0.0, math.floor(lo / step + 1e-9) * step)),
-        hi_pct=min(FULL_PCT, _up(hi, step)),
-        digits=1 if step < 1 else 0,
-    )
-
-
-def _up(value: float, step: float) -> float:
-    return math.ceil(value / step - 1e-9) * step
 
 
 def rounded_reported(point: SohPoint | None) -> float | None:

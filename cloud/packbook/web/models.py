@@ -399,7 +399,7 @@ class ReadOut(Answer):
     account: str | None = Field(description="Who, where there was an account")
     door: str = Field(description="page, api, link or export")
     what: str = Field(description="Which page, resource or format")
-    fields: tuple[str, ...] = Field(description="Individual fields of the record; empty: all that it names")
+    fields: tuple[str, ...] = Field(description="Individual fields of a record; none for the history itself")
 
     @classmethod
     def of(cls, read: Read) -> ReadOut:

@@ -15,10 +15,11 @@ from packbook.core.forecast import LIFE_MAX_YEARS, Passage
 from packbook.core.guarantee import Condition, Decision, Failed
 from packbook.core.history import Battery, Doubt, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
 from packbook.core.prospect import Lacking, Prospect
+from packbook.core.rounding import SIGMAS_90, ShownSoh
 from packbook.core.triage import Triage
+from packbook.core.words import ABSENT, Words
 from packbook.web import charts, figures
 from packbook.web.charts import Chart, Moment, Table
-from packbook.web.words import ABSENT, Words
 
 CHARGES_SHOWN: Final = 8
 EVENTS_SHOWN: Final = 20
@@ -60,7 +61,7 @@ class Headline:
     """SoH in one look. `shown` is None where there is no figure; then `state` and `why` carry the reason."""
 
     state: str
-    shown: figures.ShownSoh | None
+    shown: ShownSoh | None
     reported_pct: float | None
     ruler: Ruler | None
     why: str | None
@@ -155,7 +156,7 @@ def headline(point: SohPoint | None, doubts: Sequence[Doubt] = ()) -> Headline:
     )
 
 
-def ruler(shown: figures.ShownSoh, reported_pct: float | None) -> Ruler:
+def ruler(shown: ShownSoh, reported_pct: float | None) -> Ruler:
     lowest = min(shown.lo_pct, shown.value_pct if reported_pct is None else reported_pct)
     start = RULER_LOW_PCT if lowest >= RULER_LOW_PCT else 0.0
     long_every = 10 if start else 20
@@ -264,7 +265,7 @@ def _coverage(t: Words, seen: figures.Coverage) -> tuple[Figure, ...]:
 
 def _capacity(t: Words, point: SohPoint) -> tuple[Figure, ...]:
     shown = figures.shown_soh(point) is not None and point.capacity_ah is not None
-    half = None if point.sigma_ah is None else figures.SIGMAS_90 * point.sigma_ah
+    half = None if point.sigma_ah is None else SIGMAS_90 * point.sigma_ah
     value = ABSENT
     if shown and half is not None:
         value = t("capacity.plus_minus", value=t.number(point.capacity_ah, 1), half=t.number(half, 1))
@@ -289,7 +290,7 @@ def _estimates(t: Words, point: SohPoint) -> Table:
         (
             estimate.method,
             t.number(estimate.capacity_ah, 1, "Ah"),
-            t.number(None if estimate.sigma_ah is None else figures.SIGMAS_90 * estimate.sigma_ah, 1, "Ah"),
+            t.number(None if estimate.sigma_ah is None else SIGMAS_90 * estimate.sigma_ah, 1, "Ah"),
             t.number(estimate.n),
             ", ".join(f"#{session}" for session in estimate.evidence) or ABSENT,
             estimate.why or ABSENT,

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from packbook.core import rounding
 from packbook.core.access import Cut
 from packbook.core.passport import Coverage, Fact, Histogram, Passport, Source
 from packbook.core.rules import Tier
-from packbook.web import figures
+from packbook.core.wording import DIGITS, value_text
+from packbook.core.words import ABSENT, Words
 from packbook.web.charts import Table, band_text
 from packbook.web.owner import Figure, Headline, ruler
-from packbook.web.words import ABSENT, Words
 
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "state": (
@@ -75,18 +76,6 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 REST: Final = "model"  # all other fields
-DIGITS: Final[Mapping[str, int]] = {
-    "%": 1,
-    "%/month": 1,
-    "Ah": 1,
-    "kWh": 1,
-    "Ohm": 4,
-    "year": 1,
-    "degC": 1,
-    "kg": 1,
-    "V": 1,
-}
-SIGNS: Final[Mapping[str, str]] = {"1": "", "degC": "°C", "Ohm": "Ω"}
 TOLD: Final = ("soc_pct", "temp_degc", "count", "months", "document")  # conditions that people need beside a value
 
 
@@ -131,7 +120,7 @@ def headline(passport: Passport) -> Headline | None:
     reported = passport.first("soh_reported_pct")
     shown = None
     if isinstance(best.value, int | float) and best.lo90 is not None and best.hi90 is not None:
-        shown = figures.shown(float(best.value), best.lo90, best.hi90)
+        shown = rounding.shown(float(best.value), best.lo90, best.hi90)
     told = round(reported.value) if reported is not None and isinstance(reported.value, int | float) else None
     return Headline(
         "ok" if shown else "none",
@@ -163,7 +152,7 @@ def _figure(t: Words, field: str, fact: Fact) -> Figure:
     details += [t(f"condition_of.{name}", value=_plain(t, value)) for name, value in _told(fact)]
     if fact.value is None and fact.why is not None:
         details.append(fact.why)
-    return Figure(t.or_raw("field", field), _value(t, fact), " · ".join(details))
+    return Figure(t.or_raw("field", field), value_text(t, fact), " · ".join(details))
 
 
 def _told(fact: Fact) -> list[tuple[str, float | str]]:
@@ -172,23 +161,6 @@ def _told(fact: Fact) -> list[tuple[str, float | str]]:
 
 def _plain(t: Words, value: float | str) -> str:
     return value if isinstance(value, str) else t.number(value, 0 if value == int(value) else 1)
-
-
-def _value(t: Words, fact: Fact) -> str:
-    value = fact.value
-    if value is None or isinstance(value, Histogram):
-        return ABSENT
-    if isinstance(value, str):
-        return t.or_raw("fact_text", value)
-    if fact.unit == "s":
-        return t.span(float(value))
-    digits = 0 if isinstance(value, int) else DIGITS.get(fact.unit, 0)
-    if fact.unit == "1" and isinstance(value, float):
-        digits = 1
-    unit = {"year": t("unit.years"), "month": t("unit.months"), "%/month": t("unit.pct_per_month")}.get(
-        fact.unit, SIGNS.get(fact.unit, fact.unit)
-    )
-    return t.number(float(value), digits, unit)
 
 
 def _table(t: Words, field: str, histogram: Histogram) -> Table:

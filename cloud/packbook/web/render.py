@@ -15,7 +15,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from packbook.web.words import ALL_WORDS, COOKIE, LANGUAGES, Words, choose_language, iso
+from packbook.core.words import Words, iso
+from packbook.web.words import ALL_WORDS, COOKIE, LANGUAGES, choose_language
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 REMEMBER: Final = datetime.timedelta(days=365)

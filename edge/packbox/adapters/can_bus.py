@@ -155,7 +155,9 @@ class SocketCanSource:
             self._counts,
             frames=self._counts.frames + int(np.count_nonzero(ours)),
             error_frames=self._counts.error_frames + int(np.count_nonzero(error & ours)),
-            errors=self._counts.errors + count_errors(can_id[error], data[error]),
+            errors=self._counts.errors + count_errors(can_id[error], data[error])
+            if error.any()
+            else self._counts.errors,
             dropped=self._counts.dropped + dropped,
             restamped=self._counts.restamped + restamped,
         )

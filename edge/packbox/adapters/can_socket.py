@@ -35,6 +35,8 @@ _IFF_UP: Final = 1
 _IFREQ_FLAGS: Final = struct.Struct("16sH22x")
 CLASSIC_FRAME_BYTES: Final = 16
 _HEAD_BYTES: Final = 8
+# Of 0 to 8 bytes, each as the word that keeps them.
+_FIRST_BYTES: Final = (np.tri(CLASSIC_BYTES + 1, CLASSIC_BYTES, -1) * 0xFF).astype(np.uint8).view(np.uint64)[:, 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,10 @@ def parse_frames(
     flags = ((word & EFF_FLAG > 0) & ~error) * EXTENDED + fd * FD + error * ERROR + remote * REMOTE
     length = np.minimum(raw[:, 4], np.where(fd, FD_BYTES, CLASSIC_BYTES))
     length = np.where(remote & ~error, 0, length).astype(np.uint8)
-    width = FD_BYTES if np.any(length > CLASSIC_BYTES) else CLASSIC_BYTES
-    data = raw[:, _HEAD_BYTES : _HEAD_BYTES + width]
-    data = np.where(np.arange(width) < length[:, None], data, 0).astype(np.uint8)
+    if np.any(length > CLASSIC_BYTES):
+        data = raw[:, _HEAD_BYTES : _HEAD_BYTES + FD_BYTES]
+        data = np.where(np.arange(FD_BYTES) < length[:, None], data, 0).astype(np.uint8)
+    else:  # eight bytes are one word: a third of the time
+        words = np.ascontiguousarray(raw[:, _HEAD_BYTES : _HEAD_BYTES + CLASSIC_BYTES]).view(np.uint64)[:, 0]
+        data = (words & _FIRST_BYTES[length]).view(np.uint8).reshape(-1, CLASSIC_BYTES)
     return word & np.uint32(ID_BITS), flags.astype(np.uint8), length, data

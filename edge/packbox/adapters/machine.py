@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +22,10 @@ CPU_TEMP_FILE: Final = Path("/sys/class/thermal/thermal_zone0/temp")  # in 1/100
 
 def disk_free_bytes(folder: Path) -> int | None:
     try:
-        return shutil.disk_usage(folder).free
+        disk = os.statvfs(folder)
     except OSError:
         return None
+    return disk.f_bavail * disk.f_frsize
 
 
 def cpu_temp_degc() -> float | None:

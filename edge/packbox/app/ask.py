@@ -26,7 +26,8 @@ from packbox.core.frames import ERROR, EXTENDED, SENT, FrameBatch
 from packbox.core.profile import EXTENDED_BIT, FUNCTIONAL_KEYS, CarState, Poll, Profile
 from packbox.core.quantities import QUANTITIES
 from packbox.core.sample import Col
-from packbox.core.segment import STANDSTILL_KMH, Phase
+from packbox.core.segment import Phase
+from packbox.core.sight import STANDSTILL_KMH
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Tick
 from packbox.ports import BusBusyError, BusDownError, Clock, FrameSource, Tester
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from packbox.adapters.can_errors import BusErrors
 from packbox.adapters.machine import cpu_temp_degc, disk_free_bytes
@@ -15,7 +15,6 @@ from packbox.app.carry import LinkReport
 from packbox.app.desk import Desk
 from packbox.app.enrolled import Enrolling
 from packbox.app.inbox import Inbox
-from packbox.app.keep_raw import KeepRaw
 from packbox.app.listen import Listener
 from packbox.app.meet import Meeting
 from packbox.app.mind import Mind
@@ -27,6 +26,9 @@ from packbox.core.summary import message_of
 from packbox.ports import Clock, FrameSource, Tester
 from packwire import __version__
 from packwire.messages import Health
+
+if TYPE_CHECKING:
+    from packbox.app.keep_raw import KeepRaw
 
 REFUSALS: Final = tuple({f.name for f in fields(Refused)} & {f.name for f in fields(BoxHealth)})
 TROUBLE_CHARS: Final = 80  # health is small; `doctor` tells the rest

@@ -136,10 +136,7 @@ class _Along:
             yield item
 
 
-def keep_raw(settings: Settings) -> KeepRaw | None:
-    """None unless the operator wants raw frames."""
-    if not settings.raw_ring_mb:
-        return None
+def keep_raw(settings: Settings) -> KeepRaw:
     room = RawRoom(settings.data_dir, settings.raw_ring_mb * MB, settings.disk_budget_mb * MB)
     return KeepRaw(room, bus_names(settings.source))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from packbox.adapters.herald import Herald
 from packbox.adapters.identity import FileKey
@@ -21,7 +22,6 @@ from packbox.app.desk import Desk
 from packbox.app.enrolled import Enrolling
 from packbox.app.health import Gauge
 from packbox.app.inbox import RECORDING_ROOM_FRAMES, ROOM_FRAMES, Inbox
-from packbox.app.keep_raw import KeepRaw
 from packbox.app.listen import Listener
 from packbox.app.meet import Meeting
 from packbox.app.mind import Mind
@@ -39,6 +39,9 @@ from packbox.core.stamp import Stamp
 from packbox.ports import Journal
 from packbox.settings import PowerSettings, Settings
 from packwire import __version__
+
+if TYPE_CHECKING:
+    from packbox.app.keep_raw import KeepRaw
 
 Named = tuple[Profile, str | None]  # a car that a person named, and its variant
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Final, Never, TypeVar
+from typing import TYPE_CHECKING, Final, Never, TypeVar
 
 from packbox.adapters.herald import Herald, herald_from
 from packbox.adapters.journal import JOURNAL_FILE, SqliteJournal
@@ -27,7 +27,6 @@ from packbox.app.carry import LinkReport, Offload, carry
 from packbox.app.crash_guard import CAREFUL_MAX_S, IN_FULL, Care, CrashGuard
 from packbox.app.desk import Desk
 from packbox.app.enrolled import with_enrolment
-from packbox.app.keep_raw import keep_raw
 from packbox.app.log_tail import LogTail, kept_tail
 from packbox.app.logging_setup import is_journal, set_up_logging
 from packbox.app.mind import Mind
@@ -42,6 +41,9 @@ from packbox.ports import Journal, LinkDownError, PackboxError, SettingsError, U
 from packbox.settings import BrokerSettings, Settings
 from packwire.ids import box_id_of
 from packwire.seal import digest
+
+if TYPE_CHECKING:
+    from packbox.app.keep_raw import KeepRaw
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +143,7 @@ async def _run(
     with kept_tail() as tail, ThreadPoolExecutor(1, "journal") as thread:
         offload = _offload_to(thread)
         await offload(mind.open)
-        raw = keep_raw(settings)
+        raw = _raw(settings)
         base = Base(settings, box, key, clock, began, herald, care, desk, journal, mind, offload, named)
         try:
             sent = await _live(assemble(base, raw, speed), tail, stop, until_sent=until_sent)
@@ -153,6 +155,15 @@ async def _run(
         return AGAIN
     log.info("box %s leaves", box, extra={"FRAMES": mind.frames, "RECORDS": mind.newest_seq})
     return 0 if sent else 1
+
+
+def _raw(settings: Settings) -> KeepRaw | None:
+    """Loaded only where the operator wants raw frames."""
+    if not settings.raw_ring_mb:
+        return None
+    from packbox.app.keep_raw import keep_raw
+
+    return keep_raw(settings)
 
 
 async def _live(parts: Parts, tail: LogTail, stop: asyncio.Event, *, until_sent: bool) -> bool:

@@ -12,33 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
 
-from packbox.core.frames import FloatArray, IntArray
 from packbox.core.sample import Col, Samples
+from packbox.core.sight import Sight, sights
+from packbox.core.stretch import Hole, Stretch, join
 
 
 class Phase(StrEnum):
     RESTING = "rest"
     CHARGING = "charge"
     DRIVING = "drive"
-
-
-class Sight(IntEnum):
-    """What one second shows."""
-
-    STILL = 0  # awake, nothing known against going on
-    PLUGGED = 1  # plug reported in, no charge
-    OUT = 2  # plug reported out
-    OFF = 3  # car reported off, plug not reported
-    OFF_OUT = 4  # car off and plug out
-    CHARGE = 5  # the car says that it charges
-    FILL = 6  # no word from the car, but current flows in while it stands in P
-    MOVE = 7
-    UNSEEN = 8  # no frames (never the sight of a sample)
 
 
 # Where a sight leads once it has lasted `CONFIRM_S`; sights not named leave a session open for `PAUSE_S`.
@@ -73,62 +60,6 @@ PAUSE_S: Final[Mapping[Phase, Mapping[Sight, int]]] = {
 }
 REST_MIN_S: Final = 60  # less between two sessions is only the way from the plug to the road
 SEGMENT_PAUSE_S: Final = 60  # a longer break makes a new segment of the charge
-STANDSTILL_KMH: Final = 0.5
-FILL_MIN_A: Final = 0.5  # facts/vehicles.md §2
-DRIVE_MIN_A: Final = 20.0  # where neither speed, gear nor ignition is known: above 6 kW to a house or a heater
-
-
-class Hole(IntEnum):
-    """What is missing inside a stretch."""
-
-    NONE = 0
-    SILENT = 1  # frames missing for a known time
-    BROKEN = 2  # a restart or a clock that ran back
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
-    """A piece of the line. Arrays over `Col` (what was seen) and `Sum` (totals before and after)."""
-
-    start_s: int
-    end_s: int
-    before: FloatArray
-    after: FloatArray
-    low: FloatArray
-    high: FloatArray
-    first: FloatArray  # first known value of each column
-    last: FloatArray
-    lead: Hole = Hole.NONE  # hole just before it
-    hole: Hole = Hole.NONE  # worst hole inside
-
-    @property
-    def duration_s(self) -> int:
-        return self.end_s - self.start_s
-
-
-def join(*parts: Stretch | None) -> Stretch | None:
-    """Parts in time order as one; None stands for nothing."""
-    whole: Stretch | None = None
-    for part in parts:
-        if part is None:
-            continue
-        whole = part if whole is None else _join(whole, part)
-    return whole
-
-
-def _join(a: Stretch, b: Stretch) -> Stretch:
-    return Stretch(
-        a.start_s,
-        b.end_s,
-        a.before,
-        b.after,
-        np.fmin(a.low, b.low),
-        np.fmax(a.high, b.high),
-        np.where(np.isnan(a.first), b.first, a.first),
-        np.where(np.isnan(b.last), a.last, b.last),
-        a.lead,
-        max(a.hole, b.lead, b.hole),
-    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,31 +143,6 @@ def finish(state: SegmentState) -> tuple[SegmentState, tuple[Cut, ...]]:
             _cut(work, state.phase, state.body, state.segments, state.end_s, 0)
             _cut(work, Phase.RESTING, tail, 1, state.end_s, 0)
     return SegmentState(end_s=state.end_s, sessions=work.state.sessions), tuple(work.cuts)
-
-
-def sights(samples: Samples) -> IntArray:
-    """The sight of each row, shape (n,). A comparison with NaN is false: unknown proves nothing."""
-    speed, gear = np.abs(samples.column(Col.SPEED_KMH)), samples.column(Col.GEAR)
-    on, plug = samples.column(Col.CAR_ON), samples.column(Col.PLUGGED)
-    kind, current = samples.column(Col.CHARGE_KIND), samples.column(Col.CURRENT_A)
-    off = on == 0
-    rolls = speed > STANDSTILL_KMH
-    in_drive = (gear == 1) | (gear >= 3)
-    guessed = np.isnan(gear) & ~off & (current <= -DRIVE_MIN_A)
-    move = rolls | (np.isnan(speed) & ((in_drive & ~off) | guessed))
-    fill = np.isnan(kind) & (current >= FILL_MIN_A) & (np.isnan(gear) | (gear == 0))
-    quiet = np.where(
-        plug == 1,
-        int(Sight.PLUGGED),
-        np.where(
-            plug == 0,
-            np.where(off, int(Sight.OFF_OUT), int(Sight.OUT)),
-            np.where(off, int(Sight.OFF), int(Sight.STILL)),
-        ),
-    )
-    busy = np.where(kind >= 1, int(Sight.CHARGE), np.where(fill, int(Sight.FILL), quiet))
-    sight: IntArray = np.where(move, int(Sight.MOVE), busy)
-    return sight
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,9 @@ import numpy as np
 
 from packbox.core.outcome import ChargeKind, Session
 from packbox.core.sample import Col, Sum, known
-from packbox.core.segment import Cut, Phase, Stretch
+from packbox.core.segment import Cut, Phase
 from packbox.core.stamp import Stamp
+from packbox.core.stretch import Stretch
 
 DC_ABOVE_KW: Final = 11.0  # facts/soh.md §10, where the car does not say
 SPEED_COVER_MIN: Final = 0.9  # of the awake time, for a distance from speed

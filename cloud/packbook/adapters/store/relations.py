@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -178,13 +179,16 @@ async def purposes_of(database: Database, battery: str) -> dict[str, tuple[str, 
         rows = (await connection.execute(query)).all()
     return who_decides(
         [
-            Watcher(
-                row.box, row.store, row.received_ms, row.state in (None, BoxState.ACTIVE),
-                () if row.disputed_from is not None else None if row.purposes is None else tuple(row.purposes.split()),
-            )
+            Watcher(row.box, row.store, row.received_ms, row.state in (None, BoxState.ACTIVE), _agreed(row))
             for row in rows
         ]
-    )  # fmt: skip
+    )
+
+
+def _agreed(store: sa.Row[Any]) -> tuple[str, ...] | None:
+    if store.disputed_from is not None:
+        return ()
+    return None if store.purposes is None else tuple(store.purposes.split())
 
 
 async def must_be_known(connection: AsyncConnection, battery: str) -> None:
