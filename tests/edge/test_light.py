@@ -10,11 +10,15 @@ import sys
 import packbox.__main__, packbox.app.run, packbox.adapters.can_bus
 from packbox.adapters.profile_apart import find_apart
 from packbox.settings import load_settings
+from packbox.adapters.identity import FileKey
 from packwire.codec import from_wire, to_wire
+from packwire.ed25519 import is_signed
 from packwire.messages import Health
 
 find_apart("nissan-leaf", load_settings().profiles_dir)
 from_wire(Health, to_wire(Health(uptime_s=1.0)))
+key = FileKey(bytes(32))
+assert is_signed(b"record", key.sign(b"record"), key.public_key)
 print("\\n".join(sys.modules))
 """
 
@@ -25,8 +29,7 @@ HEAVY = {
     "cantools",  # 15, with the next
     "can",
     "httpx",  # 7
-    "cryptography.x509",  # 3
-    "cryptography.hazmat.primitives.serialization",  # 2
+    "cryptography",  # 7, and 5 more with certificates and key files of other forms
     "email",
     "importlib.metadata",
     "importlib.resources",  # 1, with the next

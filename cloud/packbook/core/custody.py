@@ -15,6 +15,7 @@ from packbook.core.lifecycle import LifeCycle
 
 Rules = Callable[[str], LifeCycle | None]  # by version; None: not known here
 
+
 @dataclass(frozen=True, slots=True)
 class Broken:
     number: int  # of the link, from 1
@@ -122,5 +123,3 @@ def _passport_wrong(chain: Chain, said: Statement, law: LifeCycle) -> str | None
     if now == said.passport_id and said.passport_before:
         return f"passport {now} is in force already"
     return None
-
-

@@ -33,7 +33,6 @@ DIGEST_BYTES: Final = 32
 DAY_CHARACTERS: Final = 10
 
 
-
 class Signs(Protocol):
     @property
     def public_key(self) -> bytes: ...

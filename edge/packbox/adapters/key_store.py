@@ -9,13 +9,14 @@ Certificates are read with libraries that a box without one does not load: they 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
-
-from cryptography.hazmat.primitives.asymmetric import ec
+from typing import TYPE_CHECKING, Final
 
 from packbox.adapters.durable import write_atomically
 from packbox.adapters.identity import FILE_MODE, KeyFileError, only_ours
 from packbox.ports import HeldCertificate, Signer
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 TLS_FILE: Final = "tls.pem"
 NEXT_FILE: Final = "tls-next.pem"
@@ -36,12 +37,14 @@ class FileKeyStore:
     def tls_files(self) -> tuple[Path, Path]:
         return self._folder / TLS_FILE, self._folder / TLS_FILE
 
-    def next_tls_key(self) -> ec.EllipticCurvePrivateKey:
+    def next_tls_key(self) -> EllipticCurvePrivateKey:
         file = self._folder / NEXT_FILE
         if file.exists():
             waiting = _read_key(file)
             if not self._is_in_force(waiting):  # else the power went between the two steps of `keep`
                 return waiting
+        from cryptography.hazmat.primitives.asymmetric import ec
+
         key = ec.generate_private_key(ec.SECP256R1())
         _write(file, _pem(key))
         return key
@@ -69,21 +72,22 @@ class FileKeyStore:
             b"".join(one.public_bytes(Encoding.PEM) for one in chain),
         )
 
-    def _is_in_force(self, key: ec.EllipticCurvePrivateKey) -> bool:
+    def _is_in_force(self, key: EllipticCurvePrivateKey) -> bool:
         from cryptography import x509
 
         held = self.held()
         return held is not None and x509.load_pem_x509_certificate(held.chain).public_key() == key.public_key()
 
 
-def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
+def _read_key(file: Path) -> EllipticCurvePrivateKey:
     from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
     try:
         key = serialization.load_pem_private_key(_read(file), password=None)
     except (ValueError, TypeError) as problem:
         raise KeyFileError(f"{file}: not a readable private key; remove it, a new one is made") from problem
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
+    if not isinstance(key, EllipticCurvePrivateKey):
         raise KeyFileError(f"{file}: holds a {type(key).__name__}, expected a P-256 key; remove it")
     return key
 
@@ -103,7 +107,7 @@ def _write(file: Path, data: bytes) -> None:
         raise KeyFileError(f"{file}: cannot be written ({problem.strerror})") from problem
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _pem(key: EllipticCurvePrivateKey) -> bytes:
     from cryptography.hazmat.primitives import serialization
 
     return key.private_bytes(
