@@ -16,6 +16,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from packbook.core.formats import LeftOut, Made
 from packbook.core.formats.sheet import about, ahead, health, life
+from packbook.core.formats.sheet.about import Link
 from packbook.core.formats.sheet.blocks import Block, Columns, Stack, Titled
 from packbook.core.formats.sheet.code import AGEING, code_of
 from packbook.core.formats.sheet.pen import NOTE, PAGE_HEIGHT, PAGE_WIDTH, Fonts, Pen, Style, Type, setting
@@ -36,7 +37,7 @@ GLYPHS: Final = "characters that the sheet's font does not have"
 EVIDENCE: Final = LeftOut("evidence", "the sheet names the boxes; the formats neutral and bundle name each record")
 
 
-def make(passport: Passport, t: Words, fonts: Fonts, link: str | None = None) -> Made:
+def make(passport: Passport, t: Words, fonts: Fonts, link: Link | None = None) -> Made:
     """`link`: where the QR code leads; None: there is none."""
     settled = replace(passport, made_ms=newest_ms(passport))
     record = Record(settled, t, Account(settled, no_place={AGEING: "it follows from the day the sheet is read"}))
@@ -49,13 +50,16 @@ def make(passport: Passport, t: Words, fonts: Fonts, link: str | None = None) ->
     return Made(data, tuple(left))
 
 
-def rows_of(record: Record, code: str, link: str | None) -> list[Block]:
+def rows_of(record: Record, code: str, link: Link | None) -> list[Block]:
     """From the top of the sheet to its end."""
     t = record.t
     warning = health.alarm(record)
 
     def titled(name: str, block: Block) -> Block:
         return Titled(t(f"sheet_title.{name}"), block)
+
+    def halves(left: Block, right: Block) -> Block:
+        return Columns((left, right), (1.0, 1.0))
 
     return [
         about.identity(record),
@@ -69,29 +73,21 @@ def rows_of(record: Record, code: str, link: str | None) -> list[Block]:
             (0.42, 0.32, 0.26),
         ),
         titled("opinions", health.opinions(record)),
-        Columns((titled("coverage", life.coverage(record)), titled("use", life.use(record))), (0.5, 0.5)),
-        Columns(
-            (
-                titled("stress", life.stress(record)),
-                Stack((titled("harm", life.harm(record)), titled("cells", life.cells(record))), gap=6.0),
-            ),
-            (0.56, 0.44),
+        halves(titled("coverage", life.coverage(record)), titled("use", life.use(record))),
+        halves(
+            titled("stress", life.stress(record)),
+            Stack((titled("harm", life.harm(record)), titled("cells", life.cells(record))), gap=GAP),
         ),
-        Columns(
-            (
-                titled("forecast", ahead.forecast(record)),
-                Stack(
-                    (titled("guarantee", ahead.guarantee(record)), titled("next_use", ahead.next_use(record))), gap=6.0
-                ),
-            ),
-            (0.44, 0.56),
+        halves(
+            titled("forecast", ahead.forecast(record)),
+            Stack((titled("guarantee", ahead.guarantee(record)), titled("next_use", ahead.next_use(record))), gap=GAP),
         ),
         titled("unknown", about.unknown(record)),
         about.grounds(record),
     ]
 
 
-def _drawn(record: Record, code: str, link: str | None, type_: Type) -> bytes:
+def _drawn(record: Record, code: str, link: Link | None, type_: Type) -> bytes:
     file = io.BytesIO()
     canvas = Canvas(file, pagesize=(PAGE_WIDTH, PAGE_HEIGHT), invariant=1, pageCompression=1, lang=record.t.language)
     day = datetime.fromtimestamp(record.passport.made_ms / 1000, UTC)

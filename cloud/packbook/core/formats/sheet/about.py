@@ -6,6 +6,7 @@ In:  a `Record`, the code and the address that go on the sheet. Out: blocks.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from packbook.core.declared import day_ms
@@ -18,7 +19,7 @@ from packbook.core.passport import Fact
 from packbook.core.wording import value_text
 from packbook.core.words import ABSENT, Words
 
-IDENTIFIERS_MAX: Final = 2
+IDENTIFIERS_MAX: Final = 1
 REASONS_MAX: Final = 9
 COLUMNS: Final = (
     ("chemistry", "status"),
@@ -51,6 +52,14 @@ ASKED: Final = (
     "guarantee",
     "next_use",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where the QR code leads. `shared`: to a page for this very reader, which tells the record's code."""
+
+    address: str
+    shared: bool
 
 
 def identity(record: Record) -> Block:
@@ -112,7 +121,7 @@ def unknown(record: Record) -> Block:
     )
 
 
-def check(record: Record, code: str, link: str | None) -> Block:
+def check(record: Record, code: str, link: Link | None) -> Block:
     """How to find out whether this paper is what the book said."""
     t = record.t
     groups = code.split()
@@ -123,10 +132,10 @@ def check(record: Record, code: str, link: str | None) -> Block:
         ),
         gap=0.5,
     )
-    how = Text(t("sheet.code_how") if link else t("sheet.no_link"), NOTE, most=5)
     if link is None:
-        return Stack((written, how), gap=3.0)
-    return Stack((Columns((Code(link, QR_SIDE), written), (QR_SIDE, 66.0), gutter=6.0), how), gap=3.0)
+        return Stack((written, Text(t("sheet.no_link"), NOTE, most=5)), gap=3.0)
+    told = Text(t("sheet.code_how") if link.shared else t("sheet.code_ask"), NOTE, most=5)
+    return Stack((Columns((Code(link.address, QR_SIDE), written), (QR_SIDE, 66.0), gutter=6.0), told), gap=3.0)
 
 
 def grounds(record: Record) -> Block:

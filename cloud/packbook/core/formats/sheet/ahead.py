@@ -41,7 +41,7 @@ def forecast(record: Record) -> Block:
     rows = [row for pct in THRESHOLDS if (row := _passage(record, pct)) is not None]
     if rows:
         head = ("", t("sheet.early"), t("sheet.middle"), t("sheet.late"))
-        blocks.append(Table((0.28, 0.24, 0.24, 0.24), head, tuple(rows), strong=frozenset({2})))
+        blocks.append(Table((0.19, 0.27, 0.27, 0.27), head, tuple(rows), strong=frozenset({2})))
     if not blocks:
         why = next((fact.why for fact in ahead if fact.why), None)
         return Text(reason(t, why) if why else t("sheet.no_forecast"), BODY, most=4)
@@ -67,7 +67,7 @@ def _passage(record: Record, pct: int) -> tuple[str, ...] | None:
     months, km = record.all(f"months_to_{pct}_pct"), record.all(f"km_to_{pct}_pct")
     if not months and not km:
         return None
-    cells = [t("prospect.below", threshold=pct)]
+    cells = [t("sheet.below", pct=pct)]
     for which in ("lo90", "value", "hi90"):
         told = [_time(record, fact, which) for fact in months[:1]]
         distances = [getattr(fact, which) for fact in km[:1]]

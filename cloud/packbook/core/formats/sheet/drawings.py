@@ -20,6 +20,36 @@ QUIET: Final = 4  # modules around a QR code (ISO/IEC 18004)
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """One value with its interval on an axis of percent."""
+
+    value: float
+    lo: float
+    hi: float
+    start: float
+    end: float = 100.0
+    tall: float = 10.0
+
+    def height(self, type_: Type, width: float) -> float:  # noqa: ARG002 - of any width
+        return 2.0 + self.tall + NOTE.leading + 1.0
+
+    def draw(self, pen: Pen, x: float, top: float, width: float) -> None:
+        left, room = x + 4.0, width - 14.0
+        top += 2.0
+
+        def place(pct: float) -> float:
+            return left + (min(max(pct, self.start), self.end) - self.start) / (self.end - self.start) * room
+
+        pen.box(left, top + self.tall / 2 - 0.6, room, 1.2, fill=RULE)
+        for pct in range(int(self.start), int(self.end) + 1, 10 if self.start >= 40 else 20):
+            pen.upright(place(pct), top + self.tall / 2 - 2.5, 5.0, weight=0.6, grey=GREY)
+            pen.centred(place(pct), top + self.tall + 1.5, f"{pct} %" if pct == self.end else f"{pct}", NOTE)
+        low, high = place(self.lo), place(self.hi)
+        pen.box(low, top, max(high - low, 1.5), self.tall, fill=0.66)
+        pen.box(place(self.value) - 1.2, top - 2.0, 2.4, self.tall + 4.0, fill=BLACK)
+
+
+@dataclass(frozen=True, slots=True)
 class Opinion:
     """One figure of somebody's, told with who says so; `lo` and `hi` where it comes with an interval."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from packbook.core.formats.sheet.blocks import Alarm, Block, Pair, Pairs, Stack, Text
-from packbook.core.formats.sheet.drawings import Opinion, Opinions
+from packbook.core.formats.sheet.drawings import Bar, Opinion, Opinions
 from packbook.core.formats.sheet.pen import BODY, Style
 from packbook.core.formats.sheet.record import Record, by_whom, condition, reason, said, since
 from packbook.core.formats.writing import number
@@ -75,6 +75,7 @@ def headline(record: Record) -> Block:
         Text(
             t("sheet.value", value=t.number(figure.value_pct, digits), half=t.number(figure.half_pct, digits)), BIG, 1
         ),
+        Bar(figure.value_pct, figure.lo_pct, figure.hi_pct, _start(figure.lo_pct)),
         Text(t("sheet.between", lo=low, hi=high), Style(size=8.6, bold=True), most=2),
     ]
     if reference is not None:
@@ -120,9 +121,13 @@ def opinions(record: Record) -> Block:
     ]
     kept = tuple(row for row in rows if row is not None)
     lowest = min((v for row in kept for v in (row.lo, row.value) if v is not None), default=100.0)
-    start = SCALE_LOW_PCT if lowest >= SCALE_LOW_PCT else 0.0
     head = (t("sheet.who"), t("sheet.says"), t("sheet.interval"), t("sheet.to_ours"))
-    return Opinions(kept, head, start)
+    return Opinions(kept, head, _start(lowest))
+
+
+def _start(lowest: float) -> float:
+    """Of the axis. Few packs on the road are below half."""
+    return SCALE_LOW_PCT if lowest >= SCALE_LOW_PCT else 0.0
 
 
 def _ours(record: Record, field: str, name: str) -> Opinion | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import threading
 import unicodedata
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ NOT_FIRST: Final = frozenset(
     "、。，．・：；？！ー）］｝」』】〉》〕々ぁぃぅぇぉっゃゅょァィゥェォッャュョ％,.;:!?)]}%…～〜℃°"
 )
 NOT_LAST: Final = frozenset("（［｛「『【〈《〔([{")
+COUNTED: Final = frozenset("年月日回件")
+NUMBER_AND_UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|km|k?Wh|Ah|mV|mΩ|°C|kg|h|y)(?:\W|$))")  # stay on one line
 _turn = threading.Lock()
 
 
@@ -84,7 +87,7 @@ class Type:
 
     def clean(self, text: str) -> str:
         """One line that the fonts can set."""
-        flat = " ".join(unicodedata.normalize("NFC", text).split())
+        flat = NUMBER_AND_UNIT.sub("\u00a0", " ".join(unicodedata.normalize("NFC", text).split()))
         known = self.regular.face.charToGlyph
         lacking = {character for character in flat if ord(character) not in known}
         self.missing |= lacking
@@ -124,6 +127,8 @@ class Type:
     def _may_break(before: str, after: str) -> bool:
         if after in NOT_FIRST or before in NOT_LAST or after == " ":
             return False
+        if (before.isdigit() and after in COUNTED) or (before in COUNTED and after.isdigit()):
+            return False  # a date or a count stays whole
         return before == " " or _wide(before) or _wide(after)
 
     def _pieces(self, unit: str, style: Style, width: float) -> Iterator[str]:
