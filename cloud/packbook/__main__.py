@@ -32,6 +32,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "revoke": ("packbook.app.revoke", "shut out a box that was lost or stolen"),
     "export": ("packbook.app.export", "write what the book knows of one battery to a file"),
     "declare": ("packbook.app.declare", "take down what people and firms say of a battery"),
+    "custody": ("packbook.app.custody", "sign and check who handed a battery to whom, and what it counts as"),
+    "totals": ("packbook.app.totals", "what a fleet's batteries amount to, in groups too large to tell one from"),
     "passport": ("packbook.app.passport", "say what a battery's passport owes, what is there and what is missing"),
     "credential": ("packbook.app.credential", "sign what is known of a battery as W3C credentials, and take them back"),
     "verify-sheet": ("packbook.app.verify_sheet", "hold a printed sheet's code against a record, without network"),

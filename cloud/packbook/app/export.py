@@ -115,7 +115,8 @@ async def read(settings: Settings, battery: str, rules: RuleBook) -> Passport:
         passport = await BookPassports(database, rules).passport(battery)
     if passport is None:
         raise ExportError(f"no battery {battery!r} is in this book")
-    if passport.coverage is None:
+    status = passport.first("status")
+    if passport.coverage is None and (status is None or "recycled_on" not in status.conditions):
         raise ExportError(f"battery {battery}: no usage or state of health has arrived yet; there is nothing to tell")
     return passport
 
