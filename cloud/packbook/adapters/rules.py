@@ -25,6 +25,7 @@ SUFFIX: Final = ".toml"
 IN_FORCE: Final[Mapping[str, str]] = {
     "access": "1",
     "fields": "1",
+    "lifecycle": "1",
     "owed": "2026-07",
     "limits": "gtr22",
     "idta-productcondition": "1.0.3",

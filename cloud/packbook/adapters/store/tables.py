@@ -1,10 +1,10 @@
 """The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
 
-Seven families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
+Eight families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
 Projections: `chain` and everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from
 these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Who may read,
-and who read: `share_link`, `read_note`, `battery_name`. What was signed for others: `credential`. Presence: `box`,
-latest only.
+and who read: `share_link`, `read_note`, `battery_name`. What was signed for others: `credential`. Who held a battery,
+signed by those who did: `custody`. Presence: `box`, latest only.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -450,6 +450,17 @@ credential: Final = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Index("credential_by_subject", "about", "part", "number"),
     sa.Index("credential_revoked", "revoked_ms", "number"),
+)
+
+# --- who held a battery, as giver and taker signed it: only ever added to ---------------------------------------------
+
+custody: Final = sa.Table(
+    "custody",
+    metadata,
+    sa.Column("battery", _NAME, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # of the link, from 1
+    sa.Column("kept_ms", _MS, nullable=False),
+    sa.Column("link", sa.LargeBinary, nullable=False),
 )
 
 # --- presence ---------------------------------------------------------------------------------------------------
