@@ -79,7 +79,16 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 REST: Final = "model"  # all other fields
-TOLD: Final = ("soc_pct", "temp_degc", "count", "months", "role", "closed_on", "recycled_on", "document")  # conditions that people need beside a value
+TOLD: Final = (
+    "soc_pct",
+    "temp_degc",
+    "count",
+    "months",
+    "role",
+    "closed_on",
+    "recycled_on",
+    "document",
+)  # conditions that people need beside a value
 
 
 @dataclass(frozen=True, slots=True)
