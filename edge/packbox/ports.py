@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from typing import TYPE_CHECKING, Protocol
 
 from packbox.core.exchange import OutFrame, Reply
 from packbox.core.frames import FrameBatch
 from packbox.core.profile import Poll
 from packbox.core.record import ChainHead, SealedRow, StoreId
 from packbox.core.stamp import Stamp, Tick
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 
 class PackboxError(Exception):

@@ -119,8 +119,8 @@ def test_logs_and_topics_of_a_whole_world_hold_no_secret(
     topics: set[str] = set()
     make_key, publish, say = FileKey.__init__, MemoryBroker.publish, MemoryLink.publish
 
-    def noting_key(self: FileKey, private: Ed25519PrivateKey) -> None:
-        secrets.update(forms(private.private_bytes_raw()))
+    def noting_key(self: FileKey, private: bytes) -> None:
+        secrets.update(forms(private))
         make_key(self, private)
 
     def noting_publish(self: MemoryBroker, topic: str, payload: bytes, *, retain: bool = False) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fold_day import Day, plan
 from packbox.__main__ import main
@@ -26,7 +25,7 @@ from packwire.messages import Consent as ConsentMessage
 from packwire.messages import EventKind, Kind, Message
 from packwire.seal import digest, open_sealed
 
-KEY = FileKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+KEY = FileKey(bytes(range(32)))
 BOX = BoxId(box_id_of(KEY.public_key))
 
 

@@ -14,8 +14,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from packbox.adapters.herald import Herald
 from packbox.adapters.identity import FileKey
 from packbox.app.carry import carry, new_report
@@ -114,7 +112,7 @@ class Box:
         self.wire = Wire.SOUND
         self.online = True
         self.beats_lost = BEATS_LOST
-        self.key = FileKey(Ed25519PrivateKey.from_private_bytes(dice.randbytes(32)))
+        self.key = FileKey(dice.randbytes(32))
         self.id = BoxId(box_id_of(self.key.public_key))
         self.waiting = 0
         self._dice = dice

@@ -307,6 +307,7 @@ class _Reader:
         try:
             if key_id != key_id_of(exporter):
                 raise InvalidSignature
+            # Not by `is_signed`: libsodium's binding would copy what may be 100 MB twice.
             Ed25519PublicKey.from_public_bytes(exporter).verify(signature, _to_be_signed(payload))
         except (InvalidSignature, ValueError):
             reason = f"bundle: not signed by the exporter that it names (key {key_id_of(exporter).hex()})"

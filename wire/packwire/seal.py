@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import cbor2
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from packwire.cbor import MAX_WHOLE, dumps, loads
 from packwire.codec import from_wire, to_wire
+from packwire.ed25519 import is_signed
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion
 from packwire.ids import ID_BYTES, KEY_ID_BYTES, BootId, BoxId, StoreId, key_id_of
 from packwire.messages import MESSAGES, SCHEMA, Kind, Message
@@ -164,16 +163,15 @@ def peek(sealed: bytes) -> Sealed:
 def check(record: Sealed, public_key: bytes, received_on: str | None = None) -> None:
     """Raise BadSignature unless this key signed this record for this topic (default: the topic of its own box)."""
     external = received_on if received_on is not None else topic(record.envelope.box, Leaf.RECORD)
-    try:
-        # The key id is not signed: unless it is compared, another id would make a second form of the record.
-        if record.key_id != key_id_of(public_key):
-            raise InvalidSignature
-        Ed25519PublicKey.from_public_bytes(public_key).verify(record.signature, _to_be_signed(record.payload, external))
-    except (InvalidSignature, ValueError) as problem:
-        raise BadSignature(
-            f"record {record.envelope.box}/{record.envelope.store}/{record.envelope.seq} of key {record.key_id.hex()}: "
-            f"not signed by key {key_id_of(public_key).hex()} for topic {external}"
-        ) from problem
+    # The key id is not signed: unless it is compared, another id would make a second form of the record.
+    if record.key_id == key_id_of(public_key) and is_signed(
+        _to_be_signed(record.payload, external), record.signature, public_key
+    ):
+        return
+    raise BadSignature(
+        f"record {record.envelope.box}/{record.envelope.store}/{record.envelope.seq} of key {record.key_id.hex()}: "
+        f"not signed by key {key_id_of(public_key).hex()} for topic {external}"
+    )
 
 
 def read(record: Sealed) -> Record:

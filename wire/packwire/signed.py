@@ -12,10 +12,9 @@ from collections.abc import Callable
 from typing import Final
 
 import cbor2
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from packwire.cbor import dumps, loads
+from packwire.ed25519 import is_signed
 from packwire.errors import BadSignature, Malformed
 from packwire.ids import KEY_ID_BYTES, key_id_of
 
@@ -34,14 +33,10 @@ def sign_whole(payload: bytes, purpose: str, sign: Callable[[bytes], bytes], pub
 def open_whole(signed: bytes, purpose: str, public_key: bytes, what: str) -> bytes:
     """The payload. Raises Malformed or BadSignature, each beginning with `what`."""
     payload, key_id, signature = _taken_apart(signed, what)
-    try:
-        # The key id is not signed: unless it is compared, another id would make a second form of the same whole.
-        if key_id != key_id_of(public_key):
-            raise InvalidSignature
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, _to_be_signed(payload, purpose))
-    except (InvalidSignature, ValueError) as problem:
-        trusted = key_id_of(public_key).hex()
-        raise BadSignature(f"{what} of key {key_id.hex()}: not signed by key {trusted} for {purpose}") from problem
+    # The key id is not signed: unless it is compared, another id would make a second form of the same whole.
+    trusted = key_id_of(public_key)
+    if key_id != trusted or not is_signed(_to_be_signed(payload, purpose), signature, public_key):
+        raise BadSignature(f"{what} of key {key_id.hex()}: not signed by key {trusted.hex()} for {purpose}")
     return payload
 
 

@@ -22,7 +22,7 @@ from packbook.core.forecast import PRIOR
 from packbook.core.lifecycle import LifeCycle
 from packbook.core.passport import Passport
 from packbook.core.passport_of import Life, passport_of
-from packbook.core.prospect import forecast_of
+from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.core.rules import Fields
 from packbook.settings import Settings
 
@@ -49,13 +49,15 @@ class BookPassports:
         points = await self._histories.soh_series(battery)
         events = await self._histories.events(battery, EVENTS_READ)
         learned = None if head.pack is None else await self._histories.fleet_model(head.pack)
-        prospect = await asyncio.to_thread(
-            forecast_of,
-            points,
-            events,
-            made_ms=made_on_ms(said, fields),
-            model=PRIOR if learned is None else learned.model,
-        )
+        prospect: Prospect | Lacking = Lacking.DISPUTED
+        if not head.doubts:
+            prospect = await asyncio.to_thread(
+                forecast_of,
+                points,
+                events,
+                made_ms=made_on_ms(said, fields),
+                model=PRIOR if learned is None else learned.model,
+            )
         life = Life(
             battery=head,
             points=points,

@@ -9,11 +9,12 @@ key this would be another box, and its history would not be believed.
 from __future__ import annotations
 
 import base64
+import secrets
 import stat
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.signing import SigningKey
 
 from packbox.adapters.durable import sync_folder, write_atomically
 from packbox.ports import PackboxError
@@ -35,16 +36,17 @@ class KeyFileError(PackboxError):
 class FileKey:
     """A `ports.Signer` whose key lies in a file."""
 
-    def __init__(self, private: Ed25519PrivateKey) -> None:
-        self._private = private
-        self._public = private.public_key().public_bytes_raw()
+    def __init__(self, private: bytes) -> None:
+        """`private`: the 32 raw bytes (RFC 8032 §5.1.5)."""
+        self._private = SigningKey(private)
+        self._public = bytes(self._private.verify_key)
 
     @property
     def public_key(self) -> bytes:
         return self._public
 
     def sign(self, data: bytes) -> bytes:
-        return self._private.sign(data)
+        return self._private.sign(data).signature
 
 
 def read_key(path: Path) -> FileKey:
@@ -59,11 +61,11 @@ def read_key(path: Path) -> FileKey:
     except OSError as problem:
         raise KeyFileError(f"{path}: cannot be read ({problem.strerror})") from problem
     raw = _raw(pem)
-    return FileKey(_of_another_form(path, pem) if raw is None else Ed25519PrivateKey.from_private_bytes(raw))
+    return FileKey(_of_another_form(path, pem) if raw is None else raw)
 
 
 def _pem(raw: bytes) -> bytes:
-    """As cryptography writes it. By hand: `serialization` would cost every running box 2 MB (docs/budgets.md)."""
+    """As RFC 5958 has it. By hand: the library that knows all forms costs a running box 9 MB (docs/budgets.md)."""
     return PEM_HEAD + base64.b64encode(DER_HEAD + raw) + PEM_TAIL
 
 
@@ -76,9 +78,10 @@ def _raw(pem: bytes) -> bytes | None:
     return raw if len(raw) == PRIVATE_KEY_BYTES and _pem(raw) == pem else None
 
 
-def _of_another_form(path: Path, pem: bytes) -> Ed25519PrivateKey:
+def _of_another_form(path: Path, pem: bytes) -> bytes:
     """Somebody brought it along, or it is broken."""
     from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     try:
         private = serialization.load_pem_private_key(pem, password=None)
@@ -88,19 +91,19 @@ def _of_another_form(path: Path, pem: bytes) -> Ed25519PrivateKey:
         ) from problem
     if not isinstance(private, Ed25519PrivateKey):
         raise KeyFileError(f"{path}: holds a {type(private).__name__}, expected an Ed25519 key")
-    return private
+    return private.private_bytes_raw()
 
 
 def make_key(path: Path) -> FileKey:
     """First start. Raises KeyFileError when a file is there already or the disk refuses."""
     if path.exists():
         raise KeyFileError(f"{path}: there is a key already; it is never written over")
-    private = Ed25519PrivateKey.generate()
+    private = secrets.token_bytes(PRIVATE_KEY_BYTES)
     try:
         path.parent.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
         sync_folder(path.parent.parent)
-        write_atomically(path, _pem(private.private_bytes_raw()), FILE_MODE)
+        write_atomically(path, _pem(private), FILE_MODE)
     except OSError as problem:
         raise KeyFileError(f"{path}: the key cannot be written ({problem.strerror})") from problem
     return FileKey(private)

@@ -2,23 +2,28 @@
 
 In:  the folder with the record key.
 Out: `FileKeyStore`: that key, the TLS key and certificate in force, and the TLS key that waits for its certificate.
-Key and chain in force are one file, so that a power cut leaves the old pair or the new one, never half of each.
-Certificates are read with libraries that a box without one does not load: they take 4 MB.
+Key and chain in force are one file, so that a power cut leaves the old pair or the new one, never half of each. Its
+first line says from when to when the certificate is good, in milliseconds since 1970: to read that out of the
+certificate itself takes libraries that would cost a running box 11 MB (docs/budgets.md). TLS passes over such a line.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Final
-
-from cryptography.hazmat.primitives.asymmetric import ec
+from typing import TYPE_CHECKING, Final
 
 from packbox.adapters.durable import write_atomically
 from packbox.adapters.identity import FILE_MODE, KeyFileError, only_ours
 from packbox.ports import HeldCertificate, Signer
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
 TLS_FILE: Final = "tls.pem"
 NEXT_FILE: Final = "tls-next.pem"
+GOOD: Final = re.compile(rb"good ([0-9]+) ([0-9]+)\n")
+CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----\n.+?-----END CERTIFICATE-----\n", re.DOTALL)
 
 
 class FileKeyStore:
@@ -36,54 +41,66 @@ class FileKeyStore:
     def tls_files(self) -> tuple[Path, Path]:
         return self._folder / TLS_FILE, self._folder / TLS_FILE
 
-    def next_tls_key(self) -> ec.EllipticCurvePrivateKey:
+    def next_tls_key(self) -> EllipticCurvePrivateKey:
         file = self._folder / NEXT_FILE
         if file.exists():
             waiting = _read_key(file)
             if not self._is_in_force(waiting):  # else the power went between the two steps of `keep`
                 return waiting
+        from cryptography.hazmat.primitives.asymmetric import ec
+
         key = ec.generate_private_key(ec.SECP256R1())
         _write(file, _pem(key))
         return key
 
     def keep(self, chain: bytes) -> None:
         waiting = self._folder / NEXT_FILE
-        _write(self._folder / TLS_FILE, chain + _pem(_read_key(waiting)))
+        held = _read_chain(chain, waiting)
+        good = f"good {held.from_ms} {held.until_ms}\n".encode()
+        _write(self._folder / TLS_FILE, good + held.chain + _pem(_read_key(waiting)))
         waiting.unlink(missing_ok=True)
 
     def held(self) -> HeldCertificate | None:
         file = self._folder / TLS_FILE
         if not file.exists():
             return None
-        from cryptography import x509
-        from cryptography.hazmat.primitives.serialization import Encoding
-
         pem = _read(file)
-        try:
-            chain = x509.load_pem_x509_certificates(pem)
-        except ValueError as problem:
-            raise KeyFileError(f"{file}: holds no certificate; enrol again") from problem
-        return HeldCertificate(
-            int(chain[0].not_valid_before_utc.timestamp() * 1000),
-            int(chain[0].not_valid_after_utc.timestamp() * 1000),
-            b"".join(one.public_bytes(Encoding.PEM) for one in chain),
-        )
+        good = GOOD.match(pem)
+        if good is None:  # brought along
+            return _read_chain(pem, file)
+        return HeldCertificate(int(good[1]), int(good[2]), b"".join(CERTIFICATE.findall(pem)))
 
-    def _is_in_force(self, key: ec.EllipticCurvePrivateKey) -> bool:
+    def _is_in_force(self, key: EllipticCurvePrivateKey) -> bool:
         from cryptography import x509
 
         held = self.held()
         return held is not None and x509.load_pem_x509_certificate(held.chain).public_key() == key.public_key()
 
 
-def _read_key(file: Path) -> ec.EllipticCurvePrivateKey:
+def _read_chain(pem: bytes, file: Path) -> HeldCertificate:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        chain = x509.load_pem_x509_certificates(pem)
+    except ValueError as problem:
+        raise KeyFileError(f"{file}: holds no certificate; enrol again") from problem
+    return HeldCertificate(
+        int(chain[0].not_valid_before_utc.timestamp() * 1000),
+        int(chain[0].not_valid_after_utc.timestamp() * 1000),
+        b"".join(one.public_bytes(Encoding.PEM) for one in chain),
+    )
+
+
+def _read_key(file: Path) -> EllipticCurvePrivateKey:
     from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
     try:
         key = serialization.load_pem_private_key(_read(file), password=None)
     except (ValueError, TypeError) as problem:
         raise KeyFileError(f"{file}: not a readable private key; remove it, a new one is made") from problem
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
+    if not isinstance(key, EllipticCurvePrivateKey):
         raise KeyFileError(f"{file}: holds a {type(key).__name__}, expected a P-256 key; remove it")
     return key
 
@@ -103,7 +120,7 @@ def _write(file: Path, data: bytes) -> None:
         raise KeyFileError(f"{file}: cannot be written ({problem.strerror})") from problem
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _pem(key: EllipticCurvePrivateKey) -> bytes:
     from cryptography.hazmat.primitives import serialization
 
     return key.private_bytes(
