@@ -18,7 +18,7 @@ from packbook.core.access import ALL_BATTERIES, Read, Reader
 from packbook.core.identifiers import asked_key, filed_key
 from packbook.core.passport import Passport
 from packbook.core.share import Ended, Link, token_digest
-from packbook.ports import NotMade
+from packbook.ports import Manner, NotMade
 from packbook.testing.memory_access import MemoryGate, PlainExports, memory_access
 from packbook.testing.memory_histories import MemoryHistories, battery_head
 from packbook.web.access import VISIT_MS, Trail
@@ -144,7 +144,7 @@ async def test_a_format_that_cannot_be_made_is_said_so_and_not_counted(
 ) -> None:
     """A link may show too little for it: that is nobody's trouble, and no read."""
 
-    async def make(self: PlainExports, name: str, passport: Passport) -> bytes:
+    async def make(self: PlainExports, name: str, passport: Passport, manner: Manner) -> bytes:
         raise NotMade("nothing was made: it needs soc_pct")
 
     monkeypatch.setattr(PlainExports, "make", make)

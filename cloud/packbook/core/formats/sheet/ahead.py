@@ -23,6 +23,14 @@ SURE_MAX: Final = 0.99
 Term = tuple[float, float]  # years and km, whichever comes first; 0: not named
 
 
+def outlook(record: Record) -> tuple[Block, Block, Block]:
+    """Forecast, promises, next use. None of them while the history is in dispute, whatever the record still holds."""
+    if record.passport.doubts:
+        refused = Text(record.t("prospect.lacking.disputed"), BODY, most=4)
+        return refused, refused, refused
+    return forecast(record), guarantee(record), next_use(record)
+
+
 def forecast(record: Record) -> Block:
     t = record.t
     ahead = record.all("forecast_soh_pct")
@@ -41,7 +49,7 @@ def forecast(record: Record) -> Block:
     rows = [row for pct in THRESHOLDS if (row := _passage(record, pct)) is not None]
     if rows:
         head = ("", t("sheet.early"), t("sheet.middle"), t("sheet.late"))
-        blocks.append(Table((0.19, 0.27, 0.27, 0.27), head, tuple(rows), strong=frozenset({2})))
+        blocks.append(Table((0.17, 0.27, 0.29, 0.27), head, tuple(rows), strong=frozenset({2}), size=6.5))
     if not blocks:
         why = next((fact.why for fact in ahead if fact.why), None)
         return Text(reason(t, why) if why else t("sheet.no_forecast"), BODY, most=4)

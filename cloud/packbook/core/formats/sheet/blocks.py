@@ -16,7 +16,8 @@ TITLE: Final = Style(size=8.2, bold=True)
 HEAD: Final = Style(size=6.1, grey=GREY)
 PAD: Final = 1.5  # above and below the text of a row
 TITLE_HEIGHT: Final = 15.0
-NOTE_LINES_MAX: Final = 3
+NOTE_LINES_MAX: Final = 2
+LABEL_LINES_MAX: Final = 2
 VALUE_LINES_MAX: Final = 3
 
 
@@ -56,7 +57,7 @@ class Pairs:
     value_style: Style = STRONG
 
     def _row(self, type_: Type, row: Pair, width: float) -> tuple[list[str], list[str], list[str]]:
-        label = type_.lines(row.label, BODY, width * self.label_share - 6.0, VALUE_LINES_MAX)
+        label = type_.lines(row.label, BODY, width * self.label_share - 6.0, LABEL_LINES_MAX)
         room = width * (1.0 - self.label_share)
         value = type_.lines(row.value, self.value_style, room, VALUE_LINES_MAX)
         note = type_.lines(row.note, NOTE, room, NOTE_LINES_MAX) if row.note else []
