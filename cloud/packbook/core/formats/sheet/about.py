@@ -27,8 +27,8 @@ COLUMNS: Final = (
     ("made_on", "in_service_on"),
     ("identifiers",),
 )
-COLUMN_SHARES: Final = (0.8, 1.06, 1.08, 1.26)
-LABEL_SHARES: Final = (0.54, 0.56, 0.56, 0.27)
+COLUMN_SHARES: Final = (0.78, 1.02, 1.14, 1.26)
+LABEL_SHARES: Final = (0.54, 0.56, 0.52, 0.3)
 QR_SIDE: Final = 62.0
 BOXES_MAX: Final = 3
 SMALL: Final = Style(size=6.6)
