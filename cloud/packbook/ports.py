@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from packbook.core.access import Read
 from packbook.core.fleet import FleetModel
@@ -200,6 +200,17 @@ class PartsRegister(Protocol):
         """The trace id; the same when asked again. Raises PackbookError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a format for people is made: in which language, and which page it leads back to (a path, or an address)."""
+
+    language: str = "en"
+    page: str | None = None
+
+
+PLAIN: Final = Manner()
+
+
 class Exports(Protocol):
     """The formats that a passport leaves in, each made from a record already cut down to what its reader may see."""
 
@@ -207,7 +218,7 @@ class Exports(Protocol):
     def suffixes(self) -> Mapping[str, str]:
         """Of the file, by the format's name."""
 
-    async def make(self, name: str, passport: Passport) -> bytes:
+    async def make(self, name: str, passport: Passport, manner: Manner = PLAIN) -> bytes:
         """`name`: one of `suffixes`. Raises NotMade."""
 
 

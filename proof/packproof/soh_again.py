@@ -3,7 +3,7 @@
 In:  the records of one life, and the facts of the packs they name.
 Out: findings. A value follows when every reading before it is there and both, digit by digit, are the same.
 Machines may round the last bit of a float differently, so that one step of the last digit sent is forgiven.
-Resistance and energy rest on samples that are not sent; they stay claims.
+Resistance, and SOCE with it, rest on samples that are not sent; they stay claims.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from packbox.core.packs import PackFacts
 from packbox.core.soh import panel
 from packbox.core.soh.method import SessionEnd
 from packbox.core.soh.panel import PanelState, Readings
-from packbox.core.soh.reading import BmsSaid, CapacityTold, RestsSeen, RestSwing, SocLeg, SpanCharged
+from packbox.core.soh.reading import BmsSaid, CapacityTold, EnergyLeft, RestsSeen, RestSwing, SocLeg, SpanCharged
 from packbox.core.stamp import BootId, Stamp
 from packbox.core.summary import message_of
 from packproof.finding import Finding, Verdict
@@ -37,6 +37,7 @@ RECOMPUTED: Final = (
     "method",
 )  # fmt: skip
 OF_METHODS: Final = ("method", "capacity_ah", "sigma_ah", "n", "evidence")
+OF_ENERGY: Final = ("method", "energy_full_kwh", "sigma_kwh", "n", "evidence", "gids")
 ROUNDED_S: Final = 1.0
 SHOWN: Final = 8  # records that are named
 NO_PACK: Final = "no record says which pack it is"
@@ -58,6 +59,7 @@ def readings_of(message: Reading) -> Readings:
         () if message.bms is None else (BmsSaid(**_values(message.bms)),),
         (*prior, *swings, *told, *seen),
         () if message.span is None else (SpanCharged(**_values(message.span)),),
+        tuple(EnergyLeft(**_values(item)) for item in message.energy),
         message.refused,
     )
 
@@ -160,7 +162,18 @@ class _Again:
         except IMPOSSIBLE:
             return "the readings before it lead to no number"
         outcome = SohComputed(
-            _NO_TIME, said.soh, said.estimates, told.soh_reported_pct, None, 0.0, 0.0, 0.0, 0.0, 0.0, None
+            _NO_TIME,
+            said.soh,
+            said.estimates,
+            told.soh_reported_pct,
+            None,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            None,
+            energy=said.energy,
         )
         message = message_of(outcome, b"")
         assert isinstance(message, Soh)
@@ -229,6 +242,10 @@ def _value(message: object) -> str:
 def _differing(told: Soh, again: Soh) -> list[str]:
     """Names of what is not the same as it was sent."""
     off = _other_fields(told, again, RECOMPUTED)
+    if told.energy is not None and again.energy is not None:
+        off += [f"{again.energy.method} {name}" for name in _other_fields(told.energy, again.energy, OF_ENERGY)]
+    elif told.energy is not again.energy:
+        off.append("energy")
     if len(told.estimates) != len(again.estimates):
         return [*off, "estimates"]
     for one, other in zip(told.estimates, again.estimates, strict=True):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 STARTED = """
-import sys
+import os, sys
+from pathlib import Path
 import packbox.__main__, packbox.app.run, packbox.adapters.can_bus
+from packbox.adapters.identity import FileKey
+from packbox.adapters.key_store import TLS_FILE, FileKeyStore
 from packbox.adapters.profile_apart import find_apart
 from packbox.settings import load_settings
-from packbox.adapters.identity import FileKey
 from packwire.codec import from_wire, to_wire
 from packwire.ed25519 import is_signed
 from packwire.messages import Health
@@ -19,6 +22,9 @@ find_apart("nissan-leaf", load_settings().profiles_dir)
 from_wire(Health, to_wire(Health(uptime_s=1.0)))
 key = FileKey(bytes(32))
 assert is_signed(b"record", key.sign(b"record"), key.public_key)
+os.umask(0o077)
+Path(TLS_FILE).write_text("good 1 2\\n-----BEGIN CERTIFICATE-----\\n-----END CERTIFICATE-----\\n")
+assert FileKeyStore(Path(), key).held().until_ms == 2
 print("\\n".join(sys.modules))
 """
 
@@ -42,7 +48,7 @@ HEAVY = {
 }
 
 
-def test_a_box_that_listens_loads_no_library_that_only_others_need() -> None:
+def test_a_box_that_listens_loads_no_library_that_only_others_need(tmp_path: Path) -> None:
     """Each takes megabytes of a small computer for years, or for nothing; one import too many brings it back."""
-    said = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, check=True)
+    said = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert HEAVY.intersection(said.stdout.split()) == set()

@@ -224,6 +224,17 @@ async def test_a_retired_box_says_no_more_until_it_is_reinstated(book: Book, box
     assert [one["act"] for one in shown["acts"]] == ["enrolled", "retired", "active", "enrolled"]
 
 
+async def test_a_certificate_without_our_line_is_read_too(book: Book, box: Box) -> None:
+    """Somebody builds one of another authority in by hand, or it is of a version that wrote no such line."""
+    await enrol(box.data_dir, box.keys, box.clock, await book.invitation())
+    ours, file = box.keys.held(), box.keys.tls_files[0]
+    line, rest = file.read_bytes().split(b"\n", 1)
+    assert line.startswith(b"good ")
+    file.write_bytes(rest)
+    assert ours is not None
+    assert box.keys.held() == ours
+
+
 def mode_of(path: Path) -> int | None:
     return path.stat().st_mode & 0o777 if path.exists() else None
 

@@ -47,7 +47,7 @@ def full() -> Passport:
     facts = dict(rich().facts)
     for name, rule in FIELDS.items():
         if name not in facts:
-            value = rule.one_of[0] if rule.one_of else f"{name} told" if rule.kind is Kind.TEXT else 7.0
+            value = rule.one_of[0] if rule.one_of else f"{name} told" if rule.kind in (Kind.TEXT, Kind.COUNTRY) else 7.0
             facts[name] = (Fact(value, rule.unit, 1_790_000_000_000, Source.DECLARED, "somebody"),)
     return replace(rich(), facts=facts)
 
@@ -288,7 +288,7 @@ def test_a_table_without_a_role_that_the_program_asks_as_is_refused() -> None:
 def test_an_operators_own_table_takes_the_place_of_ours(tmp_path: Path) -> None:
     """Who has a legitimate interest is open in law: the table is data, its name is in every record cut by it."""
     ours = (OWN_FOLDER / "access-1.toml").read_text()
-    own = ours.replace('version = "1"', 'version = "own"').replace('groups = ["harm"]', "groups = []")
+    own = ours.replace('version = "1"', 'version = "own"').replace('groups = ["harm", "holders"]', "groups = []")
     (tmp_path / "access-own.toml").write_text(own)
     changed = access_rules(RuleBook({"access": "own"}, [tmp_path]))
     assert TABLE.may_see(Reader("interest", "recycling"), "accident")
@@ -301,7 +301,7 @@ def test_an_operators_own_table_takes_the_place_of_ours(tmp_path: Path) -> None:
     [
         ('tiers = ["public"]', 'tires = ["public"]', "tires"),
         ("by_link = true", 'by_link = "yes, please"', "by_link"),
-        ('groups = ["harm"]', 'groups = ["harmm"]', "interest.recycling.groups: there is no group 'harmm'"),
+        ('groups = ["harm", "holders"]', 'groups = ["harmm"]', "interest.recycling.groups: there is no group 'harmm'"),
         ("[roles.owner]", "[roles.owner", "TOML"),
     ],
 )

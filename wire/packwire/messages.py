@@ -217,6 +217,17 @@ class EstimateItem(Body, frozen=True, kw_only=True):
     why: Annotated[Text | None, Wire(5)] = None
 
 
+class EnergyItem(Body, frozen=True, kw_only=True):
+    """Energy of the full pack by the car's own count (kWh or gids). Of a capacity it says nothing."""
+
+    method: Annotated[Text, Wire(0)]  # id/version
+    energy_full_kwh: Annotated[float, Wire(1, per=1000), Meta(ge=0)]
+    sigma_kwh: Annotated[float, Wire(2, per=1000), Meta(ge=0)]
+    n: Annotated[Count, Wire(3)] = 0  # readings it rests on
+    evidence: Annotated[tuple[Count, ...], Wire(4), Meta(max_length=16)] = ()  # newest session numbers, at most 16
+    gids: Annotated[bool, Wire(5)] = False  # worked out from gids, whose size nobody publishes
+
+
 class Soh(Message, frozen=True, kw_only=True):
     """Capacity SoH with its uncertainty. What the car reports stands beside it and is never mixed into it silently."""
 
@@ -245,6 +256,7 @@ class Soh(Message, frozen=True, kw_only=True):
     soce_pct: Annotated[float | None, Wire(21, per=100)] = None  # estimated SOCE, not type-approval
     resistance_ohm: Annotated[float | None, Wire(22, per=100_000)] = None  # pack, 25 degC
     line_s: Annotated[Count | None, Wire(23)] = None  # second of the line that `Reading` counts on
+    energy: Annotated[EnergyItem | None, Wire(24)] = None  # what the car itself counts; absent: it tells none
 
 
 class SwingItem(Body, frozen=True, kw_only=True):
@@ -275,6 +287,15 @@ class SpanItem(Body, frozen=True, kw_only=True):
 
     charge_ah: Annotated[float, Wire(0, per=100), Meta(ge=0)]
     soc_change_pct: Annotated[float, Wire(1, per=100), Meta(ge=0)]
+
+
+class LeftItem(Body, frozen=True, kw_only=True):
+    """Of energy_series: the energy that the car said was left, and its SoC then."""
+
+    energy_left_kwh: Annotated[float, Wire(0, per=1000), Meta(ge=0)]
+    soc_pct: Annotated[float, Wire(1, per=100), Meta(ge=0)]
+    gids: Annotated[bool, Wire(2)] = False  # told in gids
+    bms: Annotated[bool, Wire(3)] = False  # the battery management's own SoC, not the displayed one
 
 
 class BmsItem(Body, frozen=True, kw_only=True):
@@ -320,6 +341,7 @@ class Reading(Message, frozen=True, kw_only=True):
     seen: Annotated[SeenItem | None, Wire(8)] = None
     span: Annotated[SpanItem | None, Wire(9)] = None
     refused: Annotated[Text | None, Wire(10)] = None  # why nothing counted with this current stands, from here on
+    energy: Annotated[tuple[LeftItem, ...], Wire(11), Meta(max_length=4)] = ()
 
 
 class Cells(Message, frozen=True, kw_only=True):

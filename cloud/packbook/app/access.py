@@ -23,7 +23,7 @@ from packbook.clock import now_ms
 from packbook.core.access import INTEREST, AccessError, AccessRules, AccessTable, Read, Reader, access_table
 from packbook.core.passport import Passport
 from packbook.core.share import Ended, Link
-from packbook.ports import NotMade
+from packbook.ports import PLAIN, Manner, NotMade
 from packbook.settings import Settings
 from packbook.web.access import Access
 
@@ -142,9 +142,9 @@ class BookExports:
         self._rules = rules
         self.suffixes = {name: chosen.suffix for name, chosen in formats.FORMATS.items()}
 
-    async def make(self, name: str, passport: Passport) -> bytes:
+    async def make(self, name: str, passport: Passport, manner: Manner = PLAIN) -> bytes:
         try:
-            made = await formats.make(name, passport, self._rules, self.settings)
+            made = await formats.make(name, passport, self._rules, self.settings, manner)
         except ExportError as problem:
             raise NotMade(str(problem)) from problem
         return made.data

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from packbook.app import access, credentials, declaration, enrolment, quarantine, relation
+from packbook.app import access, credentials, custody_acts, declaration, enrolment, quarantine, relation
 from packbook.app.operate import Act
 
 ACTS: Final[dict[str, Act]] = {
     **access.ACTS,
     **credentials.ACTS,
+    **custody_acts.ACTS,
     **declaration.ACTS,
     **enrolment.ACTS,
     **quarantine.ACTS,

@@ -13,6 +13,7 @@ import getpass
 import sys
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from packbook.adapters.private_file import PUBLIC_MODE, write_atomically
 from packbook.adapters.rules import RuleBook
@@ -30,10 +31,12 @@ from packbook.core.access import AccessTable, Cut, Grant, Read, Reader
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.formats import LeftOut
 from packbook.core.passport import Passport
-from packbook.ports import PackbookError
+from packbook.ports import PLAIN, Manner, PackbookError
 from packbook.settings import Settings
+from packbook.web.words import LANGUAGES
 
 BUNDLE: Final = "bundle"
+LINK_MAX: Final = 300  # characters that a QR code of two centimetres still carries to a telephone
 
 
 class NoConsent(PackbookError):
@@ -53,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=tuple(summaries), default=BUNDLE, help=formats)
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to; '-' is standard output (BATTERY.SUFFIX)")
     parser.add_argument("--left-out", action="store_true", help="say on stderr what the format has no place for")
+    parser.add_argument("--lang", choices=LANGUAGES, default=PLAIN.language, help="of a sheet")
+    parser.add_argument("--link", type=_address, metavar="URL", help="where a sheet's QR code leads (the public page)")
     add_reader(parser, "operator")
     add_rules(parser)
 
@@ -82,7 +87,7 @@ async def _export(settings: Settings, args: argparse.Namespace) -> int:
         write(data, args.out or Path(args.battery + export_bundle.SUFFIX))
         return DONE
     cut = await cut_for(settings, await read(settings, args.battery, rules), table, reader)
-    made = await make(args.format, cut.passport, rules, settings)
+    made = await make(args.format, cut.passport, rules, settings, Manner(args.lang, args.link))
     await note_export(settings, args.battery, reader, args.format, table.individual_in(cut.passport))
     write(made.data, args.out or Path(args.battery + FORMATS[args.format].suffix))
     if args.left_out:
@@ -110,7 +115,8 @@ async def read(settings: Settings, battery: str, rules: RuleBook) -> Passport:
         passport = await BookPassports(database, rules).passport(battery)
     if passport is None:
         raise ExportError(f"no battery {battery!r} is in this book")
-    if passport.coverage is None:
+    status = passport.first("status")
+    if passport.coverage is None and (status is None or "recycled_on" not in status.conditions):
         raise ExportError(f"battery {battery}: no usage or state of health has arrived yet; there is nothing to tell")
     return passport
 
@@ -157,3 +163,10 @@ def _rule(text: str) -> tuple[str, str]:
     if not (family and equals and version):
         raise argparse.ArgumentTypeError(f"{text!r} is not FAMILY=VERSION, like owed=2026-07")
     return family, version
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not text.isprintable() or len(text) > LINK_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address of a web page, or too long for a QR code on a sheet")
+    return text

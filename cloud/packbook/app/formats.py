@@ -4,7 +4,8 @@ In:  a passport, already cut down to what its reader may see; a format's name; t
 Out: `Made`: the bytes, and what the format had to leave out.
 A pure format is a module with `SUFFIX`, `MAPPING` (the frozen shape of its mapping file, or None) and
 `make(passport, mapping)`. One that needs a key or a place of the settings is a module of this room with `SUFFIX` and
-`make(settings, passport, rules)`, which may be a coroutine. Only the one asked for is imported.
+`make(settings, passport, rules)`, which may be a coroutine; one `for_people` gets a `Manner`, too.
+Only the one asked for is imported.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from packbook.adapters.rules import RuleBook
 from packbook.app.evidence import ExportError
 from packbook.core.formats import CannotMake, Made
 from packbook.core.passport import Passport
+from packbook.ports import PLAIN, Manner
 from packbook.settings import Settings
 
 
@@ -27,6 +29,7 @@ class Format:
     module: str
     summary: str
     mapping: str | None = None  # family of the rule files that map it
+    for_people: bool = False  # it speaks a language and leads back to a page
 
     @property
     def pure(self) -> bool:
@@ -50,11 +53,12 @@ FORMATS: Final[dict[str, Format]] = {
     "gtr22": Format("packbook.core.formats.gtr22", "durability as UN GTR 22 and Euro 7 look at it, JSON", "limits"),
     "gbt32960": Format("packbook.core.formats.gbt32960", "GB/T 32960 data blocks, to hold against a car's", "gbt32960"),
     "csv": Format("packbook.core.formats.table_csv", "every fact a row, for spreadsheets"),
+    "sheet": Format("packbook.app.export_sheet", "condition sheet for people, PDF (--lang, --link)", for_people=True),
     "parquet": Format("packbook.core.formats.table_parquet", "the same, with typed columns"),
 }
 
 
-async def make(name: str, passport: Passport, rules: RuleBook, settings: Settings) -> Made:
+async def make(name: str, passport: Passport, rules: RuleBook, settings: Settings, manner: Manner = PLAIN) -> Made:
     """Raises PackbookError; KeyError for a name that is not in FORMATS."""
     chosen = FORMATS[name]
     module = importlib.import_module(chosen.module)
@@ -63,6 +67,8 @@ async def make(name: str, passport: Passport, rules: RuleBook, settings: Setting
         if chosen.pure:
             mapping = None if chosen.mapping is None else rules.load(chosen.mapping, module.MAPPING)
             made = await asyncio.to_thread(module.make, passport, mapping)
+        elif chosen.for_people:
+            made = await asyncio.to_thread(module.make, settings, passport, rules, manner)
         elif inspect.iscoroutinefunction(module.make):
             made = await module.make(settings, passport, rules)
         else:

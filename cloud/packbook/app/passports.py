@@ -10,16 +10,19 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from packbook.adapters.rules import RuleBook
+from packbook.adapters.rules import RuleBook, RulesError
+from packbook.adapters.store import custody as shelf
 from packbook.adapters.store import declarations
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.clock import now_ms
+from packbook.core.custody import Chain, Rules, said_by, verify, what_is_left
 from packbook.core.declared import Declared, day_ms, in_force
 from packbook.core.forecast import PRIOR
+from packbook.core.lifecycle import LifeCycle
 from packbook.core.passport import Passport
 from packbook.core.passport_of import Life, passport_of
-from packbook.core.prospect import forecast_of
+from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.core.rules import Fields
 from packbook.settings import Settings
 
@@ -42,16 +45,19 @@ class BookPassports:
             return None
         fields = self._rules.fields()
         said = await declarations.said_of(self._database, battery, head.pack)
+        chain = await chain_of(self._database, battery, self._rules)
         points = await self._histories.soh_series(battery)
         events = await self._histories.events(battery, EVENTS_READ)
         learned = None if head.pack is None else await self._histories.fleet_model(head.pack)
-        prospect = await asyncio.to_thread(
-            forecast_of,
-            points,
-            events,
-            made_ms=made_on_ms(said, fields),
-            model=PRIOR if learned is None else learned.model,
-        )
+        prospect: Prospect | Lacking = Lacking.DISPUTED
+        if not head.doubts:
+            prospect = await asyncio.to_thread(
+                forecast_of,
+                points,
+                events,
+                made_ms=made_on_ms(said, fields),
+                model=PRIOR if learned is None else learned.model,
+            )
         life = Life(
             battery=head,
             points=points,
@@ -60,7 +66,29 @@ class BookPassports:
             events=events,
             prospect=prospect,
         )
-        return passport_of(life, fields, said, made_ms=now_ms())
+        passport = passport_of(life, fields, [*said, *said_by(chain)], made_ms=now_ms())
+        if chain.last is None or not chain.last.recycled:
+            return passport
+        return what_is_left(passport, self._rules.load("lifecycle", LifeCycle, chain.last.rules).recycled.keeps)
+
+
+async def chain_of(database: Database, battery: str, rules: RuleBook) -> Chain:
+    """Who held a battery, checked each time: a row that somebody changed shows. Raises StoreError."""
+    async with database.transaction() as connection:
+        links = await shelf.links_of(connection, battery)
+    return verify(links, lifecycles(rules))
+
+
+def lifecycles(rules: RuleBook) -> Rules:
+    """Life-cycle rules by version; None: a version that is not known here."""
+
+    def of(version: str) -> LifeCycle | None:
+        try:
+            return rules.load("lifecycle", LifeCycle, version)
+        except RulesError:
+            return None
+
+    return of
 
 
 def made_on_ms(said: list[Declared], fields: Fields) -> int | None:

@@ -156,6 +156,7 @@ class AccessTable:
             rules={**passport.rules, "access": self.version},
             facts=facts,
             coverage=_coverage(passport.coverage, seen) if COVERAGE in seen else None,
+            doubts=() if nameless else passport.doubts,  # whoever sees a figure sees the doubt about it
         )
         withheld = tuple(Withheld(field, tier) for field, tier in sorted(self.tiers.items()) if field not in seen)
         return Cut(cut, withheld, NO_CONSENT if closed and individual else None)

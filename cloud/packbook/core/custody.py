@@ -8,10 +8,16 @@ the one before; status and passports change as the rules say.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
+from packbook.core.declared import Declared, day_ms
 from packbook.core.handover import Link, NotACustody, Statement, read_link
 from packbook.core.lifecycle import LifeCycle
+from packbook.core.passport import Passport
+
+METHOD: Final = "custody/1"
+DIGEST_SHOWN: Final = 16  # hex digits: enough to find a link by
 
 Rules = Callable[[str], LifeCycle | None]  # by version; None: not known here
 
@@ -123,3 +129,38 @@ def _passport_wrong(chain: Chain, said: Statement, law: LifeCycle) -> str | None
     if now == said.passport_id and said.passport_before:
         return f"passport {now} is in force already"
     return None
+
+
+def said_by(chain: Chain) -> list[Declared]:
+    """What a chain says, field by field. It goes behind what was declared without a signature, and so before it."""
+    said = [one for link in chain.links for one in _said(link)]
+    if chain.broken is not None:
+        why = f"link {chain.broken.number} does not hold: {chain.broken.why}"
+        said.append(Declared("custody", why, "book", 0, method=METHOD, conditions={"broken": "yes"}))
+    return said
+
+
+def _said(link: Link) -> list[Declared]:
+    """Both signed; he who takes over answers for it from then on."""
+    told = link.statement
+
+    def declared(name: str, value: str, by: str = told.taker.name, **more: str) -> Declared:
+        return Declared(name, value, by, day_ms(told.on) or 0, on=told.on, method=METHOD, conditions=more)
+
+    link_digest = link.digest.hex()[:DIGEST_SHOWN]
+    documents = {"document": "; ".join(told.documents)} if told.documents else {}
+    ended = {"recycled_on": told.on} if told.recycled else {}
+    handed = {"role": told.role, "status": told.status, "link": link_digest, **documents}
+    said = [declared("custody", told.taker.name, told.giver.name, **handed), declared("status", told.status, **ended)]
+    if told.category is not None:
+        said.append(declared("category", told.category))
+    if told.passport_id is not None:
+        said.append(declared("passport_id", told.passport_id))
+    said += [declared("passport_before_id", before, closed_on=told.on) for before in told.passport_before]
+    return said
+
+
+def what_is_left(passport: Passport, keeps: Sequence[str]) -> Passport:
+    """After recycling the passport ceases to exist: these fields are kept, and nothing of the battery's life."""
+    facts = {name: found for name, found in passport.facts.items() if name in keeps}
+    return replace(passport, facts=facts, coverage=None)

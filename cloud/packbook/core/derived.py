@@ -19,6 +19,7 @@ from packbook.core.prospect import YEAR_MS
 Facts = Mapping[str, tuple[Fact, ...]]
 BOOK: Final = "book"
 FULL_PCT: Final = 100.0
+BY_PLUG: Final = "boxes count temperature by state of charge and by load, not by plug"
 
 
 def derived_facts(facts: Facts, usage: UsageTotals | None, made_ms: int) -> list[tuple[str, Fact]]:
@@ -115,7 +116,7 @@ def _outside_idle_range(facts: Facts, usage: UsageTotals | None) -> Iterable[tup
         limit = _first(facts, limit_name)
         yield name, _beyond(common, by_band, limit_name, _number(limit), hot=name == "time_hot_s")
         charging = f"{name.removesuffix('_s')}_charging_s"
-        yield charging, replace(common, why="boxes count temperature by state of charge and by load, not by plug")
+        yield charging, replace(common, why=BY_PLUG)
 
 
 def _beyond(common: Fact, by_band: Sequence[int], limit_name: str, limit: float | None, *, hot: bool) -> Fact:

@@ -9,6 +9,7 @@ A signature says that the holder of a key said so; who that is, and whether it i
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -29,6 +30,7 @@ NAME_MAX: Final = 100
 TEXT_MAX: Final = 300  # a document, or a passport whose name is a link
 BATTERY_MAX: Final = 64
 MANY_MAX: Final = 16  # documents, or passports before
+VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,31}")  # it becomes part of a file's name
 DIGEST_BYTES: Final = 32
 DAY_CHARACTERS: Final = 10
 
@@ -214,6 +216,8 @@ def _must_be_sound(said: Statement) -> None:
             raise NotACustody(f"{name}: looks like a vehicle's number, which has no place in a battery's record")
     if max(len(said.documents), len(said.passport_before)) > MANY_MAX:
         raise NotACustody(f"at most {MANY_MAX} documents, and as many passports before")
+    if not VERSION.fullmatch(said.rules):
+        raise NotACustody(f"rules: {said.rules!r} is no version")
     if len(said.on) != DAY_CHARACTERS or day_ms(said.on) is None:
         raise NotACustody(f"day: {said.on!r} is not a day like 2026-05-03")
 

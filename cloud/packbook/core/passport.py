@@ -101,6 +101,7 @@ class Passport:
     rules: Mapping[str, str]  # which version of which rule set it follows
     facts: Mapping[str, tuple[Fact, ...]]
     coverage: Coverage | None
+    doubts: tuple[str, ...] = ()  # kinds of `history.Doubt`: not empty, nothing here is sure to be of one battery
 
     def first(self, name: str, *sources: Source) -> Fact | None:
         """The best-founded fact of a field that has a value, of these sources only if any are named."""

@@ -20,6 +20,7 @@ SURE_MAX: Final = 0.999  # beyond, the figure would claim to know more than the 
 WHY: Final = {
     Lacking.NO_VALUE: "no dated state of health with its uncertainty to go on from",
     Lacking.TOO_FEW: "too few months of readings for a forecast",
+    Lacking.DISPUTED: "the history is in dispute",
 }
 BEYOND: Final = f"beyond {LIFE_MAX_YEARS:g} years"
 

@@ -43,6 +43,7 @@ HARMFUL: Final = (*HARM_UNTIL_INSPECTED, *HARM_WHILE_IT_LASTS)
 BREAKS: Final = ("data_lost", "store_begun", "time_back", "battery_changed")
 GAPS_MAX: Final = 50  # the newest; the records hold all
 EVIDENCE_MAX: Final = 16
+REFERENCE_UNKNOWN: Final = "a box that watched did not know the reference capacity"
 CONDITION_DECIMALS: Final = 4
 ORDER: Final = (Source.MEASURED, Source.VEHICLE, Source.DECLARED)
 
@@ -93,6 +94,7 @@ def passport_of(
         rules={**(rules or {}), fields.family: fields.version},
         facts=facts,
         coverage=_coverage(life),
+        doubts=tuple(sorted({doubt.kind for doubt in life.battery.doubts})),
     )
 
 
@@ -181,6 +183,9 @@ def _of_points(life: Life) -> Iterable[tuple[str, Fact]]:
     if point is None:
         return
     ours = _fact_of(point, point.soh_pct, point.why or point.state)
+    readings = sum(estimate.n for estimate in point.estimates if estimate.capacity_ah is not None)
+    if readings:
+        ours = replace(ours, conditions={**ours.conditions, "readings": float(readings)})
     ours = replace(ours, sigma=point.sigma_pct, lo90=point.lo90_pct, hi90=point.hi90_pct)
     yield "soh_capacity_pct", ours
     capacity = _fact_of(point, point.capacity_ah, point.why or point.state)
@@ -236,7 +241,7 @@ def _of_usage(life: Life) -> Iterable[tuple[str, Fact]]:
         }
         cycles = replace(cycles, conditions=reference)
     if cycles.value is None:
-        cycles = replace(cycles, why="a box that watched did not know the reference capacity")
+        cycles = replace(cycles, why=REFERENCE_UNKNOWN)
     yield "full_cycles", cycles
     yield "energy_throughput_kwh", counted((usage.energy_in_wh + usage.energy_out_wh) / 1000.0, "sum of |V x I|")
     yield "charge_throughput_ah", counted(usage.charge_in_ah + usage.charge_out_ah, "sum of |I|")

@@ -17,6 +17,7 @@ from typing import Final
 from packbook.core.passport import Histogram, Part, Value
 
 MONTH: Final = re.compile(r"(19|20)[0-9]{2}-(0[1-9]|1[0-2])")
+COUNTRY: Final = re.compile(r"[A-Z]{2}")
 TEXT_MAX: Final = 300
 
 
@@ -27,6 +28,7 @@ class Kind(StrEnum):
     CHOICE = "choice"
     MONTH = "month"  # YYYY-MM
     DAY = "day"  # YYYY-MM-DD
+    COUNTRY = "country"  # ISO 3166-1 alpha-2
     HISTOGRAM = "histogram"
 
 
@@ -92,6 +94,8 @@ class FieldRule:
             return f"{value!r} is none of: {', '.join(self.one_of)}"
         if self.kind is Kind.MONTH and not MONTH.fullmatch(value):
             return f"{value!r} is not a month like 2021-05"
+        if self.kind is Kind.COUNTRY and not COUNTRY.fullmatch(value):
+            return f"{value!r} is not a country like JP"
         if self.kind is Kind.DAY and not _is_day(value):
             return f"{value!r} is not a day like 2021-05-03"
         return None

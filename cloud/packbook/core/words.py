@@ -64,6 +64,11 @@ class Words:
         at = utc(at_ms)
         return self("time.date", year=at.year, month=at.month, month_name=self(f"time.month.{at.month}"), day=at.day)
 
+    def month(self, at_ms: int) -> str:
+        """Of the UTC date."""
+        at = utc(at_ms)
+        return self("time.month_of", year=at.year, month=at.month, month_name=self(f"time.month.{at.month}"))
+
     def moment(self, at_ms: int | None) -> str:
         if at_ms is None:
             return self("time.unknown")

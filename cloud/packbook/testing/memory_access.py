@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from packbook.core.access import ALL_BATTERIES, AccessTable, Read
 from packbook.core.passport import Histogram, Passport
 from packbook.core.share import Ended, Link
-from packbook.ports import StoreError
+from packbook.ports import PLAIN, Manner, StoreError
 from packbook.web.access import Access
 
 
@@ -61,14 +61,16 @@ class MemoryPassports:
 class PlainExports:
     """Field names and values, nothing signed."""
 
-    suffixes: Mapping[str, str] = {"neutral": ".json"}
+    suffixes: Mapping[str, str] = {"neutral": ".json", "sheet": ".sheet.pdf"}
 
-    async def make(self, name: str, passport: Passport) -> bytes:
+    async def make(self, name: str, passport: Passport, manner: Manner = PLAIN) -> bytes:
         facts = {
             field: [list(fact.value.counts) if isinstance(fact.value, Histogram) else fact.value for fact in found]
             for field, found in passport.facts.items()
         }
-        return json.dumps({"format": name, "battery": passport.battery, "facts": facts}).encode()
+        return json.dumps(
+            {"format": name, "battery": passport.battery, "facts": facts, "manner": asdict(manner)}
+        ).encode()
 
 
 def memory_access(

@@ -50,6 +50,7 @@ PAGES: Final[dict[str, Callable[..., Any]]] = {
     "/battery/{battery}/sessions": pages.sessions,
     "/battery/{battery}/sessions.csv": pages.sessions_csv,
     "/battery/{battery}/soh.csv": pages.soh_csv,
+    "/battery/{battery}/sheet.pdf": shared.owner_sheet,
     "/s/{token}": shared.share,
     "/s/{token}/{format}": shared.share_file,
     "/id/{name:path}": shared.identifier,

@@ -23,6 +23,9 @@ from packbook.web.owner import Figure, Headline, ruler
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "state": (
         "status",
+        "custody",
+        "exported_to",
+        "returned_to",
         "soh_capacity_pct",
         "soh_reported_pct",
         "soh_declared_pct",
@@ -76,7 +79,16 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 REST: Final = "model"  # all other fields
-TOLD: Final = ("soc_pct", "temp_degc", "count", "months", "document")  # conditions that people need beside a value
+TOLD: Final = (
+    "soc_pct",
+    "temp_degc",
+    "count",
+    "months",
+    "role",
+    "closed_on",
+    "recycled_on",
+    "document",
+)  # conditions that people need beside a value
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from urllib.parse import unquote
 from fastapi import HTTPException, Request, Response
 
 from packbook.core.access import Cut, Reader
+from packbook.core.formats.sheet.code import code_of
 from packbook.core.identifiers import asked_key
-from packbook.ports import NotMade
+from packbook.ports import PLAIN, Manner, NotMade
 from packbook.web import access as door
 from packbook.web import passport_page
 from packbook.web.access import NOT_HERE, PRIVATE, private
@@ -23,6 +24,7 @@ from packbook.web.render import render, words_for
 
 PUBLIC: Final = Reader("public")
 RECORD: Final = "neutral"  # the format that is the record itself
+SHEET: Final = "sheet"  # the format for people, with a button of its own
 NOT_ENOUGH: Final = 409
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
@@ -45,6 +47,7 @@ async def share(request: Request) -> Response:
             link=link,
             here=request.url.path.rstrip("/"),
             formats=[name for name in exports if link.formats is None or name in link.formats],
+            code=code_of(cut.passport),
         )
     )
 
@@ -56,8 +59,23 @@ async def share_file(request: Request) -> Response:
     if link.formats is not None and name not in link.formats:
         raise HTTPException(NOT_HERE, headers=PRIVATE)
     cut = await _cut(request, link.battery, link.reader)
-    answer = await _export(request, cut, name)
+    manner = Manner(words_for(request).language, request.url.path.rstrip("/").rpartition("/")[0])
+    answer = await _export(request, cut, name, manner)
     await door.open_link(request, digest, link, cut, name)
+    return answer
+
+
+async def owner_sheet(request: Request) -> Response:
+    """The condition sheet for whoever reads the owner's page."""
+    access = door.access_of(request)
+    if door.bearer(request) is not None:
+        raise HTTPException(door.FORBIDDEN, "a share link has a sheet of its own", headers=PRIVATE)
+    reader = access.reader_of(request)
+    cut = await _cut(request, request.path_params["battery"], reader)
+    if cut.why is not None:
+        raise HTTPException(door.FORBIDDEN, cut.why, headers=PRIVATE)
+    answer = await _export(request, cut, SHEET, Manner(words_for(request).language))
+    await access.trail.note(door.read_of(access, cut, reader, "page", SHEET))
     return answer
 
 
@@ -87,7 +105,7 @@ async def _resolved(request: Request, battery: str) -> Response:
     if _wants_json(request):
         return await _export(request, cut, RECORD)
     page = passport_page.build(words_for(request), cut)
-    return render(request, "passport.html", page=page, passport=cut.passport, link=None, here="", formats=[])
+    return render(request, "passport.html", page=page, passport=cut.passport, link=None, here="", formats=[], code="")
 
 
 async def _record(request: Request, battery: str, where: str) -> Response:
@@ -114,13 +132,13 @@ async def _cut(request: Request, battery: str, reader: Reader) -> Cut:
     return cut
 
 
-async def _export(request: Request, cut: Cut, name: str) -> Response:
+async def _export(request: Request, cut: Cut, name: str, manner: Manner = PLAIN) -> Response:
     exports = door.access_of(request).exports
     suffix = exports.suffixes.get(name)
     if suffix is None:
         raise HTTPException(NOT_HERE, f"there is no format {name!r}", headers=PRIVATE)
     try:
-        data = await exports.make(name, cut.passport)
+        data = await exports.make(name, cut.passport, manner)
     except NotMade as problem:
         raise HTTPException(NOT_ENOUGH, str(problem), headers=PRIVATE) from problem
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in cut.passport.battery)

@@ -2,12 +2,14 @@
 
 In:  the folder with the record key.
 Out: `FileKeyStore`: that key, the TLS key and certificate in force, and the TLS key that waits for its certificate.
-Key and chain in force are one file, so that a power cut leaves the old pair or the new one, never half of each.
-Certificates are read with libraries that a box without one does not load: they take 4 MB.
+Key and chain in force are one file, so that a power cut leaves the old pair or the new one, never half of each. Its
+first line says from when to when the certificate is good, in milliseconds since 1970: to read that out of the
+certificate itself takes libraries that would cost a running box 11 MB (docs/budgets.md). TLS passes over such a line.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 TLS_FILE: Final = "tls.pem"
 NEXT_FILE: Final = "tls-next.pem"
+GOOD: Final = re.compile(rb"good ([0-9]+) ([0-9]+)\n")
+CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----\n.+?-----END CERTIFICATE-----\n", re.DOTALL)
 
 
 class FileKeyStore:
@@ -51,32 +55,41 @@ class FileKeyStore:
 
     def keep(self, chain: bytes) -> None:
         waiting = self._folder / NEXT_FILE
-        _write(self._folder / TLS_FILE, chain + _pem(_read_key(waiting)))
+        held = _read_chain(chain, waiting)
+        good = f"good {held.from_ms} {held.until_ms}\n".encode()
+        _write(self._folder / TLS_FILE, good + held.chain + _pem(_read_key(waiting)))
         waiting.unlink(missing_ok=True)
 
     def held(self) -> HeldCertificate | None:
         file = self._folder / TLS_FILE
         if not file.exists():
             return None
-        from cryptography import x509
-        from cryptography.hazmat.primitives.serialization import Encoding
-
         pem = _read(file)
-        try:
-            chain = x509.load_pem_x509_certificates(pem)
-        except ValueError as problem:
-            raise KeyFileError(f"{file}: holds no certificate; enrol again") from problem
-        return HeldCertificate(
-            int(chain[0].not_valid_before_utc.timestamp() * 1000),
-            int(chain[0].not_valid_after_utc.timestamp() * 1000),
-            b"".join(one.public_bytes(Encoding.PEM) for one in chain),
-        )
+        good = GOOD.match(pem)
+        if good is None:  # brought along
+            return _read_chain(pem, file)
+        return HeldCertificate(int(good[1]), int(good[2]), b"".join(CERTIFICATE.findall(pem)))
 
     def _is_in_force(self, key: EllipticCurvePrivateKey) -> bool:
         from cryptography import x509
 
         held = self.held()
         return held is not None and x509.load_pem_x509_certificate(held.chain).public_key() == key.public_key()
+
+
+def _read_chain(pem: bytes, file: Path) -> HeldCertificate:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        chain = x509.load_pem_x509_certificates(pem)
+    except ValueError as problem:
+        raise KeyFileError(f"{file}: holds no certificate; enrol again") from problem
+    return HeldCertificate(
+        int(chain[0].not_valid_before_utc.timestamp() * 1000),
+        int(chain[0].not_valid_after_utc.timestamp() * 1000),
+        b"".join(one.public_bytes(Encoding.PEM) for one in chain),
+    )
 
 
 def _read_key(file: Path) -> EllipticCurvePrivateKey:

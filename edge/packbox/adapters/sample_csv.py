@@ -60,6 +60,8 @@ COLUMNS: Final[Mapping[Layout, Sequence[Column]]] = {
         Column("soc_pct", SOC, needed=False),
         Column("temp_degc", MEAN, needed=False),
         Column("bms_capacity_ah", "capacity_reported_ah", needed=False),
+        Column("energy_left_kwh", "energy_left_kwh", needed=False),
+        Column("energy_left_gid", "energy_left_gid", needed=False),
     ),
     Layout.SIM: (
         Column("t", "t_s"),
@@ -77,6 +79,7 @@ COLUMNS: Final[Mapping[Layout, Sequence[Column]]] = {
         Column("ahr_bms", "capacity_reported_ah", needed=False),
         Column("soh_bms", "soh_reported_pct", needed=False),
         Column("hx_bms", "health_hx_pct", needed=False),
+        Column("gids", "energy_left_gid", needed=False),
         Column("cell_min_mv", "cell_voltage_min_v", 1e-3, needed=False),
         Column("cell_max_mv", "cell_voltage_max_v", 1e-3, needed=False),
         Column("t1_c", MEAN, needed=False),

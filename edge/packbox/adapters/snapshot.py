@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from packbox.core.box import STATE_VERSION
+from packbox.core.sample import NEVER_NS, Col
 from packbox.ports import PackboxError
 
 MAGIC: Final = "packbox-state"
@@ -30,6 +31,9 @@ _NAMED_IN_1: Final = {
         ),
     )
 }  # fmt: skip
+
+_BY_COLUMN: Final = frozenset({"held", "held_ns", "newest", "low", "high", "first", "last"})
+_COLUMNS_IN_2: Final = 25
 
 State = TypeVar("State")
 
@@ -116,8 +120,22 @@ def _from_1(value: object) -> object:
 
 
 def _from_2(value: object) -> object:
-    """Swings were kept as pairs of anchors: those of the session under way give no reading of their own."""
+    """Swings were kept as pairs of anchors: those of the session under way give no reading of their own.
+
+    And samples had fewer columns: nothing is known of those that came since.
+    """
     if isinstance(value, dict):
         value = value | {"moves": []} if "moves" in value else value
-        return {key: _from_2(item) for key, item in value.items()}
+        return {key: _widened(item) if key in _BY_COLUMN else _from_2(item) for key, item in value.items()}
     return [_from_2(item) for item in value] if isinstance(value, list) else value
+
+
+def _widened(value: Any) -> object:  # noqa: ANN401  msgspec hands over plain values
+    """An array over the columns of samples, where it is one."""
+    match value:
+        case [str(kind), [int(n)], bytes(data)] if n == _COLUMNS_IN_2:
+            held = np.frombuffer(data, kind)
+            later = np.full(len(Col) - n, NEVER_NS if held.dtype.kind == "i" else np.nan, held.dtype)
+            return [kind, [len(Col)], np.concatenate((held, later)).tobytes()]
+        case _:
+            return _from_2(value)

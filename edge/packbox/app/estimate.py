@@ -128,10 +128,12 @@ def _value(said: Verdict) -> dict[str, Any]:
         "sigma_ah": _rounded(soh.sigma_ah),
         "soce_pct": _rounded(said.soce_pct),
         "r25_ohm": None if said.r25_ohm is None else round(said.r25_ohm, 6),
+        "energy_full_kwh": _rounded(said.energy.energy_full_kwh),
         "state": soh.state.value,
     }
     whys = [soh.why] if soh.why else []
-    whys += [f"{name}: {why}" for name, why in (("soce_pct", said.soce_why), ("r25_ohm", said.r25_why)) if why]
+    beside = (("soce_pct", said.soce_why), ("r25_ohm", said.r25_why), ("energy_full_kwh", said.energy.why))
+    whys += [f"{name}: {why}" for name, why in beside if why]
     return line | ({"why": "; ".join(whys)} if whys else {})
 
 
@@ -159,6 +161,15 @@ def _summary(said: Verdict, pack: PackFacts, extra: Mapping[str, Any]) -> dict[s
             | ({"why": one.why} if one.why else {})
             for one in said.estimates
         ],
+        "energy": {
+            "method": said.energy.method,
+            "energy_full_kwh": _rounded(said.energy.energy_full_kwh),
+            "sigma_kwh": _rounded(said.energy.sigma_kwh),
+            "readings": said.energy.n,
+            "evidence": said.energy.evidence,
+            "from_gids": said.energy.gids,
+        }
+        | ({"why": said.energy.why} if said.energy.why else {}),
         **extra,
     }
 

@@ -229,6 +229,7 @@ def facts_of(replayed: Replayed, log: str, profile: str) -> dict[str, Any]:
             "soh_reported_pct": soh.soh_reported_pct,
             "capacity_reported_ah": soh.capacity_reported_ah,
         },
+        "energy": None if soh.energy is None else _plain(soh.energy),
         "warnings": _warnings(replayed),
     }
     rounded: dict[str, Any] = _rounded(facts)
@@ -382,6 +383,17 @@ def summary(facts: Mapping[str, Any]) -> Iterator[str]:
                 f"  {estimate['method']}: {estimate['capacity_ah']:.1f} ± {estimate['sigma_ah']:.1f} Ah"
                 f" from {_counted(estimate['n'], 'reading')}"
             )
+    if facts["energy"] is not None:
+        yield _energy_line(facts["energy"])
+
+
+def _energy_line(energy: Mapping[str, Any]) -> str:
+    if energy["energy_full_kwh"] is None:
+        return f"  {energy['method']}: none, {energy['why']}"
+    return (
+        f"  {energy['method']}: {energy['energy_full_kwh']:.1f} ± {energy['sigma_kwh']:.1f} kWh when full, by the car's"
+        f" own count{' of gids' if energy['gids'] else ''}, from {_counted(energy['n'], 'reading')}"
+    )
 
 
 def _counted(n: int, thing: str) -> str:

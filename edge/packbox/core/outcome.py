@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from packbox.core.packs import PackFacts
 from packbox.core.record import BatteryId
+from packbox.core.soh.energy_series import EnergyFull
 from packbox.core.soh.method import Estimate
 from packbox.core.soh.panel import Readings
 from packbox.core.soh.weigh import SohValue
@@ -140,6 +141,7 @@ class SohComputed:
     soce_pct: float | None = None  # estimated, not type-approval
     resistance_ohm: float | None = None  # of the pack at 25 degC
     line_s: int | None = None  # on the line that readings are told on
+    energy: EnergyFull | None = None  # what the car itself counts
 
 
 @dataclass(frozen=True, slots=True)

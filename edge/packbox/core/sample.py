@@ -52,6 +52,8 @@ class Col(IntEnum):
     CHARGE_COUNT_DC = 22
     LIFETIME_CHARGE_IN_AH = 23
     LIFETIME_ENERGY_IN_KWH = 24
+    ENERGY_LEFT_KWH = 25
+    ENERGY_LEFT_GID = 26  # Nissan's unit
 
 
 class Sum(IntEnum):
@@ -113,6 +115,8 @@ SOURCES: Final = (
     Source(Col.CHARGE_COUNT_DC, "charge_count_dc", Pick.LAST, _DAY_S),
     Source(Col.LIFETIME_CHARGE_IN_AH, "lifetime_charge_in_ah", Pick.LAST, _DAY_S),
     Source(Col.LIFETIME_ENERGY_IN_KWH, "lifetime_energy_in_kwh", Pick.LAST, _DAY_S),
+    Source(Col.ENERGY_LEFT_KWH, "energy_left_kwh", Pick.LAST, 120.0),  # as the SoC it stands beside
+    Source(Col.ENERGY_LEFT_GID, "energy_left_gid", Pick.LAST, 120.0),
 )
 
 
@@ -197,6 +201,8 @@ class PackSample:
     charge_count_dc: float | None
     lifetime_charge_in_ah: float | None
     lifetime_energy_in_kwh: float | None
+    energy_left_kwh: float | None
+    energy_left_gid: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

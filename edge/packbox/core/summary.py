@@ -26,6 +26,7 @@ from packbox.core.outcome import (
     UsageDue,
 )
 from packbox.core.record import ChainHead, SealedRow
+from packbox.core.soh.energy_series import EnergyFull
 from packbox.core.soh.panel import Readings
 from packbox.core.soh.reading import CapacityTold, RestsSeen, RestSwing
 from packbox.core.stamp import NS_PER_MS
@@ -201,6 +202,21 @@ def _soh(outcome: SohComputed) -> messages.Soh:
         soce_pct=outcome.soce_pct,
         resistance_ohm=outcome.resistance_ohm,
         line_s=outcome.line_s,
+        energy=_energy(outcome.energy),
+    )
+
+
+def _energy(energy: EnergyFull | None) -> messages.EnergyItem | None:
+    """Most cars tell none: that is not said every day."""
+    if energy is None or energy.energy_full_kwh is None or energy.sigma_kwh is None:
+        return None
+    return messages.EnergyItem(
+        method=energy.method,
+        energy_full_kwh=energy.energy_full_kwh,
+        sigma_kwh=energy.sigma_kwh,
+        n=energy.n,
+        evidence=energy.evidence,
+        gids=energy.gids,
     )
 
 
@@ -225,6 +241,7 @@ def _reading(readings: Readings) -> messages.Reading:
         seen=next(iter(seen), None),
         span=next((messages.SpanItem(**asdict(one)) for one in readings.full_span), None),
         refused=readings.refused,
+        energy=tuple(messages.LeftItem(**asdict(one)) for one in readings.energy),
     )
 
 

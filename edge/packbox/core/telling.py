@@ -130,6 +130,7 @@ class Telling:
                 said.soce_pct,
                 said.r25_ohm,
                 at_s,
+                said.energy,
             )
         )
         self.state = replace(self.state, soh_said_s=float(at_s))

@@ -32,14 +32,16 @@ def _part(passport: Passport, fields: Fields, part: Part) -> dict[str, Any]:
         "category": passport.category,
         "as_of": day(passport.made_ms),
         "rules": dict(passport.rules),
-        "facts": {name: [_fact(f) for f in facts] for name, facts in part_of(passport, fields, part).items()},
+        "facts": {name: [fact_told(f) for f in facts] for name, facts in part_of(passport, fields, part).items()},
     }
     if part is Part.VALUE and passport.coverage is not None:
-        told["coverage"] = _coverage(passport.coverage)
+        told["coverage"] = coverage_told(passport.coverage)
+    if part is Part.VALUE and passport.doubts:
+        told["doubts"] = list(passport.doubts)
     return told
 
 
-def _fact(fact: Fact) -> dict[str, Any]:
+def fact_told(fact: Fact) -> dict[str, Any]:
     value = _histogram(fact.value) if isinstance(fact.value, Histogram) else fact.value
     told: dict[str, Any] = {
         "value": value,
@@ -70,7 +72,7 @@ def _record(place: Provenance) -> str:
     return f"{place.box}/{place.store}/{place.seq}"
 
 
-def _coverage(coverage: Coverage) -> dict[str, Any]:
+def coverage_told(coverage: Coverage) -> dict[str, Any]:
     return {
         "since": day(coverage.since_ms),
         "until": day(coverage.until_ms),

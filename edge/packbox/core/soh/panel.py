@@ -1,6 +1,6 @@
 """The methods side by side: each sees everything, none sees another, `weigh` hears them all.
 
-Resistance and energy stand beside the capacity: they have names of their own and never change it.
+Resistance and energies stand beside the capacity: they have names of their own and never change it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import numpy as np
 from packbox.core.frames import BoolArray
 from packbox.core.packs import PackFacts
 from packbox.core.sample import Samples
-from packbox.core.soh import charge_ratio, full_span, resistance, rest_bands, screen
+from packbox.core.soh import charge_ratio, energy_series, full_span, resistance, rest_bands, screen
 from packbox.core.soh.bms_value import BmsValue, BmsValueState
 from packbox.core.soh.charge_ratio import ChargeRatio, ChargeRatioState
 from packbox.core.soh.energy import soce_pct
+from packbox.core.soh.energy_series import EnergyFull, EnergySeriesState
 from packbox.core.soh.full_span import FullSpan, FullSpanState
 from packbox.core.soh.method import Basis, Estimate, Method, Reading, SessionEnd, State
-from packbox.core.soh.reading import BmsSaid, SocLeg, SpanCharged
+from packbox.core.soh.reading import BmsSaid, EnergyLeft, SocLeg, SpanCharged
 from packbox.core.soh.resistance import ResistanceState
 from packbox.core.soh.rest_bands import RestBands, RestReading
 from packbox.core.soh.rest_state import RestBandsState
@@ -43,6 +44,7 @@ class Readings:
     bms_value: tuple[BmsSaid, ...] = ()
     rest_bands: tuple[RestReading, ...] = ()
     full_span: tuple[SpanCharged, ...] = ()
+    energy: tuple[EnergyLeft, ...] = ()
     refused: str | None = None  # why nothing counted with this current stands, until the next readings
 
 
@@ -57,6 +59,7 @@ class Verdict:
     r25_ohm: float | None
     r25_why: str | None
     r25_growth_pct: float | None  # since it was first told
+    energy: EnergyFull  # what the car itself counts
     change_pct: float | None  # of the SoH since the first 90 days: errors of the scale cancel in it
 
 
@@ -69,6 +72,7 @@ class PanelState:
     resistance: ResistanceState = field(default_factory=ResistanceState)
     told: int = 1  # `Readings` so far; older snapshots have used some that nobody was told
     screen: ScreenState = field(default_factory=ScreenState)
+    energy: EnergySeriesState = field(default_factory=EnergySeriesState)
     refused: str | None = None  # as the newest `Readings` told
 
     @property
@@ -91,6 +95,7 @@ def watch(state: PanelState, samples: Samples, pack: PackFacts | None) -> PanelS
         rest_bands=REST_BANDS.watch(state.rest_bands, samples, pack),
         resistance=resistance.watch(state.resistance, samples, pack),
         screen=seen,
+        energy=energy_series.watch(state.energy, samples),
     )
 
 
@@ -113,17 +118,20 @@ def closed(state: PanelState, end: SessionEnd, pack: PackFacts | None) -> tuple[
     bms_value, said = BMS_VALUE.take(state.bms_value, pack)
     rest, rests = REST_BANDS.take(state.rest_bands, pack)
     span, spans = FULL_SPAN.take(state.full_span, pack)
-    state = replace(state, charge_ratio=ratio, bms_value=bms_value, rest_bands=rest, full_span=span)
+    energy, left = energy_series.take(state.energy)
+    state = replace(state, charge_ratio=ratio, bms_value=bms_value, rest_bands=rest, full_span=span, energy=energy)
     refused = screen.why_not(state.screen)
-    if not (legs or said or rests or spans) and refused == state.refused:
+    if not (legs or said or rests or spans or left) and refused == state.refused:
         return state, None
-    readings = Readings(state.told + 1, end, legs, said, rests, spans, refused)
+    readings = Readings(state.told + 1, end, legs, said, rests, spans, left, refused)
     return use(state, readings, pack), readings
 
 
 def use(state: PanelState, readings: Readings, pack: PackFacts | None) -> PanelState:
     """Conclude from the readings of one session. With the readings from the wire this is how anybody does it again."""
-    end = readings.end
+    end, energy = readings.end, state.energy
+    for reading in readings.energy:
+        energy = energy_series.use(energy, reading, end)
     return PanelState(
         _used(CHARGE_RATIO, state.charge_ratio, readings.charge_ratio, end, pack),
         _used(BMS_VALUE, state.bms_value, readings.bms_value, end, pack),
@@ -132,6 +140,7 @@ def use(state: PanelState, readings: Readings, pack: PackFacts | None) -> PanelS
         state.resistance,
         readings.number,
         state.screen,
+        energy,
         readings.refused,
     )
 
@@ -173,7 +182,8 @@ def verdict(state: PanelState, at_s: float, pack: PackFacts | None, soh_reported
         soce_why = "the mean voltage of this chemistry is not known" if soce is None else ""
     change_ah = rest_bands.change_ah(state.rest_bands, at_s)
     change_pct = None if change_ah is None or not soh.reference_ah else 100.0 * change_ah / soh.reference_ah
-    return Verdict(soh, told, soce, soce_why or None, ohm, ohm_why, grown_pct, change_pct)
+    energy = energy_series.estimate(state.energy, at_s)
+    return Verdict(soh, told, soce, soce_why or None, ohm, ohm_why, grown_pct, energy, change_pct)
 
 
 def _reported(state: PanelState, pack: PackFacts | None) -> float | None:

@@ -25,6 +25,8 @@ STEPS: Final = {
     "soh_pct": 1000,
     "apart_pct": 100,
     "soh_reported_pct": 100,
+    "energy_left_kwh": 1000,
+    "soc_pct": 100,
 }
 
 
@@ -89,7 +91,17 @@ class BmsSaid:
     soh_pct: float | None
 
 
-ReadingT = TypeVar("ReadingT", RestSwing, RestsSeen, CapacityTold, SocLeg, SpanCharged, BmsSaid)
+@dataclass(frozen=True, slots=True)
+class EnergyLeft:
+    """Of `energy_series`: the energy that the car said was left, and its SoC then."""
+
+    energy_left_kwh: float
+    soc_pct: float
+    gids: bool  # told in gids
+    bms: bool  # the battery management's own SoC, not the displayed one
+
+
+ReadingT = TypeVar("ReadingT", RestSwing, RestsSeen, CapacityTold, SocLeg, SpanCharged, BmsSaid, EnergyLeft)
 
 
 def as_sent(reading: ReadingT) -> ReadingT:
