@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import csv
 import io
 import json
@@ -21,23 +20,21 @@ from openvc.proof.errors import ProofError
 from pyarrow import parquet  # type: ignore[import-untyped]  # it ships no types
 
 import lived_fleet
+from packbook.__main__ import main
 from packbook.adapters.rules import RuleBook
 from packbook.adapters.store import open_writer
 from packbook.app.access import access_rules
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.credentials import schema as credential_schema
-from packbook.app.export_neutral import purpose_of
 from packbook.app.formats import FORMATS, make
 from packbook.app.passports import BookPassports
 from packbook.clock import now_ms
 from packbook.core.access import Reader
-from packbook.core.data_integrity import BadProof, canonical, check
+from packbook.core.data_integrity import BadProof, check
 from packbook.core.did import key_of
 from packbook.core.formats import Made
-from packbook.core.passport import Part, Passport
+from packbook.core.passport import Passport
 from packbook.settings import Settings
-from packwire.errors import BadSignature
-from packwire.signed import check_detached
 from passport import js
 from passport.official import refusals
 from passport.templates import departures
@@ -193,16 +190,49 @@ def improved(credential: dict[str, Any]) -> dict[str, Any]:
 
 
 @CARS
-def test_both_parts_of_the_neutral_record_are_signed(fleet: Fleet, battery: str) -> None:
-    """Each by itself, over its canonical form; a changed value breaks its part."""
-    document = fleet.json(battery, "neutral")
-    key = bytes.fromhex(document["book_key"])
-    for part in Part:
-        signature = base64.b64decode(document[part]["signature"])
-        check_detached(signature, canonical(document[part]["record"]), purpose_of(part), key, "part")
-        changed = {**document[part]["record"], "as_of": "2020-01-01"}
-        with pytest.raises(BadSignature):
-            check_detached(signature, canonical(changed), purpose_of(part), key, "part")
+def test_both_parts_of_the_neutral_record_are_signed(
+    fleet: Fleet, battery: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each by itself, checked without the book; a changed value breaks its part, and another's key is not believed."""
+    file, document = tmp_path / "record.json", fleet.json(battery, "neutral")
+    file.write_bytes(fleet.made[battery]["neutral"].data)
+    assert main(["verify-record", str(file), "--trust", document["book_key"]]) == 0
+    assert main(["verify-record", str(file), "--trust", "00" * 32]) == 1
+    assert "NOT the one you believe" in capsys.readouterr().out
+    document["value"]["record"]["facts"]["soh_capacity_pct"][0]["value"] += 0.1
+    file.write_text(json.dumps(document))
+    assert main(["verify-record", str(file)]) == 1
+    said = capsys.readouterr().out
+    assert "identity  signed by" in said
+    assert "value     NOT signed" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected the form"),
+        ('{"form": "packbook-passport/1", "form": "packbook-passport/1"}', "stands twice"),
+        ('{"form": "packbook-passport/1"}', "no identity part"),
+    ],
+)
+def test_what_is_no_record_is_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, reason: str
+) -> None:
+    (tmp_path / "x.json").write_text(content)
+    assert main(["verify-record", str(tmp_path / "x.json")]) == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "command"), [("neutral", "verify-record"), ("credential", "verify-credential")])
+def test_a_file_shown_to_the_wrong_command_is_sent_to_the_right_one(
+    fleet: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, command: str
+) -> None:
+    """Who has a file and one command should not be told that something is wrong with the file."""
+    file = tmp_path / "file"
+    file.write_bytes(next(iter(fleet.made.values()))[name].data)
+    assert main(["verify", str(file)]) == 2
+    assert f"'packbook {command}'" in capsys.readouterr().err
 
 
 @CARS
