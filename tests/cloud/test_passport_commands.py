@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pypdfium2
 import pytest
 
 from bundles import lived
@@ -133,3 +135,29 @@ def test_what_cannot_be_made_says_why(
 ) -> None:
     assert book(*words) == code
     assert reason in capsys.readouterr().err
+
+
+def test_a_sheet_is_made_checked_and_put_on_record(book: Book, capsys: pytest.CaptureFixture[str]) -> None:
+    """From records to paper: the same bytes again, a code that the record bears out, and a note of who took it."""
+    for name in ("first.pdf", "again.pdf"):
+        assert book("export", "BAT-1", "--format", "sheet", "--lang", "ja", "--role", "buyer", "--out", name) == 0
+    assert Path("first.pdf").read_bytes() == Path("again.pdf").read_bytes()
+    assert book("export", "BAT-1", "--format", "neutral", "--role", "buyer", "--out", "record.json") == 0
+    document = pypdfium2.PdfDocument("first.pdf")
+    told = " ".join(document[0].get_textpage().get_text_bounded().split())
+    document.close()
+    assert "バッテリー状態シート" in told
+    code = re.search(r"検証コード ([0-9A-F]{4}(?: [0-9A-F]{4}){3})", told)
+    assert code is not None
+    assert main(["verify-sheet", code[1], "record.json"]) == 0
+    capsys.readouterr()
+    assert book("reads", "BAT-1") == 0
+    assert capsys.readouterr().out.count("sheet") == 2
+
+
+@pytest.mark.parametrize("link", ["book.example/s/T", "ftp://book.example", "https://", "https://x/" + "y" * 400])
+def test_a_qr_code_that_leads_nowhere_is_refused(book: Book, link: str) -> None:
+    """Before paper is spent on it."""
+    with pytest.raises(SystemExit) as ended:
+        book("export", "BAT-1", "--format", "sheet", "--link", link)
+    assert ended.value.code == 2

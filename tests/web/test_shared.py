@@ -15,11 +15,12 @@ from fastapi import FastAPI
 
 from packbook.clock import now_ms
 from packbook.core.access import ALL_BATTERIES, Read, Reader
+from packbook.core.formats.sheet.code import code_of
 from packbook.core.identifiers import asked_key, filed_key
-from packbook.core.passport import Passport
+from packbook.core.passport import Fact, Passport, Source
 from packbook.core.share import Ended, Link, token_digest
-from packbook.ports import NotMade
-from packbook.testing.memory_access import MemoryGate, PlainExports, memory_access
+from packbook.ports import Manner, NotMade
+from packbook.testing.memory_access import MemoryGate, MemoryPassports, PlainExports, memory_access
 from packbook.testing.memory_histories import MemoryHistories, battery_head
 from packbook.web.access import VISIT_MS, Trail
 from packbook.web.app import V1, create_app
@@ -144,7 +145,7 @@ async def test_a_format_that_cannot_be_made_is_said_so_and_not_counted(
 ) -> None:
     """A link may show too little for it: that is nobody's trouble, and no read."""
 
-    async def make(self: PlainExports, name: str, passport: Passport) -> bytes:
+    async def make(self: PlainExports, name: str, passport: Passport, manner: Manner) -> bytes:
         raise NotMade("nothing was made: it needs soc_pct")
 
     monkeypatch.setattr(PlainExports, "make", make)
@@ -361,3 +362,74 @@ async def test_a_reader_who_leaves_early_takes_nobody_along() -> None:
     gate.go.set()
     await staying
     assert "b" in [read.what for read in gate.noted]
+
+
+# --- the condition sheet --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+async def test_a_buyer_takes_the_sheet_in_his_language(book: Book, language: str) -> None:
+    """It leads back to his own page, whose code is that of the sheet; taking it is a read."""
+    token = book.link()
+    page = await book.get(f"/s/{token}?lang={language}")
+    assert f'href="/s/{token}/sheet?lang={language}"' in page.text
+    assert code_of(TABLE.redact(rich(), Reader("buyer")).passport) in page.text
+    sheet = await book.get(f"/s/{token}/sheet?lang={language}")
+    assert sheet.headers["content-type"] == "application/pdf"
+    assert sheet.headers["cache-control"] == "no-store"
+    assert sheet.headers["content-disposition"] == f'attachment; filename="{BATTERY}.sheet.pdf"'
+    assert sheet.json()["manner"] == {"language": language, "page": f"/s/{token}"}
+    assert [read.what for read in book.gate.noted] == ["page", "sheet"]
+
+
+async def test_a_link_without_the_sheet_shows_no_button(book: Book) -> None:
+    """What a link does not allow is not offered."""
+    token = book.link(formats=("neutral",))
+    assert "/sheet" not in (await book.get(f"/s/{token}")).text
+    assert (await book.get(f"/s/{token}/sheet")).status_code == 404
+
+
+async def test_the_owners_page_has_the_sheet_and_its_read_is_on_record(book: Book) -> None:
+    """He hands it on as paper: who took it stands in the book."""
+    path = f"/battery/{BATTERY}/sheet.pdf"
+    assert f'href="{path}?lang=ja"' in (await book.get(f"/battery/{BATTERY}?lang=ja")).text
+    sheet = await book.get(f"{path}?lang=ja")
+    assert sheet.json()["manner"] == {"language": "ja", "page": None}
+    assert (book.gate.noted[-1].door, book.gate.noted[-1].what) == ("page", "sheet")
+    assert "soh_capacity_pct" in book.gate.noted[-1].fields
+    assert (await book.get("/battery/never-seen/sheet.pdf")).status_code == 404
+
+
+async def test_no_sheet_without_a_note_without_consent_or_by_a_links_token(book: Book) -> None:
+    """A read that cannot be put on record is refused; so is one that the owner did not agree to."""
+    path = f"/battery/{BATTERY}/sheet.pdf"
+    assert (await book.get(path, authorization=f"Bearer {book.link()}")).status_code == 403
+    book.gate.broken = True
+    assert (await book.get(path)).status_code == 503
+    book.gate.broken = False
+    book.histories.agreed.clear()
+    assert (await book.get(path)).status_code == 403
+    assert book.gate.noted == []
+
+
+HANDED = Fact(
+    "Example Cars", "1", 1_780_000_000_000, Source.DECLARED, "Private owner", "custody/1", conditions={"role": "dealer"}
+)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", ("Taken over by", "as dealer", "declared by Private owner")), ("ja", ("役割：販売店",))],
+)
+async def test_status_and_hands_are_on_the_owners_page_and_on_a_buyers(
+    book: Book, language: str, words: tuple[str, ...]
+) -> None:
+    """Whoever buys asks first what it counts as and who had it; a repairer needs neither name."""
+    facts = {**rich().facts, "custody": (HANDED,)}
+    passports = {BATTERY: replace(rich(), facts=facts)}
+    book.app.state.access.passports = MemoryPassports(passports)
+    buyer, repairer = book.link(), book.link(role="interest", purpose="repair")
+    for address in (f"/battery/{BATTERY}?lang={language}", f"/s/{buyer}?lang={language}"):
+        page = (await book.client.get(address)).text
+        assert all(word in page for word in (*words, "Example Cars")), address
+    assert "Example Cars" not in (await book.client.get(f"/s/{repairer}?lang={language}")).text

@@ -54,6 +54,7 @@ def rows_of(record: Record, code: str, link: Link | None) -> list[Block]:
     """From the top of the sheet to its end."""
     t = record.t
     warning = health.alarm(record)
+    forecast, promises, next_use = ahead.outlook(record)
 
     def titled(name: str, block: Block) -> Block:
         return Titled(t(f"sheet_title.{name}"), block)
@@ -79,8 +80,8 @@ def rows_of(record: Record, code: str, link: Link | None) -> list[Block]:
             Stack((titled("harm", life.harm(record)), titled("cells", life.cells(record))), gap=GAP),
         ),
         halves(
-            titled("forecast", ahead.forecast(record)),
-            Stack((titled("guarantee", ahead.guarantee(record)), titled("next_use", ahead.next_use(record))), gap=GAP),
+            titled("forecast", forecast),
+            Stack((titled("guarantee", promises), titled("next_use", next_use)), gap=GAP),
         ),
         titled("unknown", about.unknown(record)),
         about.grounds(record),

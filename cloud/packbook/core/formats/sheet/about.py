@@ -20,15 +20,15 @@ from packbook.core.wording import value_text
 from packbook.core.words import ABSENT, Words
 
 IDENTIFIERS_MAX: Final = 1
-REASONS_MAX: Final = 9
+REASONS_MAX: Final = 8
 COLUMNS: Final = (
     ("chemistry", "status"),
     ("rated_capacity_ah", "rated_energy_kwh"),
     ("made_on", "in_service_on"),
     ("identifiers",),
 )
-COLUMN_SHARES: Final = (0.76, 1.04, 1.04, 1.36)
-LABEL_SHARES: Final = (0.5, 0.54, 0.54, 0.28)
+COLUMN_SHARES: Final = (0.78, 1.02, 1.14, 1.26)
+LABEL_SHARES: Final = (0.54, 0.56, 0.52, 0.3)
 QR_SIDE: Final = 62.0
 BOXES_MAX: Final = 3
 SMALL: Final = Style(size=6.6)
@@ -117,7 +117,7 @@ def unknown(record: Record) -> Block:
     half = (len(lines) + 1) // 2
     columns = (lines[:half], lines[half:])
     return Columns(
-        tuple(Stack(tuple(Text(line, SMALL, most=4) for line in some), gap=1.5) for some in columns), (1.0, 1.0)
+        tuple(Stack(tuple(Text(line, SMALL, most=3) for line in some), gap=1.5) for some in columns), (1.0, 1.0)
     )
 
 
@@ -155,6 +155,8 @@ def rules_text(rules: Mapping[str, str]) -> str:
 def title(record: Record) -> tuple[str, str]:
     """What the sheet is of, and its day: that of the newest fact, not of the printing."""
     t = record.t
+    for name in ("battery_id", "category"):
+        record.first(name)  # both stand in the head, as the record names them
     named = [str(fact.value) for name in ("manufacturer", "model") if (fact := record.first(name)) is not None]
     category = record.t.or_raw("fact_text", record.passport.category)
     heading = " · ".join((*((" ".join(named),) if named else ()), category))

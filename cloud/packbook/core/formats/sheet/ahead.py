@@ -17,10 +17,19 @@ from packbook.core.words import ABSENT
 
 THRESHOLDS: Final = (80, 70)
 MONTHS_A_YEAR: Final = 12.0
+LABEL_SHARE: Final = 0.16
 PROMISES_MAX: Final = 12
 TERMS_MAX: Final = 3
 SURE_MAX: Final = 0.99
 Term = tuple[float, float]  # years and km, whichever comes first; 0: not named
+
+
+def outlook(record: Record) -> tuple[Block, Block, Block]:
+    """Forecast, promises, next use. None of them while the history is in dispute, whatever the record still holds."""
+    if record.passport.doubts:
+        refused = Text(record.t("prospect.lacking.disputed"), BODY, most=4)
+        return refused, refused, refused
+    return forecast(record), guarantee(record), next_use(record)
 
 
 def forecast(record: Record) -> Block:
@@ -41,7 +50,7 @@ def forecast(record: Record) -> Block:
     rows = [row for pct in THRESHOLDS if (row := _passage(record, pct)) is not None]
     if rows:
         head = ("", t("sheet.early"), t("sheet.middle"), t("sheet.late"))
-        blocks.append(Table((0.19, 0.27, 0.27, 0.27), head, tuple(rows), strong=frozenset({2})))
+        blocks.append(Table((0.18, 0.265, 0.295, 0.26), head, tuple(rows), strong=frozenset({2}), size=6.5))
     if not blocks:
         why = next((fact.why for fact in ahead if fact.why), None)
         return Text(reason(t, why) if why else t("sheet.no_forecast"), BODY, most=4)
@@ -95,10 +104,10 @@ def guarantee(record: Record) -> Block:
     rows = []
     for threshold in thresholds:
         cells = [_decision(record, made, threshold, term) for term in terms]
-        rows.append((t("sheet.at_least", pct=t.number(threshold)), *cells))
-    wide = 0.8 / len(terms)
-    head = ("", *(_term_words(record, term) for term in terms))
-    blocks: list[Block] = [Table((0.2, *(wide for _ in terms)), head, tuple(rows), most=4, size=6.5)]
+        rows.append((t.number(threshold, 0, "%"), *cells))
+    wide = (1.0 - LABEL_SHARE) / len(terms)
+    head = (t("sheet.at_least"), *(_term_words(record, term) for term in terms))
+    blocks: list[Block] = [Table((LABEL_SHARE, *(wide for _ in terms)), head, tuple(rows), most=4, size=6.5)]
     unchecked = {name: None for fact in decisions for name in _names(said(fact, "not_checked"))}
     if unchecked:
         names = t.joined(t.or_raw("condition", f"{name}.name") for name in unchecked)

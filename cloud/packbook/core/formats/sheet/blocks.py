@@ -16,7 +16,9 @@ TITLE: Final = Style(size=8.2, bold=True)
 HEAD: Final = Style(size=6.1, grey=GREY)
 PAD: Final = 1.5  # above and below the text of a row
 TITLE_HEIGHT: Final = 15.0
-NOTE_LINES_MAX: Final = 3
+CELL_GAP: Final = 4.0  # to the right of a cell
+NOTE_LINES_MAX: Final = 2
+LABEL_LINES_MAX: Final = 2
 VALUE_LINES_MAX: Final = 3
 
 
@@ -56,7 +58,7 @@ class Pairs:
     value_style: Style = STRONG
 
     def _row(self, type_: Type, row: Pair, width: float) -> tuple[list[str], list[str], list[str]]:
-        label = type_.lines(row.label, BODY, width * self.label_share - 6.0, VALUE_LINES_MAX)
+        label = type_.lines(row.label, BODY, width * self.label_share - 6.0, LABEL_LINES_MAX)
         room = width * (1.0 - self.label_share)
         value = type_.lines(row.value, self.value_style, room, VALUE_LINES_MAX)
         note = type_.lines(row.note, NOTE, room, NOTE_LINES_MAX) if row.note else []
@@ -104,7 +106,7 @@ class Table:
 
     def _cells(self, type_: Type, row: Sequence[str], width: float) -> list[list[str]]:
         return [
-            type_.lines(cell, self._style(column), width * self.shares[column] - 6.0, self.most)
+            type_.lines(cell, self._style(column), width * self.shares[column] - CELL_GAP, self.most)
             for column, cell in enumerate(row)
         ]
 
@@ -112,7 +114,7 @@ class Table:
         return max(len(lines) for lines in self._cells(type_, row, width)) * BODY.leading + 2 * PAD
 
     def _head_height(self, type_: Type, width: float) -> float:
-        lines = [type_.lines(cell, HEAD, width * self.shares[at] - 6.0, 2) for at, cell in enumerate(self.head)]
+        lines = [type_.lines(cell, HEAD, width * self.shares[at] - CELL_GAP, 2) for at, cell in enumerate(self.head)]
         return max(len(line) for line in lines) * HEAD.leading + PAD
 
     def height(self, type_: Type, width: float) -> float:
@@ -121,7 +123,7 @@ class Table:
     def draw(self, pen: Pen, x: float, top: float, width: float) -> None:
         starts = [x + width * sum(self.shares[:column]) for column in range(len(self.shares))]
         for column, cell in enumerate(self.head):
-            lines = pen.type.lines(cell, HEAD, width * self.shares[column] - 6.0, 2)
+            lines = pen.type.lines(cell, HEAD, width * self.shares[column] - CELL_GAP, 2)
             self._set(pen, starts[column], top, width * self.shares[column], lines, HEAD, column)
         top += self._head_height(pen.type, width)
         for row in self.rows:
@@ -135,7 +137,7 @@ class Table:
     def _set(self, pen: Pen, x: float, top: float, width: float, lines: list[str], style: Style, column: int) -> None:
         for at, line in enumerate(lines):
             right = column in self.right
-            pen.text(x + width - 6.0 if right else x, top + at * style.leading, line, style, right=right)
+            pen.text(x + width - CELL_GAP if right else x, top + at * style.leading, line, style, right=right)
 
 
 @dataclass(frozen=True, slots=True)

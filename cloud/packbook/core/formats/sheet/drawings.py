@@ -71,7 +71,7 @@ class Opinions:
     head: tuple[str, str, str, str]  # who, value, interval, away
     start: float
     end: float = 100.0
-    row: float = 16.6
+    row: float = 17.6
     starts: tuple[float, float, float, float] = (0.335, 0.405, 0.515, 0.69)  # of all but who, in shares of the width
 
     def height(self, type_: Type, width: float) -> float:  # noqa: ARG002 - of any width
@@ -95,7 +95,7 @@ class Opinions:
         for one in self.rows:
             pen.rule(x, top, width, weight=0.25)
             pen.text(x, top + 1.2, pen.type.lines(one.label, STRONG, value - x - 6.0, 1)[0], STRONG)
-            pen.text(x, top + 9.2, pen.type.lines(one.note, NOTE, value - x - 6.0, 1)[0], NOTE)
+            pen.text(x, top + 9.6, pen.type.lines(one.note, NOTE, value - x - 6.0, 1)[0], NOTE)
             pen.text(value, top + 4.2, pen.type.clean(one.words), STRONG)
             pen.text(interval, top + 4.4, pen.type.lines(one.interval, FINE, away - interval - 5.0, 1)[0], FINE)
             pen.text(away, top + 4.4, pen.type.lines(one.away, FINE, left - away - 9.0, 1)[0], FINE)

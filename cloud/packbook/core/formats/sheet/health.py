@@ -137,7 +137,7 @@ def _ours(record: Record, field: str, name: str) -> Opinion | None:
     if fact is None:
         return Opinion(label, t("sheet.not_in_record"), ABSENT, "", "", None)
     if record.passport.doubts:
-        return Opinion(label, t("sheet_alarm.disputed"), ABSENT, "", "", None)
+        return Opinion(label, t("sheet.in_dispute"), ABSENT, "", "", None)
     figure, value = rounded(fact), number(fact)
     note = _note(record, fact)
     if figure is not None:
@@ -163,16 +163,22 @@ def _told(record: Record, field: str, name: str) -> Opinion | None:
     fact = found[0]
     value = number(fact)
     words = t.number(value, 0, "%" if value is not None else "")
-    away = _away(record, fact) if field == "soh_reported_pct" else ""
+    away = _away(record, fact) if field == "soh_reported_pct" else _dispute(record)
     return Opinion(t(f"sheet_who.{name}"), _note(record, fact), words, t("sheet.no_interval"), away, value)
 
 
 def _away(record: Record, fact: Fact) -> str:
     """From our own figure of the same day: two opinions of one quantity."""
+    if record.passport.doubts:
+        return _dispute(record)
     ours = next(iter(record.all("soh_capacity_pct")), None)
-    known = ours is not None and rounded(ours) is not None and ours.at_ms == fact.at_ms and not record.passport.doubts
+    known = ours is not None and rounded(ours) is not None and ours.at_ms == fact.at_ms
     told, value = (None if ours is None else number(ours)), number(fact)
     return _points(record, value - told) if known and told is not None and value is not None else ""
+
+
+def _dispute(record: Record) -> str:
+    return record.t("sheet.in_dispute") if record.passport.doubts else ""
 
 
 def _points(record: Record, away: float) -> str:

@@ -17,8 +17,8 @@ from packbook.core.wording import value_text
 from packbook.core.words import ABSENT, Words
 
 GAPS_TOLD: Final = 2
-EVENTS_MAX: Final = 8
-ACCIDENTS_MAX: Final = 3
+EVENTS_MAX: Final = 6  # as many kinds as there are
+ACCIDENTS_MAX: Final = 2
 FULL_PCT: Final = 80.0  # full and hot together age a battery most
 HOT_DEGC: Final = 30.0
 OBSERVED, INFERRED, UNSEEN = 0.25, 0.68, 1.0  # greys of the bar
