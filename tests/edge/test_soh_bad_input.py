@@ -19,6 +19,8 @@ from packbox.core.frames import FloatArray
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.soh import panel
 from packbox.core.soh.charge_ratio import LEGS_KEPT, Edge, Leg
+from packbox.core.soh.energy_series import EVIDENCE_KEPT as ENERGY_EVIDENCE_KEPT
+from packbox.core.soh.energy_series import EnergySeriesState, Pair
 from packbox.core.soh.method import EVIDENCE_KEPT, Basis
 from packbox.core.soh.panel import PanelState, Verdict
 from packbox.core.soh.reading import RestsSeen
@@ -222,6 +224,20 @@ def test_the_state_stays_below_four_kilobytes_with_all_that_one_session_may_hold
             seen=RestsSeen((9_999,) * len(rests.visits), number, number, number, odd),
         ),
         charge_ratio=replace(ratio, rise=leg, fall=leg, legs=(leg,) * LEGS_KEPT, evidence=some),
+        energy=EnergySeriesState(
+            kwh_seen=True,
+            bms_seen=True,
+            low=Pair(number, 9_999),
+            high=Pair(number, 9_999),
+            full_kwh=odd,
+            empty_kwh=odd,
+            full_kwh2=odd,
+            both_kwh2=odd,
+            empty_kwh2=odd,
+            at_s=odd,
+            n=number,
+            evidence=some[:ENERGY_EVIDENCE_KEPT],
+        ),
         refused="offset",
     )
     assert len(dump(full)) < 4096

@@ -34,6 +34,8 @@ _NAMED_IN_1: Final = {
 
 _BY_COLUMN: Final = frozenset({"held", "held_ns", "newest", "low", "high", "first", "last"})
 _COLUMNS_IN_2: Final = 25
+# Version 2 named these fields; they are positions since.
+_NAMED_IN_2: Final = ("soc_pct", "current_a", "low", "high", "done", "capacity_ah", "at_s", "n", "evidence")
 
 State = TypeVar("State")
 
@@ -126,7 +128,8 @@ def _from_2(value: object) -> object:
     """
     if isinstance(value, dict):
         value = value | {"moves": []} if "moves" in value else value
-        return {key: _widened(item) if key in _BY_COLUMN else _from_2(item) for key, item in value.items()}
+        value = {key: _widened(item) if key in _BY_COLUMN else _from_2(item) for key, item in value.items()}
+        return [value[name] for name in _NAMED_IN_2] if value.keys() == set(_NAMED_IN_2) else value
     return [_from_2(item) for item in value] if isinstance(value, list) else value
 
 

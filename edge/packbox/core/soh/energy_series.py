@@ -10,7 +10,7 @@ Refuses: a pack below `COLD_DEGC`, which gives less than it holds; the lowest pa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,7 +19,6 @@ from packbox.core.sample import Col, Samples
 from packbox.core.soh.method import (
     DRIFT_PER_YEAR,
     DRIFT_SIGMA_PER_ROOT_YEAR,
-    EVIDENCE_KEPT,
     YEAR_S,
     MethodId,
     SessionEnd,
@@ -34,6 +33,7 @@ GID_SIGMA: Final = 0.016  # and by so much a gid may be another
 SOC_MIN_PCT: Final = 30.0  # a real Leaf's gids follow a line from there up
 COLD_DEGC: Final = 5.0
 SPAN_MIN_PCT: Final = 5.0  # within less of the SoC a second pair of one session tells nothing new
+EVIDENCE_KEPT: Final = 4  # session numbers; the readings themselves are sent
 READ_SIGMA: Final = 0.015  # of the full energy: rounding of both, and that they are told at different instants
 EMPTY_SIGMA: Final = 0.10  # of the full energy: what the count may say at 0 % SoC, either way
 EMPTY_MAX: Final = 0.4  # of it: more is no reserve, but another quantity
@@ -45,10 +45,10 @@ RESTART_AFTER: Final = 8  # rejected in a row: the car counts otherwise now
 
 
 class Pair(NamedTuple):
-    """What the car told in one second."""
+    """What the car told in one second, in the steps of the wire: whole numbers are saved shorter."""
 
-    energy_left_kwh: float
-    soc_pct: float
+    energy_left_wh: int
+    soc_centi_pct: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,9 @@ class EnergyFull:
     method: MethodId = ID
 
 
-@dataclass(frozen=True, slots=True)
-class EnergySeriesState:
+class EnergySeriesState(NamedTuple):
+    """Saved without names: it is written with every commit."""
+
     kwh_seen: bool = False  # from then on gids are not looked at
     bms_seen: bool = False  # nor the displayed SoC
     low: Pair | None = None  # of the session under way: lowest SoC
@@ -94,7 +95,7 @@ def watch(state: EnergySeriesState, samples: Samples) -> EnergySeriesState:
     kwh_seen = np.logical_or.accumulate(~np.isnan(kwh)) | state.kwh_seen
     bms_seen = np.logical_or.accumulate(~np.isnan(bms) & told) | state.bms_seen
     left_kwh = np.where(kwh_seen, kwh, energy[:, 1] * GID_KWH)
-    soc = np.where(bms_seen, bms, samples.column(Col.SOC_SHOWN_PCT))
+    soc = np.round(np.where(bms_seen, bms, samples.column(Col.SOC_SHOWN_PCT)), 2)  # as compared, however cut
     scale = bool(kwh_seen[-1]), bool(bms_seen[-1])
     low, high = (state.low, state.high) if scale == (state.kwh_seen, state.bms_seen) else (None, None)
     fit = (left_kwh > 0.0) & (soc >= SOC_MIN_PCT) & ~(samples.column(Col.TEMP_DEGC) < COLD_DEGC)
@@ -102,11 +103,16 @@ def watch(state: EnergySeriesState, samples: Samples) -> EnergySeriesState:
     if rows.size:
         newest_first = rows[::-1]
         least, most = (newest_first[find(soc[newest_first])] for find in (np.argmin, np.argmax))
-        if low is None or soc[least] <= low.soc_pct:
-            low = Pair(float(left_kwh[least]), float(soc[least]))
-        if high is None or soc[most] >= high.soc_pct:
-            high = Pair(float(left_kwh[most]), float(soc[most]))
-    return replace(state, kwh_seen=scale[0], bms_seen=scale[1], low=low, high=high)
+        lowest, highest = _pair(left_kwh[least], soc[least]), _pair(left_kwh[most], soc[most])
+        if low is None or lowest.soc_centi_pct <= low.soc_centi_pct:
+            low = lowest
+        if high is None or highest.soc_centi_pct >= high.soc_centi_pct:
+            high = highest
+    return state._replace(kwh_seen=scale[0], bms_seen=scale[1], low=low, high=high)
+
+
+def _pair(energy_left_kwh: float, soc_pct: float) -> Pair:
+    return Pair(round(1000.0 * float(energy_left_kwh)), round(100.0 * float(soc_pct)))
 
 
 def take(state: EnergySeriesState) -> tuple[EnergySeriesState, tuple[EnergyLeft, ...]]:
@@ -114,9 +120,12 @@ def take(state: EnergySeriesState) -> tuple[EnergySeriesState, tuple[EnergyLeft,
     low, high = state.low, state.high
     if low is None or high is None:
         return state, ()
-    pairs = (low, high) if high.soc_pct - low.soc_pct >= SPAN_MIN_PCT else (high,)
-    readings = tuple(as_sent(EnergyLeft(*pair, gids=not state.kwh_seen, bms=state.bms_seen)) for pair in pairs)
-    return replace(state, low=None, high=None), readings
+    pairs = (low, high) if high.soc_centi_pct - low.soc_centi_pct >= 100.0 * SPAN_MIN_PCT else (high,)
+    readings = tuple(
+        as_sent(EnergyLeft(wh / 1000.0, centi_pct / 100.0, gids=not state.kwh_seen, bms=state.bms_seen))
+        for wh, centi_pct in pairs
+    )
+    return state._replace(low=None, high=None), readings
 
 
 def use(state: EnergySeriesState, reading: EnergyLeft, end: SessionEnd) -> EnergySeriesState:
@@ -133,10 +142,9 @@ def use(state: EnergySeriesState, reading: EnergyLeft, end: SessionEnd) -> Energ
     if z2 > REJECT_Z2 and state.n >= SETTLED_N:
         if state.rejected_in_a_row + 1 >= RESTART_AFTER:
             return _begun(state, reading, end)
-        return replace(state, rejected_in_a_row=state.rejected_in_a_row + 1)
+        return state._replace(rejected_in_a_row=state.rejected_in_a_row + 1)
     spread2 = explained2 + noise2 * max(1.0, z2 / DOUBT_Z2)
-    return replace(
-        state,
+    return state._replace(
         full_kwh=full + gain_full * off_kwh / spread2,
         empty_kwh=empty + gain_empty * off_kwh / spread2,
         full_kwh2=full2 - gain_full**2 / spread2,
@@ -166,8 +174,7 @@ def _begun(state: EnergySeriesState, reading: EnergyLeft, end: SessionEnd) -> En
     full = reading.energy_left_kwh / share
     empty2 = (EMPTY_SIGMA * full) ** 2
     lean = (1.0 - share) / share
-    return replace(
-        state,
+    return state._replace(
         full_kwh=full,
         empty_kwh=0.0,
         full_kwh2=(READ_SIGMA * full / share) ** 2 + lean**2 * empty2,

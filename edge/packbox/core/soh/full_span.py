@@ -9,7 +9,7 @@ Refuses: charges in the cold, with lost charge, or across a break of the clock.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -49,8 +49,9 @@ class Mark(NamedTuple):
     unknown_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class FullSpanState:
+class FullSpanState(NamedTuple):
+    """Saved without names: it is written with every commit."""
+
     soc_pct: float | None = None
     current_a: float | None = None
     low: Mark | None = None
@@ -80,8 +81,7 @@ class FullSpan:
             trickle = (current > 0.0) & (current < BALANCING_C * (rated_ah or 0.0)) & (soc >= BALANCING_FROM_PCT)
             stepped = known & (soc != before_each(soc, known, state.soc_pct)) & ~trickle
             heard.watch(samples, soc, stepped, state.current_a)
-        return replace(
-            state,
+        return state._replace(
             soc_pct=newest_of(soc, known, state.soc_pct),
             current_a=newest_of(current, ~np.isnan(current), state.current_a),
             low=heard.low,
@@ -94,7 +94,7 @@ class FullSpan:
         if state.done is None:
             return state, ()
         low, high = state.done
-        state = replace(state, done=None)
+        state = state._replace(done=None)
         moved_ah = high.charge_in_ah - low.charge_in_ah
         if moved_ah <= 0.0 or high.unknown_s - low.unknown_s > UNKNOWN_MAX_S:
             return state, ()
@@ -102,8 +102,7 @@ class FullSpan:
 
     def use(self, state: FullSpanState, reading: SpanCharged, end: SessionEnd, pack: PackFacts | None) -> FullSpanState:
         del pack
-        return replace(
-            state,
+        return state._replace(
             capacity_ah=100.0 * reading.charge_ah / reading.soc_change_pct,
             at_s=float(end.at_s),
             n=state.n + 1,
@@ -123,7 +122,7 @@ class FullSpan:
 
 def forget(state: FullSpanState, before: FullSpanState) -> FullSpanState:
     """False charge was counted since `before`: what was open then or ended meanwhile is no charge."""
-    return replace(state, low=None, high=None, done=before.done)
+    return state._replace(low=None, high=None, done=before.done)
 
 
 @dataclass(slots=True)
