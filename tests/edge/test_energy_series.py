@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from packbox.core import sample as sampling
+from packbox.core.frames import FloatArray
 from packbox.core.sample import Samples
 from packbox.core.signals import Decoded, Signal
 from packbox.core.soh import energy_series
@@ -19,7 +20,7 @@ from packbox.core.stamp import NS_PER_S
 FULL_GID, EMPTY_GID = 244.0, -31.0  # of a real Leaf of 2013 in 2017
 
 
-def samples(**told: Sequence[float]) -> Samples:
+def samples(**told: Sequence[float] | FloatArray) -> Samples:
     """Values second by second, by the names of quantities; NaN is not told."""
     n = len(next(iter(told.values())))
     second = np.arange(1, n + 1)
@@ -31,9 +32,10 @@ def samples(**told: Sequence[float]) -> Samples:
     return sampling.sample(sampling.start(), second, Decoded(signals))[1]
 
 
-def gids(soc: np.ndarray, full: float = FULL_GID) -> np.ndarray:
+def gids(soc: FloatArray, full: float = FULL_GID) -> FloatArray:
     """As the car says them: whole ones."""
-    return np.rint(EMPTY_GID + (full - EMPTY_GID) * soc / 100.0)
+    said: FloatArray = np.rint(EMPTY_GID + (full - EMPTY_GID) * soc / 100.0)
+    return said
 
 
 def drive(state: EnergySeriesState, number: int, begin: float, end: float, full: float = FULL_GID) -> EnergySeriesState:
