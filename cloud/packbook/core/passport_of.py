@@ -194,7 +194,7 @@ def _of_points(life: Life) -> Iterable[tuple[str, Fact]]:
         ours = replace(ours, conditions={**ours.conditions, "readings": float(readings)})
     ours = replace(ours, sigma=point.sigma_pct, lo90=point.lo90_pct, hi90=point.hi90_pct)
     yield "soh_capacity_pct", ours
-    capacity = _fact_of(point, point.capacity_ah, point.why or point.state)
+    capacity = _fact_of(point, point.capacity_ah, point.why or _no_capacity(point))
     yield "remaining_capacity_ah", replace(capacity, sigma=point.sigma_ah)
     reported = (("soh_reported_pct", point.soh_reported_pct), ("remaining_capacity_ah", point.capacity_reported_ah))
     for name, value in reported:
@@ -205,6 +205,11 @@ def _of_points(life: Life) -> Iterable[tuple[str, Fact]]:
     if point.resistance_ohm is not None:
         at: dict[str, float | str] = {"temp_degc": 25.0, "component": "pack"}
         yield "resistance_ohm", replace(_fact_of(point, point.resistance_ohm), method=None, conditions=at)
+
+
+def _no_capacity(point: SohPoint) -> str:
+    """A state of health that is all right may still rest on the car's own percentage, which names no capacity."""
+    return point.state if point.soh_pct is None else "the box told a state of health without a capacity"
 
 
 def _fact_of(point: SohPoint, value: float | None, why: str | None = None) -> Fact:
