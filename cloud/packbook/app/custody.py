@@ -36,7 +36,7 @@ from packbook.ports import PackbookError
 from packbook.settings import Settings
 
 SUFFIX: Final = ".custody"
-FILE_BYTES_MAX: Final = 131_072  # what strict CBOR reads: some two hundred hand-overs
+FILE_BYTES_MAX: Final = 131_072  # what strict CBOR reads: some three hundred hand-overs
 FIELDS: Final = ("custody", "passport_before_id", "passport_id", "status")
 
 
