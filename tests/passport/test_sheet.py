@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from packbook.core.passport import Fact, Passport
 from packbook.ports import Manner
 from packbook.settings import Settings
 from packbook.web.words import ALL_WORDS, LANGUAGES
+from passport.random_records import passports
 from passport.records import COVERAGE, LAST_MS, day_ms, declared, having, measured, poor, reported, rich, without
 
 LINK = Link("https://book.example.com/s/4hVnq8m0dJ2xq7tQyGkzW9sB1uPcR5oL3aEf6iHj0kM", shared=True)
@@ -390,3 +392,18 @@ def test_the_qr_code_leads_back_to_the_page_or_to_what_everybody_may_see() -> No
     )
     assert link_of(Settings(), told(), Manner(page="/s/TOKEN")) is None
     assert holds(made(told(), link=None).data, ALL_WORDS["en"]("sheet.no_link")) == []
+
+
+def canonical(record: Passport) -> bool:
+    """A record that reached a format has no infinite number and no whole one beyond JCS: its fields forbid them."""
+    numbers = (fact.value for facts in record.facts.values() for fact in facts if isinstance(fact.value, int | float))
+    return all(math.isfinite(number) and abs(number) < 2**53 for number in numbers)
+
+
+@given(passports().filter(canonical), st.sampled_from(LANGUAGES))
+@settings(max_examples=6, deadline=None)
+def test_a_sheet_can_be_made_of_whatever_a_record_holds(record: Passport, language: str) -> None:
+    """Half-known batteries are the usual ones: nothing a record may lack or hold stops the sheet."""
+    done = made(record, language)
+    assert len(pages(done.data)) <= 2
+    assert made(record, language).data == done.data
