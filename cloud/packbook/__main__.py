@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "passport": ("packbook.app.passport", "say what a battery's passport owes, what is there and what is missing"),
     "credential": ("packbook.app.credential", "sign what is known of a battery as W3C credentials, and take them back"),
     "verify-sheet": ("packbook.app.verify_sheet", "hold a printed sheet's code against a record, without network"),
+    "verify-record": ("packbook.app.verify_record", "check the signatures of an exported record, without network"),
     "verify-credential": ("packbook.app.verify_credential", "check such credentials, without network or settings"),
     "durability": ("packbook.app.durability", "how families of batteries stand to UN GTR 22 or Euro 7"),
     "ouranos": ("packbook.app.ouranos", "register a battery with the Ouranos Ecosystem, and keep its trace id"),

@@ -58,6 +58,10 @@ def main(args: argparse.Namespace) -> int:
     except (TrustError, WrongUsage, OSError) as problem:
         print(f"verify: {problem}", file=sys.stderr)
         return 2
+    elsewhere = _checked_elsewhere(data)
+    if elsewhere is not None:
+        print(f"verify: {args.file}: {elsewhere}", file=sys.stderr)
+        return 2
     report = verify(data, trust, kept)
     if args.json:
         print(json.dumps(as_json(report), ensure_ascii=False))
@@ -65,6 +69,20 @@ def main(args: argparse.Namespace) -> int:
         for line in lines(report, args.file.name, colour=sys.stdout.isatty()):
             print(line)
     return 0 if report.ok else 1
+
+
+def _checked_elsewhere(data: bytes) -> str | None:
+    """What it is, when it is one of the book's signed files in JSON, and what checks it. A bundle is no JSON."""
+    try:
+        told = json.loads(data) if data[:1] == b"{" else None
+    except (ValueError, RecursionError):
+        return None
+    names = set(told) if isinstance(told, dict) else set()
+    if {"form", "book_key"} <= names:
+        return "a record, not an evidence bundle; 'packbook verify-record' checks its signatures"
+    if {"verifiableCredential", "credentialSubject"} & names:
+        return "credentials, not an evidence bundle; 'packbook verify-credential' checks them"
+    return None
 
 
 def _kept(path: Path) -> list[bytes]:

@@ -26,6 +26,7 @@ from packbook.app.credentials import ACTS, BookCredentials, Issuer, issuer_of, s
 from packbook.app.operate import Office, OperateError
 from packbook.core import did
 from packbook.settings import load_settings
+from packbook.testing.scripted_box import ScriptedBox
 from packbook.web.app import create_app
 from packwire.messages import Consent
 
@@ -38,17 +39,32 @@ Book = Callable[..., int]
 def book(tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Book:
     """Commands of a book with one battery, whose owner agreed to passports; files go to the test's own folder."""
 
-    async def fill() -> None:
-        box = lived()
-        box.say(Consent(purposes=("history", "passport"), text_version="2026-11"))
-        box.usage()
-        async with open_writer(sqlite_url, "test") as database:
-            await Ledger(database).take(box.arrivals)
-
-    asyncio.run(fill())
+    give(sqlite_url, filled())
     (tmp_path / "book.toml").write_text(f'database_url = "{sqlite_url}"\npublic_url = "{PUBLIC}"\n')
     monkeypatch.chdir(tmp_path)
     return lambda *words: main([*words, "--settings", "book.toml"])
+
+
+def filled() -> ScriptedBox:
+    box = lived()
+    box.say(Consent(purposes=("history", "passport"), text_version="2026-11"))
+    box.usage()
+    return box
+
+
+def give(url: str, box: ScriptedBox) -> None:
+    """What the book has already counts as heard twice."""
+
+    async def take() -> None:
+        async with open_writer(url, "test") as database:
+            await Ledger(database).take(box.arrivals)
+
+    asyncio.run(take())
+
+
+def say(url: str, box: ScriptedBox, *purposes: str) -> None:
+    box.say(Consent(purposes=purposes, text_version="2026-11"))
+    give(url, box)
 
 
 def served(path: str) -> bytes:
@@ -145,6 +161,29 @@ def test_what_is_taken_back_shows_in_the_list(book: Book, capsys: pytest.Capture
     assert "wrong capacity" in capsys.readouterr().out
     assert book("credential", "revoke", "--id", "0", "--reason", "x") == 1
     assert "there is no credential of 0" in capsys.readouterr().err
+
+
+def test_an_owner_who_withdraws_takes_back_what_was_signed(
+    book: Book, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else what he no longer agrees to would stand, signed, for the rest of its quarter. Which battery it is stays."""
+    export = ("export", BATTERY, "--format", "credential")
+    assert book(*export) == 0
+    box = filled()
+    say(sqlite_url, box, "history", "passport")
+    assert verified(capsys, *fetch())[0] == 0
+    say(sqlite_url, box, "history")
+    code, found = verified(capsys, *fetch())
+    assert code == 1
+    assert found[0]["ok"]
+    assert found[1]["wrong"] == ["it was taken back by its issuer"]
+    assert book("credential", "list", BATTERY) == 0
+    assert "the owner withdrew his consent" in capsys.readouterr().out
+    assert book(*export) == 1
+    say(sqlite_url, box, "history", "passport")
+    assert verified(capsys, *fetch())[0] == 1
+    assert book(*export) == 0
+    assert verified(capsys, *fetch())[0] == 0
 
 
 def test_what_says_the_same_is_not_signed_again(book: Book) -> None:

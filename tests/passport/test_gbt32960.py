@@ -29,8 +29,12 @@ def told(passport: Passport, year: str) -> dict[str, Any]:
 
 
 def decoded(passport: Passport, year: str) -> dict[str, Any]:
+    return read_blocks(told(passport, year), year)
+
+
+def read_blocks(document: dict[str, Any], year: str) -> dict[str, Any]:
     """The blocks in a frame with an invented vehicle, as rtm-con reads it."""
-    blocks = b"".join(bytes.fromhex(block["hex"]) for block in told(passport, year)["blocks"])
+    blocks = b"".join(bytes.fromhex(block["hex"]) for block in document["blocks"])
     body = MOMENT + blocks + (SIGNED if year == "2025" else b"")
     frame = b"\x02\xfe" + b"LTEST000000000000" + b"\x01" + len(body).to_bytes(2, "big") + body
     read = con_to_pyobj(msg.parse(STARTS[year] + frame + bytes([reduce(xor, frame)])))

@@ -148,13 +148,17 @@ def test_nothing_is_half_translated() -> None:
 
 def test_the_same_history_gives_the_same_bytes() -> None:
     """Whoever prints it again, a year later too, can lay one sheet on the other."""
-    later = replace(told(), made_ms=YEAR_LATER, facts={**told().facts, "age_years": (measured(7.7, "year"),)})
+    age = declared(7.7, "year", at_ms=YEAR_LATER)
+    later = replace(told(), made_ms=YEAR_LATER, facts={**told().facts, "age_years": (age,)})
     assert made(later).data == page_of("en")
     assert made(having(told(), cell_spread_mv=measured(15.0, "mV"))).data != page_of("en")
 
 
 def test_the_sheet_bears_the_day_of_its_data() -> None:
-    """Not the day of printing: that would make old data look new."""
+    """Not of printing, nor of what somebody declared since: that would make old data look new."""
+    declared_since = having(told(), status=declared("re-used", at_ms=YEAR_LATER))
+    assert holds(made(declared_since).data, "31 Oct 2026", "re-used") == []
+    assert "2027" not in text(made(declared_since).data)
     document = pypdfium2.PdfDocument(page_of("en"))
     assert document.get_metadata_value("CreationDate") == "D:20261031000000Z"
     assert document.get_metadata_value("Title") == "Battery condition sheet 62A-000417"
@@ -219,6 +223,16 @@ def test_no_other_events_are_claimed_where_nobody_counted() -> None:
     hidden = without(told(), "negative_event", "deep_discharge_count", "overcharge_count")
     assert holds(made(hidden).data, t("sheet.events_unknown")) == []
     assert holds(made(without(told(), "negative_event")).data, t("sheet.no_events")) == []
+
+
+def test_the_newest_diagnoses_are_told() -> None:
+    """A workshop's finding of last month counts more than the one of three years ago."""
+    found = [
+        declared(80.0 + n, "%", at_ms=day_ms(f"202{n}-05-03"), by=f"Garage {n}", method="OBD") for n in range(1, 6)
+    ]
+    data = made(replace(told(), facts={**told().facts, "soh_declared_pct": tuple(found)})).data
+    assert holds(data, "Garage 5", "Garage 4", "Garage 3") == []
+    assert "Garage2" not in text(data)
 
 
 # --- only what the reader may see -----------------------------------------------------------------------------------

@@ -57,9 +57,13 @@ RuledT = TypeVar("RuledT", bound=Ruled)
 
 class RuleBook:
     def __init__(self, versions: Mapping[str, str] | None = None, folders: Sequence[Path] = ()) -> None:
-        """`versions`: by family, over those in force."""
+        """`versions`: by family, over those in force. Raises RulesError for a family that nothing asks for."""
+        strange = sorted((versions or {}).keys() - IN_FORCE.keys())
+        if strange:
+            raise RulesError(f"rules {strange[0]}: there is no such family; there are {', '.join(sorted(IN_FORCE))}")
         self._versions = {**IN_FORCE, **(versions or {})}
         self._folders = (*folders, OWN_FOLDER)
+        self._loaded: dict[tuple[str, str], Ruled] = {}
 
     def version(self, family: str) -> str:
         """The one in force."""
@@ -69,8 +73,11 @@ class RuleBook:
         return found
 
     def load(self, family: str, shape: type[RuledT], version: str | None = None) -> RuledT:
-        """Raises RulesError."""
+        """Read once: what a program began with holds until it ends. Raises RulesError."""
         chosen = version or self.version(family)
+        loaded = self._loaded.get((family, chosen))
+        if isinstance(loaded, shape):
+            return loaded
         name = f"{family}-{chosen}{SUFFIX}"
         path = next((folder / name for folder in self._folders if (folder / name).is_file()), None)
         if path is None:
@@ -78,6 +85,7 @@ class RuleBook:
         ruled = _read(path, shape)
         if (ruled.family, ruled.version) != (family, chosen):
             raise RulesError(f"{path}: says it is {ruled.family} {ruled.version}, not {family} {chosen}")
+        self._loaded[family, chosen] = ruled
         return ruled
 
     def fields(self) -> Fields:

@@ -98,6 +98,12 @@ def passport_of(
     )
 
 
+def facts_said(said: Iterable[Declared], fields: Fields) -> dict[str, tuple[Fact, ...]]:
+    """The declared facts alone, in force and settled as in a record."""
+    found = in_force(said, fields.fields)
+    return _by_field(((name, fact_of(declared)) for name, some in found.items() for declared in some), fields)
+
+
 def part_of(passport: Passport, fields: Fields, part: Part) -> dict[str, tuple[Fact, ...]]:
     """The facts of one part, by name."""
     return {name: facts for name, facts in sorted(passport.facts.items()) if fields.fields[name].part is part}
@@ -188,7 +194,7 @@ def _of_points(life: Life) -> Iterable[tuple[str, Fact]]:
         ours = replace(ours, conditions={**ours.conditions, "readings": float(readings)})
     ours = replace(ours, sigma=point.sigma_pct, lo90=point.lo90_pct, hi90=point.hi90_pct)
     yield "soh_capacity_pct", ours
-    capacity = _fact_of(point, point.capacity_ah, point.why or point.state)
+    capacity = _fact_of(point, point.capacity_ah, point.why or _no_capacity(point))
     yield "remaining_capacity_ah", replace(capacity, sigma=point.sigma_ah)
     reported = (("soh_reported_pct", point.soh_reported_pct), ("remaining_capacity_ah", point.capacity_reported_ah))
     for name, value in reported:
@@ -199,6 +205,11 @@ def _of_points(life: Life) -> Iterable[tuple[str, Fact]]:
     if point.resistance_ohm is not None:
         at: dict[str, float | str] = {"temp_degc": 25.0, "component": "pack"}
         yield "resistance_ohm", replace(_fact_of(point, point.resistance_ohm), method=None, conditions=at)
+
+
+def _no_capacity(point: SohPoint) -> str:
+    """A state of health that is all right may still rest on the car's own percentage, which names no capacity."""
+    return point.state if point.soh_pct is None else "the box told a state of health without a capacity"
 
 
 def _fact_of(point: SohPoint, value: float | None, why: str | None = None) -> Fact:

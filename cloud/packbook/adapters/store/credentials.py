@@ -78,6 +78,13 @@ async def revoke(connection: AsyncConnection, chosen: Sequence[int], at_ms: int,
     await connection.execute(sa.update(table).where(*where).values(revoked_ms=at_ms, reason=reason))
 
 
+async def take_back(connection: AsyncConnection, about: str, part: str, at_ms: int, reason: str) -> None:
+    """All of this part that stand."""
+    table = tables.credential
+    where = table.c.about == about, table.c.part == part, table.c.revoked_ms.is_(None)
+    await connection.execute(sa.update(table).where(*where).values(revoked_ms=at_ms, reason=reason))
+
+
 async def by_id(connection: AsyncConnection, identifier: str) -> Issued | None:
     table = tables.credential
     row = (await connection.execute(sa.select(table).where(table.c.id == identifier))).mappings().first()

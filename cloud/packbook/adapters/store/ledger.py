@@ -17,12 +17,13 @@ from typing import Final, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import quarantine, tables
+from packbook.adapters.store import credentials, quarantine, tables
 from packbook.adapters.store.database import Database, RowRefused
 from packbook.adapters.store.projections import Chain, Projector, Row, insert_new, upsert
 from packbook.adapters.store.quarantine import Act, parts, printable
-from packbook.adapters.store.relations import forget_names
+from packbook.adapters.store.relations import forget_names, purposes_in
 from packbook.core import intake
+from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.enrolment import BoxState
 from packbook.core.history import Provenance
 from packbook.core.intake import (
@@ -38,9 +39,11 @@ from packbook.core.intake import (
     Tip,
     Unready,
 )
+from packbook.core.passport import Part
 from packbook.ports import Holding, Taken
 
 BEYOND_MAX: Final = 4096  # records past a hole that one ack names; the rest is named when the hole is filled
+WITHDRAWN: Final = "the owner withdrew his consent"  # why a credential was taken back
 CHUNK_RECORDS: Final = 500  # ledger rows in memory at a time
 
 StoreKey: TypeAlias = tuple[str, str]  # (box, store)
@@ -288,7 +291,7 @@ class _Batch:
             fresh.setdefault((at.box, at.store), []).append(at.seq)
         if not fresh:
             return
-        projector = Projector(self.connection)
+        projector, before = Projector(self.connection), dict(self.chains)
         for key, seqs in fresh.items():
             chain = self.chains[key]
             if key in self.disputes:
@@ -301,6 +304,15 @@ class _Batch:
             for entry, why in projector.beyond
         ]
         await upsert(self.connection, tables.chain, [asdict(self.chains[key]) for key in sorted(fresh)])
+        decided = {self.chains[key].battery for key in fresh if self.chains[key].purposes != before[key].purposes}
+        await self._take_back(sorted(battery for battery in decided if battery is not None))
+
+    async def _take_back(self, batteries: Sequence[str]) -> None:
+        """What was signed about a battery's condition stands no longer when its owner withdraws consent: for good."""
+        at_ms = max((entry.received_ms for entry in self.accepted.values()), default=0)
+        for battery in batteries:
+            if may_leave(await purposes_in(self.connection, battery), PASSPORT) is not None:
+                await credentials.take_back(self.connection, battery, Part.VALUE, at_ms, WITHDRAWN)
 
     async def _advance(self, chain: Chain, seqs: Sequence[int], projector: Projector) -> Chain:
         """One chain with new records in it, projected as far as each follows the one before."""

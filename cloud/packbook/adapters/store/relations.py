@@ -164,6 +164,11 @@ async def records_of(database: Database, battery: str) -> AsyncIterator[HeldReco
 
 
 async def purposes_of(database: Database, battery: str) -> dict[str, tuple[str, ...] | None]:
+    async with database.transaction() as connection:
+        return await purposes_in(connection, battery)
+
+
+async def purposes_in(connection: AsyncConnection, battery: str) -> dict[str, tuple[str, ...] | None]:
     """What was agreed to, by the stores whose word counts now; None where nobody decided.
 
     A store with two histories agrees to nothing: the owner's newest word may be among the records held out.
@@ -175,8 +180,7 @@ async def purposes_of(database: Database, battery: str) -> dict[str, tuple[str, 
         .outerjoin(box, box.c.box == chain.c.box)
         .where(chain.c.battery == battery)
     )
-    async with database.transaction() as connection:
-        rows = (await connection.execute(query)).all()
+    rows = (await connection.execute(query)).all()
     return who_decides(
         [
             Watcher(row.box, row.store, row.received_ms, row.state in (None, BoxState.ACTIVE), _agreed(row))
