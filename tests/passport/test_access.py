@@ -129,6 +129,14 @@ def test_conditions_do_not_carry_what_the_facts_must_not() -> None:
     assert cut.passport.coverage.odometer_km is None
 
 
+def test_who_sees_a_figure_sees_the_doubt_about_it() -> None:
+    """And who sees none need not know that there is a dispute."""
+    doubtful = replace(full(), doubts=("two_boxes",))
+    for reader in READERS:
+        doubts = TABLE.redact(doubtful, reader).passport.doubts
+        assert doubts == (("two_boxes",) if TABLE.individual(reader) else ())
+
+
 def test_model_data_do_not_name_the_box() -> None:
     """Its name leads to one car's records; who reads model data has no use for it."""
     measured = replace(rich().facts["soc_pct"][0], value=96, unit="1")
