@@ -30,6 +30,7 @@ from packbook.core.passport import Fact, Passport, Source
 from packbook.core.rules import Kind, Tier
 from packbook.ports import PackbookError
 from packbook.settings import Settings
+from passport.reading import text_of
 from passport.records import COVERAGE as WATCHED
 from passport.records import rich
 
@@ -217,7 +218,7 @@ async def test_no_format_holds_what_its_reader_may_not_see(name: str, exports: B
             data = await exports.make(name, cut.passport)
         except PackbookError:
             continue  # the format says that it cannot be made of so little
-        text = data.decode("latin-1")
+        text = text_of(name, data)
         for withheld in cut.withheld:
             for fact in record.facts.get(withheld.field, ()):
                 if isinstance(fact.value, str) and fact.value.startswith("secret"):
