@@ -27,11 +27,13 @@ from packwire.messages import (
     ChargeKind,
     Consent,
     Drive,
+    EnergyItem,
     EstimateItem,
     Event,
     EventKind,
     Health,
     Hello,
+    LeftItem,
     LegItem,
     Log,
     Message,
@@ -180,6 +182,10 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         soh_reported_pct=119.99, capacity_reported_ah=234.567, observed_s=630_720_000.0, inferred_s=630_720_000.0,
         unobserved_s=630_720_000.0, observed_ah=1_234_567.8, observed_km=2_999_999.9, odometer_km=2_999_999.9,
         soce_pct=99.99, resistance_ohm=0.12345, line_s=630_720_000,
+        energy=EnergyItem(
+            method="long_method_name/5", energy_full_kwh=234.567, sigma_kwh=12.345, n=99_999,
+            evidence=tuple(range(99_980, 99_996)), gids=True,
+        ),
     ),
     Reading(
         number=99_999, session=123_456, line_s=630_720_000,
@@ -201,6 +207,7 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         told=ToldItem(at_s=630_720_000, capacity_ah=234.567),
         seen=SeenItem(visits=(9_999,) * 20, off_curve=9_999, stuck_n=9_999, apart_n=99_999, apart_pct=100.01),
         span=SpanItem(charge_ah=1_234.56, soc_change_pct=100.01), refused="r" * 120,
+        energy=tuple(LeftItem(energy_left_kwh=234.567, soc_pct=100.01, gids=True, bms=True) for _ in range(2)),
     ),
     Cells(
         voltages_mv=(*(4_050 + n % 17 for n in range(214)), None, None), soc_pct=100.1, pack_current_a=-400.1,
@@ -301,6 +308,9 @@ def goldens() -> dict[str, dict[str, Any]]:
     files["soh-line.json"] = _record(sealed_sample(MAXIMAL[5], largest=True))
     # Likewise before readings told why nothing counted stands.
     files["reading-refused.json"] = _record(sealed_sample(MAXIMAL[6], largest=True))
+    # Likewise both before the car's own count of energy was told.
+    files["soh-energy.json"] = _record(sealed_sample(MAXIMAL[5], largest=True))
+    files["reading-energy.json"] = _record(sealed_sample(MAXIMAL[6], largest=True))
     for name, ack in ACKS.items():
         ranges = [list(pair) for pair in ack.ranges]
         more: dict[str, object] = {} if ack.head is None else {"head_hex": ack.head.hex()}

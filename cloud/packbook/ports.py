@@ -11,7 +11,7 @@ from packbook.core.fleet import FleetModel
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
 from packbook.core.ouranos import PartEntry
-from packbook.core.passport import Passport
+from packbook.core.passport import Fact, Passport
 from packbook.core.share import Ended, Link
 
 
@@ -191,6 +191,9 @@ class Passports(Protocol):
 
     async def passport(self, battery: str) -> Passport | None:
         """None: not in this book. Raises PackbookError."""
+
+    async def said(self, battery: str) -> Mapping[str, tuple[Fact, ...]]:
+        """What people declared and signed of it, by field: less than a passport, and at once. Raises PackbookError."""
 
 
 class PartsRegister(Protocol):

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     operator_key_file: Path | None = Field(None, description="The operator's key: signs configurations and commands")
     rules: dict[str, str] = Field(default_factory=dict, description="Versions of rule sets, by family, over ours")
     rules_dir: Path | None = Field(None, description="Folder of rule files that go before ours")
+    municipalities: dict[str, str] = Field(
+        default_factory=dict, description="Which municipality a fleet belongs to, for totals: fleet = name"
+    )
     ouranos_url: str | None = Field(None, description="The Ouranos platform that batteries are registered with")
     ouranos_operator_id: str | None = Field(None, description="Our operator's UUID there")
     ouranos_plant_id: str | None = Field(None, description="Our plant's UUID there")

@@ -13,6 +13,7 @@ import pytest
 
 from packbox.adapters.journal import JOURNAL_FILE, open_copy
 from packbox.adapters.journal.migrate import NEWEST
+from packbox.core.box import STATE_VERSION
 from packbox.core.frames import FrameBatch
 from packwire.messages import Kind
 from packwire.seal import NO_PREVIOUS, digest, open_sealed
@@ -41,9 +42,10 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_every_layout_has_its_journal() -> None:
-    """A layout without one could become unreadable unseen: run fixtures/make.py when you add a migration."""
-    layouts = [int(re.findall(r"\d+", file.name)[0]) for file in FILES]
-    assert layouts == list(range(1, NEWEST + 1))
+    """One without could become unreadable unseen: run fixtures/make.py when you add a migration or a state version."""
+    numbers = [[int(number) for number in re.findall(r"\d+", file.name)] for file in FILES]
+    assert sorted({layout for layout, *_ in numbers}) == list(range(1, NEWEST + 1))
+    assert max(version for _, *versions in numbers for version in versions) == STATE_VERSION
 
 
 def test_an_old_journal_keeps_all_it_held(old: Path, make: ModuleType) -> None:

@@ -12,6 +12,7 @@ from fold_day import Day, run
 from packbox.adapters.snapshot import MAGIC, SnapshotError, dump, load
 from packbox.core.box import STATE_VERSION, BoxState
 from packbox.core.frames import FloatArray
+from packbox.core.sample import NEVER_NS, Col
 from packbox.core.soh.panel import PanelState
 from packbox.core.soh.rest_state import Anchor
 
@@ -93,6 +94,30 @@ def test_a_state_of_version_2_is_read_less_the_swings_of_the_session_under_way()
     state = load(msgspec.msgpack.encode([MAGIC, 2, body]), PanelState)
     assert (state.rest_bands.lowest, state.rest_bands.moves) == (Anchor(*anchor), ())
     assert (state.rest_bands.n, state.charge_ratio.capacity_ah) == (31, 55.0)
+
+
+def test_columns_that_came_after_version_2_are_unknown_in_it(state: BoxState) -> None:
+    """The sample had two columns less, in every part of the state that holds a value for each."""
+    magic, _, body = msgspec.msgpack.decode(dump(state))
+    old = load(msgspec.msgpack.encode([magic, 2, _narrow(body)]), BoxState)
+    assert old.sample.held.shape == old.sample.held_ns.shape == old.usage.newest.shape == (len(Col),)
+    assert np.array_equal(old.sample.held[:25], state.sample.held[:25], equal_nan=True)
+    assert np.isnan(old.sample.held[25:]).all()
+    assert (old.sample.held_ns[25:] == NEVER_NS).all()
+    assert old.segment.body is not None
+    assert old.segment.body.first.shape == (len(Col),)
+
+
+def _narrow(value: object) -> object:
+    match value:
+        case [str(kind), [int(n)], bytes(data)] if n == len(Col):
+            return [kind, [25], data[: 25 * 8]]
+        case dict():
+            return {key: _narrow(item) for key, item in value.items()}
+        case list():
+            return [_narrow(item) for item in value]
+        case _:
+            return value
 
 
 def test_a_cut_snapshot_is_refused(state: BoxState) -> None:

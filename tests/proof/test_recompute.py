@@ -34,6 +34,7 @@ from packwire.messages import (
     BmsItem,
     Drive,
     Hello,
+    LeftItem,
     LegItem,
     Message,
     Reading,
@@ -175,6 +176,19 @@ def test_a_changed_state_of_health_is_found_and_named(life: list[Record], field:
     assert field in soh.words
 
 
+def test_a_changed_count_of_energy_is_found_and_named() -> None:
+    """The energy of the full pack rests on its own readings, and is worked out again like the capacity."""
+    leaf = leaf_life()
+    energies = [r for r in holding(leaf, Soh) if isinstance(r.message, Soh) and r.message.energy is not None]
+    assert len(energies) > 0.9 * len(holding(leaf, Soh))
+    record = energies[-1]
+    assert isinstance(record.message, Soh)
+    better = msgspec.structs.replace(record.message.energy, energy_full_kwh=24.5)
+    for forged in (changed(record, energy=better), changed(record, energy=None)):
+        soh = of(recompute(put(leaf, forged), PACKS), "soh")
+        assert (soh.verdict, soh.seqs[0], "energy" in soh.words) == (Verdict.DIFFERS, record.envelope.seq, True)
+
+
 @pytest.mark.parametrize(
     ("field", "less"), [("charges_ac", 1), ("drives", 1), ("distance_km", 30.0), ("charge_in_ah", 5.0)]
 )
@@ -308,6 +322,7 @@ def test_readings_are_rounded_to_the_steps_of_the_wire() -> None:
         core_reading.SocLeg: LegItem,
         core_reading.SpanCharged: SpanItem,
         core_reading.BmsSaid: BmsItem,
+        core_reading.EnergyLeft: LeftItem,
     }
     for inner, outer in items.items():
         wire = {p.name: p.wire.per for p in plan_of(outer)}

@@ -17,10 +17,10 @@ from packbook.clock import now_ms
 from packbook.core.access import ALL_BATTERIES, Read, Reader
 from packbook.core.formats.sheet.code import code_of
 from packbook.core.identifiers import asked_key, filed_key
-from packbook.core.passport import Passport
+from packbook.core.passport import Fact, Passport, Source
 from packbook.core.share import Ended, Link, token_digest
 from packbook.ports import Manner, NotMade
-from packbook.testing.memory_access import MemoryGate, PlainExports, memory_access
+from packbook.testing.memory_access import MemoryGate, MemoryPassports, PlainExports, memory_access
 from packbook.testing.memory_histories import MemoryHistories, battery_head
 from packbook.web.access import VISIT_MS, Trail
 from packbook.web.app import V1, create_app
@@ -410,3 +410,26 @@ async def test_no_sheet_without_a_note_without_consent_or_by_a_links_token(book:
     book.histories.agreed.clear()
     assert (await book.get(path)).status_code == 403
     assert book.gate.noted == []
+
+
+HANDED = Fact(
+    "Example Cars", "1", 1_780_000_000_000, Source.DECLARED, "Private owner", "custody/1", conditions={"role": "dealer"}
+)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", ("Taken over by", "as dealer", "declared by Private owner")), ("ja", ("役割：販売店",))],
+)
+async def test_status_and_hands_are_on_the_owners_page_and_on_a_buyers(
+    book: Book, language: str, words: tuple[str, ...]
+) -> None:
+    """Whoever buys asks first what it counts as and who had it; a repairer needs neither name."""
+    facts = {**rich().facts, "custody": (HANDED,)}
+    passports = {BATTERY: replace(rich(), facts=facts)}
+    book.app.state.access.passports = MemoryPassports(passports)
+    buyer, repairer = book.link(), book.link(role="interest", purpose="repair")
+    for address in (f"/battery/{BATTERY}?lang={language}", f"/s/{buyer}?lang={language}"):
+        page = (await book.client.get(address)).text
+        assert all(word in page for word in (*words, "Example Cars")), address
+    assert "Example Cars" not in (await book.client.get(f"/s/{repairer}?lang={language}")).text

@@ -341,7 +341,7 @@ class Reading(Message, frozen=True, kw_only=True):
     seen: Annotated[SeenItem | None, Wire(8)] = None
     span: Annotated[SpanItem | None, Wire(9)] = None
     refused: Annotated[Text | None, Wire(10)] = None  # why nothing counted with this current stands, from here on
-    energy: Annotated[tuple[LeftItem, ...], Wire(11), Meta(max_length=4)] = ()
+    energy: Annotated[tuple[LeftItem, ...], Wire(11), Meta(max_length=8)] = ()
 
 
 class Cells(Message, frozen=True, kw_only=True):
@@ -444,11 +444,11 @@ BYTE_BUDGET: Final[dict[Kind, int]] = {
     Kind.DRIVE: 360,
     Kind.REST: 350,
     Kind.USAGE: 2200,
-    Kind.SOH: 1280,
+    Kind.SOH: 1400,
     Kind.CELLS: 960,
     Kind.EVENT: 380,
     Kind.HEALTH: 460,
-    Kind.READING: 640,
+    Kind.READING: 660,
     Kind.CONSENT: 245,
     Kind.LOG: 13_400,
 }

@@ -52,6 +52,7 @@ FORMATS: Final[dict[str, Format]] = {
     "credential": Format("packbook.app.export_credential", "W3C credentials, identity and condition, each signed"),
     "gtr22": Format("packbook.core.formats.gtr22", "durability as UN GTR 22 and Euro 7 look at it, JSON", "limits"),
     "gbt32960": Format("packbook.core.formats.gbt32960", "GB/T 32960 data blocks, to hold against a car's", "gbt32960"),
+    "dossier": Format("packbook.app.export_dossier", "what second life and recycling ask for, JSON"),
     "csv": Format("packbook.core.formats.table_csv", "every fact a row, for spreadsheets"),
     "sheet": Format("packbook.app.export_sheet", "condition sheet for people, PDF (--lang, --link)", for_people=True),
     "parquet": Format("packbook.core.formats.table_parquet", "the same, with typed columns"),

@@ -20,8 +20,8 @@ from packbook.core.custody import Chain, Rules, said_by, verify, what_is_left
 from packbook.core.declared import Declared, day_ms, in_force
 from packbook.core.forecast import PRIOR
 from packbook.core.lifecycle import LifeCycle
-from packbook.core.passport import Passport
-from packbook.core.passport_of import Life, passport_of
+from packbook.core.passport import Fact, Passport
+from packbook.core.passport_of import Life, facts_said, passport_of
 from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.core.rules import Fields
 from packbook.settings import Settings
@@ -70,6 +70,15 @@ class BookPassports:
         if chain.last is None or not chain.last.recycled:
             return passport
         return what_is_left(passport, self._rules.load("lifecycle", LifeCycle, chain.last.rules).recycled.keeps)
+
+    async def said(self, battery: str) -> Mapping[str, tuple[Fact, ...]]:
+        """Empty for a battery that is not in this book."""
+        head = await self._histories.battery(battery)
+        if head is None:
+            return {}
+        said = await declarations.said_of(self._database, battery, head.pack)
+        chain = await chain_of(self._database, battery, self._rules)
+        return facts_said([*said, *said_by(chain)], self._rules.fields())
 
 
 async def chain_of(database: Database, battery: str, rules: RuleBook) -> Chain:

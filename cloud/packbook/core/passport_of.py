@@ -98,6 +98,12 @@ def passport_of(
     )
 
 
+def facts_said(said: Iterable[Declared], fields: Fields) -> dict[str, tuple[Fact, ...]]:
+    """The declared facts alone, in force and settled as in a record."""
+    found = in_force(said, fields.fields)
+    return _by_field(((name, fact_of(declared)) for name, some in found.items() for declared in some), fields)
+
+
 def part_of(passport: Passport, fields: Fields, part: Part) -> dict[str, tuple[Fact, ...]]:
     """The facts of one part, by name."""
     return {name: facts for name, facts in sorted(passport.facts.items()) if fields.fields[name].part is part}

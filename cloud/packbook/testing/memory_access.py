@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from packbook.core.access import ALL_BATTERIES, AccessTable, Read
-from packbook.core.passport import Histogram, Passport
+from packbook.core.passport import Fact, Histogram, Passport, Source
 from packbook.core.share import Ended, Link
 from packbook.ports import PLAIN, Manner, StoreError
 from packbook.web.access import Access
@@ -56,6 +56,11 @@ class MemoryPassports:
 
     async def passport(self, battery: str) -> Passport | None:
         return self.kept.get(battery)
+
+    async def said(self, battery: str) -> Mapping[str, tuple[Fact, ...]]:
+        passport = self.kept.get(battery)
+        facts = {} if passport is None else passport.facts
+        return {name: tuple(f for f in some if f.source is Source.DECLARED) for name, some in facts.items()}
 
 
 class PlainExports:

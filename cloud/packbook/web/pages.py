@@ -16,6 +16,7 @@ from packbook.web import csv_files
 from packbook.web import owner as owner_page
 from packbook.web.access import access_of, histories, note_history
 from packbook.web.api import prospect_of
+from packbook.web.passport_page import HOLDERS, figures_of
 from packbook.web.render import render, words_for
 
 KINDS: Final = ("charge", "drive", "rest")
@@ -37,8 +38,9 @@ async def owner(request: Request) -> Response:
     book, battery = histories(request), await _battery(request, "battery")
     name = battery.battery
     series, events = await book.soh_series(name), await book.events(name)
+    t, access = words_for(request), access_of(request)
     page = owner_page.build(
-        words_for(request),
+        t,
         battery,
         series=series,
         prospect=await prospect_of(book, battery, series, events),
@@ -46,9 +48,13 @@ async def owner(request: Request) -> Response:
         charges=await all_sessions(book, name, "charge", SESSIONS_ON_PAGE),
         drives=await all_sessions(book, name, "drive", SESSIONS_ON_PAGE),
         events=events,
-        reads=await access_of(request).gate.reads(name, owner_page.READS_SHOWN),
+        reads=await access.gate.reads(name, owner_page.READS_SHOWN),
     )
-    return render(request, "owner.html", page=page, battery=battery)
+    reader = access.reader_of(request)
+    said = await access.passports.said(name)
+    held = {field: facts for field, facts in said.items() if access.table.may_see(reader, field)}
+    holders = figures_of(t, HOLDERS, held)
+    return render(request, "owner.html", page=page, battery=battery, holders=holders)
 
 
 async def sessions(request: Request) -> Response:

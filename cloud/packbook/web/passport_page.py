@@ -78,6 +78,7 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "next_use",
     ),
 }
+HOLDERS: Final = ("status", "custody", "passport_id", "passport_before_id", "exported_to", "returned_to")
 REST: Final = "model"  # all other fields
 TOLD: Final = (
     "soc_pct",
@@ -145,6 +146,11 @@ def headline(passport: Passport) -> Headline | None:
     )
 
 
+def figures_of(t: Words, names: Sequence[str], facts: Mapping[str, Sequence[Fact]]) -> tuple[Figure, ...]:
+    """Of these fields, in their order."""
+    return tuple(_figure(t, name, fact) for name in names for fact in facts.get(name, ()))
+
+
 def section(t: Words, name: str, fields: Sequence[str], passport: Passport) -> Section:
     found = [(field, fact) for field in fields for fact in passport.facts.get(field, ())]
     return Section(
@@ -161,7 +167,7 @@ def _figure(t: Words, field: str, fact: Fact) -> Figure:
         details.append(t("fact.interval", lo=t.number(fact.lo90, digits), hi=t.number(fact.hi90, digits)))
     if fact.at_ms is not None:
         details.append(t.date(fact.at_ms))
-    details += [t(f"condition_of.{name}", value=_plain(t, value)) for name, value in _told(fact)]
+    details += [t(f"condition_of.{name}", value=_plain(t, name, value)) for name, value in _told(fact)]
     if fact.value is None and fact.why is not None:
         details.append(fact.why)
     return Figure(t.or_raw("field", field), value_text(t, fact), " · ".join(details))
@@ -171,7 +177,9 @@ def _told(fact: Fact) -> list[tuple[str, float | str]]:
     return [(name, fact.conditions[name]) for name in TOLD if name in fact.conditions]
 
 
-def _plain(t: Words, value: float | str) -> str:
+def _plain(t: Words, name: str, value: float | str) -> str:
+    if name == "role":
+        return t.or_raw("custody_role", str(value))
     return value if isinstance(value, str) else t.number(value, 0 if value == int(value) else 1)
 
 

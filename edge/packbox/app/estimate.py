@@ -128,12 +128,12 @@ def _value(said: Verdict) -> dict[str, Any]:
         "sigma_ah": _rounded(soh.sigma_ah),
         "soce_pct": _rounded(said.soce_pct),
         "r25_ohm": None if said.r25_ohm is None else round(said.r25_ohm, 6),
-        "energy_full_kwh": _rounded(said.energy.energy_full_kwh),
         "state": soh.state.value,
     }
+    if said.energy.energy_full_kwh is not None:  # most tables tell no energy
+        line["energy_full_kwh"] = _rounded(said.energy.energy_full_kwh)
     whys = [soh.why] if soh.why else []
-    beside = (("soce_pct", said.soce_why), ("r25_ohm", said.r25_why), ("energy_full_kwh", said.energy.why))
-    whys += [f"{name}: {why}" for name, why in beside if why]
+    whys += [f"{name}: {why}" for name, why in (("soce_pct", said.soce_why), ("r25_ohm", said.r25_why)) if why]
     return line | ({"why": "; ".join(whys)} if whys else {})
 
 

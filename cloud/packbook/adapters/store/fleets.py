@@ -1,4 +1,4 @@
-"""What fleets taught, in the store: which batteries make a family, and every version of what was learned from them."""
+"""Fleets in the store: which batteries make a family, what was learned from them version by version, whose a box is."""
 
 from __future__ import annotations
 
@@ -64,3 +64,11 @@ async def newest(database: Database, family: str) -> FleetModel | None:
     async with database.transaction() as connection:
         row = (await connection.execute(query)).mappings().first()
     return None if row is None else FleetModel(row["family"], row["newest_ms"], model_of(row["model"]))
+
+
+async def of_boxes(database: Database) -> dict[str, str]:
+    """The fleet of each enrolled box."""
+    table = tables.enrolled_box
+    async with database.transaction() as connection:
+        rows = await connection.execute(sa.select(table.c.box, table.c.fleet))
+    return {row.box: row.fleet for row in rows}

@@ -35,8 +35,8 @@ SOC_MIN_PCT: Final = 30.0  # a real Leaf's gids follow a line from there up
 COLD_DEGC: Final = 5.0
 SPAN_MIN_PCT: Final = 5.0  # within less of the SoC a second pair of one session tells nothing new
 READ_SIGMA: Final = 0.015  # of the full energy: rounding of both, and that they are told at different instants
-START_SIGMA: Final = 0.5
 EMPTY_SIGMA: Final = 0.10  # of the full energy: what the count may say at 0 % SoC, either way
+EMPTY_MAX: Final = 0.4  # of it: more is no reserve, but another quantity
 EMPTY_DRIFT: Final = 0.01  # of the full energy a root year
 DOUBT_Z2: Final = 6.0
 REJECT_Z2: Final = 25.0
@@ -153,9 +153,9 @@ def estimate(state: EnergySeriesState, at_s: float) -> EnergyFull:
     """What the readings used so far say."""
     if state.full_kwh is None:
         return EnergyFull(why=f"the car told no energy left beside an SoC of {SOC_MIN_PCT:g} % or more")
-    full, _, full2, _, _ = _predicted(state, at_s)
-    if full <= 0.0 or full2 <= 0.0:
-        return EnergyFull(why="the energy left falls when the SoC rises")
+    full, empty, full2, _, _ = _predicted(state, at_s)
+    if full <= 0.0 or full2 <= 0.0 or abs(empty) > EMPTY_MAX * full:
+        return EnergyFull(why="the energy left does not go with the SoC")
     scale = math.hypot(SCALE_SIGMA, GID_SIGMA) if state.gids else SCALE_SIGMA
     return EnergyFull(full, math.hypot(math.sqrt(full2), scale * full), state.n, state.evidence, state.gids)
 
