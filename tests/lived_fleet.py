@@ -1,7 +1,7 @@
 """The demo's three cars after eight months, in a book of their own: the real fold of a box, and the real intake.
 
-The simulated cars live every day; their boxes hear one day in fifteen, so that building this takes seconds. To a box the
-days between are days without power, which a history has to be honest about anyway.
+The simulated cars live every day; their boxes hear one day in fifteen, so that building this takes seconds. To a box
+the days between are days without power, which a history has to be honest about anyway.
 """
 
 from __future__ import annotations
