@@ -91,6 +91,11 @@ def test_who_is_not_in_the_table_sees_nothing(reader: Reader) -> None:
     assert not TABLE.may_see(reader, "model")
 
 
+def test_what_names_a_battery_is_public() -> None:
+    """Every record bears its battery's id and category, whatever else was cut: neither may be a secret."""
+    assert {TABLE.tiers[name] for name in ("battery_id", "category", "identifiers")} == {Tier.PUBLIC}
+
+
 def test_a_field_that_no_rule_knows_is_shown_to_nobody() -> None:
     """A field that a newer version brings must wait for its tier."""
     strange = replace(full(), facts={**full().facts, "driver_mood": full().facts["soc_pct"]})
