@@ -30,6 +30,7 @@ from packbook.core.passport import Fact, Passport, Source
 from packbook.core.rules import Kind, Tier
 from packbook.ports import PackbookError
 from packbook.settings import Settings
+from passport.reading import text_of
 from passport.records import COVERAGE as WATCHED
 from passport.records import rich
 
@@ -88,6 +89,11 @@ def test_who_is_not_in_the_table_sees_nothing(reader: Reader) -> None:
     """Default deny: also for a role spelled wrongly or with a purpose that is not its own."""
     assert seen_by(reader, full()) == set()
     assert not TABLE.may_see(reader, "model")
+
+
+def test_what_names_a_battery_is_public() -> None:
+    """Every record bears its battery's id and category, whatever else was cut: neither may be a secret."""
+    assert {TABLE.tiers[name] for name in ("battery_id", "category", "identifiers")} == {Tier.PUBLIC}
 
 
 def test_a_field_that_no_rule_knows_is_shown_to_nobody() -> None:
@@ -225,7 +231,7 @@ async def test_no_format_holds_what_its_reader_may_not_see(name: str, exports: B
             data = await exports.make(name, cut.passport)
         except PackbookError:
             continue  # the format says that it cannot be made of so little
-        text = data.decode("latin-1")
+        text = text_of(name, data)
         for withheld in cut.withheld:
             for fact in record.facts.get(withheld.field, ()):
                 if isinstance(fact.value, str) and fact.value.startswith("secret"):

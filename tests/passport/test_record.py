@@ -175,6 +175,18 @@ def test_a_figure_that_cannot_be_true_is_left_out_and_named() -> None:
     assert fact.why == "what was told cannot be true: 4000 is not between 0 and 150 %"
 
 
+def test_a_health_without_a_capacity_says_so() -> None:
+    """The reason for no value must not read `ok`; where there is no health either, the box's own reason stands."""
+    point = soh_point(state="ok", capacity_ah=None)
+    for told, why in (
+        (point, "the box told a state of health without a capacity"),
+        (replace(point, soh_pct=None, state="learning"), "learning"),
+        (replace(point, soh_pct=None, state="learning", why="2 of 10 segments seen"), "2 of 10 segments seen"),
+    ):
+        passport = record(Life(battery_head(), (told,)))
+        assert [fact.why for fact in passport.facts["remaining_capacity_ah"] if fact.value is None] == [why]
+
+
 def test_coverage_tells_what_nobody_watched_and_where_the_record_breaks() -> None:
     """A good figure over a tenth of a life is not a good figure."""
     event = EventRow("data_lost", MADE_MS - 3 * DAY_MS, 7200.0, None, "rows 4-90", Provenance(BOX, STORE, 3))
