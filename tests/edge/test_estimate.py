@@ -13,6 +13,7 @@ import pytest
 
 from packbox.__main__ import main
 from packbox.adapters import sample_csv
+from packbox.adapters.pack_file import read_pack_file
 from packbox.adapters.sample_csv import Block, Layout, read_blocks
 from packbox.core.packs import Chemistry, PackFacts
 
@@ -87,6 +88,38 @@ def test_every_day_has_its_line_and_the_end_a_summary(
     assert days[-1]["capacity_ah"] == pytest.approx(54.0, rel=0.015)
     assert days[-1]["lo90_pct"] < 90.0 < days[-1]["hi90_pct"]
     assert (summary["summary"], summary["basis"], summary["state"]) == (True, "ocv", "ok")
+
+
+def test_rows_that_jitter_about_ten_seconds_tell_the_same(
+    tmp_path: Path, pack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Loggers keep no exact time. Rows 12 s apart are no silence whose charge nobody counted."""
+    even = table(tmp_path / "even.csv", 20)
+    header, *rows = even.read_text().splitlines()
+    dice = np.random.default_rng(4)
+    cells = [row.split(",", 1) for row in rows]
+    odd = [f"{int(t_s) + dice.uniform(-2.0, 2.0):.3f},{rest}" for t_s, rest in cells]
+    (tmp_path / "odd.csv").write_text("\n".join([header, *odd]) + "\n")
+    told, jittered = (lines(capsys, tmp_path / name, "--pack", pack)[-1] for name in ("even.csv", "odd.csv"))
+    assert jittered["soh_pct"] == pytest.approx(told["soh_pct"], abs=0.2)
+    assert [one["segments"] for one in jittered["estimates"]] == [one["segments"] for one in told["estimates"]]
+
+
+def test_the_cars_own_count_of_energy_stands_beside(
+    tmp_path: Path, pack: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And never in the capacity: a car that tells it has the same state of health as one that does not."""
+    plain = table(tmp_path / "plain.csv", 6)
+    header, *rows = plain.read_text().splitlines()
+    told = [f"{row},{0.2 * float(row.split(',')[3]) - 1.0:.1f}" for row in rows]
+    (tmp_path / "told.csv").write_text("\n".join([f"{header},energy_left_kwh", *told]) + "\n")
+    without, beside = (lines(capsys, tmp_path / name, "--pack", pack) for name in ("plain.csv", "told.csv"))
+    assert beside[-2].pop("energy_full_kwh") == pytest.approx(19.0, rel=0.01)
+    assert beside[-2] == without[-2]
+    energy = beside[-1]["energy"]
+    assert (energy["method"], energy["from_gids"], energy["readings"]) == ("energy_series/1", False, 24)
+    assert abs(energy["energy_full_kwh"] - 19.0) < energy["sigma_kwh"]
+    assert without[-1]["energy"]["why"] == "the car told no energy left beside an SoC of 30 % or more"
 
 
 def test_a_day_knows_nothing_of_the_days_after_it(
@@ -277,3 +310,9 @@ def test_the_first_simulated_car_is_told_within_its_interval(
     assert len(met) > 15
     assert all(line["lo90_pct"] <= truth[line["day"]] <= line["hi90_pct"] for line in met)
     assert np.mean([abs(line["soh_pct"] - truth[line["day"]]) for line in met]) < 1.0
+
+
+def test_a_chemistry_may_be_written_in_capitals(tmp_path: Path) -> None:
+    """It is an abbreviation; most people write it so."""
+    (tmp_path / "pack.toml").write_text(PACK.replace('"lmo"', '"LMO"'))
+    assert read_pack_file(tmp_path / "pack.toml")[0].chemistry is Chemistry.LMO

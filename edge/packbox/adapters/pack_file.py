@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.soh.weigh import GAIN_FLOOR
@@ -26,11 +26,16 @@ class PackFileError(PackboxError):
     """A pack file cannot be used. The text names file, key and reason."""
 
 
+def _small(written: object) -> object:
+    """Chemistries are abbreviations: most people write them in capitals."""
+    return written.lower() if isinstance(written, str) else written
+
+
 class _PackTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
     id: str = ""
-    chemistry: Chemistry
+    chemistry: Annotated[Chemistry, BeforeValidator(_small)]
     cells_in_series: Annotated[int, Field(ge=1, le=1000)]
     rated_ah: Annotated[float, Field(gt=0, le=10_000)]
     reference_ah: Annotated[float, Field(gt=0, le=10_000)] | None = None

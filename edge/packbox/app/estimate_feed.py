@@ -32,6 +32,7 @@ from packbox.core.soh.rest_state import CHARGE_SIGMA_ROOT
 from packbox.core.stamp import NS_PER_S
 
 SESSION_GAP_S: Final = 300  # as a drive outlives a silence (core.segment)
+ROW_GAP_S: Final = 15  # rows of about 10 s jitter; a silence only beyond that
 LEAP_S: Final = 366 * 86_400
 DAY_S: Final = 86_400
 HOLE_MAX_S: Final = (
@@ -133,7 +134,7 @@ class Feeder:
             told = ~np.isnan(value)
             if told.any():
                 signals[quantity] = Signal(at_ns[told], value[told])
-        self._sample, samples = sampling.sample(self._sample, seconds, Decoded(signals))
+        self._sample, samples = sampling.sample(self._sample, seconds, Decoded(signals), gap_s=ROW_GAP_S)
         yield from self._watch(samples)
 
     def _watch(self, samples: Samples) -> Iterator[DayEnd]:

@@ -241,17 +241,22 @@ def known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def sample(state: SampleState, second: IntArray, decoded: Decoded) -> tuple[SampleState, Samples]:
-    """One row per second in which frames came. `second` (n,), n >= 1, rising, newer than any before."""
+def sample(
+    state: SampleState, second: IntArray, decoded: Decoded, *, gap_s: int = GAP_S
+) -> tuple[SampleState, Samples]:
+    """One row per second in which frames came. `second` (n,), n >= 1, rising, newer than any before.
+
+    `gap_s`: a longer silence is unseen.
+    """
     assert len(second) >= 1
     step_s = np.diff(second, prepend=second[0] - 1 if state.second is None else state.second)
     assert np.all(step_s > 0)
-    asleep = step_s > GAP_S
+    asleep = step_s > gap_s
     span_s = np.where(asleep, 1, step_s)
     broken = np.zeros(len(second), np.bool_)
     broken[0] = state.broken
     value, held, held_ns = _values(state, second, decoded)
-    moved, points = _moved(state, second, decoded)
+    moved, points = _moved(state, second, decoded, gap_s)
     _clock(moved, span_s, value)
     total = np.cumsum(np.vstack((state.total, moved)), axis=0)
     after = SampleState(held, held_ns, total[-1].copy(), *points, int(second[-1]))
@@ -325,7 +330,7 @@ def _filled(
 
 
 def _moved(
-    state: SampleState, second: IntArray, decoded: Decoded
+    state: SampleState, second: IntArray, decoded: Decoded, gap_s: int
 ) -> tuple[FloatArray, tuple[int, float, float, int, float]]:
     """What moved in each row, shape (n, len(Sum)), and the newest points of current, power and voltage."""
     moved = np.zeros((len(second), len(Sum)), np.float64)
@@ -340,12 +345,12 @@ def _moved(
         return moved, (state.current_ns, state.current_a, state.power_w, *voltage_end)
     # The newest voltage that was known then: a later one would make the result depend on what follows.
     newest = np.searchsorted(voltage_ns, current.mono_ns, side="right") - 1
-    fresh = current.mono_ns - voltage_ns[newest] <= GAP_S * NS_PER_S
+    fresh = current.mono_ns - voltage_ns[newest] <= gap_s * NS_PER_S
     at_ns = np.concatenate(([state.current_ns], current.mono_ns))
     amps = np.concatenate(([state.current_a], current.value))
     watts = np.concatenate(([state.power_w], current.value * np.where(fresh, voltage_v[newest], np.nan)))
     dt_s = np.diff(at_ns) / NS_PER_S
-    dt_s = np.where(dt_s <= GAP_S, dt_s, 0.0)
+    dt_s = np.where(dt_s <= gap_s, dt_s, 0.0)
     row = np.searchsorted(second, current.mono_ns // NS_PER_S)
 
     def add(what: Sum, amount: FloatArray) -> None:

@@ -41,7 +41,7 @@ class BmsValue:
 
     def watch(self, state: BmsValueState, samples: Samples, pack: PackFacts | None) -> BmsValueState:
         del pack
-        said = ~np.isnan(samples.value[:, (Col.CAPACITY_REPORTED_AH, Col.SOH_REPORTED_PCT)])
+        said = ~np.isnan(samples.value[:, Col.SOH_REPORTED_PCT : Col.CAPACITY_REPORTED_AH + 1])  # side by side
         if not said.any():
             return state
         before = state.heard or BmsSaid(0, None, None)
