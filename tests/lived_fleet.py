@@ -1,7 +1,7 @@
 """The demo's three cars after eight months, in a book of their own: the real fold of a box, and the real intake.
 
-The simulated cars live every day; their boxes hear one day in twelve, so that building this takes seconds. To a box the
-days between are days without power, which a history has to be honest about anyway.
+The simulated cars live every day; their boxes hear one day in fifteen, so that building this takes seconds. To a box
+the days between are days without power, which a history has to be honest about anyway.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ from packwire.topics import Leaf, topic
 
 FIRST_DAY: Final = 20_513  # 2026-03-01
 DAYS: Final = 240
-HEARD_EVERY_DAYS: Final = 12
+HEARD_EVERY_DAYS: Final = 15
 SEED: Final = 1
+OWNERS_NAME: Final = "Satsuki's car"  # for it, on his own pages alone
 ASLEEP_MS: Final = 600_000  # until its sessions close
 LAST_MS: Final = (FIRST_DAY + DAYS) * DAY_MS
 BATTERIES: Final = {f"demo-{car.model}-{SEED}": car for car in CARS}
@@ -71,9 +72,8 @@ def arrivals(battery: str, car: Car, profiles: Path) -> list[Arrival]:
     journal = MemoryJournal(box, StoreId(seed.hex()[:16]), digest)
     mind = Mind(journal, key)
     mind.open()
-    plan = BoxPlan(
-        Decoder(*Catalogue(profiles).find(car.profile)), box, BatteryId(battery), "configured", "packbox test"
-    )
+    decoder = Decoder(*Catalogue(profiles).find(car.profile))
+    plan = BoxPlan(decoder, box, BatteryId(battery), "configured", "packbox test", OWNERS_NAME)
     mind.meet(plan, None)
     mind.begin("sim", lambda stamp: BoxHealth(stamp, frames=mind.frames, frames_bad=0, outbox_waiting=0))
     mind.agree(Agreement(("history", "passport"), "owner", "demo", None))
@@ -85,7 +85,7 @@ def arrivals(battery: str, car: Car, profiles: Path) -> list[Arrival]:
 
 
 def heard(car: SimCar) -> Iterator[FrameBatch | Tick]:
-    """One day in twelve, each a boot of its own."""
+    """One day in fifteen, each a boot of its own."""
     senders, polls = voices(car.model, car.seed)
     for stretch in car.stretches(car.day_begins_ms(0)):
         day = car.day_at(stretch.start_ms)

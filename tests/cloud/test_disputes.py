@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from packbook.adapters.rules import RuleBook
 from packbook.adapters.store import quarantine, tables
 from packbook.adapters.store.audit import audit
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
 from packbook.adapters.store.quarantine import Act, Dispute
+from packbook.app.passports import BookPassports
 from packbook.core.history import Doubt
 from packbook.core.intake import Arrival, Fate
 from packbook.ports import Holding
@@ -252,6 +254,9 @@ async def test_a_battery_in_dispute_says_so_wherever_it_is_shown(database: Datab
     await ledger.take(box.arrivals[5:])
     doubt = Doubt("two_histories", box.box, box.store, RECEIVED_MS, held_out=1, settled=False)
     assert [battery.doubts for battery in await histories.batteries()] == [(doubt,)]
+    record = await BookPassports(database, RuleBook()).passport("BAT-1")
+    assert record is not None
+    assert record.doubts == ("two_histories",)
     await ledger.settle(settled(box, "distrust"), trust=False)
     battery = await histories.battery("BAT-1")
     assert battery is not None

@@ -16,8 +16,10 @@ from packbook.__main__ import main
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.ledger import Ledger
 from packbook.app import ouranos
+from packbook.app.formats import FORMATS
 from packbook.core.ouranos import PartEntry
 from packbook.settings import load_settings
+from packbook.testing.scripted_box import ScriptedBox
 from packwire.messages import Consent
 
 OPERATOR = "d9a38406-cae2-4679-b052-15a75f5531e8"
@@ -126,6 +128,15 @@ def test_families_of_a_fleet_are_reported(book: Book, capsys: pytest.CaptureFixt
             "version 1999 is not known; known are: euro7, gtr22",
         ),
         (("export", "BAT-1", "--format", "gbt32960", "--rule", "gbt32960=3"), 1, "known are: 2016, 2025"),
+        (("export", "BAT-1", "--format", "idta", "--rule", "idta=1"), 1, "rules idta: there is no such family"),
+        (("export", "BAT-1", "--format", "csv", "--out", "absent/x"), 1, "absent/x: cannot be written (No such file"),
+        (
+            ("export", "BAT-1", "--format", "csv", "--out", "."),
+            1,
+            ".: cannot be written (there is something that is no file)",
+        ),
+        (("export", "BAT-1", "--format", "csv", "--out", "/dev/null"), 1, "/dev/null: cannot be written"),
+        (("export", "BAT-1", "--format", "dpp"), 1, "battery BAT-1: nothing was made. DPP header"),
         (("credential", "issue", "BAT-1", "--role", "king"), 1, "there is no role king"),
         (("credential", "issue", "BAT-1", "--role", "public", "--bundle", "x"), 1, "it is for owner and operator"),
     ],
@@ -161,3 +172,33 @@ def test_a_qr_code_that_leads_nowhere_is_refused(book: Book, link: str) -> None:
     with pytest.raises(SystemExit) as ended:
         book("export", "BAT-1", "--format", "sheet", "--link", link)
     assert ended.value.code == 2
+
+
+def test_half_a_history_makes_a_file_or_says_what_is_missing(book: Book, capsys: pytest.CaptureFixture[str]) -> None:
+    """Usage has come and no state of health yet: no format may end with a trace, or write a file of nothing."""
+    refused = {}
+    for name in FORMATS:
+        code = book("export", "BAT-1", "--format", name, "--out", f"BAT-1.{name}")
+        said = capsys.readouterr().err
+        assert Path(f"BAT-1.{name}").exists() == (code == 0), name
+        if code != 0:
+            refused[name] = said
+    assert refused.keys() >= {"dpp", "load-spectrum", "remaining-life"}
+    assert all(said.startswith("packbook: battery BAT-1: nothing was made.") for said in refused.values())
+
+
+def test_a_battery_that_told_nothing_yet_is_named_so(
+    book: Book, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Just plugged in: that is not an error of the command's user, nor an empty passport."""
+
+    async def greet() -> None:
+        box = ScriptedBox("bravo")
+        box.hello("BAT-2")
+        async with open_writer(sqlite_url, "test") as database:
+            await Ledger(database).take(box.arrivals)
+
+    asyncio.run(greet())
+    for words in (("export", "BAT-2", "--format", "neutral"), ("credential", "issue", "BAT-2"), ("passport", "BAT-2")):
+        assert book(*words) == 1
+        assert "battery BAT-2: no usage or state of health has arrived yet" in capsys.readouterr().err

@@ -30,6 +30,7 @@ from packbook.core.passport import Fact, Passport, Source
 from packbook.core.rules import Kind, Tier
 from packbook.ports import PackbookError
 from packbook.settings import Settings
+from passport.reading import text_of
 from passport.records import COVERAGE as WATCHED
 from passport.records import rich
 
@@ -90,6 +91,11 @@ def test_who_is_not_in_the_table_sees_nothing(reader: Reader) -> None:
     assert not TABLE.may_see(reader, "model")
 
 
+def test_what_names_a_battery_is_public() -> None:
+    """Every record bears its battery's id and category, whatever else was cut: neither may be a secret."""
+    assert {TABLE.tiers[name] for name in ("battery_id", "category", "identifiers")} == {Tier.PUBLIC}
+
+
 def test_a_field_that_no_rule_knows_is_shown_to_nobody() -> None:
     """A field that a newer version brings must wait for its tier."""
     strange = replace(full(), facts={**full().facts, "driver_mood": full().facts["soc_pct"]})
@@ -127,6 +133,14 @@ def test_conditions_do_not_carry_what_the_facts_must_not() -> None:
     assert cut.passport.facts["resistance_ohm"][0].conditions == {"temp_degc": 25.0, "document": "D-1"}
     assert cut.passport.coverage is not None
     assert cut.passport.coverage.odometer_km is None
+
+
+def test_who_sees_a_figure_sees_the_doubt_about_it() -> None:
+    """And who sees none need not know that there is a dispute."""
+    doubtful = replace(full(), doubts=("two_boxes",))
+    for reader in READERS:
+        doubts = TABLE.redact(doubtful, reader).passport.doubts
+        assert doubts == (("two_boxes",) if TABLE.individual(reader) else ())
 
 
 def test_model_data_do_not_name_the_box() -> None:
@@ -217,7 +231,7 @@ async def test_no_format_holds_what_its_reader_may_not_see(name: str, exports: B
             data = await exports.make(name, cut.passport)
         except PackbookError:
             continue  # the format says that it cannot be made of so little
-        text = data.decode("latin-1")
+        text = text_of(name, data)
         for withheld in cut.withheld:
             for fact in record.facts.get(withheld.field, ()):
                 if isinstance(fact.value, str) and fact.value.startswith("secret"):

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from packbook.__main__ import main
-from packbook.adapters.store import open_reader, open_writer
+from packbook.adapters.store import custody, open_reader, open_writer, tables
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
+from packbook.app.formats import FORMATS
 from packbook.testing.scripted_box import ScriptedBox
 from packwire.messages import Consent, Soh, SohState
 
@@ -190,6 +192,10 @@ def test_a_recycled_battery_leaves_what_the_law_keeps(yard: Path, capsys: pytest
     facts = record(yard, "BAT-1")
     assert facts.keys() == {"battery_id", "category", "custody", "passport_id", "status"}
     assert facts["status"][0]["conditions"] == {"recycled_on": "2026-06-01"}
+    for name in FORMATS:  # a file of what is left, or a word on what it lacks
+        assert do(yard, "export", "BAT-1", "--format", name, "--out", yard / "left") in (0, 1)
+    assert do(yard, "export", "BAT-1", "--format", "dossier", "--out", yard / "left.json") == 0
+    assert json.loads((yard / "left.json").read_text())["coverage"] is None
     assert do(yard, "custody", "offer", *here, "--on", "2026-07-01") == 1
     assert "was recycled on 2026-06-01; nothing follows" in capsys.readouterr().err
 
@@ -222,3 +228,26 @@ def test_a_hand_over_that_cannot_be_says_why(
     placed = [str(yard / word) if "." in word else word for word in words]
     assert do(yard, "custody", *placed) == 1
     assert why.replace(": No", " (No") in capsys.readouterr().err
+
+
+def test_a_link_that_was_changed_in_the_book_shows(yard: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever can write the database cannot write a hand-over: the record says that it does not hold."""
+    key(yard, "owner", capsys)
+    handed(yard, "owner", "dealer", key(yard, "dealer", capsys), "dealer", "--on", "2026-05-03")
+    assert do(yard, "custody", "keep", yard / "chain.custody") == 0
+
+    async def tamper() -> None:
+        async with (
+            open_writer(f"sqlite:///{yard / 'book.db'}", "test") as database,
+            database.transaction() as connection,
+        ):
+            link = (await custody.links_of(connection, "BAT-1"))[0]
+            forged = link.replace(b"dealer", b"healer")
+            await connection.execute(sa.update(tables.custody).values(link=forged))
+
+    asyncio.run(tamper())
+    facts = record(yard, "BAT-1")
+    assert "status" not in facts
+    assert facts["custody"][0]["value"].startswith("link 1 does not hold: ")
+    assert do(yard, "custody", "show", "BAT-1") == 1
+    assert "packbook: link 1:" in capsys.readouterr().err

@@ -6,9 +6,10 @@ import asyncio
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,7 @@ from packbook.adapters.store import open_writer
 from packbook.app.access import access_rules
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.credentials import schema as credential_schema
+from packbook.app.evidence import ExportError
 from packbook.app.formats import FORMATS, make
 from packbook.app.passports import BookPassports
 from packbook.clock import now_ms
@@ -37,6 +39,7 @@ from packbook.core.passport import Passport
 from packbook.settings import Settings
 from passport import js
 from passport.official import refusals
+from passport.reading import text_of
 from passport.templates import departures
 from passport.test_aas import CONDITION as CONDITION_TEMPLATE
 from passport.test_aas import NAMEPLATE as NAMEPLATE_TEMPLATE
@@ -268,3 +271,54 @@ def test_durability_sets_the_cars_own_monitor_apart_from_ours(fleet: Fleet, batt
     assert told["vehicle"]["soce"]["reported_by_vehicle"] is None
     assert told["vehicle"]["soce"]["estimated_by_us"]["pct"] == fact(fleet.passports[battery], "soce_pct")
     assert told["vehicle"]["limit"]["reported_is_above"] is None
+
+
+# --- every format there is, also those to come ----------------------------------------------------------------------
+
+EACH: Final = pytest.mark.parametrize("name", FORMATS)
+# Moments: a time of day that is not midnight, or one as a number; a vehicle's number.
+TELLING: Final = re.compile(
+    r"T(?!00:00(?::00)?)\d\d:\d\d|(?<![\d:])(?!00:00:00)\d\d:\d\d:\d\d(?![\d:])|\b1[67]\d{8}(?:\d{3})?\b"
+    r"|\b(?=[A-Z]*\d)(?=\d*[A-Z])[A-HJ-NPR-Z0-9]{17}\b"
+)
+PLACES: Final = re.compile(r"\b(?:lat(?:itude)?|lon(?:gitude)?|gps|driver|vin|address|home)\b", re.IGNORECASE)
+
+
+@EACH
+@CARS
+def test_no_file_tells_a_moment_a_place_a_person_or_the_car(fleet: Fleet, battery: str, name: str) -> None:
+    """A battery's condition is to be shared; when and where somebody drives is nobody's business."""
+    text = text_of(name, fleet.made[battery][name].data)
+    assert TELLING.findall(text) == []
+    assert PLACES.findall(text) == []
+    assert lived_fleet.OWNERS_NAME not in text
+
+
+@EACH
+def test_the_same_record_is_the_same_file(fleet: Fleet, name: str) -> None:
+    """What changed without a reason could not be told from what was changed for one."""
+    for battery, passport in fleet.passports.items():
+        again = asyncio.run(make(name, passport, RuleBook(), fleet.settings))
+        assert again == fleet.made[battery][name]
+
+
+@EACH
+def test_each_fact_is_in_the_file_or_said_to_be_left_out(fleet: Fleet, name: str) -> None:
+    """What is not on the list must matter: the file without that fact is another, or cannot be made."""
+    passport = fleet.passports["demo-leaf-24-1"]
+    made = fleet.made["demo-leaf-24-1"][name]
+    assert all(left.name and left.reason for left in made.left_out)
+    left_out = {left.name.partition(" (")[0] for left in made.left_out}
+    claimed = [field for field in passport.facts if field not in left_out]
+    some = claimed if FORMATS[name].mapping else claimed[::6]  # the others sign, draw or write long tables
+    silent = [field for field in some if not matters(fleet, name, field, made)]
+    assert silent == []
+
+
+def matters(fleet: Fleet, name: str, field: str, made: Made) -> bool:
+    passport = fleet.passports["demo-leaf-24-1"]
+    fewer = replace(passport, facts={other: facts for other, facts in passport.facts.items() if other != field})
+    try:
+        return asyncio.run(make(name, fewer, RuleBook(), fleet.settings)).data != made.data
+    except ExportError:
+        return True

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from packbook.adapters.rules import RuleBook
 from packbook.core.declared import Declared
 from packbook.core.formats.neutral import parts
-from packbook.core.history import EventRow, Provenance, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Doubt, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
 from packbook.core.passport import Fact, Histogram, Part, Passport, Source
 from packbook.core.passport_of import Life, passport_of
-from packbook.core.prospect import DAY_MS, forecast_of
+from packbook.core.prospect import DAY_MS, Lacking, forecast_of
 from packbook.testing.memory_histories import (
     BOX,
     STORE,
@@ -175,6 +175,18 @@ def test_a_figure_that_cannot_be_true_is_left_out_and_named() -> None:
     assert fact.why == "what was told cannot be true: 4000 is not between 0 and 150 %"
 
 
+def test_a_health_without_a_capacity_says_so() -> None:
+    """The reason for no value must not read `ok`; where there is no health either, the box's own reason stands."""
+    point = soh_point(state="ok", capacity_ah=None)
+    for told, why in (
+        (point, "the box told a state of health without a capacity"),
+        (replace(point, soh_pct=None, state="learning"), "learning"),
+        (replace(point, soh_pct=None, state="learning", why="2 of 10 segments seen"), "2 of 10 segments seen"),
+    ):
+        passport = record(Life(battery_head(), (told,)))
+        assert [fact.why for fact in passport.facts["remaining_capacity_ah"] if fact.value is None] == [why]
+
+
 def test_coverage_tells_what_nobody_watched_and_where_the_record_breaks() -> None:
     """A good figure over a tenth of a life is not a good figure."""
     event = EventRow("data_lost", MADE_MS - 3 * DAY_MS, 7200.0, None, "rows 4-90", Provenance(BOX, STORE, 3))
@@ -285,3 +297,23 @@ def test_no_record_tells_a_vehicle_or_a_time_of_day_and_units_are_the_fields(
 
 def every(passport: Passport) -> Sequence[tuple[str, Fact]]:
     return [(name, fact) for name, facts in passport.facts.items() for fact in facts]
+
+
+def test_a_record_of_a_disputed_history_says_so_and_tells_no_future() -> None:
+    """Every figure may be another battery's: whoever gets the record gets the doubt, signed with the values."""
+    doubts = tuple(Doubt("two_histories", "box-1", store, 1, 0, settled=False) for store in ("a", "b"))
+    head = replace(battery_head(), doubts=doubts)
+    passport = record(Life(head, (soh_point(),), prospect=Lacking.DISPUTED))
+    assert passport.doubts == ("two_histories",)
+    (ahead,) = passport.facts["forecast_soh_pct"]
+    assert (ahead.value, ahead.why) == (None, "the history is in dispute")
+    told = {part: json.loads(data) for part, data in parts(passport, FIELDS).items()}
+    assert told[Part.VALUE]["doubts"] == ["two_histories"]
+    assert "doubts" not in told[Part.IDENTITY]
+
+
+def test_a_figure_tells_how_many_readings_are_behind_it() -> None:
+    """Two charges and two hundred are not the same evidence."""
+    (soh,) = record(Life(battery_head(), (soh_point(),))).facts["soh_capacity_pct"]
+    given = [one.n for one in soh_point().estimates if one.capacity_ah is not None]
+    assert soh.conditions.get("readings") == (float(sum(given)) if given else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from packbook.core.passport import Fact, Passport
 from packbook.ports import Manner
 from packbook.settings import Settings
 from packbook.web.words import ALL_WORDS, LANGUAGES
+from passport.random_records import passports
 from passport.records import COVERAGE, LAST_MS, day_ms, declared, having, measured, poor, reported, rich, without
 
 LINK = Link("https://book.example.com/s/4hVnq8m0dJ2xq7tQyGkzW9sB1uPcR5oL3aEf6iHj0kM", shared=True)
@@ -146,13 +148,17 @@ def test_nothing_is_half_translated() -> None:
 
 def test_the_same_history_gives_the_same_bytes() -> None:
     """Whoever prints it again, a year later too, can lay one sheet on the other."""
-    later = replace(told(), made_ms=YEAR_LATER, facts={**told().facts, "age_years": (measured(7.7, "year"),)})
+    age = declared(7.7, "year", at_ms=YEAR_LATER)
+    later = replace(told(), made_ms=YEAR_LATER, facts={**told().facts, "age_years": (age,)})
     assert made(later).data == page_of("en")
     assert made(having(told(), cell_spread_mv=measured(15.0, "mV"))).data != page_of("en")
 
 
 def test_the_sheet_bears_the_day_of_its_data() -> None:
-    """Not the day of printing: that would make old data look new."""
+    """Not of printing, nor of what somebody declared since: that would make old data look new."""
+    declared_since = having(told(), status=declared("re-used", at_ms=YEAR_LATER))
+    assert holds(made(declared_since).data, "31 Oct 2026", "re-used") == []
+    assert "2027" not in text(made(declared_since).data)
     document = pypdfium2.PdfDocument(page_of("en"))
     assert document.get_metadata_value("CreationDate") == "D:20261031000000Z"
     assert document.get_metadata_value("Title") == "Battery condition sheet 62A-000417"
@@ -217,6 +223,16 @@ def test_no_other_events_are_claimed_where_nobody_counted() -> None:
     hidden = without(told(), "negative_event", "deep_discharge_count", "overcharge_count")
     assert holds(made(hidden).data, t("sheet.events_unknown")) == []
     assert holds(made(without(told(), "negative_event")).data, t("sheet.no_events")) == []
+
+
+def test_the_newest_diagnoses_are_told() -> None:
+    """A workshop's finding of last month counts more than the one of three years ago."""
+    found = [
+        declared(80.0 + n, "%", at_ms=day_ms(f"202{n}-05-03"), by=f"Garage {n}", method="OBD") for n in range(1, 6)
+    ]
+    data = made(replace(told(), facts={**told().facts, "soh_declared_pct": tuple(found)})).data
+    assert holds(data, "Garage 5", "Garage 4", "Garage 3") == []
+    assert "Garage2" not in text(data)
 
 
 # --- only what the reader may see -----------------------------------------------------------------------------------
@@ -390,3 +406,18 @@ def test_the_qr_code_leads_back_to_the_page_or_to_what_everybody_may_see() -> No
     )
     assert link_of(Settings(), told(), Manner(page="/s/TOKEN")) is None
     assert holds(made(told(), link=None).data, ALL_WORDS["en"]("sheet.no_link")) == []
+
+
+def canonical(record: Passport) -> bool:
+    """A record that reached a format has no infinite number and no whole one beyond JCS: its fields forbid them."""
+    numbers = (fact.value for facts in record.facts.values() for fact in facts if isinstance(fact.value, int | float))
+    return all(math.isfinite(number) and abs(number) < 2**53 for number in numbers)
+
+
+@given(passports().filter(canonical), st.sampled_from(LANGUAGES))
+@settings(max_examples=6, deadline=None)
+def test_a_sheet_can_be_made_of_whatever_a_record_holds(record: Passport, language: str) -> None:
+    """Half-known batteries are the usual ones: nothing a record may lack or hold stops the sheet."""
+    done = made(record, language)
+    assert len(pages(done.data)) <= 2
+    assert made(record, language).data == done.data

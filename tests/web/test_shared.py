@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from markupsafe import escape
 
 from packbook.clock import now_ms
 from packbook.core.access import ALL_BATTERIES, Read, Reader
@@ -24,6 +25,7 @@ from packbook.testing.memory_access import MemoryGate, MemoryPassports, PlainExp
 from packbook.testing.memory_histories import MemoryHistories, battery_head
 from packbook.web.access import VISIT_MS, Trail
 from packbook.web.app import V1, create_app
+from packbook.web.words import ALL_WORDS
 from passport.records import URI, rich
 
 from .conftest import TABLE
@@ -410,6 +412,17 @@ async def test_no_sheet_without_a_note_without_consent_or_by_a_links_token(book:
     book.histories.agreed.clear()
     assert (await book.get(path)).status_code == 403
     assert book.gate.noted == []
+
+
+async def test_a_shared_page_of_a_disputed_history_says_so_above_its_figures(book: Book) -> None:
+    """A buyer must not learn of it after he has bought."""
+    passports = book.app.state.access.passports
+    passports.kept = {BATTERY: replace(rich(), doubts=("two_histories",))}
+    page = (await book.get(f"/s/{book.link()}")).text
+    t = ALL_WORDS["en"]
+    assert page.index(escape(t("doubt.title"))) < page.index(">88.5<")
+    assert escape(t("sheet_doubt.two_histories")) in page
+    assert escape(t("doubt.title")) not in (await book.get(f"/id/{BATTERY}")).text
 
 
 HANDED = Fact(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,12 @@ PUBLIC_MODE: Final = 0o644
 
 
 def write_atomically(path: Path, data: bytes, mode: int = SECRET_MODE) -> None:
-    """Write beside, sync, rename, sync the folder. Raises OSError; then the old file, if any, is untouched."""
+    """Write beside, sync, rename, sync the folder. Raises OSError; then the old file, if any, is untouched.
+
+    A folder or a device (/dev/null) is refused: the rename would put a file in its place.
+    """
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "there is something that is no file", str(path))
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)  # left by a crash; never trusted
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

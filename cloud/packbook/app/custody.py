@@ -21,6 +21,7 @@ from packbook.adapters.store.relations import must_be_known
 from packbook.app.access import access_rules
 from packbook.app.command import DONE, PROBLEM, add_settings, run
 from packbook.app.custody_acts import ACTS
+from packbook.app.custody_told import as_json, in_words, line, standing
 from packbook.app.export import need_role, note_export
 from packbook.app.operate import operate
 from packbook.app.passports import lifecycles, rules_of
@@ -35,7 +36,7 @@ from packbook.ports import PackbookError
 from packbook.settings import Settings
 
 SUFFIX: Final = ".custody"
-FILE_BYTES_MAX: Final = 131_072  # what strict CBOR reads: some two hundred hand-overs
+FILE_BYTES_MAX: Final = 131_072  # what strict CBOR reads: some three hundred hand-overs
 FIELDS: Final = ("custody", "passport_before_id", "passport_id", "status")
 
 
@@ -110,7 +111,7 @@ async def _offer(settings: Settings, args: argparse.Namespace) -> int:
     statement = _statement(settings, args, chain, key.public_key)
     _must_follow(settings, chain, statement)
     _write(args.out, write_file(links, offer(statement, key)))
-    print(f"{args.out}: {_line(statement)}; send it to who takes it", file=sys.stderr)
+    print(f"{args.out}: {line(statement)}; send it to who takes it", file=sys.stderr)
     return DONE
 
 
@@ -149,7 +150,7 @@ async def _accept(settings: Settings, args: argparse.Namespace) -> int:
     statement = read_offer(offered)
     _must_follow(settings, _believed(settings, links), statement)
     _write(args.out, write_file([*links, accept(offered, read_key(args.key))]))
-    print(f"{args.out}: {_line(statement)}", file=sys.stderr)
+    print(f"{args.out}: {line(statement)}", file=sys.stderr)
     return DONE
 
 
@@ -164,12 +165,12 @@ async def _verify(settings: Settings, args: argparse.Namespace) -> int:
     links, offered = read_file(_read(args.file))
     first = None if args.first is None else _public_key(args.first)
     chain = verify(links, lifecycles(rules_of(settings)), first=first)
-    _tell(chain, as_json=args.json)
+    _tell(chain, json_lines=args.json)
     if offered is not None and chain.broken is None:
         statement = read_offer(offered)
         _must_follow(settings, chain, statement)
         if not args.json:
-            print(f"not accepted yet: {_line(statement)}")
+            print(f"not accepted yet: {line(statement)}")
     return _outcome(chain, len(links))
 
 
@@ -177,7 +178,7 @@ async def _show(settings: Settings, args: argparse.Namespace) -> int:
     links, chain = await _held(settings, args.battery)
     if args.out is not None:
         _write(args.out, write_file(links))
-    _tell(chain, as_json=args.json)
+    _tell(chain, json_lines=args.json)
     if not links and not args.json:
         print("nobody wrote down a hand-over")
     return _outcome(chain, len(links)) if links else DONE
@@ -185,12 +186,12 @@ async def _show(settings: Settings, args: argparse.Namespace) -> int:
 
 async def _status(settings: Settings, args: argparse.Namespace) -> int:
     links, chain = await _held(settings, args.battery)
-    told = _standing(settings, args.battery, chain)
+    told = standing(args.battery, chain, rules_of(settings).load("lifecycle", LifeCycle))
     if args.json:
         print(json.dumps(told, ensure_ascii=False))
     else:
         for name, value in told.items():
-            print(f"{name.replace('_', ' ')}: {_words(value)}")
+            print(f"{name.replace('_', ' ')}: {in_words(value)}")
     return DONE if chain.broken is None else _outcome(chain, len(links))
 
 
@@ -216,23 +217,6 @@ async def _held(settings: Settings, battery: str) -> tuple[list[bytes], Chain]:
     return links, verify(links, lifecycles(rules))
 
 
-def _standing(settings: Settings, battery: str, chain: Chain) -> dict[str, Any]:
-    law, last = rules_of(settings).load("lifecycle", LifeCycle), chain.last
-    told: dict[str, Any] = {"battery": battery, "status": None, "holder": None}
-    if last is None:
-        return told | {"why": "no hand-over was written down; 'packbook declare' may have said more"}
-    return {
-        "battery": battery,
-        "status": last.status,
-        "recycled": last.recycled,
-        "holder": {"name": last.taker.name, "role": last.role, "did": last.taker.did, "since": last.on},
-        "passport": chain.passport_id,
-        "passports_closed": [{"id": before, "on": on} for before, on in chain.closed],
-        "may_follow": [] if last.recycled else list(law.next_of(last.status)),
-        "rules": law.version,
-    }
-
-
 def _believed(settings: Settings, links: list[bytes]) -> Chain:
     chain = verify(links, lifecycles(rules_of(settings)))
     if chain.broken is not None:
@@ -246,13 +230,13 @@ def _must_follow(settings: Settings, chain: Chain, statement: Statement) -> None
         raise CustodyError(why)
 
 
-def _tell(chain: Chain, *, as_json: bool) -> None:
+def _tell(chain: Chain, *, json_lines: bool) -> None:
     for number, link in enumerate(chain.links, start=1):
         told = link.statement
-        if as_json:
-            print(json.dumps(_as_json(number, told, link.digest), ensure_ascii=False))
+        if json_lines:
+            print(json.dumps(as_json(number, told, link.digest), ensure_ascii=False))
         else:
-            print(f"{number}  {told.on}  {_line(told)}")
+            print(f"{number}  {told.on}  {line(told)}")
 
 
 def _outcome(chain: Chain, links: int) -> int:
@@ -261,44 +245,6 @@ def _outcome(chain: Chain, links: int) -> int:
         return PROBLEM
     print(f"{links} hand-overs, each signed by giver and taker", file=sys.stderr)
     return DONE
-
-
-def _line(told: Statement) -> str:
-    kept = told.giver == told.taker
-    went = (
-        f"{told.taker.name} ({told.role}) holds it" if kept else f"{told.giver.name} -> {told.taker.name} ({told.role})"
-    )
-    more = [f"passport {told.passport_id}"] if told.passport_id else []
-    more += ["recycled"] if told.recycled else []
-    return ", ".join([f"battery {told.battery}: {went}", told.status, *more, *told.documents])
-
-
-def _as_json(number: int, told: Statement, digest: bytes) -> dict[str, Any]:
-    return {
-        "number": number,
-        "digest": digest.hex(),
-        "battery": told.battery,
-        "on": told.on,
-        "from": {"name": told.giver.name, "did": told.giver.did},
-        "to": {"name": told.taker.name, "did": told.taker.did, "role": told.role},
-        "status": told.status,
-        "category": told.category,
-        "passport": told.passport_id,
-        "passport_before": list(told.passport_before),
-        "documents": list(told.documents),
-        "recycled": told.recycled,
-        "rules": told.rules,
-    }
-
-
-def _words(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {told}" for name, told in value.items())
-    if isinstance(value, list):
-        return "; ".join(_words(one) for one in value) or "none"
-    if value is None:
-        return "not known"
-    return str(value) if not isinstance(value, bool) else "yes" if value else "no"
 
 
 def _public_key(did: str) -> bytes:

@@ -92,6 +92,9 @@ async def _export(settings: Settings, args: argparse.Namespace) -> int:
     write(made.data, args.out or Path(args.battery + FORMATS[args.format].suffix))
     if args.left_out:
         tell(made.left_out)
+    if cut.passport.doubts:  # most formats have no place for it
+        doubts = ", ".join(cut.passport.doubts)
+        print(f"battery {args.battery}: its history is in dispute ({doubts}); any figure may be wrong", file=sys.stderr)
     return DONE
 
 

@@ -14,7 +14,7 @@ from packbook.core.passport import Fact, Passport
 from packbook.core.rules import Owed, Verdict
 
 POINT: Final = "XIII 4(b)"  # of Regulation (EU) 2023/1542; the table's rows name it
-NOT_TOLD: Final = "not in this record: boxes do not tell it or its reader may not see it, and nobody declared it"
+NOT_TOLD: Final = "not in this record: nobody declared it and no box told it, or its reader may not see it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ It shows what the passport holds and nothing else. A record that carries no sure
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -21,9 +22,9 @@ from packbook.core.formats.sheet.blocks import Block, Columns, Stack, Titled
 from packbook.core.formats.sheet.code import AGEING, code_of
 from packbook.core.formats.sheet.pen import NOTE, PAGE_HEIGHT, PAGE_WIDTH, Fonts, Pen, Style, Type, setting
 from packbook.core.formats.sheet.record import Record
-from packbook.core.formats.writing import ABOUT_LIFE, ABOUT_VALUES, Account, newest_ms
-from packbook.core.passport import Passport
-from packbook.core.words import Words
+from packbook.core.formats.writing import ABOUT_LIFE, ABOUT_VALUES, Account
+from packbook.core.passport import Fact, Passport, Source
+from packbook.core.words import ABSENT, Words
 
 SUFFIX: Final = ".sheet.pdf"
 MARGIN: Final = 29.0  # 10 mm: what office printers leave white
@@ -33,21 +34,31 @@ HEADER: Final = 33.0
 FOOTER: Final = 12.0
 WIDTH: Final = PAGE_WIDTH - 2 * MARGIN
 ROOM: Final = PAGE_HEIGHT - 2 * MARGIN - HEADER - FOOTER
+CALENDAR: Final = "it follows from the day the sheet is read"
 GLYPHS: Final = "characters that the sheet's font does not have"
 EVIDENCE: Final = LeftOut("evidence", "the sheet names the boxes; the formats neutral and bundle name each record")
 
 
 def make(passport: Passport, t: Words, fonts: Fonts, link: Link | None = None) -> Made:
     """`link`: where the QR code leads; None: there is none."""
-    settled = replace(passport, made_ms=newest_ms(passport))
-    record = Record(settled, t, Account(settled, no_place={AGEING: "it follows from the day the sheet is read"}))
+    facts = {name: found for name, found in passport.facts.items() if name != AGEING}
+    settled = replace(passport, facts=facts, made_ms=seen_ms(facts) or passport.made_ms)
+    record = Record(settled, t, Account(settled))
     code = code_of(passport)
     with setting(fonts) as type_:
         data = _drawn(record, code, link, type_)
         missing = "".join(sorted(type_.missing))
     left = [one for one in record.account.left_out() if one not in (ABOUT_VALUES, ABOUT_LIFE)]
+    left += [LeftOut(AGEING, CALENDAR)] if AGEING in passport.facts else []
     left += [EVIDENCE, *([LeftOut(GLYPHS, f"set as 〓: {missing}")] if missing else [])]
     return Made(data, tuple(left))
+
+
+def seen_ms(facts: Mapping[str, Sequence[Fact]]) -> int | None:
+    """The newest day of anything a box or the car told. What somebody declared since does not make old data new."""
+    told = [fact for found in facts.values() for fact in found if fact.value is not None and fact.at_ms is not None]
+    seen = [fact for fact in told if fact.source is not Source.DECLARED]
+    return max((fact.at_ms or 0 for fact in seen or told), default=None)
 
 
 def rows_of(record: Record, code: str, link: Link | None) -> list[Block]:
@@ -93,7 +104,7 @@ def _drawn(record: Record, code: str, link: Link | None, type_: Type) -> bytes:
     canvas = Canvas(file, pagesize=(PAGE_WIDTH, PAGE_HEIGHT), invariant=1, pageCompression=1, lang=record.t.language)
     day = datetime.fromtimestamp(record.passport.made_ms / 1000, UTC)
     canvas.setDateFormatter(lambda *_: f"D:{day:%Y%m%d}000000Z")
-    heading, dated = about.title(record)
+    heading, dated = about.title(record), _dated(record)
     canvas.setTitle(f"{record.t('sheet.title')} {record.passport.battery}")
     canvas.setSubject(f"{heading}, {dated}")
     canvas.setAuthor("Packbook")
@@ -111,6 +122,11 @@ def _drawn(record: Record, code: str, link: Link | None, type_: Type) -> bytes:
         canvas.showPage()
     canvas.save()
     return file.getvalue()
+
+
+def _dated(record: Record) -> str:
+    at_ms = seen_ms(record.passport.facts)
+    return ABSENT if at_ms is None else record.t.date(at_ms)
 
 
 def _pages(blocks: list[Block], type_: Type) -> list[list[Block]]:

@@ -13,8 +13,8 @@ from packbook.core.declared import day_ms
 from packbook.core.formats.sheet.blocks import Block, Columns, Pair, Pairs, Stack, Text
 from packbook.core.formats.sheet.drawings import Code
 from packbook.core.formats.sheet.pen import NOTE, Style
-from packbook.core.formats.sheet.record import Record, reason, since
-from packbook.core.formats.writing import URI, newest_ms
+from packbook.core.formats.sheet.record import Record, reason
+from packbook.core.formats.writing import URI
 from packbook.core.passport import Fact
 from packbook.core.wording import value_text
 from packbook.core.words import ABSENT, Words
@@ -152,13 +152,10 @@ def rules_text(rules: Mapping[str, str]) -> str:
     return ", ".join(f"{family} {version}" for family, version in sorted(rules.items()))
 
 
-def title(record: Record) -> tuple[str, str]:
-    """What the sheet is of, and its day: that of the newest fact, not of the printing."""
-    t = record.t
+def title(record: Record) -> str:
+    """What the sheet is of."""
     for name in ("battery_id", "category"):
         record.first(name)  # both stand in the head, as the record names them
     named = [str(fact.value) for name in ("manufacturer", "model") if (fact := record.first(name)) is not None]
     category = record.t.or_raw("fact_text", record.passport.category)
-    heading = " · ".join((*((" ".join(named),) if named else ()), category))
-    told = any(fact.at_ms is not None for facts in record.passport.facts.values() for fact in facts)
-    return heading, since(t, newest_ms(record.passport) if told else None)
+    return " · ".join((*((" ".join(named),) if named else ()), category))

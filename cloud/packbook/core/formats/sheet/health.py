@@ -35,7 +35,8 @@ def state_of(record: Record) -> str:
         return NO_FIGURE
     if rounded(facts[0]) is None:
         return "unsure"
-    return said(facts[0], "state") or SURE
+    state = said(facts[0], "state") or SURE
+    return "learning" if state == NO_FIGURE else state  # there is one, so it is young
 
 
 def _tells_of_life(record: Record) -> bool:
@@ -91,7 +92,7 @@ def method_card(record: Record) -> Block:
         return Text(t("sheet.no_method"), BODY, most=3)
     basis, readings = said(soh, "basis"), condition(soh, "readings")
     reference, source = condition(soh, "reference_ah"), said(soh, "reference_source")
-    capacity = record.first("remaining_capacity_ah", Source.MEASURED)
+    capacity = next((fact for fact in record.all("remaining_capacity_ah") if fact.by == soh.by), None)
     now = ABSENT
     if capacity is not None and number(capacity) is not None and state_of(record) != DISPUTED:
         now = t.number(number(capacity), 1, "Ah")

@@ -42,9 +42,11 @@ class Record:
         return found
 
     def some(self, name: str, most: int) -> tuple[Fact, ...]:
-        found = self.passport.facts.get(name, ())
-        self.account.taken.update((name, at) for at in range(min(most, len(found))))
-        return found[:most]
+        """The newest of them."""
+        found = enumerate(self.passport.facts.get(name, ()))
+        newest = sorted(found, key=lambda one: -(one[1].at_ms or 0))[:most]
+        self.account.taken.update((name, at) for at, _ in newest)
+        return tuple(fact for _, fact in newest)
 
     def first(self, name: str, *sources: Source) -> Fact | None:
         """With a value."""
@@ -52,10 +54,6 @@ class Record:
         found = self.passport.facts.get(name, ())
         self.account.taken.update((name, at) for at, fact in enumerate(found) if fact is chosen)
         return chosen
-
-    def text(self, name: str) -> str | None:
-        fact = self.first(name)
-        return fact.value if fact is not None and isinstance(fact.value, str) else None
 
     def number(self, name: str, *sources: Source) -> float | None:
         fact = self.first(name, *sources)
