@@ -4,7 +4,7 @@
 # test-kernel  the kernel tier alone: the receiver on real CAN sockets, inside user-mode Linux
 # deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
-# worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7, or one again: SEED=17 DAYS=7
+# worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7 (FIRST=50: from that seed on), or one again: SEED=17 DAYS=7
 # fuzz   every decoder that meets a stranger's bytes, in turn, with coverage: SECONDS=600 each, or some: DECODER=record
 # audit  known vulnerabilities of everything locked; asks PyPI and npm, and fails where they cannot answer for each
 # bench  speed and memory as ratios against named peers
@@ -19,6 +19,7 @@ LOG ?=
 PROFILE ?=
 SEEDS ?= 30
 DAYS ?= 3
+FIRST ?= 0
 SEED ?=
 SECONDS ?= 60
 DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
@@ -52,7 +53,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 worlds: setup
-	PYTHONPATH=tests $(BIN)/python -m worlds --days $(DAYS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	PYTHONPATH=tests $(BIN)/python -m worlds --days $(DAYS) $(if $(SEED),--seed $(SEED),--first $(FIRST) --seeds $(SEEDS))
 
 fuzz: setup
 	for decoder in $(DECODER); do $(BIN)/python tests/fuzz_decoders.py $$decoder --seconds $(SECONDS) || exit 1; done

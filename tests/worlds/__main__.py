@@ -15,7 +15,8 @@ from worlds.runs import Outcome, run_all, run_one
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="worlds", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=30, help="how many, from 0")
+    parser.add_argument("--seeds", type=int, default=30, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="seed to begin with")
     parser.add_argument("--days", type=int, default=3, help="simulated days of each")
     parser.add_argument("--seed", type=int, help="only this one, with all that is logged")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
@@ -28,7 +29,7 @@ def main() -> int:
     else:
         logging.disable(logging.CRITICAL)
         outcomes = []
-        for outcome in run_all(range(args.seeds), args.days, args.jobs):
+        for outcome in run_all(range(args.first, args.first + args.seeds), args.days, args.jobs):
             outcomes.append(outcome)
             print(f"seed {outcome.seed}: {'WRONG' if outcome.wrong else 'right'}, {outcome.figures}", flush=True)
     failed = [outcome for outcome in outcomes if outcome.wrong]
