@@ -94,6 +94,8 @@ def test_an_installed_box_works_without_network_and_without_the_book(
     replayed = machine.packbox("replay", log, "--json")
     assert replayed.returncode == 0, replayed.stderr
     assert '"kind": "charge"' in replayed.stdout
+    inspected = machine.packbox("inspect", log, "--out", tmp_path / "sheets")
+    assert list((tmp_path / "sheets").iterdir()), inspected.stderr  # a sealed record: the libraries that sign are in
     looked = machine.packbox("doctor", "--data-dir", tmp_path / "data", "--json")
     assert '"check": "settings", "verdict": "OK"' in looked.stdout, looked.stderr
     home = machine.root / "usr/lib/packbox"
