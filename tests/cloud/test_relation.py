@@ -250,6 +250,9 @@ def test_an_owner_gets_everything_and_ends_the_relation(
     assert [record["kind"] for record in whole["records"]][:2] == ["hello", "drive"]
     assert len(whole["records"]) == 7
     assert oct(out.stat().st_mode)[-3:] == "600"
+    capsys.readouterr()
+    assert main(["reads", "BAT-1", "--settings", file]) == 0
+    assert "owner-export" in capsys.readouterr().out
     assert main(["owner", "export", "BAT-1", "--out", str(out), "--settings", file]) == 1
     assert main(["owner", "forget", "BAT-1", "--settings", file]) == 2
     assert main(["owner", "forget", "BAT-1", "--yes", "--settings", file]) == 0

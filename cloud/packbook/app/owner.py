@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import getpass
 import json
 import sys
 from dataclasses import asdict
@@ -18,9 +19,11 @@ from typing import Any, Final
 from packbook.adapters.private_file import write_atomically
 from packbook.adapters.store import open_reader, relations
 from packbook.app.command import DONE, WRONG_USAGE, add_settings, run
+from packbook.app.export import note_export
 from packbook.app.operate import operate
 from packbook.app.relation import ACTS, vault_of
 from packbook.clock import now_ms
+from packbook.core.access import Reader
 from packbook.ports import PackbookError
 from packbook.settings import Settings
 from packwire.codec import shown
@@ -62,6 +65,7 @@ async def _owner(settings: Settings, args: argparse.Namespace) -> int:
     if args.out.exists():
         raise ExportFileError(f"{args.out}: is there already")
     whole = await everything(settings, args.battery)
+    await note_export(settings, args.battery, Reader("owner", account=getpass.getuser()), FORMAT)
     try:
         write_atomically(args.out, json.dumps(whole, ensure_ascii=False, indent=1).encode() + b"\n")
     except OSError as problem:
