@@ -9,7 +9,7 @@ if ! cmp -s "$js/package-lock.json" "$js/node_modules/installed-lock.json"; then
         ci --ignore-scripts --no-audit --no-fund --silent --prefix "$js" # locked, so nothing else can come
     cp "$js/package-lock.json" "$js/node_modules/installed-lock.json"
 fi
-packages=(mosquitto postgresql chromium fonts-noto-cjk iproute2 kmod systemd strongswan-pki libstrongswan-standard-plugins)
+packages=(mosquitto postgresql chromium fonts-noto-cjk iproute2 kmod systemd strongswan-pki libstrongswan-standard-plugins openssl)
 if [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ]; then
     packages+=(user-mode-linux) # for x86 only; elsewhere the kernel tier is skipped and says so
 fi
