@@ -237,7 +237,7 @@ def _fields(model: type[Struct]) -> dict[str, FieldInfo]:
     return {field.encode_name: field for field in fields(model)}
 
 
-def _converted(wanted: type, value: Any) -> object:  # noqa: ANN401  whatever stood there
+def _converted(wanted: type, value: object) -> object:
     """What msgspec does not know by itself: paths and secrets. Raises ValueError."""
     if isinstance(value, wanted):
         return value

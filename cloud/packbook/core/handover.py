@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import cbor2
 
@@ -187,7 +187,7 @@ def _decoded(payload: bytes) -> Statement:
     return said
 
 
-def _party(told: Any) -> Party:  # noqa: ANN401 - whatever a stranger wrote
+def _party(told: object) -> Party:
     if not isinstance(told, list) or len(told) != 2 or not isinstance(told[0], bytes):
         raise NotACustody("statement: a party is a key and a name")
     if len(told[0]) != ED25519_PUB_BYTES:

@@ -133,7 +133,7 @@ def _from_2(value: object) -> object:
     return [_from_2(item) for item in value] if isinstance(value, list) else value
 
 
-def _widened(value: Any) -> object:  # noqa: ANN401  msgspec hands over plain values
+def _widened(value: object) -> object:
     """An array over the columns of samples, where it is one."""
     match value:
         case [str(kind), [int(n)], bytes(data)] if n == _COLUMNS_IN_2:

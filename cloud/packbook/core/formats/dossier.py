@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from packbook.core.formats import LeftOut, Made
+from packbook.core.formats.neutral import fact_told
 from packbook.core.formats.writing import ABOUT_LIFE, ABOUT_VALUES, Account, as_json, day
 from packbook.core.passport import Coverage, Fact, Passport
 from packbook.core.rules import Owed
@@ -118,20 +119,7 @@ def _triage(passport: Passport, account: Account) -> Json:
 
 
 def _fact(fact: Fact) -> Json:
-    told = {
-        "value": fact.value,
-        "unit": fact.unit,
-        "on": None if fact.at_ms is None else day(fact.at_ms),
-        "source": fact.source.value,
-        "by": fact.by,
-        "method": fact.method,
-        "sigma": fact.sigma,
-        "lo90": fact.lo90,
-        "hi90": fact.hi90,
-        "why": fact.why,
-        "conditions": dict(fact.conditions),
-    }
-    return {name: said for name, said in told.items() if name == "value" or said not in (None, {})}
+    return {name: said for name, said in fact_told(fact).items() if name != "evidence"}
 
 
 def _coverage(seen: Coverage) -> Json:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from packbook.core.formats import LeftOut
@@ -45,28 +45,28 @@ def rows(passport: Passport) -> Iterator[Row]:
 
 
 def _rows(battery: str, name: str, fact: Fact) -> Iterator[Row]:
-    about = {
-        "battery": battery,
-        "field": name,
-        "unit": fact.unit,
-        "day": None if fact.at_ms is None else day(fact.at_ms),
-        "source": fact.source.value,
-        "by": fact.by,
-        "method": fact.method,
-        "sigma": fact.sigma,
-        "lo90": fact.lo90,
-        "hi90": fact.hi90,
-        "conditions": _conditions(fact.conditions),
-        "records": " ".join(f"{one.box}/{one.store}/{one.seq}" for one in fact.evidence) or None,
-        "why": fact.why,
-    }
+    row = Row(
+        battery=battery,
+        field=name,
+        unit=fact.unit,
+        day=None if fact.at_ms is None else day(fact.at_ms),
+        source=fact.source.value,
+        by=fact.by,
+        method=fact.method,
+        sigma=fact.sigma,
+        lo90=fact.lo90,
+        hi90=fact.hi90,
+        conditions=_conditions(fact.conditions),
+        records=" ".join(f"{one.box}/{one.store}/{one.seq}" for one in fact.evidence) or None,
+        why=fact.why,
+    )
     if isinstance(fact.value, Histogram):
         for band, count in zip(_bands(fact.value.axes), fact.value.counts, strict=True):
-            yield Row(**about, value=float(count), band=band)  # type: ignore[arg-type]  # one dict, many types
+            yield replace(row, value=float(count), band=band)
     elif isinstance(fact.value, str):
-        yield Row(**about, text=fact.value)  # type: ignore[arg-type]
+        yield replace(row, text=fact.value)
     else:
-        yield Row(**about, value=None if fact.value is None else float(fact.value))  # type: ignore[arg-type]
+        yield replace(row, value=None if fact.value is None else float(fact.value))
 
 
 def _conditions(conditions: Mapping[str, float | str]) -> str | None:

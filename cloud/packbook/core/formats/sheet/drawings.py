@@ -30,7 +30,7 @@ class Bar:
     end: float = 100.0
     tall: float = 10.0
 
-    def height(self, type_: Type, width: float) -> float:  # noqa: ARG002 - of any width
+    def height(self, _type: Type, _width: float) -> float:
         return 2.0 + self.tall + NOTE.leading + 1.0
 
     def draw(self, pen: Pen, x: float, top: float, width: float) -> None:
@@ -74,7 +74,7 @@ class Opinions:
     row: float = 17.6
     starts: tuple[float, float, float, float] = (0.335, 0.405, 0.515, 0.69)  # of all but who, in shares of the width
 
-    def height(self, type_: Type, width: float) -> float:  # noqa: ARG002 - of any width
+    def height(self, _type: Type, _width: float) -> float:
         return NOTE.leading + 1.5 + self.row * len(self.rows)
 
     def draw(self, pen: Pen, x: float, top: float, width: float) -> None:
@@ -121,7 +121,7 @@ class Shares:
     parts: tuple[tuple[float, float], ...]
     tall: float = 9.0
 
-    def height(self, type_: Type, width: float) -> float:  # noqa: ARG002 - of any width
+    def height(self, _type: Type, _width: float) -> float:
         return self.tall
 
     def draw(self, pen: Pen, x: float, top: float, width: float) -> None:
@@ -145,7 +145,7 @@ class HeatMap:
     cell: float = 9.0
     margin: float = 22.0
 
-    def height(self, type_: Type, width: float) -> float:  # noqa: ARG002 - of any width
+    def height(self, _type: Type, _width: float) -> float:
         return TINY.leading + self.cell * len(self.rows) + 2 * TINY.leading + 3.0
 
     def draw(self, pen: Pen, x: float, top: float, width: float) -> None:
@@ -183,7 +183,7 @@ class Fan:
     tall: float = 44.0
     margin: float = 18.0
 
-    def height(self, type_: Type, width: float) -> float:  # noqa: ARG002 - of any width
+    def height(self, _type: Type, _width: float) -> float:
         return 4.0 + self.tall + NOTE.leading + 2.0
 
     def draw(self, pen: Pen, x: float, top: float, width: float) -> None:
@@ -218,10 +218,10 @@ class Code:
     text: str
     side: float = 64.0
 
-    def height(self, type_: Type, width: float) -> float:  # noqa: ARG002 - of any width
+    def height(self, _type: Type, _width: float) -> float:
         return self.side
 
-    def draw(self, pen: Pen, x: float, top: float, width: float) -> None:  # noqa: ARG002 - square
+    def draw(self, pen: Pen, x: float, top: float, _width: float) -> None:
         matrix = segno.make(self.text, error="m", micro=False).matrix
         module = self.side / (len(matrix) + 2 * QUIET)
         pen.box(x, top, self.side, self.side, fill=WHITE, edge=RULE)
