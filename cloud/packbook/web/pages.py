@@ -18,6 +18,7 @@ from packbook.web.access import access_of, histories, note_history
 from packbook.web.api import prospect_of
 from packbook.web.passport_page import HOLDERS, figures_of
 from packbook.web.render import render, words_for
+from packbook.web.tables import session_table
 
 KINDS: Final = ("charge", "drive", "rest")
 ROWS_PER_PAGE: Final = 50
@@ -64,7 +65,7 @@ async def sessions(request: Request) -> Response:
     number = _page_number(request.query_params.get("page"))
     offset = (number - 1) * ROWS_PER_PAGE
     rows = await book.sessions(battery.battery, kind, ROWS_PER_PAGE + 1, offset)
-    table = owner_page.session_table(words_for(request), rows[:ROWS_PER_PAGE], kind)
+    table = session_table(words_for(request), rows[:ROWS_PER_PAGE], kind)
     return render(
         request,
         "sessions.html",
