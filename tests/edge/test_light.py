@@ -23,7 +23,7 @@ from_wire(Health, to_wire(Health(uptime_s=1.0)))
 key = FileKey(bytes(32))
 assert is_signed(b"record", key.sign(b"record"), key.public_key)
 os.umask(0o077)
-Path(TLS_FILE).write_text("good 1 2\\n-----BEGIN CERTIFICATE-----\\n-----END CERTIFICATE-----\\n")
+Path(TLS_FILE).write_text("good 1 2\\n-----BEGIN CERTIFICATE-----\\nAA==\\n-----END CERTIFICATE-----\\n")
 assert FileKeyStore(Path(), key).held().until_ms == 2
 print("\\n".join(sys.modules))
 """

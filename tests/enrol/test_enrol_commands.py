@@ -17,6 +17,7 @@ from packbook.app.enrolment import ACTS
 from packbook.app.operate import SUFFIX, Office, OperateError, operate, operators_door
 from packbook.settings import Settings
 from packbox.adapters.enrolment_file import read_invitation
+from packbox.adapters.identity import KeyFileError
 from packbox.app.enrol import enrol, renew
 from packbox.ports import EnrolDenied
 from packwire.enrolment import plain_code
@@ -233,6 +234,9 @@ async def test_a_certificate_without_our_line_is_read_too(book: Book, box: Box) 
     file.write_bytes(rest)
     assert ours is not None
     assert box.keys.held() == ours
+    file.write_bytes(line + b"\n")
+    with pytest.raises(KeyFileError, match="holds no certificate; enrol again"):
+        box.keys.held()
 
 
 def mode_of(path: Path) -> int | None:

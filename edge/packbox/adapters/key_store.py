@@ -65,10 +65,10 @@ class FileKeyStore:
         if not file.exists():
             return None
         pem = _read(file)
-        good = GOOD.match(pem)
-        if good is None:  # brought along
+        good, chain = GOOD.match(pem), b"".join(CERTIFICATE.findall(pem))
+        if good is None or not chain:  # brought along, or damaged
             return _read_chain(pem, file)
-        return HeldCertificate(int(good[1]), int(good[2]), b"".join(CERTIFICATE.findall(pem)))
+        return HeldCertificate(int(good[1]), int(good[2]), chain)
 
     def _is_in_force(self, key: EllipticCurvePrivateKey) -> bool:
         from cryptography import x509

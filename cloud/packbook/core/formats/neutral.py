@@ -6,11 +6,11 @@ Times are UTC days. Numbers were rounded when the record was made; canonical byt
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import rfc8785
 
+from packbook.core.formats import writing
 from packbook.core.history import Provenance
 from packbook.core.passport import Axis, Coverage, Fact, Histogram, Part, Passport
 from packbook.core.passport_of import part_of
@@ -88,4 +88,4 @@ def coverage_told(coverage: Coverage) -> dict[str, Any]:
 
 
 def day(ms: int | None) -> str | None:
-    return None if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d}"
+    return None if ms is None else writing.day(ms)
