@@ -35,9 +35,7 @@ SESSION_GAP_S: Final = 300  # as a drive outlives a silence (core.segment)
 ROW_GAP_S: Final = 15  # rows of about 10 s jitter; a silence only beyond that
 LEAP_S: Final = 366 * 86_400
 DAY_S: Final = 86_400
-HOLE_MAX_S: Final = (
-    30.0  # an empty current between two known: a table that lost a cell or two, not a sensor that fell silent
-)
+HOLE_MAX_S: Final = 30.0  # an empty current between two known: a cell or two were lost, no sensor fell silent
 END_SIGMA_PCT: Final = 1.0  # of a segment's SoC, each end: what rest anchors of LMO and NMC have (facts/soh.md §4)
 
 
@@ -198,11 +196,10 @@ def _bridged(t_s: FloatArray, value: FloatArray) -> FloatArray:
     told = ~np.isnan(value)
     if told.all() or told.sum() < 2:
         return value
-    at = np.flatnonzero(told)
-    after = np.searchsorted(at, np.flatnonzero(~told))
+    at, holes = np.flatnonzero(told), np.flatnonzero(~told)
+    after = np.searchsorted(at, holes)
     between = (after > 0) & (after < at.size)
-    holes = np.flatnonzero(~told)[between]
-    after = after[between]
+    holes, after = holes[between], after[between]
     near = t_s[at[after]] - t_s[at[after - 1]] <= HOLE_MAX_S
     filled = value.copy()
     filled[holes[near]] = np.interp(t_s[holes[near]], t_s[at], value[at])
