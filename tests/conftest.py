@@ -10,7 +10,10 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-settings.register_profile("packbook", deadline=None)  # how long a case takes says how busy the machine is
+# No deadline: how long a case takes says how busy the machine is. The same cases each time, so that a red gate is the
+# fault of the change before it; `--hypothesis-profile=explore` looks for new ones.
+settings.register_profile("packbook", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
 settings.load_profile("packbook")
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -94,8 +94,10 @@ def test_a_new_box_is_not_ill(tmp_path: Path, examined: Examine) -> None:
         ),
         ("DELETE FROM record WHERE seq = 2", "record 3 does not follow record 1"),
         (
-            "UPDATE record SET sealed = CAST(substr(sealed, 1, length(sealed) - 1) || "  # whatever the last byte was
-            "CASE hex(substr(sealed, -1)) WHEN '00' THEN x'01' ELSE x'00' END AS BLOB) WHERE seq = 3",
+            (  # whatever the last byte was
+                "UPDATE record SET sealed = CAST(substr(sealed, 1, length(sealed) - 1) || "
+                "CASE hex(substr(sealed, -1)) WHEN '00' THEN x'01' ELSE x'00' END AS BLOB) WHERE seq = 3"
+            ),
             "record 3: ",
         ),
     ],
