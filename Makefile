@@ -83,7 +83,7 @@ deb: setup
 	$(BIN)/python debian/build.py
 
 lock:
-	$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra kafka --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-emit-index-url --upgrade -o requirements.lock
 
 clean:

