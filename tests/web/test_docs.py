@@ -17,7 +17,7 @@ def test_every_api_route_is_documented(root: Path) -> None:
 def test_every_page_is_documented(root: Path) -> None:
     """Files are described with the API, pages with the views."""
     text = (root / "docs/api.md").read_text(encoding="utf-8") + (root / "docs/views.md").read_text(encoding="utf-8")
-    assert [path for path in PAGES if not path.startswith("/static/") and f"`{path}`" not in text] == []
+    assert [page.path for page in PAGES if not page.path.startswith("/static/") and f"`{page.path}`" not in text] == []
 
 
 def test_the_rounding_steps_are_the_documented_ones(root: Path) -> None:

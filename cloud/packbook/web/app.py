@@ -15,10 +15,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 
+from packbook.core.accounts import May
 from packbook.ports import Credentials, Evidence, Histories, PackbookError
 from packbook.web import api, credentials, guard, models, pages, shared
 from packbook.web.access import Access
 from packbook.web.assets import Assets, static_file
+from packbook.web.routes import Page
 
 V1: Final = "/api/v1"
 Problems = dict[int | str, dict[str, Any]]
@@ -44,24 +46,24 @@ class FileRoute(NamedTuple):
     description: str
 
 
-PAGES: Final[dict[str, Callable[..., Any]]] = {
-    "/": pages.home,
-    "/battery/{battery}": pages.owner,
-    "/battery/{battery}/sessions": pages.sessions,
-    "/battery/{battery}/sessions.csv": pages.sessions_csv,
-    "/battery/{battery}/soh.csv": pages.soh_csv,
-    "/battery/{battery}/sheet.pdf": shared.owner_sheet,
-    "/s/{token}": shared.share,
-    "/s/{token}/{format}": shared.share_file,
-    "/id/{name:path}": shared.identifier,
-    "/01/{rest:path}": shared.identifier,
-    "/8004/{rest:path}": shared.identifier,
-    "/.well-known/did.json": credentials.did_document,
-    "/did.json": credentials.did_document,  # where the public address has a folder
-    "/credentials/status/{number:int}": credentials.status_list,
-    "/credentials/schema/credential-1.schema.json": credentials.schema,
-    "/static/{name:path}": static_file,
-}
+PAGES: Final = (
+    Page("/", pages.home, May.READ_BATTERY),
+    Page("/battery/{battery}", pages.owner, May.READ_BATTERY),
+    Page("/battery/{battery}/sessions", pages.sessions, May.READ_BATTERY),
+    Page("/battery/{battery}/sessions.csv", pages.sessions_csv, May.READ_BATTERY),
+    Page("/battery/{battery}/soh.csv", pages.soh_csv, May.READ_BATTERY),
+    Page("/battery/{battery}/sheet.pdf", shared.owner_sheet, May.READ_BATTERY),
+    Page("/s/{token}", shared.share),
+    Page("/s/{token}/{format}", shared.share_file),
+    Page("/id/{name:path}", shared.identifier),
+    Page("/01/{rest:path}", shared.identifier),
+    Page("/8004/{rest:path}", shared.identifier),
+    Page("/.well-known/did.json", credentials.did_document),
+    Page("/did.json", credentials.did_document),  # where the public address has a folder
+    Page("/credentials/status/{number:int}", credentials.status_list),
+    Page("/credentials/schema/credential-1.schema.json", credentials.schema),
+    Page("/static/{name:path}", static_file),
+)
 
 API: Final = (
     ApiRoute(
@@ -205,8 +207,8 @@ def create_app(
     app.state.credentials = signed
     app.state.title = title
     app.state.assets = Assets()
-    for path, endpoint in PAGES.items():
-        app.add_route(path, endpoint, methods=["GET"], include_in_schema=False)
+    for page in PAGES:
+        app.add_route(page.path, page.endpoint, methods=[page.method], include_in_schema=False)
     for route in API:
         problems = COMMON_PROBLEMS | (BATTERY_PROBLEMS if route.asks else {})
         app.add_api_route(
