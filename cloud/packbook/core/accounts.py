@@ -1,7 +1,7 @@
 """Who somebody is to this book, and what that lets him do: roles of accounts, permissions, and how far they reach.
 
 In:  what the store knows of an account, a key or a link.
-Out: a `Who`. A permission that a role does not name is denied; a battery, box or account outside the reach does not exist.
+Out: a `Who`. What a role does not name is denied; a battery, box or account outside the reach does not exist.
 Roles say what may be *done*; which fields of a passport may be *seen* is the access table's (`core.access`).
 """
 
