@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from packbook.core.access import Read
 from packbook.core.fleet import FleetModel
-from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Battery, BoxRow, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
 from packbook.core.ouranos import PartEntry
 from packbook.core.passport import Fact, Passport
@@ -109,9 +109,22 @@ class Histories(Protocol):
         """Oldest first."""
 
     async def sessions(
-        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+        self,
+        battery: str,
+        kind: str | None = None,
+        limit: int = 200,
+        offset: int = 0,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> Sequence[SessionRow]:
-        """Newest first. `kind`: charge, drive, rest or None for all."""
+        """Newest first. `kind`: charge, drive, rest or None for all.
+
+        `since_ms`, `until_ms`: only those that began from then on, and before then; undated ones then are not among them.
+        """
+
+    async def session(self, battery: str, source: Provenance) -> SessionRow | None:
+        """The one that this record tells of."""
 
     async def usage(self, battery: str) -> UsageTotals | None:
         """Newest totals, the stores of all boxes of this battery added up."""
@@ -242,6 +255,15 @@ class Gate(Protocol):
 
     async def reads(self, battery: str, limit: int) -> Sequence[Read]:
         """Newest first."""
+
+    async def links_of(self, battery: str) -> Sequence[Link]:
+        """All that were made for this battery, newest first."""
+
+    async def keep_link(self, link: Link) -> None:
+        """Raises PackbookError."""
+
+    async def revoke_link(self, battery: str, link_id: str) -> None:
+        """From now on it opens nothing. Raises PackbookError, also if this battery has no such link."""
 
 
 class Credentials(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
@@ -116,6 +117,16 @@ class BookGate:
     async def reads(self, battery: str, limit: int) -> Sequence[Read]:
         async with self._database.transaction() as connection:
             return await shelf.reads_of(connection, battery, limit)
+
+    async def links_of(self, battery: str) -> Sequence[Link]:
+        async with self._database.transaction() as connection:
+            return await shelf.links_of(connection, battery)
+
+    async def keep_link(self, link: Link) -> None:
+        await self._do("share.new", {**asdict(link), "digest": link.digest.hex()})
+
+    async def revoke_link(self, battery: str, link_id: str) -> None:
+        await self._do("share.revoke", {"battery": battery, "id": link_id})
 
 
 def own_gate(office: Office) -> BookGate:

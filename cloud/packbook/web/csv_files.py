@@ -1,4 +1,4 @@
-"""Sessions and SoH as CSV (RFC 4180), for spreadsheets: one row per record, unrounded, columns named with units.
+"""Sessions, SoH and events as CSV (RFC 4180), for spreadsheets: one row per record, unrounded, columns named with units.
 
 Text that a spreadsheet could take for a formula is defused; figures stay figures.
 """
@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterable
 from typing import Final
 
-from packbook.core.history import SessionRow, SohPoint
+from packbook.core.history import EventRow, SessionRow, SohPoint
 from packbook.core.words import iso
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -29,7 +29,13 @@ def sessions_csv(rows: Iterable[SessionRow]) -> str:
     return _csv(SessionRow, rows)
 
 
-def _csv(kind: type[SohPoint] | type[SessionRow], rows: Iterable[SohPoint | SessionRow]) -> str:
+def events_csv(rows: Iterable[EventRow]) -> str:
+    return _csv(EventRow, rows)
+
+
+def _csv(
+    kind: type[SohPoint] | type[SessionRow] | type[EventRow], rows: Iterable[SohPoint | SessionRow | EventRow]
+) -> str:
     names = [field.name for field in dataclasses.fields(kind) if field.name not in LEFT_OUT]
     out = io.StringIO()
     writer = csv.writer(out)

@@ -35,7 +35,7 @@ ID_PREFIX: Final = "/id/"
 async def share(request: Request) -> Response:
     """The page behind a share link."""
     digest, link = await door.find_link(request, request.path_params["token"])
-    cut = await _cut(request, link.battery, link.reader)
+    cut = await cut_for_reader(request, link.battery, link.reader)
     await door.open_link(request, digest, link, cut, "page")
     exports = door.access_of(request).exports.suffixes
     return private(
@@ -58,24 +58,10 @@ async def share_file(request: Request) -> Response:
     name = request.path_params["format"]
     if link.formats is not None and name not in link.formats:
         raise HTTPException(NOT_HERE, headers=PRIVATE)
-    cut = await _cut(request, link.battery, link.reader)
+    cut = await cut_for_reader(request, link.battery, link.reader)
     manner = Manner(words_for(request).language, request.url.path.rstrip("/").rpartition("/")[0])
-    answer = await _export(request, cut, name, manner)
+    answer = await export_of(request, cut, name, manner)
     await door.open_link(request, digest, link, cut, name)
-    return answer
-
-
-async def owner_sheet(request: Request) -> Response:
-    """The condition sheet for whoever reads the owner's page."""
-    access = door.access_of(request)
-    if door.bearer(request) is not None:
-        raise HTTPException(door.FORBIDDEN, "a share link has a sheet of its own", headers=PRIVATE)
-    reader = access.reader_of(request)
-    cut = await _cut(request, request.path_params["battery"], reader)
-    if cut.why is not None:
-        raise HTTPException(door.FORBIDDEN, cut.why, headers=PRIVATE)
-    answer = await _export(request, cut, SHEET, Manner(words_for(request).language))
-    await access.trail.note(door.read_of(access, cut, reader, "page", SHEET))
     return answer
 
 
@@ -101,9 +87,9 @@ async def _resolved(request: Request, battery: str) -> Response:
     """People get a page, programs the record; with a link's token, what the link opens."""
     if door.bearer(request) is not None:
         return await _record(request, battery, "api")
-    cut = await _cut(request, battery, PUBLIC)
+    cut = await cut_for_reader(request, battery, PUBLIC)
     if _wants_json(request):
-        return await _export(request, cut, RECORD)
+        return await export_of(request, cut, RECORD)
     page = passport_page.build(words_for(request), cut)
     return render(request, "passport.html", page=page, passport=cut.passport, link=None, here="", formats=[], code="")
 
@@ -112,27 +98,27 @@ async def _record(request: Request, battery: str, where: str) -> Response:
     access, token = door.access_of(request), door.bearer(request)
     if token is None:
         reader = access.reader_of(request)
-        cut = await _cut(request, battery, reader)
-        answer = await _export(request, cut, RECORD)
+        cut = await cut_for_reader(request, battery, reader)
+        answer = await export_of(request, cut, RECORD)
         await access.trail.note(door.read_of(access, cut, reader, where, RECORD))
         return private(answer)
     digest, link = await door.find_link(request, token)
     if link.battery != battery or (link.formats is not None and RECORD not in link.formats):
         raise HTTPException(NOT_HERE, "no such link", headers=PRIVATE)
-    cut = await _cut(request, battery, link.reader)
-    answer = await _export(request, cut, RECORD)
+    cut = await cut_for_reader(request, battery, link.reader)
+    answer = await export_of(request, cut, RECORD)
     await door.open_link(request, digest, link, cut, RECORD)
     return private(answer)
 
 
-async def _cut(request: Request, battery: str, reader: Reader) -> Cut:
+async def cut_for_reader(request: Request, battery: str, reader: Reader) -> Cut:
     cut = await door.cut_for(request, battery, reader)
     if cut is None:
         raise HTTPException(NOT_HERE, f"no battery {battery!r} is in this book")
     return cut
 
 
-async def _export(request: Request, cut: Cut, name: str, manner: Manner = PLAIN) -> Response:
+async def export_of(request: Request, cut: Cut, name: str, manner: Manner = PLAIN) -> Response:
     exports = door.access_of(request).exports
     suffix = exports.suffixes.get(name)
     if suffix is None:
