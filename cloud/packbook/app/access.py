@@ -164,7 +164,8 @@ class BookExports:
 def access_for(settings: Settings, gate: BookGate, database: Database) -> Access:
     """All that pages need to decide who sees what. Raises RulesError."""
     rules = rules_of(settings)
-    return Access(access_rules(rules), gate, BookPassports(database, rules), BookExports(settings, rules))
+    passports, exports = BookPassports(database, rules), BookExports(settings, rules)
+    return Access(access_rules(rules), gate, passports, exports, settings.public_url)
 
 
 def access_rules(rules: RuleBook) -> AccessTable:

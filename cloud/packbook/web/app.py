@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from packbook.core.accounts import May
 from packbook.ports import Credentials, Evidence, Histories, PackbookError
-from packbook.web import api, credentials, guard, models, pages, shared
+from packbook.web import api, credentials, guard, models, owner, shared
 from packbook.web.access import Access
 from packbook.web.assets import Assets, static_file
 from packbook.web.routes import Page
@@ -47,12 +47,7 @@ class FileRoute(NamedTuple):
 
 
 PAGES: Final = (
-    Page("/", pages.home, May.READ_BATTERY),
-    Page("/battery/{battery}", pages.owner, May.READ_BATTERY),
-    Page("/battery/{battery}/sessions", pages.sessions, May.READ_BATTERY),
-    Page("/battery/{battery}/sessions.csv", pages.sessions_csv, May.READ_BATTERY),
-    Page("/battery/{battery}/soh.csv", pages.soh_csv, May.READ_BATTERY),
-    Page("/battery/{battery}/sheet.pdf", shared.owner_sheet, May.READ_BATTERY),
+    *owner.PAGES,
     Page("/s/{token}", shared.share),
     Page("/s/{token}/{format}", shared.share_file),
     Page("/id/{name:path}", shared.identifier),

@@ -17,7 +17,8 @@ PREFIX: Final = "verify.said."
 
 
 def verify_words(t: Words) -> Mapping[str, str]:
-    return {key.removeprefix(PREFIX): text for key, text in t.messages.items() if key.startswith(PREFIX)}
+    names = [key.removeprefix(PREFIX) for key in t.messages if key.startswith(PREFIX)]
+    return {name: t(f"verify.said.{name}") for name in names}
 
 
 async def verify(request: Request) -> Response:
