@@ -33,10 +33,9 @@ PAGES.filters["segment"] = lambda text: quote(text, safe="")  # one path segment
 
 
 def words_for(request: Request) -> Words:
-    chosen: str | None = getattr(request.state, "language", None)  # of the account
     language = choose_language(
         request.query_params.get("lang"),
-        chosen or request.cookies.get(COOKIE),
+        request.cookies.get(COOKIE),
         request.headers.get("accept-language"),
     )
     return ALL_WORDS[language]
