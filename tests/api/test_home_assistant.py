@@ -17,8 +17,8 @@ from brokers import Mosquitto
 from packbook.adapters.home_assistant import HomeAssistant
 from packbook.app.home_assistant import home_assistant, wanted
 from packbook.core.consent import PASSPORT
-from packbook.core.home_assistant import ENTITIES, Shown, discovery, object_id, state, topics_of
 from packbook.core.history import Doubt
+from packbook.core.home_assistant import ENTITIES, Shown, discovery, object_id, state, topics_of
 from packbook.settings import Settings
 from packbook.testing.memory_histories import BOX, STORE, MemoryHistories, lived_in
 
@@ -191,6 +191,16 @@ def test_units_and_classes_fit_together(book: MemoryHistories) -> None:
         assert component["platform"] == ("binary_sensor" if key == "box" else "sensor")
     assert config["device"]["identifiers"]
     assert config["origin"]["name"]
+
+
+def test_the_manual_shows_the_messages_as_they_are(book: MemoryHistories, root: Path) -> None:
+    """People build automations from what the manual shows."""
+    text = (root / "docs/home-assistant.md").read_text(encoding="utf-8")
+    config, told = (json.loads(block.partition("```")[0]) for block in text.split("```json")[1:])
+    made: Any = discovery(shown(book), TOPICS, "en", "0.1.0", None)
+    made["components"] = {"soh_pct": made["components"]["soh_pct"]}
+    assert config == made
+    assert told == state(shown(book))
 
 
 def test_unknown_is_null_and_a_disputed_figure_is_not_told(book: MemoryHistories) -> None:

@@ -1,7 +1,7 @@
 """One battery as Home Assistant's MQTT integration discovers it: a device, its sensors, their state.
 
 In:  what the book holds of the battery now.
-Out: the discovery message (device based: Home Assistant 2024.11 and later) and the state message, as JSON values.
+Out: the discovery message (device based: Home Assistant 2024.12 and later) and the state message, as JSON values.
 Unknown is null, which Home Assistant shows as unknown. Figures of a history in dispute are not told, and SoH is told
 no finer than its interval supports.
 
