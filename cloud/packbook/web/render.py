@@ -15,7 +15,9 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from packbook.core.accounts import BOOKS_OWN
 from packbook.core.words import Words, iso
+from packbook.web.nav import nav_of
 from packbook.web.words import ALL_WORDS, COOKIE, LANGUAGES, choose_language
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -37,11 +39,14 @@ def words_for(request: Request) -> Words:
 
 def render(request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
     words = words_for(request)
+    who = BOOKS_OWN
     page = PAGES.get_template(template).render(
         t=words,
         lang=words.language,
         switch={language: _address_in(request, language) for language in LANGUAGES},
         title=request.app.state.title,
+        who=who,
+        nav=nav_of(request, who),
         asset=request.app.state.assets.url,
         charts_available="vendor/echarts.min.js" in request.app.state.assets,
         **values,
