@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from packbook.core.access import Read
+from packbook.core.accounts import Reach
 from packbook.core.fleet import FleetModel
+from packbook.core.fleet_reports import Life
+from packbook.core.fleet_row import Judged
+from packbook.core.fleet_table import FleetQuery, FleetRow
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
 from packbook.core.ouranos import PartEntry
@@ -254,3 +258,46 @@ class Credentials(Protocol):
         """A signed list of revocations. None: there is no such list. Raises PackbookError."""
 
     def schema(self) -> bytes: ...
+
+
+# --- operators' views ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPage:
+    """One page of the list; `number` is the page given, which may be the last one before that asked for."""
+
+    rows: tuple[FleetRow, ...]
+    total: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What there is to filter by."""
+
+    families: tuple[str, ...]
+    packs: tuple[str, ...]
+    fleets: tuple[str, ...]
+
+
+class FleetList(Protocol):
+    """The operator's list of batteries. A fixed number of questions to the store, however many batteries there are."""
+
+    async def page(self, reach: Reach, query: FleetQuery, now_ms: int) -> FleetPage: ...
+
+    async def rows(self, reach: Reach, query: FleetQuery, now_ms: int) -> Sequence[FleetRow]:
+        """All that the wish leaves, in its order, whatever page it names."""
+
+    async def figures(
+        self, reach: Reach, query: FleetQuery, now_ms: int
+    ) -> Sequence[tuple[float | None, float | None]]:
+        """SoH and coverage in percent, of all that the wish leaves."""
+
+    async def judged(self, reach: Reach, query: FleetQuery, now_ms: int) -> Sequence[tuple[FleetRow, Judged]]:
+        """With what the book makes of each; without those that it has not looked at yet."""
+
+    async def choices(self, reach: Reach) -> Choices: ...
+
+    async def lives(self, reach: Reach, batteries: Sequence[str]) -> Sequence[Life]:
+        """In the order asked for. What lies outside the reach is left out."""
