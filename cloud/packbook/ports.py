@@ -14,6 +14,7 @@ from packbook.core.fleet_row import Judged
 from packbook.core.fleet_table import FleetQuery, FleetRow
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
+from packbook.core.live import Look
 from packbook.core.ouranos import PartEntry
 from packbook.core.passport import Fact, Passport
 from packbook.core.share import Ended, Link
@@ -133,6 +134,13 @@ class Histories(Protocol):
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         """Newest first."""
+
+
+class Watch(Protocol):
+    """Whether something changed: asked about once a second while somebody listens, so it reads little."""
+
+    async def look(self) -> Look:
+        """All of the book as it is now. Raises StoreError."""
 
 
 class Enrolment(Protocol):
