@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from packbook.adapters.store import lives, tables
 from packbook.adapters.store.database import Database
-from packbook.adapters.store.reaching import battery_within
+from packbook.adapters.store.tenants import battery_within
 from packbook.core.accounts import Reach
 from packbook.core.fleet_reports import Life
 from packbook.core.fleet_row import Judged, from_json
