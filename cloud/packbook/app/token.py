@@ -17,7 +17,7 @@ from packbook.adapters.authority import Authority, fingerprint_of
 from packbook.adapters.private_file import SECRET_MODE, write_atomically
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.enrolment import ACTS
-from packbook.app.labels import Label, boot_text, sheet
+from packbook.core.labels import Label, boot_text, sheet
 from packbook.app.operate import operate
 from packbook.clock import now_ms
 from packbook.core.enrolment import MS_PER_DAY
