@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse
 
 from packbook.core.accounts import Reach
 from packbook.core.words import ABSENT, Words, iso
-from packbook.ports import Acts, FleetBoxes, FleetList, FleetPapers
+from packbook.ports import FleetBoxes, FleetDesk, FleetList, FleetPapers
 from packbook.web import csv_files
 from packbook.web.access import who_of
 from packbook.web.charts import Moment
@@ -31,7 +31,7 @@ class Fleet:
     batteries: FleetList
     boxes: FleetBoxes
     papers: FleetPapers
-    acts: Acts
+    desk: FleetDesk
 
 
 def fleet_of(request: Request) -> Fleet:
