@@ -26,7 +26,12 @@ DEFAULT_FILE: Final = Path("/etc/packbook/packbook.toml")
 BOOK_KEY_FILE: Final = "book-key.pem"
 ACCOUNTS_KEY_FILE: Final = "accounts.key"
 PREFIX: Final = "PACKBOOK_"
-ONLY_CREDENTIALS: Final = ("broker_password", "ouranos_api_key", "ouranos_token")  # from the service manager's folder
+ONLY_CREDENTIALS: Final = (  # from the service manager's folder
+    "broker_password",
+    "home_assistant_password",
+    "ouranos_api_key",
+    "ouranos_token",
+)
 CREDENTIALS: Final = (*ONLY_CREDENTIALS, "database_url")  # may come from there
 SCHEMES: Final = {"mqtt": 1883, "mqtts": 8883}  # with their usual ports
 
@@ -89,6 +94,19 @@ class Settings(BaseSettings):
     municipalities: dict[str, str] = Field(
         default_factory=dict, description="Which municipality a fleet belongs to, for totals: fleet = name"
     )
+    home_assistant: str | None = Field(None, description="Broker of a Home Assistant: mqtt://HOST:PORT or mqtts://...")
+    home_assistant_batteries: tuple[str, ...] = Field(
+        (), description="Batteries shown there; none: what was is removed"
+    )
+    home_assistant_prefix: str = Field(
+        "homeassistant", pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", description="Its discovery prefix"
+    )
+    home_assistant_language: Literal["en", "ja"] = Field("en", description="Names of the sensors there")
+    home_assistant_ca_file: Path | None = Field(None, description="Certificates that broker's must descend from")
+    home_assistant_user: str | None = Field(None, min_length=1, description="User name at that broker")
+    home_assistant_password: SecretStr | None = Field(
+        None, description="Only from the credentials folder, never from here"
+    )
     ouranos_url: str | None = Field(None, description="The Ouranos platform that batteries are registered with")
     ouranos_operator_id: str | None = Field(None, description="Our operator's UUID there")
     ouranos_plant_id: str | None = Field(None, description="Our plant's UUID there")
@@ -105,7 +123,7 @@ class Settings(BaseSettings):
             raise ValueError(str(problem).removeprefix("database_url: ")) from problem
         return value
 
-    @field_validator("broker", "box_broker")
+    @field_validator("broker", "box_broker", "home_assistant")
     @classmethod
     def _is_a_broker(cls, value: str | None) -> str | None:
         if value is None:
@@ -164,6 +182,10 @@ class Settings(BaseSettings):
                 raise ValueError("enrol_port needs ca_dir, enrol_cert_file and enrol_key_file")
         if self.broker_password is not None and self.broker_user is None:
             raise ValueError("there is a password but no broker_user")
+        if self.home_assistant is None and self.home_assistant_batteries:
+            raise ValueError("home_assistant_batteries: to which broker? set home_assistant")
+        if self.home_assistant_password is not None and self.home_assistant_user is None:
+            raise ValueError("there is a password but no home_assistant_user")
         if self.accounts == "off" and not _is_loopback(self.web_host):
             raise ValueError("web_host: only a loopback address while accounts are off: anybody could read there")
         if self.share is not None and self.database_url.get_secret_value().startswith("sqlite"):

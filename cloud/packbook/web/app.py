@@ -224,6 +224,7 @@ def create_app(
     app.state.accounts = accounts
     app.state.title = title
     app.state.assets = Assets()
+    app.state.pages = {page.path: page.may for page in PAGES if page.method == "GET"}
     for page in PAGES:
         app.add_route(page.path, page.endpoint, methods=[page.method], include_in_schema=False)
     for route in API:

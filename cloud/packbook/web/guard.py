@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from packbook.ports import PackbookError
 from packbook.web import models
+from packbook.web.nav import OUTSIDE
 from packbook.web.render import render
 
 API: Final = "/api/"
-OUTSIDE: Final = ("/s/", "/id/", "/01/", "/8004/")  # for readers without an account: no way into the operator's pages
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

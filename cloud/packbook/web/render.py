@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from packbook.core.words import Words, iso
 from packbook.web.access import who_of
+from packbook.web.nav import nav_of
 from packbook.web.session import FIELD, csrf_token, keep_form_secret
 from packbook.web.words import ALL_WORDS, COOKIE, LANGUAGES, choose_language
 
@@ -43,13 +44,15 @@ def words_for(request: Request) -> Words:
 
 def render(request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
     words = words_for(request)
+    who = who_of(request)
     page = PAGES.get_template(template).render(
         t=words,
         lang=words.language,
         switch={language: _address_in(request, language) for language in LANGUAGES},
         title=request.app.state.title,
+        who=who,
+        nav=nav_of(request, who),
         asset=request.app.state.assets.url,
-        who=who_of(request),
         has_accounts=request.app.state.accounts is not None,
         csrf=partial(_csrf_field, request),
         charts_available="vendor/echarts.min.js" in request.app.state.assets,
