@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from fastapi import HTTPException, Request, Response
 
 from packbook.core.access import Cut, Reader
+from packbook.core.accounts import May
 from packbook.core.formats.sheet.code import code_of
 from packbook.core.identifiers import asked_key
 from packbook.ports import PLAIN, Manner, NotMade
@@ -35,7 +36,7 @@ ID_PREFIX: Final = "/id/"
 async def share(request: Request) -> Response:
     """The page behind a share link."""
     digest, link = await door.find_link(request, request.path_params["token"])
-    cut = await cut_for_reader(request, link.battery, link.reader)
+    cut = await _cut(request, link.battery, link.reader)
     await door.open_link(request, digest, link, cut, "page")
     exports = door.access_of(request).exports.suffixes
     return private(
@@ -58,7 +59,7 @@ async def share_file(request: Request) -> Response:
     name = request.path_params["format"]
     if link.formats is not None and name not in link.formats:
         raise HTTPException(NOT_HERE, headers=PRIVATE)
-    cut = await cut_for_reader(request, link.battery, link.reader)
+    cut = await _cut(request, link.battery, link.reader)
     manner = Manner(words_for(request).language, request.url.path.rstrip("/").rpartition("/")[0])
     answer = await export_of(request, cut, name, manner)
     await door.open_link(request, digest, link, cut, name)
@@ -69,7 +70,7 @@ async def identifier(request: Request) -> Response:
     """Whatever a label says: GS1 path, identification link, DID, the id in this book."""
     asked = _asked(request)
     key = asked_key(asked)
-    book = door.histories(request)
+    book = door.whole_book(request)
     battery = None if key is None else await door.access_of(request).gate.named(key)
     if battery is None and await book.battery(asked) is not None:
         battery = asked
@@ -87,7 +88,7 @@ async def _resolved(request: Request, battery: str) -> Response:
     """People get a page, programs the record; with a link's token, what the link opens."""
     if door.bearer(request) is not None:
         return await _record(request, battery, "api")
-    cut = await cut_for_reader(request, battery, PUBLIC)
+    cut = await _cut(request, battery, PUBLIC)
     if _wants_json(request):
         return await export_of(request, cut, RECORD)
     page = passport_page.build(words_for(request), cut)
@@ -97,21 +98,28 @@ async def _resolved(request: Request, battery: str) -> Response:
 async def _record(request: Request, battery: str, where: str) -> Response:
     access, token = door.access_of(request), door.bearer(request)
     if token is None:
-        reader = access.reader_of(request)
-        cut = await cut_for_reader(request, battery, reader)
+        reader = door.require(request, May.READ_BATTERY).reader
+        cut = await own_cut(request, battery)
         answer = await export_of(request, cut, RECORD)
         await access.trail.note(door.read_of(access, cut, reader, where, RECORD))
         return private(answer)
     digest, link = await door.find_link(request, token)
     if link.battery != battery or (link.formats is not None and RECORD not in link.formats):
         raise HTTPException(NOT_HERE, "no such link", headers=PRIVATE)
-    cut = await cut_for_reader(request, battery, link.reader)
+    cut = await _cut(request, battery, link.reader)
     answer = await export_of(request, cut, RECORD)
     await door.open_link(request, digest, link, cut, RECORD)
     return private(answer)
 
 
-async def cut_for_reader(request: Request, battery: str, reader: Reader) -> Cut:
+async def own_cut(request: Request, battery: str) -> Cut:
+    """For whoever signed in: of a battery within his reach."""
+    if await door.histories(request).battery(battery) is None:
+        raise HTTPException(NOT_HERE, f"no battery {battery!r} is in this book")
+    return await _cut(request, battery, door.who_of(request).reader)
+
+
+async def _cut(request: Request, battery: str, reader: Reader) -> Cut:
     cut = await door.cut_for(request, battery, reader)
     if cut is None:
         raise HTTPException(NOT_HERE, f"no battery {battery!r} is in this book")

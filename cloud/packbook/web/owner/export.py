@@ -24,7 +24,7 @@ from packbook.web.access import FORBIDDEN, PRIVATE, access_of, bearer, histories
 from packbook.web.owner.frame import all_sessions, battery_of, download, file_name
 from packbook.web.owner.use import EVENTS_MAX
 from packbook.web.render import render, words_for
-from packbook.web.shared import SHEET, cut_for_reader, export_of
+from packbook.web.shared import SHEET, export_of, own_cut
 
 IN_ZIP: Final = (shared.RECORD, SHEET, "csv")
 ZIP: Final = "application/zip"
@@ -32,7 +32,7 @@ ZIP: Final = "application/zip"
 
 async def export(request: Request) -> Response:
     battery, access = await battery_of(request, "export"), access_of(request)
-    cut = await cut_for_reader(request, battery.battery, who_of(request).reader)
+    cut = await own_cut(request, battery.battery)
     return render(
         request,
         "owner/export.html",
@@ -57,10 +57,7 @@ async def _file(request: Request, name: str) -> Response:
     if bearer(request) is not None:
         raise HTTPException(FORBIDDEN, "a share link has files of its own", headers=PRIVATE)
     access, reader = access_of(request), who_of(request).reader
-    battery = await histories(request).battery(request.path_params["battery"])
-    if battery is None:
-        raise HTTPException(404)
-    cut = await cut_for_reader(request, battery.battery, reader)
+    cut = await own_cut(request, request.path_params["battery"])
     if cut.why is not None:
         raise HTTPException(FORBIDDEN, cut.why, headers=PRIVATE)
     answer = await export_of(request, cut, name, Manner(words_for(request).language))
@@ -72,7 +69,7 @@ async def everything(request: Request) -> Response:
     """Bundle, record, sheet and tables in one zip."""
     battery, t = await battery_of(request, "everything.zip"), words_for(request)
     access, reader = access_of(request), who_of(request).reader
-    cut = await cut_for_reader(request, battery.battery, reader)
+    cut = await own_cut(request, battery.battery)
     made, lacking = await _record_files(request, cut, t)
     if made:
         await access.trail.note(read_of(access, cut, reader, "page", "everything.zip"))

@@ -12,12 +12,11 @@ from typing import Final
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from packbook.core.access import ALL_BATTERIES
 from packbook.core.history import Battery, SohPoint, UsageTotals
 from packbook.core.words import ABSENT, Words
 from packbook.ports import Histories
 from packbook.web import figures
-from packbook.web.access import histories, note_history
+from packbook.web.access import histories, note_history, note_list
 from packbook.web.charts import Moment, Table
 from packbook.web.headline import Headline, headline
 from packbook.web.owner import trend
@@ -37,9 +36,9 @@ class Card:
 
 
 async def home(request: Request) -> Response:
-    await note_history(request, ALL_BATTERIES, "page", "batteries")
     book = histories(request)
     batteries = sorted(await book.batteries(), key=lambda battery: (battery.vehicle or battery.battery).casefold())
+    await note_list(request, [battery.battery for battery in batteries], "page", "batteries")
     cards = [
         Card(one, headline(one.soh, one.doubts), await _trend(book, one) if number < TRENDS_MAX else None)
         for number, one in enumerate(batteries)

@@ -15,7 +15,7 @@ from packbook.core.access import Read
 from packbook.core.history import Battery, Provenance, SessionRow, UsageTotals
 from packbook.core.words import Words
 from packbook.web import figures
-from packbook.web.access import access_of, histories
+from packbook.web.access import access_of, histories, who_of
 from packbook.web.charts import Moment, Table
 from packbook.web.owner.frame import battery_of
 from packbook.web.passport_page import HOLDERS, figures_of
@@ -36,7 +36,7 @@ class Trust:
 async def trust(request: Request) -> Response:
     book, battery = histories(request), await battery_of(request, "trust")
     name, access, t = battery.battery, access_of(request), words_for(request)
-    reader = access.reader_of(request)
+    reader = who_of(request).reader
     said = await access.passports.said(name)
     held = {field: facts for field, facts in said.items() if access.table.may_see(reader, field)}
     page = build(
