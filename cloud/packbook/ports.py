@@ -131,7 +131,7 @@ class Histories(Protocol):
     ) -> Sequence[SessionRow]:
         """Newest first. `kind`: charge, drive, rest or None for all.
 
-        `since_ms`, `until_ms`: only those that began from then on, and before then; undated ones then are not among them.
+        `since_ms`, `until_ms`: only those that began from then on, and before then; then no undated ones.
         """
 
     async def session(self, battery: str, source: Provenance) -> SessionRow | None:

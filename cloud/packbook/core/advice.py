@@ -2,7 +2,7 @@
 
 In:  totals, the newest state of health, chemistry, how much of its driving was watched, the spread of its cells.
 Out: at most five pieces, what helps most first; none where the data do not support it.
-The limits are ours, the mechanisms behind them published; `facts/soh.md` says where. None of it is a fault of the owner.
+The limits are ours, the mechanisms behind them published; `facts/soh.md` says where. Nobody is blamed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sessions, SoH and events as CSV (RFC 4180), for spreadsheets: one row per record, unrounded, columns named with units.
+"""Sessions, SoH and events as CSV (RFC 4180), for spreadsheets: a row for each record, unrounded, units in the names.
 
 Text that a spreadsheet could take for a formula is defused; figures stay figures.
 """
@@ -48,10 +48,7 @@ def _csv(
     names = [field.name for field in dataclasses.fields(kind) if field.name not in LEFT_OUT]
     return table_csv(
         [*(TIMES.get(name, name) for name in names), "box", "store", "seq"],
-        (
-            (*(_timed(name, getattr(row, name)) for name in names), *dataclasses.astuple(row.provenance))
-            for row in rows
-        ),
+        ((*(_timed(name, getattr(row, name)) for name in names), *dataclasses.astuple(row.provenance)) for row in rows),
     )
 
 

@@ -1,6 +1,6 @@
 """A year of charging at a glance: one field a day, darker where more energy went in. Drawn on the server.
 
-In:  charges, newest first. Out: `Calendar`: fields of the drawing and the table behind it, one row for each day with a charge.
+In:  charges, newest first. Out: `Calendar`: fields of the drawing, and the table behind it with a row for each day.
 Days are UTC, as everywhere on these pages. A day without a charge is a light field, not a gap.
 """
 
@@ -60,7 +60,7 @@ class _Day:
 
 
 def calendar(t: Words, charges: Sequence[SessionRow], sessions_path: str) -> Calendar | None:
-    """The year that ends with the newest charge; None without a dated one. `sessions_path`: of the list, to lead to a day."""
+    """The year that ends with the newest charge; None without a dated one. `sessions_path`: leads to a day's list."""
     days: dict[datetime.date, _Day] = defaultdict(_Day)
     for row in charges:
         if row.start_ms is not None:
@@ -94,19 +94,21 @@ def _fields(
         day = first + number * DAY
         found = days.get(day, _Day())
         shade = 0 if not found.charges else min(SHADES, 1 + int(SHADES * found.kwh / most)) if most else 1
-        title = t("calendar.day", day=t.date(_ms(day)), charges=t.count("home.charges", found.charges), kwh=_kwh(t, found))
+        title = t(
+            "calendar.day", day=t.date(_ms(day)), charges=t.count("home.charges", found.charges), kwh=_kwh(t, found)
+        )
         fields.append(Field(LEFT + number // 7 * CELL, TOP + number % 7 * CELL, shade, found.fast > 0, title))
     return fields
 
 
 def _marks(t: Words, first: datetime.date, weeks: int) -> list[Mark]:
     """Each month above the week that holds its first day; every second day of the week."""
-    marks = [Mark(0, TOP + row * CELL + 10, t(f"calendar.weekday.{row}")) for row in (0, 2, 4)]
+    marks = [Mark(0, TOP + row * CELL + 10, t.locale.days["format"]["abbreviated"][row]) for row in (0, 2, 4)]
     for week in range(weeks):
         monday = first + datetime.timedelta(weeks=week)
         starts = [monday + n * DAY for n in range(7) if (monday + n * DAY).day == 1]
         if starts:
-            marks.append(Mark(LEFT + week * CELL, TOP - 7, t(f"time.month.{starts[0].month}")))
+            marks.append(Mark(LEFT + week * CELL, TOP - 7, t.locale.months["format"]["abbreviated"][starts[0].month]))
     return marks
 
 

@@ -14,10 +14,10 @@ from typing import Final
 
 from fastapi import HTTPException, Request, Response
 
+from packbook.clock import now_ms
 from packbook.core.access import Cut
 from packbook.core.history import Battery
 from packbook.core.words import Words, iso
-from packbook.clock import now_ms
 from packbook.ports import Evidence, Manner, NotMade
 from packbook.web import csv_files, shared
 from packbook.web.access import FORBIDDEN, PRIVATE, access_of, bearer, histories, private, read_of, who_of

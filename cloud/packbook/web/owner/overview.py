@@ -14,7 +14,7 @@ from fastapi import Request, Response
 
 from packbook.core.advice import COUNTED, Advice, Rule, advise
 from packbook.core.changes import Change, Changes, Moved, changes_of
-from packbook.core.history import Battery, EventRow, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Battery, SessionRow, SohPoint, UsageTotals
 from packbook.core.prospect import Lacking, Prospect
 from packbook.core.rounding import SIGMAS_90
 from packbook.core.words import ABSENT, Words

@@ -25,7 +25,7 @@ SEQ_DIGITS_MAX: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Which methods the state of health made after this session names it as evidence. None made yet: `after_ms` None."""
+    """Which methods of the next state of health name this session as evidence. None made yet: `after_ms` None."""
 
     methods: tuple[str, ...]
     figure: str | None  # the one made after it, in words
@@ -66,7 +66,8 @@ def _made_after(row: SessionRow, series: Sequence[SohPoint]) -> SohPoint | None:
     later = (
         point
         for point in series
-        if (point.provenance.box, point.provenance.store) == (place.box, place.store) and point.provenance.seq > place.seq
+        if (point.provenance.box, point.provenance.store) == (place.box, place.store)
+        and point.provenance.seq > place.seq
     )
     return min(later, key=lambda point: point.provenance.seq, default=None)
 
@@ -160,6 +161,8 @@ def _counted(t: Words, row: SessionRow, point: SohPoint | None) -> Counted | Non
         return None
     if point is None:
         return Counted((), None, None)
-    methods = tuple(t.or_raw("method", e.method.partition("/")[0]) for e in point.estimates if row.session in e.evidence)
+    methods = tuple(
+        t.or_raw("method", e.method.partition("/")[0]) for e in point.estimates if row.session in e.evidence
+    )
     figure = interval_text(t, point)
     return Counted(methods, None if figure == ABSENT else figure, point.at_ms)

@@ -1,6 +1,6 @@
 """Small pictures of health over time, drawn on the server: lines that need no script and no library.
 
-In:  SoH points of one or two batteries. Out: `Trend`s: paths in drawing units, with what they show in words beside them.
+In:  SoH points of one or two batteries. Out: `Trend`s: paths in drawing units.
 Only figures with their uncertainty are drawn; the band is the 90 % interval.
 """
 

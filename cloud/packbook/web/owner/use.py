@@ -12,7 +12,7 @@ from typing import Final
 
 from fastapi import Request, Response
 
-from packbook.core.history import Battery, EventRow, SessionRow, UsageTotals
+from packbook.core.history import EventRow, SessionRow, UsageTotals
 from packbook.core.words import Words
 from packbook.web import charts, csv_files, figures
 from packbook.web.access import histories
@@ -57,7 +57,9 @@ async def use(request: Request) -> Response:
 
 async def events_csv(request: Request) -> Response:
     book, battery = histories(request), await battery_of(request, "events.csv")
-    return download(csv_files.events_csv(await book.events(battery.battery, EVENTS_MAX)), f"{battery.battery}-events.csv")
+    return download(
+        csv_files.events_csv(await book.events(battery.battery, EVENTS_MAX)), f"{battery.battery}-events.csv"
+    )
 
 
 def build(
