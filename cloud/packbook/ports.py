@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from packbook.core.access import Read
 from packbook.core.accounts import EVERYWHERE, Reach, Who
 from packbook.core.fleet import FleetModel
-from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Battery, BoxRow, CellsPoint, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
 from packbook.core.live import Look
 from packbook.core.ouranos import PartEntry
@@ -123,6 +123,9 @@ class Histories(Protocol):
 
     async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
         """Newest first."""
+
+    async def cells(self, battery: str) -> Sequence[CellsPoint]:
+        """How far the cells were apart in quiet. Oldest first, at most two a day."""
 
     async def fleet_model(self, family: str) -> FleetModel | None:
         """What batteries with this pack taught last; None: too few of them, or not learned yet."""
