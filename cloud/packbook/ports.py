@@ -14,7 +14,7 @@ from packbook.core.fleet_papers import AuditQuery, AuditRow, CodeLine, MessageDe
 from packbook.core.fleet_reports import Life
 from packbook.core.fleet_row import Judged
 from packbook.core.fleet_table import FleetQuery, FleetRow
-from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Battery, BoxRow, CellsPoint, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
 from packbook.core.labels import Label
 from packbook.core.live import Look
@@ -129,6 +129,9 @@ class Histories(Protocol):
 
     async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
         """Newest first."""
+
+    async def cells(self, battery: str) -> Sequence[CellsPoint]:
+        """How far the cells were apart in quiet. Oldest first, at most two a day."""
 
     async def fleet_model(self, family: str) -> FleetModel | None:
         """What batteries with this pack taught last; None: too few of them, or not learned yet."""

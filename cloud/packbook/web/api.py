@@ -121,6 +121,11 @@ async def sessions(
     return reply(request, models.SessionsOut.model_validate(answer))
 
 
+async def cells(request: Request, known: Known, book: Book) -> Response:
+    points = await book.cells(known.battery)
+    return reply(request, models.CellsSeriesOut.model_validate({"battery": known.battery, "points": points}))
+
+
 async def usage(request: Request, known: Known, book: Book) -> Response:
     totals = await book.usage(known.battery)
     if totals is None:
