@@ -13,14 +13,16 @@ import uvicorn
 
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
+from packbook.adapters.store.watch import SqlWatch
 from packbook.app.access import access_for, gate_beside
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.evidence import book_evidence
-from packbook.ports import Credentials, Evidence, Histories, PackbookError
+from packbook.ports import Credentials, Evidence, Histories, PackbookError, Watch
 from packbook.settings import Settings
 from packbook.web.access import Access
 from packbook.web.app import create_app
+from packbook.web.live import hub_in
 
 OPEN_ANSWERS_WAIT_MAX_S: Final = 2  # for answers under way when we are asked to stop
 
@@ -43,7 +45,8 @@ async def web(settings: Settings) -> int:
             evidence = book_evidence(settings, database)
             access = access_for(settings, gate_beside(settings, database), database)
             signed = BookCredentials(database, issuer_of(settings))
-            await serve_pages(SqlHistories(database), evidence, access, signed, door, say_where)
+            watch = SqlWatch(database)
+            await serve_pages(SqlHistories(database), evidence, access, signed, door, say_where, watch=watch)
     return DONE
 
 
@@ -95,10 +98,13 @@ async def serve_pages(
     signed: Credentials,
     door: socket.socket,
     on_ready: Callable[[str], None],
+    *,
+    watch: Watch | None = None,
 ) -> None:
     """Until cancelled. `on_ready` hears the address once requests are answered."""
+    app = create_app(histories, evidence, access=access, signed=signed, watch=watch)
     config = uvicorn.Config(
-        create_app(histories, evidence, access=access, signed=signed),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -111,6 +117,7 @@ async def serve_pages(
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
+        await hub_in(app).aclose()  # streams that never end would be waited for, and then cut
         server.should_exit = True
         await serving
         raise

@@ -109,14 +109,14 @@ class MemoryHistories:
         if usage is not None:
             self.totals[head.battery] = usage
 
-    async def batteries(self) -> Sequence[Battery]:
-        return list(self.heads.values())
+    async def batteries(self, limit: int | None = None, offset: int = 0) -> Sequence[Battery]:
+        return [self.heads[name] for name in sorted(self.heads)][offset:][:limit]
 
     async def battery(self, battery: str) -> Battery | None:
         return self.heads.get(battery)
 
-    async def soh_series(self, battery: str) -> Sequence[SohPoint]:
-        return list(self.points.get(battery, []))
+    async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
+        return self.points.get(battery, [])[offset:][:limit]
 
     async def sessions(
         self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
@@ -127,8 +127,8 @@ class MemoryHistories:
     async def usage(self, battery: str) -> UsageTotals | None:
         return self.totals.get(battery)
 
-    async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
-        return list(reversed(self.event_rows.get(battery, [])))[:limit]
+    async def events(self, battery: str, limit: int = 100, offset: int = 0) -> Sequence[EventRow]:
+        return list(reversed(self.event_rows.get(battery, [])))[offset:][:limit]
 
     async def cells(self, battery: str) -> Sequence[CellsPoint]:
         return list(self.cell_rows.get(battery, []))
@@ -139,8 +139,8 @@ class MemoryHistories:
     async def purposes(self, battery: str) -> Mapping[str, Sequence[str] | None]:
         return self.agreed.get(battery, {})
 
-    async def boxes(self) -> Sequence[BoxRow]:
-        return list(self.box_rows)
+    async def boxes(self, limit: int | None = None, offset: int = 0) -> Sequence[BoxRow]:
+        return sorted(self.box_rows, key=lambda row: row.box)[offset:][:limit]
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         return list(reversed(self.refused))[:limit]
