@@ -92,7 +92,7 @@ def _refusal(request: Request, who: Who) -> Response:
 
 
 def _is_local_program(request: Request) -> bool:
-    """On loopback without accounts a program may use the API as it is; a browser still has to show where it comes from."""
+    """On loopback without accounts a program may use the API as it is; a browser has to show that it is our page."""
     return request.app.state.accounts is None and request.url.path.startswith(API) and is_a_program(request)
 
 

@@ -3,8 +3,8 @@
 Eight families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
 Projections: `chain` and everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from
 these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Who may read,
-and who read: `share_link`, `read_note`, `battery_name`, and `store.account_tables`. What was signed for others: `credential`. Who held a battery,
-signed by those who did: `custody`. Presence: `box`, latest only.
+and who read: `share_link`, `read_note`, `battery_name`; who may sign in stands in `store.account_tables`. What was
+signed for others: `credential`. Who held a battery, signed by those who did: `custody`. Presence: `box`, latest only.
 Columns carry the names of the `core.history` values they hold.
 """
 

@@ -32,9 +32,7 @@ class SqlWatch:
             standing[row.battery].append((row.store, row.disputed_from, row.settled_ms, row.purposes))
         return {
             Topic.BATTERIES: {
-                row.battery: Sight(
-                    (row.records, *standing[row.battery]), FIRST_TENANT, frozenset((row.battery,))
-                )
+                row.battery: Sight((row.records, *standing[row.battery]), FIRST_TENANT, frozenset((row.battery,)))
                 for row in heads
             },
             Topic.BOXES: {
