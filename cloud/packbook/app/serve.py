@@ -17,6 +17,7 @@ from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.enrolment import make_desk
 from packbook.app.evidence import book_evidence, sign_daily
 from packbook.app.home_assistant import home_assistant
+from packbook.app.fleet import judging, own_fleet
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
 from packbook.app.serve_est import est_door, serve_est
@@ -48,6 +49,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
         async with (
             open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
             operators_door(Office(database, settings), ACTS),
+            judging(database),
         ):
             collector = make_collector(settings, database)
             evidence = book_evidence(settings, database)
@@ -65,5 +67,6 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                 book.create_task(sign_daily(evidence), name="sign")
                 if house is not None:
                     book.create_task(house.run(), name="home assistant")
-                pages = serve_pages(SqlHistories(database), evidence, access, signed, door, on_ready)
+                fleet = own_fleet(settings, database)
+                pages = serve_pages(SqlHistories(database), evidence, access, signed, fleet, door, on_ready)
                 book.create_task(pages, name="web")

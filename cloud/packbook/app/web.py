@@ -17,10 +17,12 @@ from packbook.app.access import access_for, gate_beside
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.evidence import book_evidence
+from packbook.app.fleet import fleet_beside
 from packbook.ports import Credentials, Evidence, Histories, PackbookError
 from packbook.settings import Settings
 from packbook.web.access import Access
 from packbook.web.app import create_app
+from packbook.web.fleet.room import Fleet
 
 OPEN_ANSWERS_WAIT_MAX_S: Final = 2  # for answers under way when we are asked to stop
 
@@ -43,7 +45,8 @@ async def web(settings: Settings) -> int:
             evidence = book_evidence(settings, database)
             access = access_for(settings, gate_beside(settings, database), database)
             signed = BookCredentials(database, issuer_of(settings))
-            await serve_pages(SqlHistories(database), evidence, access, signed, door, say_where)
+            fleet = fleet_beside(settings, database)
+            await serve_pages(SqlHistories(database), evidence, access, signed, fleet, door, say_where)
     return DONE
 
 
@@ -93,12 +96,13 @@ async def serve_pages(
     evidence: Evidence,
     access: Access,
     signed: Credentials,
+    fleet: Fleet,
     door: socket.socket,
     on_ready: Callable[[str], None],
 ) -> None:
     """Until cancelled. `on_ready` hears the address once requests are answered."""
     config = uvicorn.Config(
-        create_app(histories, evidence, access=access, signed=signed),
+        create_app(histories, evidence, access=access, signed=signed, fleet=fleet),
         log_config=None,
         access_log=False,
         server_header=False,

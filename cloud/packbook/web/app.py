@@ -22,6 +22,8 @@ from packbook.web import api, credentials, guard, models, pages, shared
 from packbook.web.access import Access
 from packbook.web.assets import Assets, static_file
 from packbook.web.door import Door
+from packbook.web.fleet import PAGES as FLEET_PAGES
+from packbook.web.fleet.room import Fleet
 from packbook.web.routes import Page
 
 V1: Final = "/api/v1"
@@ -67,6 +69,7 @@ PAGES: Final = (
     Page("/credentials/status/{number:int}", credentials.status_list),
     Page("/credentials/schema/credential-1.schema.json", credentials.schema),
     Page("/static/{name:path}", static_file),
+    *FLEET_PAGES,
 )
 
 API: Final = (
@@ -201,13 +204,14 @@ def create_app(
     access: Access | None = None,
     signed: Credentials | None = None,
     accounts: Accounts | None = None,
+    fleet: Fleet | None = None,
     title: str = "Packbook",
 ) -> FastAPI:
     """`evidence` None: this book has no signing key at hand, and says so where it would need one.
 
     `access` None: nobody could put on record who reads, so nothing of a battery's own life is shown.
     `signed` None: this book signs no credentials.
-    `accounts` None: whoever gets here owns the book, as on loopback.
+    `accounts` None: whoever gets here owns the book, as on loopback. `fleet` None: no operator's pages.
     """
     app = FastAPI(
         title=title,
@@ -222,6 +226,7 @@ def create_app(
     app.state.access = access
     app.state.credentials = signed
     app.state.accounts = accounts
+    app.state.fleet = fleet
     app.state.title = title
     app.state.assets = Assets()
     app.state.pages = {page.path: page.may for page in PAGES if page.method == "GET"}

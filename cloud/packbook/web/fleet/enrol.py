@@ -58,6 +58,7 @@ async def enrol(request: Request) -> Response:
         fleets=await fleet.boxes.fleets(reach),
         grid=_grid(t, codes[:ROWS_PER_PAGE]),
         place=place_of(request, more=len(codes) > ROWS_PER_PAGE),
+        codes_of=sorted({code.fleet for code in codes}),
         count_max=COUNT_MAX,
         days_max=DAYS_MAX,
         days_usual=DAYS_USUAL,

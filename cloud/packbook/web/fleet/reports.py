@@ -49,7 +49,7 @@ from packbook.web.fleet.room import (
     told_at,
 )
 from packbook.web.fleet.table import query_in, soh_text, state_cell
-from packbook.web.owner import failed_text
+from packbook.web.conditions import failed_text
 from packbook.web.render import render, words_for
 
 LIVES_MAX: Final = 50  # whole histories in one report
