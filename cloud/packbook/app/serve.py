@@ -17,12 +17,14 @@ from packbook.app.command import DONE, add_settings, run
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.enrolment import make_desk
 from packbook.app.evidence import book_evidence, sign_daily
+from packbook.app.fleet import judging, own_fleet
 from packbook.app.home_assistant import home_assistant
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
 from packbook.app.serve_est import est_door, serve_est
 from packbook.app.web import listening, say_where, serve_pages
 from packbook.settings import Settings
+from packbook.web.app import create_app
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +51,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
         async with (
             open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
             operators_door(Office(database, settings), ACTS),
+            judging(database),
         ):
             collector = make_collector(settings, database)
             evidence = book_evidence(settings, database)
@@ -66,6 +69,13 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                 book.create_task(sign_daily(evidence), name="sign")
                 if house is not None:
                     book.create_task(house.run(), name="home assistant")
-                watch = SqlWatch(database)
-                pages = serve_pages(SqlHistories(database), evidence, access, signed, door, on_ready, watch=watch)
+                app = create_app(
+                    SqlHistories(database),
+                    evidence,
+                    access=access,
+                    signed=signed,
+                    fleet=own_fleet(settings, database),
+                    watch=SqlWatch(database),
+                )
+                pages = serve_pages(app, door, on_ready)
                 book.create_task(pages, name="web")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
@@ -18,9 +19,9 @@ from packbook.app.access import access_for, gate_beside
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.evidence import book_evidence
-from packbook.ports import Credentials, Evidence, Histories, PackbookError, Watch
+from packbook.app.fleet import fleet_beside
+from packbook.ports import PackbookError
 from packbook.settings import Settings
-from packbook.web.access import Access
 from packbook.web.app import create_app
 from packbook.web.live import hub_in
 
@@ -45,8 +46,15 @@ async def web(settings: Settings) -> int:
             evidence = book_evidence(settings, database)
             access = access_for(settings, gate_beside(settings, database), database)
             signed = BookCredentials(database, issuer_of(settings))
-            watch = SqlWatch(database)
-            await serve_pages(SqlHistories(database), evidence, access, signed, door, say_where, watch=watch)
+            app = create_app(
+                SqlHistories(database),
+                evidence,
+                access=access,
+                signed=signed,
+                fleet=fleet_beside(settings, database),
+                watch=SqlWatch(database),
+            )
+            await serve_pages(app, door, say_where)
     return DONE
 
 
@@ -91,18 +99,8 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve_pages(
-    histories: Histories,
-    evidence: Evidence,
-    access: Access,
-    signed: Credentials,
-    door: socket.socket,
-    on_ready: Callable[[str], None],
-    *,
-    watch: Watch | None = None,
-) -> None:
+async def serve_pages(app: FastAPI, door: socket.socket, on_ready: Callable[[str], None]) -> None:
     """Until cancelled. `on_ready` hears the address once requests are answered."""
-    app = create_app(histories, evidence, access=access, signed=signed, watch=watch)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -23,6 +23,8 @@ from packbook.web.access import Access
 from packbook.web.api_routes import API, FILES, JSON, V1
 from packbook.web.assets import Assets, static_file
 from packbook.web.door import Door
+from packbook.web.fleet import PAGES as FLEET_PAGES
+from packbook.web.fleet.room import Fleet
 from packbook.web.live import Hub, Unwatched
 from packbook.web.openapi import acceptable, manual
 from packbook.web.routes import Page
@@ -44,6 +46,7 @@ PAGES: Final = (
     Page("/credentials/status/{number:int}", credentials.status_list),
     Page("/credentials/schema/credential-1.schema.json", credentials.schema),
     Page("/static/{name:path}", static_file),
+    *FLEET_PAGES,
 )
 
 
@@ -54,6 +57,7 @@ def create_app(
     access: Access | None = None,
     signed: Credentials | None = None,
     accounts: Accounts | None = None,
+    fleet: Fleet | None = None,
     watch: Watch | None = None,
     title: str = "Packbook",
 ) -> FastAPI:
@@ -61,7 +65,7 @@ def create_app(
 
     `access` None: nobody could put on record who reads, so nothing of a battery's own life is shown.
     `signed` None: this book signs no credentials.
-    `accounts` None: whoever gets here owns the book, as on loopback.
+    `accounts` None: whoever gets here owns the book, as on loopback. `fleet` None: no operator's pages.
     `watch` None: nobody looks whether something changed, and nobody can listen for it.
     """
     app = FastAPI(
@@ -76,6 +80,7 @@ def create_app(
     app.state.access = access
     app.state.credentials = signed
     app.state.accounts = accounts
+    app.state.fleet = fleet
     app.state.title = title
     app.state.assets = Assets()
     app.state.live = Hub(watch or Unwatched())
