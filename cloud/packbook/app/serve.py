@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.access import access_for, own_gate
+from packbook.app.accounts import own_accounts
 from packbook.app.acts import ACTS
 from packbook.app.collect import make_collector
 from packbook.app.command import DONE, add_settings, run
@@ -37,8 +38,10 @@ async def _serve(settings: Settings) -> int:
     return DONE
 
 
-async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
+async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: Mapping[str, str] | None = None) -> None:
     """Until cancelled. `on_ready` hears the pages' address once they answer; a broker that is away is waited for.
+
+    `looks`: of a demo alone (`create_app`).
 
     Raises StoreError, SettingsError or PortTaken before anything was begun.
     """
@@ -65,5 +68,15 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                 book.create_task(sign_daily(evidence), name="sign")
                 if house is not None:
                     book.create_task(house.run(), name="home assistant")
-                pages = serve_pages(SqlHistories(database), evidence, access, signed, door, on_ready)
+                pages = serve_pages(
+                    SqlHistories(database),
+                    evidence,
+                    access,
+                    signed,
+                    door,
+                    on_ready,
+                    accounts=own_accounts(Office(database, settings)) if settings.accounts == "on" else None,
+                    looks=looks,
+                    proxies=settings.trusted_proxies,
+                )
                 book.create_task(pages, name="web")

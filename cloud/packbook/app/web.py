@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -14,10 +14,11 @@ import uvicorn
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.access import access_for, gate_beside
+from packbook.app.accounts import accounts_beside
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.evidence import book_evidence
-from packbook.ports import Credentials, Evidence, Histories, PackbookError
+from packbook.ports import Accounts, Credentials, Evidence, Histories, PackbookError
 from packbook.settings import Settings
 from packbook.web.access import Access
 from packbook.web.app import create_app
@@ -43,7 +44,17 @@ async def web(settings: Settings) -> int:
             evidence = book_evidence(settings, database)
             access = access_for(settings, gate_beside(settings, database), database)
             signed = BookCredentials(database, issuer_of(settings))
-            await serve_pages(SqlHistories(database), evidence, access, signed, door, say_where)
+            accounts = accounts_beside(settings, database) if settings.accounts == "on" else None
+            await serve_pages(
+                SqlHistories(database),
+                evidence,
+                access,
+                signed,
+                door,
+                say_where,
+                accounts=accounts,
+                proxies=settings.trusted_proxies,
+            )
     return DONE
 
 
@@ -95,10 +106,15 @@ async def serve_pages(
     signed: Credentials,
     door: socket.socket,
     on_ready: Callable[[str], None],
+    *,
+    accounts: Accounts | None = None,
+    looks: Mapping[str, str] | None = None,
+    proxies: Sequence[str] = (),
 ) -> None:
-    """Until cancelled. `on_ready` hears the address once requests are answered."""
+    """Until cancelled. `on_ready` hears the address once requests are answered; for the rest see `create_app`."""
     config = uvicorn.Config(
-        create_app(histories, evidence, access=access, signed=signed),
+        create_app(histories, evidence, access=access, signed=signed, accounts=accounts, looks=looks),
+        forwarded_allow_ips=list(proxies),  # whose word on the client's address and on TLS counts; nobody else's
         log_config=None,
         access_log=False,
         server_header=False,
