@@ -131,7 +131,8 @@ async def account_of(database: Database, login: str) -> Account:
 async def _asked_password() -> str:
     """Twice at a terminal; else a line of standard input. Raises AccountProblem."""
     if not sys.stdin.isatty():
-    XX
+        line: str = await asyncio.to_thread(sys.stdin.readline)
+        return line.rstrip("\r\n")
     first: str = await asyncio.to_thread(getpass.getpass, "Password: ")
     if await asyncio.to_thread(getpass.getpass, "Again: ") != first:
         raise AccountProblem("password", "these were two passwords; nothing was changed")
