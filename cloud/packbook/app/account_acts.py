@@ -187,6 +187,11 @@ async def _fleet(office: Office, wish: Wish) -> int:
         return len(await shelf.batteries_of(connection, wish["tenant"]))
 
 
+async def _tenants(office: Office, _wish: Wish) -> object:
+    async with office.database.transaction() as connection:
+        return {"tenants": await shelf.tenants(connection), "fleets": await shelf.fleets(connection)}
+
+
 async def _keep_an_admin(connection: AsyncConnection, name: str, role: Role | None) -> None:
     """A tenant whose last admin went could only be helped from the command line."""
     everyone = await shelf.all_of(connection, EVERYWHERE)
@@ -245,5 +250,6 @@ ACTS: Final[dict[str, Act]] = {
     "key.revoke": _revoke_key,
     "key.touch": _touch_key,
     "tenant.keep": _tenant,
+    "tenant.list": _tenants,
     "fleet.keep": _fleet,
 }

@@ -9,7 +9,10 @@ address counts: who guesses from elsewhere cannot lock the right one out.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import getpass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -19,6 +22,7 @@ from packbook.adapters import second_step
 from packbook.adapters.passwords import Passwords
 from packbook.adapters.second_step import AccountVault
 from packbook.adapters.store import accounts as shelf
+from packbook.adapters.store import open_reader
 from packbook.adapters.store.database import Database
 from packbook.app.account_acts import ACTS
 from packbook.app.operate import Office, OperateError, operate
@@ -288,7 +292,7 @@ class BookAccounts:
 
     async def set_role(self, who: Who, account: str, role: Role, batteries: Sequence[str], visit: Visit) -> None:
         me, other = await self._mine(who, account)
-        named = await self._usable(other.tenant, role, batteries)
+        named = await self.usable(other.tenant, role, batteries)
         wish = {"account": other.account, "role": str(role), "batteries": named}
         await self._decide("account.role", wish | self._by(me.login, visit))
 
@@ -315,7 +319,7 @@ class BookAccounts:
         async with self._database.transaction() as connection:
             if await shelf.of_login(connection, known) is not None:
                 raise AccountProblem("taken", f"{known}: there is such an account")
-        named = await self._usable(tenant, role, batteries)
+        named = await self.usable(tenant, role, batteries)
         token = new_token()
         kept = None if password is None else await self._new_hash(password, known, name)
         wish = {
@@ -344,7 +348,7 @@ class BookAccounts:
         wish = {"account": account.account, "password": kept, "invitation": None, "here": None}
         await self._do("account.password", wish | dict(by))
 
-    async def _usable(self, tenant: str, role: Role, batteries: Sequence[str]) -> list[str]:
+    async def usable(self, tenant: str, role: Role, batteries: Sequence[str]) -> list[str]:
         """Batteries are named for owners alone, and only the tenant's own."""
         if role is not Role.OWNER:
             return []
@@ -496,3 +500,25 @@ def accounts_beside(settings: Settings, database: Database) -> BookAccounts:
 
 def _accounts(settings: Settings, database: Database, do: Do) -> BookAccounts:
     return BookAccounts(database, do, AccountVault(settings.accounts_key), "Packbook")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorsOwn:
+    """Accounts as whoever runs the book works with them."""
+
+    accounts: BookAccounts
+    database: Database
+    by: dict[str, object]
+
+
+@asynccontextmanager
+async def operators_accounts(settings: Settings) -> AsyncIterator[OperatorsOwn]:
+    """For commands, beside a running book or without one; an empty database gets its schema. Raises PackbookError."""
+    await operate(settings, ACTS, "tenant.list", {})
+    async with open_reader(settings.database_url.get_secret_value()) as database:
+        yield OperatorsOwn(accounts_beside(settings, database), database, on_the_spot())
+
+
+def on_the_spot() -> dict[str, object]:
+    """Who does it, for the record: a user of this machine."""
+    return {"who": f"{getpass.getuser()} (command)", "address": None}

@@ -43,8 +43,8 @@ class MemoryGate:
     async def named(self, key: str) -> str | None:
         return self.names.get(key)
 
-    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
-        return [read for read in reversed(self.noted) if read.battery in (battery, ALL_BATTERIES)][:limit]
+    async def reads(self, battery: str, limit: int, offset: int = 0) -> Sequence[Read]:
+        return [read for read in reversed(self.noted) if read.battery in (battery, ALL_BATTERIES)][offset:][:limit]
 
     async def links_of(self, battery: str) -> Sequence[Link]:
         of_battery = [link for link in self.links.values() if link.battery == battery]
