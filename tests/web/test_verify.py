@@ -179,7 +179,7 @@ def record() -> bytes:
 
 
 def test_a_signed_record_is_checked_against_key_and_page(root: Path) -> None:
-    """The buyer's button: both parts signed, by a key that the book publishes, and the figures are those of the page."""
+    """The buyer's button: both parts signed, by a key that the book publishes, and they are what the page shows."""
     told = json.loads(record())
     told["value"]["record"]["facts"]["soh_capacity_pct"][0]["value"] = 99.9
     cases = [
