@@ -78,7 +78,7 @@ class SqlHistories:
 
     async def cells(self, battery: str) -> Sequence[CellsPoint]:
         table = tables.cells
-        query = sa.select(table).where(*self._of(table, battery)).order_by(*_oldest_first(table))
+        query = sa.select(table).where(*self._of(table, battery)).order_by(*oldest_first(table))
         return [_value(CellsPoint, row) for row in await self._rows(query)]
 
     async def fleet_model(self, family: str) -> FleetModel | None:
