@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from packbook.core.access import Read
 from packbook.core.fleet import FleetModel
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
-from packbook.core.intake import Arrival
+from packbook.core.intake import Arrival, Reading
 from packbook.core.ouranos import PartEntry
 from packbook.core.passport import Fact, Passport
 from packbook.core.share import Ended, Link
@@ -94,7 +94,10 @@ class Taken:
 class Ledger(Protocol):
     """Write side of the store."""
 
-    async def take(self, arrivals: Sequence[Arrival]) -> Taken:
+    async def read(self, arrivals: Sequence[Arrival]) -> Sequence[Reading]:
+        """What these are, while a batch before may still be on its way. Nothing is kept. Raises StoreError."""
+
+    async def keep(self, readings: Sequence[Reading]) -> Taken:
         """Everything in one transaction. Raises StoreError: then nothing was kept and nothing may be acknowledged."""
 
 

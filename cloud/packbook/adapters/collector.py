@@ -13,14 +13,15 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from packbook.adapters.mqtt import CONNECT_WAIT_MAX_S, BrokerAddress, Link, Message, TlsFiles, uninterrupted
 from packbook.clock import now_ms
-from packbook.core.intake import PARTS, Arrival
+from packbook.core.intake import PARTS, Arrival, Reading
 from packbook.ports import BrokerError, Holding, Ledger, StoreError, Taken
 from packwire.ack import Ack, ack_of, encode_ack
 from packwire.ids import BoxId, StoreId
@@ -34,6 +35,7 @@ RETRY_FIRST_S: Final = 0.5
 RETRY_MAX_S: Final = 30.0  # a fleet waits for us: not as patient as a box
 
 log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,15 @@ class Collector:
         self._full = asyncio.Event()
         self._link: Link | None = None
         self._owed: dict[tuple[str, str], Holding] = {}  # acks that the broker has not taken yet
+        self._waiting: asyncio.Queue[tuple[list[Message], Sequence[Reading]]] = asyncio.Queue(maxsize=1)
+        self._database = Outage("database", retry_max_s)
         self.connected = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled. What is being committed then is committed."""
         async with asyncio.TaskGroup() as collector:
             collector.create_task(self._stay_connected(), name="collector link")
+            collector.create_task(self._read(), name="collector reading")
             collector.create_task(self._keep(), name="collector ledger")
 
     # --- the broker ---------------------------------------------------------------------------------------------
@@ -108,11 +113,18 @@ class Collector:
 
     # --- the ledger ---------------------------------------------------------------------------------------------
 
-    async def _keep(self) -> None:
+    async def _read(self) -> None:
+        """One batch ahead: signatures are checked while the database writes what came before."""
         while True:
             batch = await self._batch()
-            taken = await self._commit([arrival for _, arrival in batch])
-            for message, _ in batch:
+            readings = await self._through(partial(self._ledger.read, [arrival for _, arrival in batch]))
+            await self._waiting.put(([message for message, _ in batch], readings))
+
+    async def _keep(self) -> None:
+        while True:
+            messages, readings = await self._waiting.get()
+            taken = await self._through(partial(self._ledger.keep, readings))
+            for message in messages:
                 message.acknowledge()
             for holding in taken.holdings:
                 self._owed[holding.box, holding.store] = holding
@@ -136,17 +148,17 @@ class Collector:
             self._link.resume()
         return batch
 
-    async def _commit(self, arrivals: Sequence[Arrival]) -> Taken:
-        outage = Outage("database", self._retry_max_s)
+    async def _through(self, ask: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Ask the ledger until it answers. What it has begun comes to its end, also when we are cancelled."""
         while True:
             try:
-                taken = await uninterrupted(self._ledger.take(arrivals))
+                answer = await uninterrupted(ask())
             except StoreError as problem:
-                outage.go_on(problem)
-                await outage.wait()
+                self._database.go_on(problem)
+                await self._database.wait()
             else:
-                outage.over()
-                return taken
+                self._database.over()
+                return answer
 
     def _publish(self, link: Link, holding: Holding) -> None:
         """The application ack. Owed until the broker has taken it; a lost one is repeated with the next duplicate."""
