@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import rows, tables
+from packbook.adapters.store import rows, tables, tenants
 from packbook.adapters.store.chains import Chain
 from packbook.core.history import Agreement, EventRow, Installation, Provenance, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, beyond_consent
@@ -153,6 +153,10 @@ class Projector:
         await rows.insert(connection, tables.battery, ("battery", *_COUNTS), counted, _added_up)
         for box, boot in sorted(self._boots):
             await _date(connection, box, boot)
+        moved = {box for box, _, _ in self._installations}
+        moved |= {str(anchor[0]) for anchor in self._anchors}  # an installation may have been dated
+        if moved:
+            await tenants.settle(connection, moved)
         for gathered in (self._rows, self._anchors, self._installations, self._usage, self._counts, self._boots):
             gathered.clear()
 

@@ -3,8 +3,9 @@
 Eight families. Evidence: `ledger` with `seen`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`, for good.
 Projections: `chain` and everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from
 these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Who may read,
-and who read: `share_link`, `read_note`, `battery_name`. What was signed for others: `credential`. Who held a battery,
-signed by those who did: `custody`. Presence: `box`, latest only, and `heartbeat`.
+and who read: `share_link`, `read_note`, `battery_name`; who may sign in stands in `store.account_tables`. What was
+signed for others: `credential`. Who held a battery, signed by those who did: `custody`. Presence: `box`, latest only,
+and `heartbeat`.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -158,6 +159,16 @@ battery: Final = sa.Table(
     sa.Column("rests", _MS, nullable=False),
 )
 
+battery_tenant: Final = sa.Table(
+    "battery_tenant",  # who sees it: the tenant of the box that watches it now (store.tenants)
+    metadata,
+    sa.Column("battery", _NAME, primary_key=True),
+    sa.Column("tenant", _NAME, nullable=False),
+    sa.Column("box", _ID, nullable=False),
+    sa.Index("battery_tenant_by_tenant", "tenant", "battery"),
+    sa.Index("battery_tenant_by_box", "box"),
+)
+
 installation: Final = sa.Table(
     "installation",
     metadata,
@@ -293,6 +304,30 @@ event: Final = sa.Table(
     sa.Column("text", sa.Text),
 )
 
+fleet_row: Final = sa.Table(
+    "fleet_row",  # what the operator's list says of a battery; follows from the tables above (adapters.store.judging)
+    metadata,
+    sa.Column("battery", _NAME, primary_key=True),
+    sa.Column("records", _MS, nullable=False),  # of the battery when it was worked out: more now, then again
+    sa.Column("judged_ms", _MS, nullable=False),
+    sa.Column("box", _ID),  # of its newest installation, whose names are read from there
+    sa.Column("store", _ID),
+    sa.Column("installed", _MS),
+    sa.Column("soh_at_ms", _MS),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("soh_pct", sa.Double),
+    sa.Column("lo90_pct", sa.Double),
+    sa.Column("hi90_pct", sa.Double),
+    sa.Column("soh_reported_pct", sa.Double),
+    sa.Column("coverage_pct", sa.Double),
+    sa.Column("odometer_km", sa.Double),
+    sa.Column("promise_pct", sa.Double),
+    sa.Column("promise_years", sa.Double),
+    sa.Column("next_use", sa.String(16)),
+    sa.Column("lacking", sa.String(16)),
+    sa.Column("judged", sa.JSON, nullable=False),  # core.fleet_row.Judged
+)
+
 clock_anchor: Final = sa.Table(
     "clock_anchor",
     metadata,
@@ -351,6 +386,8 @@ enrol_act: Final = sa.Table(
     sa.Column("act", sa.String(32), nullable=False),
     sa.Column("box", _ID),
     sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("who", sa.Text),  # NULL: the box itself, or before it was written down
+    sa.Column("fleet", _NAME),  # where it was about one
 )
 
 # --- the owner's relation: never made anew, ended on his word -----------------------------------------------------
@@ -430,6 +467,7 @@ read_note: Final = sa.Table(
     sa.Column("what", sa.Text, nullable=False),
     sa.Column("fields", sa.JSON, nullable=False),
     sa.Index("read_note_by_battery", "battery", "at_ms"),
+    sa.Index("read_note_by_time", "at_ms"),
 )
 
 battery_name: Final = sa.Table(
@@ -506,7 +544,7 @@ DATED: Final[dict[sa.Table, str]] = {
     usage: "at_ms",
     event: "at_ms",
 }
-BY_BATTERY: Final = (battery,)  # one row for each battery, of all its boxes
+BY_BATTERY: Final = (battery, battery_tenant)  # one row for each battery, of all its boxes
 PROJECTIONS: Final = (*DATED, clock_anchor, *BY_BATTERY)  # `chain` is set back, not emptied: it says what is held
 
 for _table, _column in DATED.items():

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0015"
 
 MONTH_AFTER = 31 * 86_400_000  # ms; the first of the month that follows is never further
 
