@@ -14,7 +14,7 @@ from packbook.core.fleet_papers import AuditQuery, AuditRow, CodeLine, MessageDe
 from packbook.core.fleet_reports import Life
 from packbook.core.fleet_row import Judged
 from packbook.core.fleet_table import FleetQuery, FleetRow
-from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Battery, BoxRow, EventRow, HeartbeatRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival, Reading
 from packbook.core.labels import Label
 from packbook.core.live import Look
@@ -140,6 +140,9 @@ class Histories(Protocol):
         """What the owner agreed to, by the stores whose word counts now; for `core.consent.may_leave`."""
 
     async def boxes(self) -> Sequence[BoxRow]: ...
+
+    async def heartbeats(self, box: str, since_ms: int) -> Sequence[HeartbeatRow]:
+        """The last of each hour, oldest first, as far back as they are kept."""
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         """Newest first."""

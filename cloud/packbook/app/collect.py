@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 
 from packbook.adapters.collector import BatchLimits, Collector
 from packbook.adapters.store import open_writer
@@ -10,6 +11,7 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.app.acts import ACTS
 from packbook.app.command import DONE, add_settings, broker_address, run
+from packbook.app.forget import forget_daily
 from packbook.app.operate import Office, operators_door
 from packbook.settings import Settings
 
@@ -26,8 +28,10 @@ async def collect(settings: Settings) -> int:
     async with (
         open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
         operators_door(Office(database, settings), ACTS),
+        asyncio.TaskGroup() as work,
     ):
-        await make_collector(settings, database).run()
+        work.create_task(make_collector(settings, database).run(), name="collect")
+        work.create_task(forget_daily(database, settings.heartbeat_days), name="forget")
     return DONE
 
 

@@ -16,6 +16,7 @@ from packbook.app.command import DONE, add_settings, run
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.enrolment import make_desk
 from packbook.app.evidence import book_evidence, sign_daily
+from packbook.app.forget import forget_daily
 from packbook.app.home_assistant import home_assistant
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
@@ -63,6 +64,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                 book.create_task(collector.run(), name="collect")
                 book.create_task(learn_daily(database), name="learn")
                 book.create_task(sign_daily(evidence), name="sign")
+                book.create_task(forget_daily(database, settings.heartbeat_days), name="forget")
                 if house is not None:
                     book.create_task(house.run(), name="home assistant")
                 pages = serve_pages(SqlHistories(database), evidence, access, signed, door, on_ready)

@@ -25,6 +25,7 @@ from packbook.core.history import (
     BoxRow,
     Estimate,
     EventRow,
+    HeartbeatRow,
     Provenance,
     SessionRow,
     SohPoint,
@@ -57,6 +58,7 @@ class MemoryHistories:
     refused: list[Quarantined] = field(default_factory=list)
     fleets: dict[str, FleetModel] = field(default_factory=dict)
     agreed: dict[str, dict[str, tuple[str, ...] | None]] = field(default_factory=dict)
+    beats: dict[str, list[HeartbeatRow]] = field(default_factory=dict)  # of boxes, oldest first
     tenants: dict[str, str] = field(default_factory=dict)  # of batteries and boxes that are not the first one's
 
     def within(self, reach: Reach) -> MemoryHistories:
@@ -72,6 +74,7 @@ class MemoryHistories:
             event_rows={name: found for name, found in self.event_rows.items() if name in seen},
             box_rows=[row for row in self.box_rows if row.box in watching or self._is_within(row.box, None, reach)],
             refused=self.refused if self._is_within("", None, reach) else [],
+            beats=self.beats,
             fleets=self.fleets,
             agreed={name: found for name, found in self.agreed.items() if name in seen},
             tenants=self.tenants,
@@ -130,6 +133,10 @@ class MemoryHistories:
 
     async def boxes(self) -> Sequence[BoxRow]:
         return list(self.box_rows)
+
+    async def heartbeats(self, box: str, since_ms: int) -> Sequence[HeartbeatRow]:
+        known = {row.box for row in self.box_rows}
+        return [beat for beat in self.beats.get(box, ()) if box in known and beat.at_ms >= since_ms]
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         return list(reversed(self.refused))[:limit]

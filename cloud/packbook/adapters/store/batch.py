@@ -14,7 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import chains, credentials, quarantine, rows, tables
+from packbook.adapters.store import chains, credentials, heartbeats, quarantine, rows, tables
 from packbook.adapters.store.chains import CHUNK_RECORDS, Chain, StoreKey
 from packbook.adapters.store.projections import Projector
 from packbook.adapters.store.quarantine import parts, printable
@@ -280,6 +280,7 @@ class _Batch:
         if settled:
             of_these = sa.update(tables.box).where(tables.box.c.box.in_(settled), tables.box.c.unready > 0)
             await self.connection.execute(of_these.values(unready=0))
+        await heartbeats.keep(self.connection, (one for one in self.readings if isinstance(one, Heartbeat)))
         statuses: dict[str, rows.Row] = {}
         healths: dict[str, rows.Row] = {}
         for reading in self.readings:
