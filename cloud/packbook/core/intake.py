@@ -196,7 +196,11 @@ def boxes_named(arrivals: Iterable[Arrival]) -> set[str]:
 
 def read_all(arrivals: Sequence[Arrival], keys: Keys) -> list[Reading]:
     """Read many; a key that one of them brings (a hello) is good for all, whatever their order."""
-    readings = [read(arrival, keys) for arrival in arrivals]
+    return with_keys_brought(arrivals, [read(arrival, keys) for arrival in arrivals], keys)
+
+
+def with_keys_brought(arrivals: Sequence[Arrival], readings: list[Reading], keys: Keys) -> list[Reading]:
+    """Those whose key another of them brings are read again."""
     brought = {(new.box, new.key_id): new.public_key for r in readings if isinstance(r, Entry) and (new := r.new_key)}
     if not brought:
         return readings
