@@ -191,12 +191,21 @@ class Link:
         if not answer.done():
             raise BrokerError(f"broker {self._address.name}: {self.lost.result()}")
 
-    async def close(self) -> None:
-        """Leave politely if still connected. The broker keeps the session."""
+    def unsubscribe(self, subscriptions: Sequence[str]) -> None:
+        """What the broker has for us already still comes."""
+        if self.up:
+            self._client.unsubscribe(list(subscriptions))
+
+    async def close(self, *, forget: bool = False) -> None:
+        """Leave politely if still connected. The broker keeps the session, unless it shall `forget` us (MQTT 5)."""
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         if self._client.socket() is not None:
-            self._client.disconnect()
+            properties = None
+            if forget and self._address.protocol == "5":
+                properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]  # as above
+                properties.SessionExpiryInterval = 0
+            self._client.disconnect(properties=properties)
             self._client.loop_write()
         sock = self._client.socket()
         if sock is not None:  # its buffer was full: the farewell did not go out

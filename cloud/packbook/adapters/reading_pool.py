@@ -12,10 +12,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import asynccontextmanager
 from typing import Final
 
 from packbook.core import intake
@@ -26,9 +25,13 @@ SHARE_LEAST: Final = 50  # arrivals that are worth the way to another process
 
 
 class ReadingPool:
-    def __init__(self, pool: ProcessPoolExecutor, processes: int) -> None:
-        self._pool = pool
+    def __init__(self, processes: int) -> None:
         self._processes = processes
+        self._pool = self._begin()
+
+    def _begin(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(self._processes, mp_context=context, initializer=_leave_with_parent)
 
     async def read_all(self, arrivals: Sequence[Arrival], keys: Keys) -> list[Reading]:
         """Raises StoreError when a process died: the batch is offered again, to new ones."""
@@ -40,21 +43,17 @@ class ReadingPool:
                 *(loop.run_in_executor(self._pool, intake.read_all, share, _needed(share, keys)) for share in shares)
             )
         except BrokenProcessPool as problem:
+            self._pool = self._begin()
             raise StoreError(f"a process that checks signatures ended: {problem}") from problem
         return intake.with_keys_brought(arrivals, [reading for share in found for reading in share], keys)
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
 
 
 def _needed(share: Sequence[Arrival], keys: Keys) -> Keys:
     boxes = intake.boxes_named(share)
     return {name: key for name, key in keys.items() if name[0] in boxes}
-
-
-@asynccontextmanager
-async def reading_pool(processes: int) -> AsyncIterator[ReadingPool]:
-    with ProcessPoolExecutor(
-        processes, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_with_parent
-    ) as pool:
-        yield ReadingPool(pool, processes)
 
 
 def _leave_with_parent() -> None:

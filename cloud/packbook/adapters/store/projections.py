@@ -18,7 +18,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import rows, tables, tenants
 from packbook.adapters.store.chains import Chain
-from packbook.core.history import Agreement, EventRow, Installation, Provenance, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import (
+    Agreement,
+    CellsPoint,
+    EventRow,
+    Installation,
+    Provenance,
+    SessionRow,
+    SohPoint,
+    UsageTotals,
+)
 from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, beyond_consent
 
 Row: TypeAlias = dict[str, object]
@@ -59,6 +68,7 @@ _SHAPES: Final[Mapping[type, _Shape]] = {
     SessionRow: _shape(tables.session, SessionRow),
     SohPoint: _shape(tables.soh_point, SohPoint),
     EventRow: _shape(tables.event, EventRow),
+    CellsPoint: _shape(tables.cells, CellsPoint),
 }
 _USAGE: Final = _shape(tables.usage, UsageTotals)
 _USAGE_COLUMNS: Final = (*_PLACE, "installed", *_USAGE.columns)
