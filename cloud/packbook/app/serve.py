@@ -10,11 +10,12 @@ from contextlib import ExitStack
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.acts import ACTS
-from packbook.app.collect import make_collector
+from packbook.app.collect import make_collector, reading
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.enrolment import make_desk
 from packbook.app.evidence import book_evidence, sign_daily
 from packbook.app.fleet import judging
+from packbook.app.forget import forgetting
 from packbook.app.home_assistant import home_assistant
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
@@ -47,12 +48,14 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
     with ExitStack() as doors:
         door = doors.enter_context(listening(settings))
         est = doors.enter_context(est_door(settings)) if settings.enrol_port is not None else None
+        read_all = doors.enter_context(reading(settings))
         async with (
             open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
             operators_door(Office(database, settings), ACTS),
             judging(database),
+            forgetting(database, settings.heartbeat_days),
         ):
-            collector = make_collector(settings, database)
+            collector = make_collector(settings, database, read_all)
             evidence = book_evidence(settings, database)
             desk = make_desk(settings, database, evidence.book_key) if est is not None else None
             if desk is not None:
