@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from packbook.core.access import Read
+from packbook.core.accounts import EVERYWHERE, Reach
+from packbook.core.alerts import OPEN, Alert, Kind, Severity, State
 from packbook.core.fleet import FleetModel
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
@@ -254,3 +256,27 @@ class Credentials(Protocol):
         """A signed list of revocations. None: there is no such list. Raises PackbookError."""
 
     def schema(self) -> bytes: ...
+
+
+class Alerts(Protocol):
+    """What operators are alerted to, as far as somebody's reach goes (docs/alerts.md)."""
+
+    async def list(
+        self,
+        reach: Reach,
+        states: Collection[State] = OPEN,
+        *,
+        kind: Kind | None = None,
+        severity: Severity | None = None,
+        box: str | None = None,
+        battery: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Sequence[Alert]:
+        """Newest first. Raises StoreError."""
+
+    async def acknowledge(self, number: int, who: str, note: str, reach: Reach = EVERYWHERE) -> Alert | None:
+        """As it stands then; the first who did stays. None: no such alert within the reach. Raises PackbookError."""
+
+    async def counts(self, reach: Reach) -> Mapping[tuple[Kind, Severity, State], int]:
+        """Of those that are open. Raises StoreError."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 
 from packbook.adapters.collector import BatchLimits, Collector
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.app.acts import ACTS
+from packbook.app.alert_watch import alert_rules, watch_alerts
 from packbook.app.command import DONE, add_settings, broker_address, run
 from packbook.app.operate import Office, operators_door
 from packbook.settings import Settings
@@ -27,7 +29,10 @@ async def collect(settings: Settings) -> int:
         open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
         operators_door(Office(database, settings), ACTS),
     ):
-        await make_collector(settings, database).run()
+        rules = alert_rules(settings)
+        async with asyncio.TaskGroup() as book:
+            book.create_task(make_collector(settings, database).run(), name="collect")
+            book.create_task(watch_alerts(settings, database, rules), name="alerts")
     return DONE
 
 

@@ -11,6 +11,7 @@ from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.access import access_for, own_gate
 from packbook.app.acts import ACTS
+from packbook.app.alert_watch import alert_rules, watch_alerts
 from packbook.app.collect import make_collector
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.credentials import BookCredentials, issuer_of
@@ -52,6 +53,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
             evidence = book_evidence(settings, database)
             access = access_for(settings, own_gate(Office(database, settings)), database)
             signed = BookCredentials(database, issuer_of(settings))
+            rules = alert_rules(settings)
             desk = make_desk(settings, database, evidence.book_key) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()
@@ -59,6 +61,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                 if desk is not None and est is not None:
                     book.create_task(serve_est(settings, desk, est), name="enrol")
                 book.create_task(collector.run(), name="collect")
+                book.create_task(watch_alerts(settings, database, rules), name="alerts")
                 book.create_task(learn_daily(database), name="learn")
                 book.create_task(sign_daily(evidence), name="sign")
                 pages = serve_pages(SqlHistories(database), evidence, access, signed, door, on_ready)
