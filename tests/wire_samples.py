@@ -26,6 +26,7 @@ from packwire.messages import (
     Charge,
     ChargeKind,
     Consent,
+    CurveItem,
     Drive,
     EnergyItem,
     EstimateItem,
@@ -97,7 +98,12 @@ TYPICAL: Final[tuple[Message, ...]] = (
         software=SOFTWARE, profile="leaf", profile_digest=bytes(range(32)), variant="aze0-24", pack="leaf-24",
         reference_ah=65.0, reference_source=REFERENCE, cells_in_series=96, chemistry="lmo", nominal_kwh=24.0,
     ),
-    Charge(**_SESSION, charge_kind=ChargeKind.AC, power_max_kw=6.2),
+    Charge(
+        **_SESSION, charge_kind=ChargeKind.AC, power_max_kw=6.2,
+        curve=CurveItem(
+            soc_from_pct=30.0, power_kw=(*(6.1,) * 10, 5.3), temp_degc=(*(17.0,) * 3, *(19.0,) * 4, *(21.0,) * 4)
+        ),
+    ),
     Drive(**_SESSION, odometer_end_km=45_678.9, distance_km=23.4, speed_max_kmh=98.0, energy_regenerated_wh=612.0),
     Rest(**_SESSION, unseen_s=5_000.0),
     Usage(
@@ -109,7 +115,7 @@ TYPICAL: Final[tuple[Message, ...]] = (
         c_rate_temp_s=_histogram(20, 9, 90_000, range(16), range(1, 4)),
         depth_counts=_histogram(7, 10, 300, range(5), range(3, 9)), arrhenius_s=21_234_567.0,
         events=(("cell_low", 3), ("cold_charge", 1)),
-        first_wall_ms=WALL_MS - 31_536_000_000,
+        first_wall_ms=WALL_MS - 31_536_000_000, charging_temp_s=(0, 1_234, 123_456, 456_789, 345_678, 45_678),
     ),
     Soh(
         state=SohState.OK, soh_pct=84.21, sigma_pct=1.43, lo90_pct=81.86, hi90_pct=86.56, capacity_ah=54.737,
@@ -133,7 +139,7 @@ TYPICAL: Final[tuple[Message, ...]] = (
     ),
     Cells(
         voltages_mv=tuple(4_050 + n % 17 for n in range(96)), soc_pct=93.1, pack_current_a=-0.2,
-        temps_degc=(19.0, 18.5, 18.0, 19.5),
+        temps_degc=(19.0, 18.5, 18.0, 19.5), cell_voltage_min_v=4.05, cell_voltage_max_v=4.066, quiet_s=27_123.0,
     ),
     Event(event=EventKind.CLOCK_SET, extreme=40.0, wall_ms=WALL_MS, mono_ms=1_234_567, boot=BOOT),
     Consent(purposes=("diagnostics", "history", "passport"), text_version="2026-11", decided_ms=WALL_MS),
@@ -154,7 +160,12 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         rated_ah=123.45, ocv=tuple((1.0 * n, 2.5 + 0.01 * n) for n in range(101)),
         current_gain_sigma_pct=0.1234, resistance_slope_k=2700.55, capacity_start_ah=123.456,
     ),
-    Charge(**_SESSION_FULL, charge_kind=ChargeKind.UNKNOWN, segments=96, power_max_kw=350.0),
+    Charge(
+        **_SESSION_FULL, charge_kind=ChargeKind.UNKNOWN, segments=96, power_max_kw=350.0,
+        curve=CurveItem(
+            soc_from_pct=5.0, band_pct=4.0, power_kw=(*(350.0,) * 19, None), temp_degc=(*(-30.0,) * 19, None), shown=True,
+        ),
+    ),
     Drive(**_SESSION_FULL, distance_km=1_234.5, speed_max_kmh=250.0, energy_regenerated_wh=123_456.0),
     Rest(**_SESSION_FULL, unseen_s=31_536_000.0),
     Usage(
@@ -166,7 +177,7 @@ MAXIMAL: Final[tuple[Message, ...]] = (
         c_rate_temp_s=_histogram(20, 9, 630_720_000, range(20), range(9)),
         depth_counts=_histogram(7, 10, 99_999, range(7), range(10)), arrhenius_s=9_999_999_999.0,
         events=tuple((kind.value, 99_999) for kind in OF_BATTERY), charge_count_ac_reported=99_999,
-        charge_count_dc_reported=99_999, first_wall_ms=WALL_MS,
+        charge_count_dc_reported=99_999, first_wall_ms=WALL_MS, charging_temp_s=(630_720_000,) * 9,
     ),
     Soh(
         state=SohState.INCONSISTENT, why=WHY, soh_pct=100.01, sigma_pct=12.34, lo90_pct=81.23, hi90_pct=119.99,
@@ -211,7 +222,8 @@ MAXIMAL: Final[tuple[Message, ...]] = (
     ),
     Cells(
         voltages_mv=(*(4_050 + n % 17 for n in range(214)), None, None), soc_pct=100.1, pack_current_a=-400.1,
-        temps_degc=tuple(-30.5 for _ in range(32)),
+        temps_degc=tuple(-30.5 for _ in range(32)), cell_voltage_min_v=2.345, cell_voltage_max_v=4.345,
+        quiet_s=31_536_000.0,
     ),
     Event(
         event=EventKind.BATTERY_CHANGED, duration_s=99_999.9, extreme=-12_345.678, text="t" * 120, wall_ms=WALL_MS,
@@ -311,6 +323,10 @@ def goldens() -> dict[str, dict[str, Any]]:
     # Likewise both before the car's own count of energy was told.
     files["soh-energy.json"] = _record(sealed_sample(MAXIMAL[5], largest=True))
     files["reading-energy.json"] = _record(sealed_sample(MAXIMAL[6], largest=True))
+    # Likewise before a charge told its curve, usage its charges by temperature, and cells how long it was quiet.
+    files["charge-curve.json"] = _record(sealed_sample(MAXIMAL[1], largest=True))
+    files["usage-charging.json"] = _record(sealed_sample(MAXIMAL[4], largest=True))
+    files["cells-quiet.json"] = _record(sealed_sample(MAXIMAL[7], largest=True))
     for name, ack in ACKS.items():
         ranges = [list(pair) for pair in ack.ranges]
         more: dict[str, object] = {} if ack.head is None else {"head_hex": ack.head.hex()}

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from packbook.core.access import Read
-from packbook.core.accounts import EVERYWHERE, Reach
+from packbook.core.accounts import EVERYWHERE, Reach, Who
 from packbook.core.alerts import OPEN, Alert, Kind, Severity, State
 from packbook.core.fleet import FleetModel
 from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
+from packbook.core.live import Look
 from packbook.core.ouranos import PartEntry
 from packbook.core.passport import Fact, Passport
 from packbook.core.share import Ended, Link
@@ -103,6 +104,9 @@ class Ledger(Protocol):
 class Histories(Protocol):
     """Read side of the store: what views and the API may ask. An unknown battery gives None or an empty list."""
 
+    def within(self, reach: Reach) -> Histories:
+        """The same questions, answered as if nothing outside the reach existed."""
+
     async def batteries(self) -> Sequence[Battery]: ...
 
     async def battery(self, battery: str) -> Battery | None: ...
@@ -131,6 +135,13 @@ class Histories(Protocol):
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         """Newest first."""
+
+
+class Watch(Protocol):
+    """Whether something changed: asked about once a second while somebody listens, so it reads little."""
+
+    async def look(self) -> Look:
+        """All of the book as it is now. Raises StoreError."""
 
 
 class Enrolment(Protocol):
@@ -184,8 +195,8 @@ class Evidence(Protocol):
     async def bundle(self, battery: str) -> bytes | None:
         """One file with everything about this battery. None: not in this book. Raises PackbookError."""
 
-    async def checkpoints(self, battery: str | None = None) -> Sequence[SignedCheckpoint]:
-        """The newest of every store, of one battery or all."""
+    async def checkpoints(self, battery: str | None = None, reach: Reach = EVERYWHERE) -> Sequence[SignedCheckpoint]:
+        """The newest of every store, of one battery or all within the reach."""
 
 
 class Passports(Protocol):
@@ -256,6 +267,25 @@ class Credentials(Protocol):
         """A signed list of revocations. None: there is no such list. Raises PackbookError."""
 
     def schema(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Of a browser that gave a right password. `half`: the second step is still to come, and it opens nothing."""
+
+    who: Who
+    half: bool
+    language: str | None
+
+
+class Accounts(Protocol):
+    """Who comes with which token. Digests are SHA-256 of tokens: the store holds no token."""
+
+    async def by_session(self, digest: bytes) -> Session | None:
+        """None: ended, expired, or never begun. Being asked for keeps a session alive."""
+
+    async def by_key(self, digest: bytes) -> Who | None:
+        """None: revoked, expired, or never made."""
 
 
 class Alerts(Protocol):

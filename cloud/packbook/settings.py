@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -25,9 +25,11 @@ from packbook.ports import SettingsError, StoreError
 
 DEFAULT_FILE: Final = Path("/etc/packbook/packbook.toml")
 BOOK_KEY_FILE: Final = "book-key.pem"
+ACCOUNTS_KEY_FILE: Final = "accounts.key"
 PREFIX: Final = "PACKBOOK_"
 ONLY_CREDENTIALS: Final = (  # from the service manager's folder
     "broker_password",
+    "home_assistant_password",
     "ouranos_api_key",
     "ouranos_token",
     "smtp_password",
@@ -95,7 +97,14 @@ class Settings(BaseSettings):
     book_key_file: Path | None = Field(
         None, description="Key that signs checkpoints and bundles, made at first use; absent: beside the database"
     )
-    web_host: str = Field("127.0.0.1", description="Address of pages and API; loopback until there is access control")
+    accounts: Literal["off", "on"] = Field("off", description="Who sees pages and API: whoever is here, or accounts")
+    accounts_key_file: Path | None = Field(
+        None, description="Key that seals second factors, made at first use; absent: beside the database"
+    )
+    trusted_proxies: list[str] = Field(
+        default_factory=list, description="Addresses of proxies whose word on the client's address and TLS counts"
+    )
+    web_host: str = Field("127.0.0.1", description="Address of pages and API; only loopback while accounts are off")
     web_port: int = Field(8080, ge=0, le=65535, description="Port of pages and API; 0 takes a free one")
     public_url: str | None = Field(None, description="Where others reach the pages for them: https://HOST[/FOLDER]")
     ca: Literal["own", "external"] = Field("own", description="Who gives boxes their certificates")
@@ -116,6 +125,19 @@ class Settings(BaseSettings):
     rules_dir: Path | None = Field(None, description="Folder of rule files that go before ours")
     municipalities: dict[str, str] = Field(
         default_factory=dict, description="Which municipality a fleet belongs to, for totals: fleet = name"
+    )
+    home_assistant: str | None = Field(None, description="Broker of a Home Assistant: mqtt://HOST:PORT or mqtts://...")
+    home_assistant_batteries: tuple[str, ...] = Field(
+        (), description="Batteries shown there; none: what was is removed"
+    )
+    home_assistant_prefix: str = Field(
+        "homeassistant", pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", description="Its discovery prefix"
+    )
+    home_assistant_language: Literal["en", "ja"] = Field("en", description="Names of the sensors there")
+    home_assistant_ca_file: Path | None = Field(None, description="Certificates that broker's must descend from")
+    home_assistant_user: str | None = Field(None, min_length=1, description="User name at that broker")
+    home_assistant_password: SecretStr | None = Field(
+        None, description="Only from the credentials folder, never from here"
     )
     ouranos_url: str | None = Field(None, description="The Ouranos platform that batteries are registered with")
     ouranos_operator_id: str | None = Field(None, description="Our operator's UUID there")
@@ -152,7 +174,7 @@ class Settings(BaseSettings):
             raise ValueError(str(problem).removeprefix("database_url: ")) from problem
         return value
 
-    @field_validator("broker", "box_broker")
+    @field_validator("broker", "box_broker", "home_assistant")
     @classmethod
     def _is_a_broker(cls, value: str | None) -> str | None:
         if value is None:
@@ -189,15 +211,11 @@ class Settings(BaseSettings):
         _ = parts.port  # raises ValueError with the reason
         return value.rstrip("/")
 
-    @field_validator("web_host")
+    @field_validator("trusted_proxies")
     @classmethod
-    def _is_loopback(cls, value: str) -> str:
-        try:
-            loopback = value == "localhost" or ip_address(value).is_loopback
-        except ValueError:
-            loopback = False
-        if not loopback:
-            raise ValueError("only loopback addresses for now: the pages have no access control yet")
+    def _are_addresses(cls, value: list[str]) -> list[str]:
+        for proxy in value:
+            ip_network(proxy)  # raises ValueError with the reason
         return value
 
     @model_validator(mode="after")
@@ -215,6 +233,12 @@ class Settings(BaseSettings):
                 raise ValueError("enrol_port needs ca_dir, enrol_cert_file and enrol_key_file")
         if self.broker_password is not None and self.broker_user is None:
             raise ValueError("there is a password but no broker_user")
+        if self.home_assistant is None and self.home_assistant_batteries:
+            raise ValueError("home_assistant_batteries: to which broker? set home_assistant")
+        if self.home_assistant_password is not None and self.home_assistant_user is None:
+            raise ValueError("there is a password but no home_assistant_user")
+        if self.accounts == "off" and not _is_loopback(self.web_host):
+            raise ValueError("web_host: only a loopback address while accounts are off: anybody could read there")
         if self.share is not None and self.database_url.get_secret_value().startswith("sqlite"):
             raise ValueError("share: several collectors need PostgreSQL; a SQLite database has one writer")
         self._check_alerts()
@@ -253,9 +277,17 @@ class Settings(BaseSettings):
         """Where the signing key lies: beside a SQLite file, else in the working folder, unless it is set."""
         if self.book_key_file is not None:
             return self.book_key_file
+        return self._beside_database(BOOK_KEY_FILE)
+
+    @property
+    def accounts_key(self) -> Path:
+        """Where the key of accounts' secrets lies, likewise."""
+        return self.accounts_key_file or self._beside_database(ACCOUNTS_KEY_FILE)
+
+    def _beside_database(self, name: str) -> Path:
         url = database_url(self.database_url.get_secret_value())
         beside = url.database if url.get_backend_name() == "sqlite" else None
-        return Path(beside or BOOK_KEY_FILE).with_name(BOOK_KEY_FILE)
+        return Path(beside or name).with_name(name)
 
     @property
     def broker_tls(self) -> bool:
@@ -288,6 +320,13 @@ def load_settings(file: Path | None = None) -> Settings:
         return Settings(**(below_environment | _secrets()))
     except ValidationError as problem:
         raise SettingsError("; ".join(_said(where, error) for error in problem.errors(include_url=False))) from problem
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from packbook.adapters.rules import RuleBook
+from packbook.adapters.store import account_tables, tables
 from packbook.adapters.store import alerts as shelf
-from packbook.adapters.store import tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.app.alert_news import TRIES_MAX, Post, deliver
@@ -20,7 +20,7 @@ from packbook.app.alert_watch import look
 from packbook.app.alerts import BookAlerts, own_alerts
 from packbook.app.operate import Office
 from packbook.clock import now_ms
-from packbook.core.accounts import EVERYWHERE, NOWHERE, Reach
+from packbook.core.accounts import EVERYWHERE, FIRST_TENANT, NOWHERE, Reach
 from packbook.core.alerts import OPEN, Alert, AlertRules, Kind, Severity, State
 from packbook.settings import AlertReceiver, Settings
 from packbook.testing.scripted_box import SOME_DAY_MS, ScriptedBox
@@ -271,6 +271,24 @@ async def test_an_alert_outside_the_reach_does_not_exist(database: Database) -> 
         assert await desk(database).counts(reach) == {}
         assert await desk(database).acknowledge(raised.id, "Eve", "", reach) is None
     assert await desk(database).counts(EVERYWHERE) == {(Kind.BOX_SILENT, Severity.WARNING, State.RAISED): 1}
+
+
+async def test_a_tenant_and_its_receivers_hear_of_its_own_boxes_alone(database: Database) -> None:
+    """Two firms in one book: neither learns that the other has boxes, by page, mail or count."""
+    await silent(database, 2)
+    ours, theirs = f"{0:016x}", f"{1:016x}"
+    known = {"public_key": bytes(32), "state": "active", "since_ms": 0, "enrolled_ms": 0, "replaces": None}
+    await put(database, account_tables.tenant, {"tenant": "rental", "label": "Rental", "made_ms": 0})
+    await put(database, account_tables.fleet, {"fleet": "vans", "tenant": "rental"})
+    await put(database, tables.enrolled_box, known | {"box": theirs, "fleet": "vans"})
+    rental = AlertReceiver(name="rental", webhook="https://r.example/", tenant="rental")
+    first = AlertReceiver(name="first", webhook="https://f.example/", tenant=FIRST_TENANT)
+    await look(database, RULES, [EVERYTHING, rental, first], NOW_MS)
+    async with database.transaction() as connection:
+        assert await shelf.waiting(connection) == {"all": 2, "first": 1, "rental": 1}
+    for tenant, box in (("rental", theirs), (FIRST_TENANT, ours)):
+        assert [alert.box for alert in await desk(database).list(Reach(tenant))] == [box]
+        assert sum((await desk(database).counts(Reach(tenant))).values()) == 1
 
 
 async def test_lists_are_filtered_and_paged(database: Database) -> None:

@@ -17,11 +17,18 @@ PAIRS = (
     ("card", "indigo"),
     ("amber", "card"),
     ("ink", "indigo-soft"),
+    *((tone, ground) for tone in ("good", "warn", "bad") for ground in ("card", "paper", f"{tone}-soft")),
     ("hero-ink", "hero"),
     ("hero-soft", "hero"),
     ("hero-amber", "hero"),
 )
-DRAWN = (("indigo-fill", "card"), ("amber-fill", "card"), ("grey-fill", "card"), ("hero-line", "hero"))
+DRAWN = (
+    ("indigo-fill", "card"),
+    ("amber-fill", "card"),
+    ("grey-fill", "card"),
+    ("grey-fill", "paper"),
+    ("hero-line", "hero"),
+)
 
 
 def colours(root: Path, scheme: str) -> dict[str, str]:

@@ -129,8 +129,11 @@ def test_numbers_read_as_people_write_them() -> None:
 def test_spans_use_their_two_largest_units() -> None:
     """Nobody thinks in 86,400 seconds."""
     t = ALL_WORDS["en"]
-    spans = [t.span(s) for s in (None, 12.0, 300.0, 4980.0, 86_400.0, 5 * 86_400.0 + 7200.0)]
-    assert spans == [ABSENT, "12 s", "5 min", "1 h 23 min", "24 h 0 min", "5 d 2 h"]
+    spans = [
+        t.span(s).replace("\N{NO-BREAK SPACE}", " ")
+        for s in (None, 12.0, 300.0, 4980.0, 86_400.0, 5 * 86_400.0 + 7200.0)
+    ]
+    assert spans == [ABSENT, "12 secs", "5 mins", "1 hr 23 mins", "24 hrs", "5 days 2 hrs"]
     assert ALL_WORDS["ja"].span(4980.0) == "1時間23分"
 
 
@@ -139,7 +142,7 @@ def test_unknown_dates_say_so() -> None:
     assert ALL_WORDS["en"].date(None) == "date unknown"
     assert ALL_WORDS["ja"].moment(None) == "日時不明"
     assert ALL_WORDS["en"].moment(1_772_323_200_000) == "1 Mar 2026, 00:00 UTC"
-    assert ALL_WORDS["ja"].moment(1_772_323_200_000) == "2026年3月1日 00:00（UTC）"
+    assert ALL_WORDS["ja"].moment(1_772_323_200_000) == "2026年3月1日 0:00（UTC）"
 
 
 def test_a_name_from_a_newer_box_is_shown_as_it_came() -> None:

@@ -186,7 +186,7 @@ def _unpack(raw: Any, plan: FieldPlan) -> Any:
     if plan.wire.counts:
         return unsqueeze(raw)
     if isinstance(raw, list):
-        return tuple(_unpack(item, plan) for item in raw)
+        return tuple(None if item is None else _unpack(item, plan) for item in raw)  # `_built` says where None may be
     if plan.nested is not None:
         return from_wire(plan.nested, raw)
     if plan.choice is not None:

@@ -157,11 +157,22 @@ class Session(Message, frozen=True, kw_only=True):
     capacity_reported_ah: Annotated[float | None, Wire(28, per=100)] = None
 
 
+class CurveItem(Body, frozen=True, kw_only=True):
+    """How a charge went, over SoC and not over time. Lists begin with the band from `soc_from_pct` on, upwards."""
+
+    soc_from_pct: Annotated[float, Wire(0, per=1), Meta(ge=0)] = 0.0
+    band_pct: Annotated[float, Wire(1, per=1), Meta(ge=0)] = 5.0  # width of each
+    power_kw: Annotated[tuple[float | None, ...], Wire(2, per=10), Meta(max_length=24)] = ()  # into the pack, mean
+    temp_degc: Annotated[tuple[float | None, ...], Wire(3, per=1), Meta(max_length=24)] = ()  # of the pack, mean
+    shown: Annotated[bool, Wire(4)] = False  # over the displayed SoC: the car told no other
+
+
 class Charge(Session, frozen=True, kw_only=True):
     KIND: ClassVar = Kind.CHARGE
     charge_kind: Annotated[ChargeKind, Wire(40)] = ChargeKind.UNKNOWN
     segments: Annotated[Count, Wire(41)] = 1  # solar surplus makes dozens in one plug-in
     power_max_kw: Annotated[float | None, Wire(42, per=10)] = None
+    curve: Annotated[CurveItem | None, Wire(43)] = None  # absent: the SoC hardly moved, or was not told
 
 
 class Drive(Session, frozen=True, kw_only=True):
@@ -204,6 +215,7 @@ class Usage(Message, frozen=True, kw_only=True):
     charge_count_ac_reported: Annotated[Count | None, Wire(20)] = None  # the car's own counters
     charge_count_dc_reported: Annotated[Count | None, Wire(21)] = None
     first_wall_ms: Annotated[int | None, Wire(22)] = None
+    charging_temp_s: Annotated[tuple[int, ...], Wire(23, counts=True)] = ()  # charges by the plug: temperature bands
 
 
 class EstimateItem(Body, frozen=True, kw_only=True):
@@ -345,13 +357,16 @@ class Reading(Message, frozen=True, kw_only=True):
 
 
 class Cells(Message, frozen=True, kw_only=True):
-    """Spread of the cells at one quiet moment."""
+    """Spread of the cells at one quiet moment: once a day at most, and once more when it grew."""
 
     KIND: ClassVar = Kind.CELLS
     voltages_mv: Annotated[tuple[int | None, ...], Wire(0), Meta(max_length=512)] = ()
     soc_pct: Annotated[float | None, Wire(1, per=10)] = None
     pack_current_a: Annotated[float | None, Wire(2, per=10)] = None
     temps_degc: Annotated[tuple[float, ...], Wire(3, per=10), Meta(max_length=128)] = ()
+    cell_voltage_min_v: Annotated[float | None, Wire(4, per=1000)] = None  # as the car sums its cells up
+    cell_voltage_max_v: Annotated[float | None, Wire(5, per=1000)] = None
+    quiet_s: Annotated[float | None, Wire(6, per=1)] = None  # next to no current for so long before
 
 
 class Event(Message, frozen=True, kw_only=True):
@@ -425,10 +440,10 @@ MESSAGES: Final[dict[Kind, type[Message]]] = {
 # Sealed sizes in bytes with a little head-room (measured: docs/wire.md; tests/wire hold us to them).
 TYPICAL_BYTES: Final[dict[Kind, int]] = {
     Kind.HELLO: 400,
-    Kind.CHARGE: 280,
+    Kind.CHARGE: 320,
     Kind.DRIVE: 290,
     Kind.REST: 275,
-    Kind.USAGE: 730,
+    Kind.USAGE: 770,
     Kind.SOH: 400,
     Kind.CELLS: 490,
     Kind.EVENT: 220,
@@ -440,7 +455,7 @@ TYPICAL_BYTES: Final[dict[Kind, int]] = {
 # The largest honest message: every field there, histograms full, twenty years of counts.
 BYTE_BUDGET: Final[dict[Kind, int]] = {
     Kind.HELLO: 1600,
-    Kind.CHARGE: 350,
+    Kind.CHARGE: 460,
     Kind.DRIVE: 360,
     Kind.REST: 350,
     Kind.USAGE: 2200,

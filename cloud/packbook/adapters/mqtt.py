@@ -82,8 +82,12 @@ class Message:
 
 
 class Link:
-    def __init__(self, address: BrokerAddress, take: Callable[[Message], None]) -> None:
+    def __init__(
+        self, address: BrokerAddress, take: Callable[[Message], None], will: tuple[str, bytes] | None = None
+    ) -> None:
+        """`will`: topic and payload that the broker keeps for others when it loses us."""
         self._address = address
+        self._will = will
         self._take = take
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = self._loop.create_future()
@@ -109,6 +113,8 @@ class Link:
         client.connect_timeout = CONNECT_WAIT_MAX_S
         if address.username is not None:
             client.username_pw_set(address.username, address.password)
+        if self._will is not None:
+            client.will_set(*self._will, qos=1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message

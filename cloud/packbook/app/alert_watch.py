@@ -67,13 +67,9 @@ async def _look_for(
 ) -> list[Alert]:
     rule = rules.rule(kind)
     seen = await alert_causes.sightings(database, rules, kind, at_ms) if rule.enabled else []
-
-    def hear(alert: Alert) -> list[str]:
-        return [receiver.name for receiver in receivers if receiver.wants(alert.kind, alert.severity)]
-
     async with database.transaction() as connection:
         standing = await shelf.standing(connection, kind)
-        told = await shelf.keep(connection, step(kind, rule, rules.version, standing, seen, at_ms), hear, at_ms)
+        told = await shelf.keep(connection, step(kind, rule, rules.version, standing, seen, at_ms), receivers, at_ms)
         await shelf.forget_cleared(connection, at_ms - rules.keep_cleared_days * MS_PER_DAY)
     for alert in told:
         log.info(

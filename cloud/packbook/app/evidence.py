@@ -18,6 +18,7 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.evidence import Head, SqlEvidence
 from packbook.adapters.store.histories import SqlHistories
 from packbook.clock import now_ms
+from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.history import Battery, UsageTotals
 from packbook.ports import PackbookError, SignedCheckpoint, Signer, StoreError
 from packbook.settings import Settings
@@ -55,8 +56,8 @@ class BookEvidence:
     def book_key(self) -> bytes:
         return self._signer.public_key
 
-    async def checkpoints(self, battery: str | None = None) -> Sequence[SignedCheckpoint]:
-        return await self._shelf.checkpoints(battery)
+    async def checkpoints(self, battery: str | None = None, reach: Reach = EVERYWHERE) -> Sequence[SignedCheckpoint]:
+        return await self._shelf.checkpoints(battery, reach)
 
     async def sign_heads(self) -> int:
         """Sign what is held now of every store that went on since it was signed last. Gives how many."""

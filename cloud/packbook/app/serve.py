@@ -17,6 +17,7 @@ from packbook.app.command import DONE, add_settings, run
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.enrolment import make_desk
 from packbook.app.evidence import book_evidence, sign_daily
+from packbook.app.home_assistant import home_assistant
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
 from packbook.app.serve_est import est_door, serve_est
@@ -57,6 +58,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
             desk = make_desk(settings, database, evidence.book_key) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()
+            house = home_assistant(settings, SqlHistories(database), evidence.book_key)
             async with asyncio.TaskGroup() as book:
                 if desk is not None and est is not None:
                     book.create_task(serve_est(settings, desk, est), name="enrol")
@@ -64,5 +66,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                 book.create_task(watch_alerts(settings, database, rules), name="alerts")
                 book.create_task(learn_daily(database), name="learn")
                 book.create_task(sign_daily(evidence), name="sign")
+                if house is not None:
+                    book.create_task(house.run(), name="home assistant")
                 pages = serve_pages(SqlHistories(database), evidence, access, signed, door, on_ready)
                 book.create_task(pages, name="web")

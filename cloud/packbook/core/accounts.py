@@ -7,6 +7,7 @@ Roles say what may be *done*; which fields of a passport may be *seen* is the ac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +16,7 @@ from typing import Final
 from packbook.core.access import Reader
 
 FIRST_TENANT: Final = "main"  # of everything that nobody put elsewhere
+KEY: Final = re.compile(r"pbk_[0-9a-f]{8}_[A-Za-z0-9_-]{43}")  # an API key: a prefix to tell it by, 256 random bits
 
 
 class Role(StrEnum):
@@ -33,13 +35,14 @@ class May(StrEnum):
     SIGNED_IN = "signed_in"
     READ_BATTERY = "read_battery"  # histories of batteries within the reach
     MANAGE_BATTERY = "manage_battery"  # consents, share links, names
+    READ_READS = "read_reads"  # who read batteries within the reach
     READ_FLEET = "read_fleet"
     OPERATE = "operate"  # boxes, alerts, quarantine, declarations
     ADMINISTER = "administer"  # accounts, keys, audit log
 
 
 GRANTS: Final[Mapping[Role, frozenset[May]]] = {
-    Role.OWNER: frozenset({May.ANYBODY, May.SIGNED_IN, May.READ_BATTERY, May.MANAGE_BATTERY}),
+    Role.OWNER: frozenset({May.ANYBODY, May.SIGNED_IN, May.READ_BATTERY, May.MANAGE_BATTERY, May.READ_READS}),
     Role.VIEWER: frozenset({May.ANYBODY, May.SIGNED_IN, May.READ_BATTERY, May.READ_FLEET}),
     Role.OPERATOR: frozenset(May) - {May.ADMINISTER},
     Role.ADMIN: frozenset(May),
@@ -52,6 +55,13 @@ class Reach:
 
     tenant: str | None
     batteries: frozenset[str] | None = None
+
+    def narrowed(self, other: Reach) -> Reach:
+        """What lies within both."""
+        if None not in (self.tenant, other.tenant) and self.tenant != other.tenant:
+            return NOWHERE
+        named = [reach.batteries for reach in (self, other) if reach.batteries is not None]
+        return Reach(self.tenant or other.tenant, frozenset.intersection(*named) if named else None)
 
 
 NOWHERE: Final = Reach(None, frozenset())
@@ -68,6 +78,11 @@ class Who:
     account: str | None = None  # id; None: nobody signed in, a link, or a book without accounts
     name: str | None = None  # to greet him by
     role: Role | None = None
+    key: str | None = None  # prefix of the API key he came with; None: a session, or none of both
+
+    @property
+    def tenant(self) -> str | None:
+        return self.reach.tenant
 
 
 NOBODY: Final = Who(Reader("public"), NOWHERE, frozenset({May.ANYBODY}))

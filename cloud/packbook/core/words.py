@@ -1,6 +1,7 @@
-"""Say things in one language: messages by key, numbers, spans of time and dates as its readers write them.
+"""Say things in one language: messages by key; numbers, plurals, spans of time and dates as its readers write them.
 
-In:  messages, keyed by their dotted path. Out: plain text; nothing here is markup.
+In:  messages, keyed by their dotted path; what CLDR knows of the language, by Babel.
+Out: plain text; nothing here is markup. Units are SI symbols after a space, on paper as on the screen.
 A missing key is our own mistake and raises. Where the messages come from is the caller's affair.
 """
 
@@ -9,18 +10,46 @@ from __future__ import annotations
 import datetime
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from babel import Locale
+from babel.dates import format_date, format_skeleton, format_time
+from babel.numbers import NumberPattern, parse_pattern
+from babel.units import format_unit
 
 ABSENT: Final = "–"  # stands where a value is unknown; never a zero
 
 
+class Manner(NamedTuple):
+    """Whose conventions a language follows, and which of CLDR's lengths of a date reads best in running text."""
+
+    locale: str
+    date: str
+    day: str  # skeleton of a day without its year, short enough for an axis
+    between: str  # units of a span
+    within: str  # a figure of a span and its unit
+
+
+MANNERS: Final = {
+    # Day before month in letters, and 24 hours: read alike by all who read English.
+    "en": Manner("en_GB", "medium", "MMMd", " ", "\N{NO-BREAK SPACE}"),
+    "ja": Manner("ja", "long", "Md", "", ""),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One language: messages by key, and numbers as its readers write them."""
+    """One language."""
 
     language: str
     messages: Mapping[str, str]
+    manner: Manner = field(init=False)
+    locale: Locale = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "manner", MANNERS[self.language])
+        object.__setattr__(self, "locale", Locale.parse(self.manner.locale))
 
     def __call__(self, key: str, /, **values: object) -> str:
         message = self.messages[key]
@@ -31,18 +60,18 @@ class Words:
         return self.messages.get(f"{prefix}.{name}", name)
 
     def count(self, key: str, n: int) -> str:
-        return self(f"{key}.{'one' if n == 1 else 'other'}", n=self.number(n))
+        """A number of things: the message of the plural form that the language uses for it."""
+        return self(f"{key}.{self.locale.plural_form(n)}", n=self.number(n))
 
     def joined(self, parts: Iterable[str], kind: str = "items") -> str:
         """Items of a list, or sentences of a paragraph: Japanese puts no space between these."""
         return functools.reduce(lambda left, right: self(f"list.{kind}", left=left, right=right), parts)
 
     def number(self, value: float | None, digits: int = 0, unit: str = "") -> str:
-        """English and Japanese both group by comma and break at the point."""
         if value is None:
             return ABSENT
-        text = f"{value:,.{digits}f}".replace("-", "−")
-        text = text.removeprefix("−") if not any(c in "123456789" for c in text) else text  # no minus zero
+        rounded = round(value, digits) + 0.0  # no minus zero
+        text = _pattern(digits).apply(rounded, self.locale).replace("-", "−")
         return f"{text} {unit}" if unit else text
 
     def span(self, seconds: float | None) -> str:
@@ -52,27 +81,41 @@ class Words:
         minutes = round(seconds / 60)
         hours, days = minutes // 60, minutes // 1440
         if days >= 3:
-            return self("span.days", days=self.number(days), hours=hours - days * 24)
+            return self._spans(("day", days), ("hour", hours - days * 24))
         if hours:
-            return self("span.hours", hours=hours, minutes=minutes - hours * 60)
-        return self("span.minutes", minutes=minutes) if minutes else self("span.seconds", seconds=round(seconds))
+            return self._spans(("hour", hours), ("minute", minutes - hours * 60))
+        return self._spans(("minute", minutes) if minutes else ("second", round(seconds)))
+
+    def _spans(self, *parts: tuple[str, int]) -> str:
+        """No second unit where there is none of it."""
+        shown = [parts[0], *(part for part in parts[1:] if part[1])]
+        told = (format_unit(n, f"duration-{unit}", "short", locale=self.locale) for unit, n in shown)
+        return self.manner.between.join(one.replace(" ", self.manner.within) for one in told)
 
     def date(self, at_ms: int | None) -> str:
         """The UTC date, for readers without JavaScript; with it the browser's own zone replaces this."""
         if at_ms is None:
             return self("time.unknown")
-        at = utc(at_ms)
-        return self("time.date", year=at.year, month=at.month, month_name=self(f"time.month.{at.month}"), day=at.day)
+        return format_date(utc(at_ms), self.manner.date, self.locale)
 
     def month(self, at_ms: int) -> str:
         """Of the UTC date."""
-        at = utc(at_ms)
-        return self("time.month_of", year=at.year, month=at.month, month_name=self(f"time.month.{at.month}"))
+        return format_skeleton("yMMM", utc(at_ms), locale=self.locale)
+
+    def day(self, day: datetime.date) -> str:
+        """A day whose year stands elsewhere."""
+        return format_skeleton(self.manner.day, day, locale=self.locale)
 
     def moment(self, at_ms: int | None) -> str:
+        """UTC, and says so: a server does not know its readers' zones."""
         if at_ms is None:
             return self("time.unknown")
-        return self("time.moment", date=self.date(at_ms), clock=f"{utc(at_ms):%H:%M}")
+        return self("time.moment", date=self.date(at_ms), clock=format_time(utc(at_ms), "short", locale=self.locale))
+
+
+@functools.cache
+def _pattern(digits: int) -> NumberPattern:
+    return parse_pattern("#,##0." + "0" * digits)
 
 
 def utc(at_ms: int) -> datetime.datetime:

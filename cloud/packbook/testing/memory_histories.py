@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from packbook.core.accounts import EVERYWHERE, FIRST_TENANT, Reach
 from packbook.core.fleet import FleetModel
 from packbook.core.history import (
     C_RATE_EDGES,
@@ -56,6 +57,30 @@ class MemoryHistories:
     refused: list[Quarantined] = field(default_factory=list)
     fleets: dict[str, FleetModel] = field(default_factory=dict)
     agreed: dict[str, dict[str, tuple[str, ...] | None]] = field(default_factory=dict)
+    tenants: dict[str, str] = field(default_factory=dict)  # of batteries and boxes that are not the first one's
+
+    def within(self, reach: Reach) -> MemoryHistories:
+        if reach == EVERYWHERE:
+            return self
+        seen = {name for name in self.heads if self._is_within(name, name, reach)}
+        watching = {box for name in seen for box in self.heads[name].boxes}
+        return MemoryHistories(
+            heads={name: head for name, head in self.heads.items() if name in seen},
+            points={name: found for name, found in self.points.items() if name in seen},
+            session_rows={name: found for name, found in self.session_rows.items() if name in seen},
+            totals={name: found for name, found in self.totals.items() if name in seen},
+            event_rows={name: found for name, found in self.event_rows.items() if name in seen},
+            box_rows=[row for row in self.box_rows if row.box in watching or self._is_within(row.box, None, reach)],
+            refused=self.refused if self._is_within("", None, reach) else [],
+            fleets=self.fleets,
+            agreed={name: found for name, found in self.agreed.items() if name in seen},
+            tenants=self.tenants,
+        )
+
+    def _is_within(self, name: str, battery: str | None, reach: Reach) -> bool:
+        return reach.tenant in (None, self.tenants.get(name, FIRST_TENANT)) and (
+            reach.batteries is None or battery in reach.batteries
+        )
 
     def add(
         self,

@@ -2,22 +2,22 @@
 
 In:  a request, with or without a share link's token; the access table; the gate to links and records of reads.
 Out: what the reader may see, or an answer that says no. Unknown tokens get the same answer as pages that do not exist.
-Whoever reaches these pages directly is the operator's own: they listen on loopback alone. Accounts will say who it is
-(`Access.reader_of`). A read that cannot be put on record is refused.
+Who asks was decided at the door (`web.door`): `who_of`. A read that cannot be put on record is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from fastapi import HTTPException, Request, Response
 
 from packbook.clock import now_ms
-from packbook.core.access import AccessTable, Cut, Read, Reader
+from packbook.core.access import ALL_BATTERIES, AccessTable, Cut, Read, Reader
+from packbook.core.accounts import BOOKS_OWN, KEY, NOBODY, May, Who
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.enrolment import WrongTries
 from packbook.core.share import Ended, Link, token_digest
@@ -29,11 +29,8 @@ NOT_HERE: Final = 404
 GONE: Final = 410
 TOO_MANY: Final = 429
 FORBIDDEN: Final = 403
+UNAUTHORIZED: Final = 401
 PRIVATE: Final = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex, nofollow"}
-
-
-def operators_own(_request: Request) -> Reader:
-    return Reader("operator")
 
 
 class Trail:
@@ -89,7 +86,6 @@ class Access:
     gate: Gate
     passports: Passports
     exports: Exports
-    reader_of: Callable[[Request], Reader] = operators_own
     trail: Trail = field(init=False)
     wrong: WrongTries = field(default_factory=WrongTries)
 
@@ -109,16 +105,30 @@ async def note_history(request: Request, battery: str, door: str, what: str) -> 
     access = access_of(request)
     if bearer(request) is not None:
         raise HTTPException(FORBIDDEN, "a share link opens the passport, not the history behind it")
-    reader = access.reader_of(request)
+    reader = who_of(request).reader
     grant = access.table.grant(reader)
     if grant is None or not grant.history:
         raise HTTPException(FORBIDDEN, f"{reader.name} may not read histories")
     await access.trail.note(Read(now_ms(), battery, reader, door, what))
 
 
+async def note_list(request: Request, batteries: Sequence[str], door: str, what: str) -> None:
+    """Before a list with the health of these is shown: one note where they are all there are, else one for each."""
+    reach = who_of(request).reach
+    if reach.batteries is None:
+        await note_history(request, all_of(reach.tenant), door, what)
+        return
+    for battery in batteries:
+        await note_history(request, battery, door, what)
+
+
+def all_of(tenant: str | None) -> str:
+    return ALL_BATTERIES if tenant is None else f"{ALL_BATTERIES}{tenant}"
+
+
 async def cut_for(request: Request, battery: str, reader: Reader) -> Cut | None:
-    """The passport as this reader may see it. None: not in this book."""
-    access, book = access_of(request), histories(request)
+    """The passport as this reader may see it, whose way to this battery was found. None: not in this book."""
+    access, book = access_of(request), whole_book(request)
     passport = await access.passports.passport(battery)
     if passport is None:
         return None
@@ -157,9 +167,10 @@ def gone(ended: Ended) -> HTTPException:
 
 
 def bearer(request: Request) -> str | None:
-    """A share link's token, as programs send it."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+    """A share link's token, as programs send it. An API key is none."""
+    scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+    token = shown.strip()
+    return token if scheme.lower() == "bearer" and not KEY.fullmatch(token) else None
 
 
 def private(answer: Response) -> Response:
@@ -178,6 +189,27 @@ def _count_guess(request: Request, access: Access) -> None:
     access.wrong.count(address, now_ms())
 
 
+def who_of(request: Request) -> Who:
+    """Who asks, as the door found out. A request that came through no door (a wrong address) is nobody's."""
+    open_book = request.app.state.accounts is None
+    who: Who = getattr(request.state, "who", BOOKS_OWN if open_book else NOBODY)
+    return who
+
+
+def require(request: Request, may: May) -> Who:
+    """For endpoints that let some in by other ways than their route's `may`. Raises HTTPException."""
+    who = who_of(request)
+    if may not in who.may:
+        raise HTTPException(FORBIDDEN if who.account is not None else UNAUTHORIZED, "sign in, or send a key")
+    return who
+
+
 def histories(request: Request) -> Histories:
+    """The book as far as who asks may see."""
+    return whole_book(request).within(who_of(request).reach)
+
+
+def whole_book(request: Request) -> Histories:
+    """Beyond anybody's reach: for share links and labels, which lead to one battery and show what they may."""
     book: Histories = request.app.state.histories
     return book

@@ -14,13 +14,12 @@ from typing import Annotated, Final, Literal
 
 from fastapi import Depends, HTTPException, Path, Query, Request, Response
 
-from packbook.core.access import ALL_BATTERIES
 from packbook.core.forecast import PRIOR, AgeingModel
 from packbook.core.history import Battery, EventRow, SohPoint
 from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.ports import Evidence, Histories
 from packbook.web import models
-from packbook.web.access import access_of, histories, note_history
+from packbook.web.access import access_of, histories, note_history, note_list, who_of
 
 SESSIONS_MAX: Final = 500  # about 300 kB of JSON; programs page on from there
 OFFSET_MAX: Final = 10_000_000  # beyond any real history, within any database's integers
@@ -65,8 +64,9 @@ def reply(request: Request, answer: models.Answer) -> Response:
 
 
 async def batteries(request: Request, book: Book) -> Response:
-    await note_history(request, ALL_BATTERIES, "api", "batteries")
-    return reply(request, models.BatteriesOut.model_validate({"batteries": await book.batteries()}))
+    found = await book.batteries()
+    await note_list(request, [battery.battery for battery in found], "api", "batteries")
+    return reply(request, models.BatteriesOut.model_validate({"batteries": found}))
 
 
 async def battery(request: Request, known: Known) -> Response:
@@ -166,7 +166,7 @@ async def checkpoints(
         str | None, Query(description="Only stores that watched this battery last", max_length=64)
     ] = None,
 ) -> Response:
-    points = await signing.checkpoints(battery)
+    points = await signing.checkpoints(battery, who_of(request).reach)
     return reply(request, models.CheckpointsOut.of(signing.book_key, points))
 
 

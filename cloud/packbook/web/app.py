@@ -14,12 +14,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
+from starlette.routing import Route
 
 from packbook.core.accounts import May
-from packbook.ports import Credentials, Evidence, Histories, PackbookError
+from packbook.ports import Accounts, Credentials, Evidence, Histories, PackbookError
 from packbook.web import api, credentials, guard, models, pages, shared
 from packbook.web.access import Access
 from packbook.web.assets import Assets, static_file
+from packbook.web.door import Door
 from packbook.web.routes import Page
 
 V1: Final = "/api/v1"
@@ -32,6 +34,7 @@ class ApiRoute(NamedTuple):
     answer: type[models.Answer]
     summary: str
     description: str
+    may: May = May.READ_BATTERY
 
     @property
     def asks(self) -> bool:
@@ -44,6 +47,7 @@ class FileRoute(NamedTuple):
     endpoint: Callable[..., Any]
     summary: str
     description: str
+    may: May = May.READ_BATTERY
 
 
 PAGES: Final = (
@@ -123,6 +127,7 @@ API: Final = (
         models.ReadsOut,
         "Who read it",
         "Who read what of this battery's own life, newest first, with reads of the list of all batteries.",
+        May.READ_READS,
     ),
     ApiRoute(
         "/checkpoints",
@@ -131,13 +136,21 @@ API: Final = (
         "What the book signed",
         "The newest checkpoint of every store: keep one, and a history whose end is cut off later gives itself away.",
     ),
-    ApiRoute("/boxes", api.boxes, models.BoxesOut, "Boxes", "Every box, when it was last heard, and its health."),
+    ApiRoute(
+        "/boxes",
+        api.boxes,
+        models.BoxesOut,
+        "Boxes",
+        "Every box, when it was last heard, and its health.",
+        May.READ_FLEET,
+    ),
     ApiRoute(
         "/quarantine",
         api.quarantine,
         models.QuarantineOut,
         "Refused messages",
         "How many of the newest messages could not be believed, by reason.",
+        May.READ_FLEET,
     ),
 )
 FILES: Final = (
@@ -153,6 +166,7 @@ FILES: Final = (
         "Battery passport",
         "The neutral record as this reader may see it, value and identity apart. A share link's token goes into "
         "`Authorization: Bearer`.",
+        May.ANYBODY,  # a share link may open it; without one the endpoint asks for READ_BATTERY
     ),
 )
 DESCRIPTION: Final = (
@@ -186,12 +200,14 @@ def create_app(
     *,
     access: Access | None = None,
     signed: Credentials | None = None,
+    accounts: Accounts | None = None,
     title: str = "Packbook",
 ) -> FastAPI:
     """`evidence` None: this book has no signing key at hand, and says so where it would need one.
 
     `access` None: nobody could put on record who reads, so nothing of a battery's own life is shown.
     `signed` None: this book signs no credentials.
+    `accounts` None: whoever gets here owns the book, as on loopback.
     """
     app = FastAPI(
         title=title,
@@ -205,8 +221,10 @@ def create_app(
     app.state.evidence = evidence
     app.state.access = access
     app.state.credentials = signed
+    app.state.accounts = accounts
     app.state.title = title
     app.state.assets = Assets()
+    app.state.pages = {page.path: page.may for page in PAGES if page.method == "GET"}
     for page in PAGES:
         app.add_route(page.path, page.endpoint, methods=[page.method], include_in_schema=False)
     for route in API:
@@ -230,6 +248,7 @@ def create_app(
             responses=COMMON_PROBLEMS | BATTERY_PROBLEMS | FILE_ANSWERS[file.endpoint],
             name=file.endpoint.__name__,
         )
+    _stand_doors(app)
     app.add_exception_handler(HTTPException, guard.on_http_error)
     app.add_exception_handler(RequestValidationError, guard.on_bad_request)
     app.add_exception_handler(PackbookError, guard.on_trouble)
@@ -237,3 +256,13 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     app.add_middleware(guard.SecureHeaders)
     return app
+
+
+def _stand_doors(app: FastAPI) -> None:
+    """Before every route. One that no list names has no business here, and ends the start."""
+    may = {page.path: page.may for page in PAGES}
+    may |= {V1 + route.path: route.may for route in (*API, *FILES)}
+    may[f"{V1}/openapi.json"] = May.ANYBODY
+    for route in app.routes:
+        assert isinstance(route, Route)
+        route.app = Door(route.app, may[route.path])

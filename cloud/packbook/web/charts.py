@@ -176,7 +176,7 @@ def _weekly(t: Words, rows: Sequence[SessionRow]) -> tuple[list[datetime.date], 
     last = max(mondays)
     first = max(min(mondays), last - datetime.timedelta(weeks=WEEKS_MAX - 1))
     weeks = [first + datetime.timedelta(weeks=n) for n in range((last - first).days // 7 + 1)]
-    return weeks, [t("time.day_month", month=w.month, month_name=t(f"time.month.{w.month}"), day=w.day) for w in weeks]
+    return weeks, [t.day(week) for week in weeks]
 
 
 def _monday(at_ms: int) -> datetime.date:

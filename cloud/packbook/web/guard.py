@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from packbook.ports import PackbookError
 from packbook.web import models
+from packbook.web.nav import OUTSIDE
 from packbook.web.render import render
 
 API: Final = "/api/"
-OUTSIDE: Final = ("/s/", "/id/", "/01/", "/8004/")  # for readers without an account: no way into the operator's pages
 HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -33,11 +33,13 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 TITLES: Final = {
+    401: "Not signed in",
     403: "Not for this reader",
     404: "Not found",
     405: "Method not allowed",
     409: "Not enough for this format",
     410: "No longer open",
+    413: "Too large",
     422: "The request cannot be understood",
     429: "Too many tries",
     500: "A mistake of ours",
@@ -65,7 +67,7 @@ class SecureHeaders:
 
 async def on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    response = _wrong(request, error.status_code, str(error.detail))
+    response = _wrong(request, error.status_code, str(error.detail), kind=getattr(error, "kind", None))
     response.headers.update(error.headers or {})
     return response
 
@@ -93,7 +95,15 @@ async def on_mistake(request: Request, _error: Exception) -> Response:
     return response
 
 
-def _wrong(request: Request, status: int, detail: str, errors: list[dict[str, object]] | None = None) -> Response:
+def _wrong(
+    request: Request,
+    status: int,
+    detail: str,
+    errors: list[dict[str, object]] | None = None,
+    *,
+    kind: str | None = None,
+) -> Response:
+    """`kind`: of the words on the page; None: the status has its own."""
     if request.url.path.startswith(API):
         problem = models.Problem(
             title=TITLES.get(status, "The request failed"),
@@ -108,6 +118,6 @@ def _wrong(request: Request, status: int, detail: str, errors: list[dict[str, ob
             media_type="application/problem+json",
             headers={"Cache-Control": "no-store"},
         )
-    kind = str(status) if status in TITLES else "other"
+    kind = kind or (str(status) if status in TITLES else "other")
     outside = request.url.path.startswith(OUTSIDE)
     return render(request, "error.html", status=status, code=status, kind=kind, outside=outside)

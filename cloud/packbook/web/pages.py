@@ -9,12 +9,11 @@ from typing import Final
 
 from fastapi import HTTPException, Request, Response
 
-from packbook.core.access import ALL_BATTERIES
 from packbook.core.history import Battery, SessionRow
 from packbook.ports import Histories
 from packbook.web import csv_files
 from packbook.web import owner as owner_page
-from packbook.web.access import access_of, histories, note_history
+from packbook.web.access import access_of, histories, note_history, note_list, who_of
 from packbook.web.api import prospect_of
 from packbook.web.passport_page import HOLDERS, figures_of
 from packbook.web.render import render, words_for
@@ -27,9 +26,9 @@ SESSIONS_ON_PAGE: Final = 2000  # of a kind, the newest: the weekly charts look 
 
 
 async def home(request: Request) -> Response:
-    await note_history(request, ALL_BATTERIES, "page", "batteries")
     book = histories(request)
     batteries = sorted(await book.batteries(), key=lambda battery: (battery.vehicle or battery.battery).casefold())
+    await note_list(request, [battery.battery for battery in batteries], "page", "batteries")
     cards = [owner_page.card(battery) for battery in batteries]
     refused = len(await book.quarantine(CHUNK))
     return render(request, "home.html", cards=cards, boxes=await book.boxes(), refused=refused, refused_max=CHUNK)
@@ -51,7 +50,7 @@ async def owner(request: Request) -> Response:
         events=events,
         reads=await access.gate.reads(name, owner_page.READS_SHOWN),
     )
-    reader = access.reader_of(request)
+    reader = who_of(request).reader
     said = await access.passports.said(name)
     held = {field: facts for field, facts in said.items() if access.table.may_see(reader, field)}
     holders = figures_of(t, HOLDERS, held)

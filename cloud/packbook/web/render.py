@@ -7,6 +7,7 @@ Out: an HTML answer that remembers a language asked for. Autoescape is on and a 
 from __future__ import annotations
 
 import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -14,8 +15,12 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from packbook.core.words import Words, iso
+from packbook.web.access import who_of
+from packbook.web.nav import nav_of
+from packbook.web.session import FIELD, csrf_token, keep_form_secret
 from packbook.web.words import ALL_WORDS, COOKIE, LANGUAGES, choose_language
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -29,20 +34,28 @@ PAGES.filters["segment"] = lambda text: quote(text, safe="")  # one path segment
 
 
 def words_for(request: Request) -> Words:
+    chosen: str | None = getattr(request.state, "language", None)  # of the account
     language = choose_language(
-        request.query_params.get("lang"), request.cookies.get(COOKIE), request.headers.get("accept-language")
+        request.query_params.get("lang"),
+        chosen or request.cookies.get(COOKIE),
+        request.headers.get("accept-language"),
     )
     return ALL_WORDS[language]
 
 
 def render(request: Request, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
     words = words_for(request)
+    who = who_of(request)
     page = PAGES.get_template(template).render(
         t=words,
         lang=words.language,
         switch={language: _address_in(request, language) for language in LANGUAGES},
         title=request.app.state.title,
+        who=who,
+        nav=nav_of(request, who),
         asset=request.app.state.assets.url,
+        has_accounts=request.app.state.accounts is not None,
+        csrf=partial(_csrf_field, request),
         charts_available="vendor/echarts.min.js" in request.app.state.assets,
         **values,
     )
@@ -55,11 +68,17 @@ def render(request: Request, template: str, *, status: int = 200, **values: obje
             "Content-Language": words.language,
         },
     )
+    keep_form_secret(request, answer)
     if request.query_params.get("lang") in LANGUAGES:
         answer.set_cookie(
             COOKIE, words.language, max_age=int(REMEMBER.total_seconds()), httponly=True, samesite="lax", path="/"
         )
     return answer
+
+
+def _csrf_field(request: Request) -> Markup:
+    """In every form that changes something: `{{ csrf() }}`."""
+    return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, csrf_token(request))
 
 
 def _address_in(request: Request, language: str) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from fastapi import HTTPException, Request, Response
 
 from packbook.core.access import Cut, Reader
+from packbook.core.accounts import May
 from packbook.core.formats.sheet.code import code_of
 from packbook.core.identifiers import asked_key
 from packbook.ports import PLAIN, Manner, NotMade
@@ -70,8 +71,8 @@ async def owner_sheet(request: Request) -> Response:
     access = door.access_of(request)
     if door.bearer(request) is not None:
         raise HTTPException(door.FORBIDDEN, "a share link has a sheet of its own", headers=PRIVATE)
-    reader = access.reader_of(request)
-    cut = await _cut(request, request.path_params["battery"], reader)
+    reader = door.who_of(request).reader
+    cut = await _own_cut(request, request.path_params["battery"])
     if cut.why is not None:
         raise HTTPException(door.FORBIDDEN, cut.why, headers=PRIVATE)
     answer = await _export(request, cut, SHEET, Manner(words_for(request).language))
@@ -83,7 +84,7 @@ async def identifier(request: Request) -> Response:
     """Whatever a label says: GS1 path, identification link, DID, the id in this book."""
     asked = _asked(request)
     key = asked_key(asked)
-    book = door.histories(request)
+    book = door.whole_book(request)
     battery = None if key is None else await door.access_of(request).gate.named(key)
     if battery is None and await book.battery(asked) is not None:
         battery = asked
@@ -111,8 +112,8 @@ async def _resolved(request: Request, battery: str) -> Response:
 async def _record(request: Request, battery: str, where: str) -> Response:
     access, token = door.access_of(request), door.bearer(request)
     if token is None:
-        reader = access.reader_of(request)
-        cut = await _cut(request, battery, reader)
+        reader = door.require(request, May.READ_BATTERY).reader
+        cut = await _own_cut(request, battery)
         answer = await _export(request, cut, RECORD)
         await access.trail.note(door.read_of(access, cut, reader, where, RECORD))
         return private(answer)
@@ -123,6 +124,13 @@ async def _record(request: Request, battery: str, where: str) -> Response:
     answer = await _export(request, cut, RECORD)
     await door.open_link(request, digest, link, cut, RECORD)
     return private(answer)
+
+
+async def _own_cut(request: Request, battery: str) -> Cut:
+    """For whoever signed in: of a battery within his reach."""
+    if await door.histories(request).battery(battery) is None:
+        raise HTTPException(NOT_HERE, f"no battery {battery!r} is in this book")
+    return await _cut(request, battery, door.who_of(request).reader)
 
 
 async def _cut(request: Request, battery: str, reader: Reader) -> Cut:

@@ -10,20 +10,20 @@ Ticks only let time pass on a silent bus. A clock that runs back or a new boot i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, TypeAlias
 
 import numpy as np
 
-from packbox.core import harm, segment, timeline, usage
+from packbox.core import cells, harm, segment, timeline, usage
 from packbox.core import sample as sampling
 from packbox.core.box_state import STATE_VERSION, BoxPlan, BoxState, Cadence, start
+from packbox.core.cells import CellsState
 from packbox.core.decode import Decoder, DecodeState
 from packbox.core.fit import TRIAL_S
 from packbox.core.frames import FrameBatch, IntArray, join
-from packbox.core.harm import Harm
 from packbox.core.outcome import EventName, EventSeen, Outcome
 from packbox.core.packs import Chemistry
 from packbox.core.sample import GAP_S, Samples
@@ -214,9 +214,15 @@ class _Work(Telling):
         harm_state, harms = harm.watch(
             before.harm, samples, Chemistry.UNKNOWN if pack is None else pack.chemistry, reference_ah
         )
-        self.state = replace(self.state, segment=cut_state, harm=harm_state)
+        cells_state, quiet = cells.watch(before.cells, samples)
+        self.state = replace(self.state, segment=cut_state, harm=harm_state, cells=cells_state)
+        said = [
+            *((h.row, h.at_s, 0, partial(self.say_harm, h)) for h in harms),
+            *((c.row, c.at_s, 1, partial(self.close_session, c)) for c in cuts),
+            *((q.row, q.at_s, 2, partial(self.say_cells, q)) for q in quiet),
+        ]
         done = 0
-        for row, say in _in_order(cuts, harms, self.close_session, self.say_harm):
+        for row, _, _, say in sorted(said, key=lambda one: one[:3]):
             done = self._watch(samples, done, row)
             say()
         self._watch(samples, done, len(samples))
@@ -250,6 +256,7 @@ class _Work(Telling):
                 self.state,
                 usage=usage.start(self.state.sample.total),
                 soh=panel.start(),
+                cells=CellsState(),
                 usage_said_s=None,
                 soh_said_s=None,
                 swaps=decode.swaps,
@@ -265,16 +272,6 @@ class _Work(Telling):
         self.state = replace(self.state, segment=after)
         for cut in cuts:
             self.close_session(cut)
-
-
-def _in_order(
-    cuts: Sequence[Cut], harms: Sequence[Harm], on_cut: Callable[[Cut], None], on_harm: Callable[[Harm], None]
-) -> list[tuple[int, Callable[[], None]]]:
-    """Sessions and events by the instant they became known, each with the rows that belong before it."""
-    said: list[tuple[int, int, int, Callable[[], None]]] = []
-    said += [(h.row, h.at_s, 0, partial(on_harm, h)) for h in harms]
-    said += [(c.row, c.at_s, 1, partial(on_cut, c)) for c in cuts]
-    return [(row, say) for row, _, _, say in sorted(said, key=lambda one: one[:3])]
 
 
 def _decoded(

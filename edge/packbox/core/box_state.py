@@ -7,6 +7,7 @@ from typing import Final
 
 from packbox.core import harm, usage
 from packbox.core import sample as sampling
+from packbox.core.cells import CellsState
 from packbox.core.decode import Decoder, DecodeState
 from packbox.core.frames import FrameBatch
 from packbox.core.harm import HarmState
@@ -71,6 +72,7 @@ class BoxState:
     swaps: int = 0  # of the decoder's, those that were said
     serials: int = 0
     packs_before: int = 0  # how many packs this store has seen go
+    cells: CellsState = field(default_factory=CellsState)  # came later: older snapshots have none
 
 
 def start(plan: BoxPlan | None = None) -> BoxState:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from packbox.core.charging import ChargeCurve
 from packbox.core.packs import PackFacts
 from packbox.core.record import BatteryId
 from packbox.core.soh.energy_series import EnergyFull
@@ -108,6 +109,7 @@ class Session:
     distance_km: float | None = None
     speed_max_kmh: float | None = None
     energy_regenerated_wh: float | None = None
+    curve: ChargeCurve | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,9 @@ class CellsSeen:
     soc_pct: float | None
     pack_current_a: float | None
     temps_degc: tuple[float, ...] = ()
+    cell_voltage_min_v: float | None = None  # as the car sums its cells up
+    cell_voltage_max_v: float | None = None
+    quiet_s: float | None = None  # next to no current for so long before
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from packbox.core.charging import charged
 from packbox.core.sample import Col, Samples
 from packbox.core.sight import Sight, sights
 from packbox.core.stretch import Hole, Stretch, join
@@ -58,6 +59,7 @@ PAUSE_S: Final[Mapping[Phase, Mapping[Sight, int]]] = {
         Sight.UNSEEN: 7200,  # power cut of the box, or everything asleep between two solar hours
     },
 }
+_CHARGES: Final = frozenset(sight for sight, phase in NEXT.items() if phase is Phase.CHARGING)
 REST_MIN_S: Final = 60  # less between two sessions is only the way from the plug to the road
 SEGMENT_PAUSE_S: Final = 60  # a longer break makes a new segment of the charge
 
@@ -187,6 +189,7 @@ def _runs(samples: Samples) -> Iterator[_Run]:
                 first[k],
                 last[k],
                 lead,
+                charged=charged(samples, begin, end) if int(sight[begin]) in _CHARGES else None,
             ),
         )
 

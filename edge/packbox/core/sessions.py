@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from packbox.core.charging import curve_of
 from packbox.core.outcome import ChargeKind, Session
 from packbox.core.sample import Col, Sum, known
 from packbox.core.segment import Cut, Phase
@@ -67,6 +68,7 @@ def session_of(cut: Cut, start: Stamp) -> Session:
         distance_km=_distance_km(s) if driving else None,
         speed_max_kmh=known(s.high[Col.SPEED_KMH]) if driving else None,
         energy_regenerated_wh=float(moved[Sum.ENERGY_IN_WH]) if driving else None,
+        curve=curve_of(s.charged) if charging else None,
     )
 
 

@@ -10,6 +10,8 @@ from enum import IntEnum
 
 import numpy as np
 
+from packbox.core import charging
+from packbox.core.charging import Charged
 from packbox.core.frames import FloatArray
 
 
@@ -35,6 +37,7 @@ class Stretch:
     last: FloatArray
     lead: Hole = Hole.NONE  # hole just before it
     hole: Hole = Hole.NONE  # worst hole inside
+    charged: Charged | None = None  # in what of it was charged; came later: older snapshots have none
 
     @property
     def duration_s(self) -> int:
@@ -63,4 +66,5 @@ def _join(a: Stretch, b: Stretch) -> Stretch:
         np.where(np.isnan(b.last), a.last, b.last),
         a.lead,
         max(a.hole, b.lead, b.hole),
+        charging.add(a.charged, b.charged),
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields
 from typing import Final
 
+from packbox.core.charging import BAND_PCT, ChargeCurve
 from packbox.core.outcome import (
     Agreement,
     BoxHealth,
@@ -125,6 +126,7 @@ def _session(session: Session) -> messages.Session:
             charge_kind=messages.ChargeKind(session.charge_kind or "unknown"),
             segments=session.segments or 1,
             power_max_kw=session.power_max_kw,
+            curve=_curve(session.curve),
         )
     if session.kind == "drive":
         return messages.Drive(
@@ -134,6 +136,19 @@ def _session(session: Session) -> messages.Session:
             energy_regenerated_wh=session.energy_regenerated_wh or 0.0,
         )
     return messages.Rest(**common, unseen_s=session.unseen_s)
+
+
+def _curve(curve: ChargeCurve | None) -> messages.CurveItem | None:
+    if curve is None:
+        return None
+    warm = curve.temp_degc if any(t is not None for t in curve.temp_degc) else ()
+    return messages.CurveItem(
+        soc_from_pct=curve.soc_from_pct,
+        band_pct=BAND_PCT,
+        power_kw=curve.power_kw,
+        temp_degc=warm,
+        shown=curve.shown,
+    )
 
 
 def _usage(outcome: UsageDue) -> messages.Usage:
@@ -162,6 +177,7 @@ def _usage(outcome: UsageDue) -> messages.Usage:
         charge_count_ac_reported=usage.charge_count_ac_reported,
         charge_count_dc_reported=usage.charge_count_dc_reported,
         first_wall_ms=usage.first_wall_ms,
+        charging_temp_s=tuple(usage.charging_temp_s.tolist()),
     )
 
 
@@ -251,6 +267,9 @@ def _cells(outcome: CellsSeen) -> messages.Cells:
         soc_pct=outcome.soc_pct,
         pack_current_a=outcome.pack_current_a,
         temps_degc=outcome.temps_degc,
+        cell_voltage_min_v=outcome.cell_voltage_min_v,
+        cell_voltage_max_v=outcome.cell_voltage_max_v,
+        quiet_s=outcome.quiet_s,
     )
 
 

@@ -11,9 +11,11 @@ from dataclasses import replace
 from packbox.core import sample as sampling
 from packbox.core import usage
 from packbox.core.box_state import BoxPlan, BoxState
+from packbox.core.cells import QuietCells
 from packbox.core.fit import TRIAL_FRAMES, misfit
 from packbox.core.harm import Harm
 from packbox.core.outcome import (
+    CellsSeen,
     EventName,
     EventSeen,
     Identity,
@@ -88,7 +90,8 @@ class Telling:
         self.say(SessionClosed(stamp, session))
         used = self.state.usage
         if cut.phase is Phase.CHARGING:
-            used = usage.add_charge(used, session.energy_in_wh, dc=session.charge_kind == "dc")
+            temp_s = None if cut.stretch.charged is None else cut.stretch.charged.temp_s
+            used = usage.add_charge(used, session.energy_in_wh, temp_s, dc=session.charge_kind == "dc")
         elif cut.phase is Phase.DRIVING:
             used = usage.add_drive(used, session.distance_km)
         readings = self.state.soh.readings
@@ -145,6 +148,20 @@ class Telling:
     def say_harm(self, one: Harm) -> None:
         stamp, began = self.line.stamp(one.at_s * NS_PER_S), self.line.stamp(one.start_s * NS_PER_S)
         self.say_event(EventSeen(stamp, EventName(one.name), began, one.duration_s, one.extreme, one.text))
+
+    def say_cells(self, one: QuietCells) -> None:
+        self.say(
+            CellsSeen(
+                self.line.stamp(one.at_s * NS_PER_S),
+                (),
+                one.soc_pct,
+                one.current_a,
+                one.temps_degc,
+                one.low_v,
+                one.high_v,
+                float(one.quiet_s),
+            )
+        )
 
     def say_event(self, event: EventSeen) -> None:
         self.say(event)

@@ -40,7 +40,7 @@ CORRECTED_SOC_PCT: Final = 10.0  # by so much a BMS may correct itself during a 
 @dataclass(frozen=True, slots=True, eq=False)
 class Usage:
     """Life so far. Histograms: `soc_temp_s` (10, 9) and `c_rate_temp_s` (20, 9) seconds, charge bands first;
-    `depth_counts` (7, 10) half cycles by depth and mean SoC."""
+    `depth_counts` (7, 10) half cycles by depth and mean SoC; `charging_temp_s` (9,) seconds of charges that ended."""
 
     observed_s: float
     inferred_s: float
@@ -64,6 +64,7 @@ class Usage:
     charge_count_ac_reported: int | None = None
     charge_count_dc_reported: int | None = None
     first_wall_ms: int | None = None
+    charging_temp_s: IntArray = field(default_factory=lambda: np.zeros(TEMP_BANDS, np.int64))
 
     def equivalent_full_cycles(self, reference_ah: float | None) -> float | None:
         return None if reference_ah is None else (self.charge_in_ah + self.charge_out_ah) / (2.0 * reference_ah)
@@ -98,6 +99,7 @@ _ADDED: Final = (
     "c_rate_temp_s",
     "depth_counts",
     "arrhenius_s",
+    "charging_temp_s",
 )
 
 
@@ -145,6 +147,7 @@ class UsageState:
     distance_km: float = 0.0
     events: tuple[tuple[str, int], ...] = ()  # by name
     before: FloatArray = field(default_factory=lambda: np.zeros(len(Sum)))  # what other packs had moved
+    charging_temp_s: IntArray = field(default_factory=lambda: np.zeros(TEMP_BANDS, np.int64))
 
 
 def start(before: FloatArray | None = None) -> UsageState:
@@ -252,7 +255,10 @@ def ageing(soc_pct: FloatArray, temp_degc: FloatArray) -> FloatArray:
     return weight
 
 
-def add_charge(state: UsageState, energy_in_wh: float, *, dc: bool) -> UsageState:
+def add_charge(state: UsageState, energy_in_wh: float, temp_s: IntArray | None = None, *, dc: bool) -> UsageState:
+    """`temp_s` (9,): its seconds by temperature."""
+    if temp_s is not None:
+        state = replace(state, charging_temp_s=state.charging_temp_s + temp_s)
     if dc:
         return replace(state, charges_dc=state.charges_dc + 1, energy_dc_in_wh=state.energy_dc_in_wh + energy_in_wh)
     return replace(state, charges_ac=state.charges_ac + 1, energy_ac_in_wh=state.energy_ac_in_wh + energy_in_wh)
@@ -293,6 +299,7 @@ def usage_of(state: UsageState, first_wall_ms: int | None) -> Usage:
         charge_count_ac_reported=_whole(state.newest[Col.CHARGE_COUNT_AC]),
         charge_count_dc_reported=_whole(state.newest[Col.CHARGE_COUNT_DC]),
         first_wall_ms=first_wall_ms,
+        charging_temp_s=state.charging_temp_s,
     )
 
 

@@ -7,17 +7,17 @@ An alert and what is to be sent of it are written together or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import tables
+from packbook.adapters.store import tables, tenants
 from packbook.adapters.store.projections import insert_new
 from packbook.adapters.store.quarantine import parts
-from packbook.core.accounts import Reach
+from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.alerts import OPEN, Alert, Kind, Severity, State, Steps
 
 _table: Final = tables.alert
@@ -54,10 +54,20 @@ async def standing(connection: AsyncConnection, kind: Kind) -> list[Alert]:
     return [_alert(row) for row in (await connection.execute(query.with_for_update())).mappings()]
 
 
-async def keep(
-    connection: AsyncConnection, steps: Steps, receivers_of: Callable[[Alert], Collection[str]], now_ms: int
-) -> list[Alert]:
-    """What a pass over `standing` changed, and what is to be sent of it. Gives what receivers are told of."""
+class Listener(Protocol):
+    """A receiver, as far as deciding goes what it is told."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def tenant(self) -> str | None: ...
+
+    def wants(self, kind: Kind, severity: Severity) -> bool: ...
+
+
+async def keep(connection: AsyncConnection, steps: Steps, listeners: Sequence[Listener], now_ms: int) -> list[Alert]:
+    """What a pass over `standing` changed, and what is to be sent of it. Gives what listeners may be told of."""
     forgotten = [alert.id for alert in steps.forgotten]
     for some in parts(forgotten):
         await connection.execute(sa.delete(_table).where(_table.c.id.in_(some)))
@@ -66,8 +76,28 @@ async def keep(
             await connection.execute(sa.update(_table).where(_table.c.id == alert.id).values(_row(alert)))
     numbered = [*(a for a in steps.changed if a.id is not None), *await _insert(connection, steps)]
     told = [alert for alert in numbered if _moved_ms(alert) == now_ms]
-    await announce(connection, [(a, receiver) for a in told for receiver in sorted(receivers_of(a))], now_ms)
+    for listener in listeners:
+        wanted = [alert for alert in told if listener.wants(alert.kind, alert.severity)]
+        await _announce(connection, await _of_tenant(connection, wanted, listener.tenant), listener.name, now_ms)
     return told
+
+
+async def _of_tenant(connection: AsyncConnection, alerts: Sequence[Alert], tenant: str | None) -> list[Alert]:
+    if tenant is None:
+        return list(alerts)
+    within: set[int] = set()
+    for some in parts([alert.id for alert in alerts]):
+        query = sa.select(_table.c.id).where(_table.c.id.in_(some), _within(Reach(tenant)))
+        within |= set(await connection.scalars(query))
+    return [alert for alert in alerts if alert.id in within]
+
+
+async def _announce(connection: AsyncConnection, alerts: Sequence[Alert], receiver: str, now_ms: int) -> None:
+    """To be sent: each alert in its present state."""
+    told = {"receiver": receiver, "made_ms": now_ms, "due_ms": now_ms, "tries": 0}
+    rows = [told | {"alert": alert.id, "news": alert.state.value} for alert in alerts]
+    if rows:
+        await connection.execute(sa.insert(_out), rows)
 
 
 def _moved_ms(alert: Alert) -> int | None:
@@ -153,29 +183,18 @@ async def counted(connection: AsyncConnection, reach: Reach) -> dict[tuple[Kind,
 
 
 def _within(reach: Reach) -> sa.ColumnElement[bool]:
-    if reach.batteries is not None:
-        return _table.c.battery.in_(sorted(reach.batteries))
-    return sa.true() if reach.tenant is None else sa.false()
+    """Of a battery and a box within it. What is of neither is the whole book's affair."""
+    if reach == EVERYWHERE:
+        return sa.true()
+    box, battery = _table.c.box, _table.c.battery
+    return sa.and_(
+        box.is_not(None) | battery.is_not(None),
+        box.is_(None) | tenants.box_within(box, reach),
+        battery.is_(None) | tenants.battery_within(battery, reach),
+    )
 
 
 # --- sending ------------------------------------------------------------------------------------------------------
-
-
-async def announce(connection: AsyncConnection, news: Sequence[tuple[Alert, str]], now_ms: int) -> None:
-    """To be sent: each alert in its present state to the receiver beside it."""
-    rows = [
-        {
-            "alert": alert.id,
-            "receiver": receiver,
-            "news": alert.state.value,
-            "made_ms": now_ms,
-            "due_ms": now_ms,
-            "tries": 0,
-        }
-        for alert, receiver in news
-    ]
-    if rows:
-        await connection.execute(sa.insert(_out), rows)
 
 
 async def take_due(

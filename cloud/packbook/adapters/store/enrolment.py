@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import tables
+from packbook.adapters.store import tables, tenants
 from packbook.adapters.store.projections import upsert
 from packbook.core.enrolment import BoxState, Code, EnrolledBox, Issued
 
@@ -60,6 +60,7 @@ async def boxes(connection: AsyncConnection) -> list[EnrolledBox]:
 
 async def keep_box(connection: AsyncConnection, box: EnrolledBox) -> None:
     await upsert(connection, tables.enrolled_box, [asdict(box)])
+    await tenants.settle(connection, [box.box])
 
 
 async def keep_certificate(connection: AsyncConnection, issued: Issued) -> None:

@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import doubts, fleets, relations, tables
+from packbook.adapters.store import doubts, fleets, relations, tables, tenants
 from packbook.adapters.store.database import Database
+from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.fleet import FleetModel
 from packbook.core.history import (
     Battery,
@@ -33,51 +34,59 @@ ValueT = TypeVar("ValueT", SessionRow, SohPoint, UsageTotals, EventRow)
 
 
 class SqlHistories:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reach: Reach = EVERYWHERE) -> None:
         self._database = database
+        self._reach = reach
+
+    def within(self, reach: Reach) -> SqlHistories:
+        return SqlHistories(self._database, self._reach.narrowed(reach))
 
     async def batteries(self) -> Sequence[Battery]:
         async with self._database.transaction() as connection:
-            return await _batteries(connection, None)
+            return await _batteries(connection, self._reach, None)
 
     async def battery(self, battery: str) -> Battery | None:
         async with self._database.transaction() as connection:
-            return next(iter(await _batteries(connection, battery)), None)
+            return next(iter(await _batteries(connection, self._reach, battery)), None)
 
     async def soh_series(self, battery: str) -> Sequence[SohPoint]:
         table = tables.soh_point
-        query = sa.select(table).where(table.c.battery == battery).order_by(*_oldest_first(table))
+        query = sa.select(table).where(*self._of(table, battery)).order_by(*_oldest_first(table))
         return [_soh(row) for row in await self._rows(query)]
 
     async def sessions(
         self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
     ) -> Sequence[SessionRow]:
         table = tables.session
-        query = sa.select(table).where(table.c.battery == battery).order_by(*_newest_first(table))
+        query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table))
         if kind is not None:
             query = query.where(table.c.kind == kind)
         return [_value(SessionRow, row) for row in await self._rows(query.limit(limit).offset(offset))]
 
     async def usage(self, battery: str) -> UsageTotals | None:
         table = tables.usage
-        query = sa.select(table).where(table.c.battery == battery).order_by(*_oldest_first(table))
+        query = sa.select(table).where(*self._of(table, battery)).order_by(*_oldest_first(table))
         return add_usage([_usage(row) for row in await self._rows(query)])
 
     async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
         table = tables.event
-        query = sa.select(table).where(table.c.battery == battery).order_by(*_newest_first(table)).limit(limit)
+        query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table)).limit(limit)
         return [_value(EventRow, row) for row in await self._rows(query)]
 
     async def fleet_model(self, family: str) -> FleetModel | None:
         return await fleets.newest(self._database, family)
 
     async def purposes(self, battery: str) -> Mapping[str, Sequence[str] | None]:
-        return await relations.purposes_of(self._database, battery)
+        async with self._database.transaction() as connection:
+            if not await _is_within(connection, self._reach, battery):
+                return {}
+            return await relations.purposes_in(connection, battery)
 
     async def boxes(self) -> Sequence[BoxRow]:
         box, chain = tables.box, tables.chain
         held = sa.select(chain.c.box, sa.func.sum(chain.c.records).label("records")).group_by(chain.c.box).subquery()
         query = sa.select(box, held.c.records).outerjoin(held, held.c.box == box.c.box).order_by(box.c.box)
+        query = query.where(tenants.box_within(box.c.box, self._reach))
         return [
             BoxRow(
                 box=row["box"],
@@ -92,6 +101,7 @@ class SqlHistories:
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         table = tables.quarantine
         query = sa.select(table).where(table.c.state == Fate.OPEN.value)
+        query = query.where(tenants.box_within(table.c.box, self._reach))
         query = query.order_by(table.c.last_ms.desc(), table.c.id.desc()).limit(limit)
         return [
             Quarantined(
@@ -100,23 +110,28 @@ class SqlHistories:
             for row in await self._rows(query)
         ]
 
+    def _of(self, table: sa.Table, battery: str) -> tuple[sa.ColumnElement[bool], ...]:
+        return table.c.battery == battery, tenants.battery_within(table.c.battery, self._reach)
+
     async def _rows(self, query: sa.Select[tuple[object, ...]]) -> Sequence[sa.RowMapping]:
         async with self._database.transaction() as connection:
             return (await connection.execute(query)).mappings().all()
 
 
-async def _batteries(connection: AsyncConnection, only: str | None) -> list[Battery]:
-    """All batteries, or the one named, with their newest installation and SoH."""
+async def _batteries(connection: AsyncConnection, reach: Reach, only: str | None) -> list[Battery]:
+    """All batteries within the reach, or the one named, with their newest installation and SoH."""
     head, table = tables.battery, tables.installation
     heads = sa.select(head, *_span_columns(head)).order_by(head.c.battery)
+    heads = heads.where(tenants.battery_within(head.c.battery, reach))
     installed = sa.select(table).order_by(*_oldest_first(table))
+    installed = installed.where(tenants.battery_within(table.c.battery, reach))
     if only is not None:
         heads = heads.where(head.c.battery == only)
         installed = installed.where(table.c.battery == only)
     installations: dict[str, list[sa.RowMapping]] = {}
     for row in (await connection.execute(installed)).mappings():
         installations.setdefault(row["battery"], []).append(row)
-    newest = await _newest_soh(connection, only)
+    newest = await _newest_soh(connection, reach, only)
     doubted = await doubts.of_batteries(connection, only)
     rows = (await connection.execute(heads)).mappings()
     return [
@@ -166,10 +181,16 @@ def _battery(
     )
 
 
-async def _newest_soh(connection: AsyncConnection, only: str | None) -> dict[str, SohPoint]:
+async def _is_within(connection: AsyncConnection, reach: Reach, battery: str) -> bool:
+    table = tables.battery
+    query = sa.select(table.c.battery).where(table.c.battery == battery)
+    return await connection.scalar(query.where(tenants.battery_within(table.c.battery, reach))) is not None
+
+
+async def _newest_soh(connection: AsyncConnection, reach: Reach, only: str | None) -> dict[str, SohPoint]:
     table = tables.soh_point
     rank = sa.func.row_number().over(partition_by=table.c.battery, order_by=_newest_first(table))
-    ranked = sa.select(table, rank.label("rank"))
+    ranked = sa.select(table, rank.label("rank")).where(tenants.battery_within(table.c.battery, reach))
     if only is not None:
         ranked = ranked.where(table.c.battery == only)
     rows = ranked.subquery()

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import tables
+from packbook.adapters.store import tables, tenants
 from packbook.core.history import (
     Agreement,
     Estimate,
@@ -146,6 +146,10 @@ class Projector:
         await upsert(self._connection, tables.battery, counts, add=("records", *_COUNTED.values()))
         for box, boot in sorted(self._boots):
             await _date(self._connection, box, boot)
+        moved = {str(row["box"]) for row in self._newest[tables.installation].values()}
+        moved |= {str(row["box"]) for row in self._rows[tables.clock_anchor]}  # an installation may have been dated
+        if moved:
+            await tenants.settle(self._connection, moved)
         for gathered in (self._rows, self._newest, self._counts, self._boots):
             gathered.clear()
 

@@ -3,8 +3,9 @@
 Nine families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
 Projections: `chain` and everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from
 these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Who may read,
-and who read: `share_link`, `read_note`, `battery_name`. What was signed for others: `credential`. Who held a battery,
-signed by those who did: `custody`. What operators are alerted to: `alert...`. Presence: `box`, latest only.
+and who read: `share_link`, `read_note`, `battery_name`; who may sign in stands in `store.account_tables`. What was
+signed for others: `credential`. Who held a battery, signed by those who did: `custody`. What operators are alerted to:
+`alert...`. Presence: `box`, latest only.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -147,6 +148,16 @@ battery: Final = sa.Table(
     sa.Column("charges", _MS, nullable=False),
     sa.Column("drives", _MS, nullable=False),
     sa.Column("rests", _MS, nullable=False),
+)
+
+battery_tenant: Final = sa.Table(
+    "battery_tenant",  # who sees it: the tenant of the box that watches it now (store.tenants)
+    metadata,
+    sa.Column("battery", _NAME, primary_key=True),
+    sa.Column("tenant", _NAME, nullable=False),
+    sa.Column("box", _ID, nullable=False),
+    sa.Index("battery_tenant_by_tenant", "tenant", "battery"),
+    sa.Index("battery_tenant_by_box", "box"),
 )
 
 installation: Final = sa.Table(
@@ -537,7 +548,12 @@ DATED: Final[dict[sa.Table, str]] = {
     usage: "at_ms",
     event: "at_ms",
 }
-PROJECTIONS: Final = (*DATED, clock_anchor, battery)  # `chain` is set back, not emptied: it also says what is held
+PROJECTIONS: Final = (
+    *DATED,
+    clock_anchor,
+    battery,
+    battery_tenant,
+)  # `chain` is set back, not emptied: it also says what is held
 
 for _table, _column in DATED.items():
     sa.Index(f"{_table.name}_by_battery", _table.c.battery, _table.c[_column])

@@ -1,0 +1,175 @@
+"""Wait for a quiet moment, and say how far the cells are apart then.
+
+In:  `Samples`. Out: `QuietCells`, at most one a day and one more when the spread grew notably.
+A moment is quiet when no more than `QUIET_MAX_A` flowed for `QUIET_MIN_S`, asleep or awake, the SoC is still the one at
+which the current ceased (nobody drove while the box was not looking), and the cells are told alike for `STEADY_MIN_S`.
+Refuses: to call a spread under load, or while a car wakes up, a spread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from packbox.core.frames import FloatArray, IntArray
+from packbox.core.sample import Col, Samples
+
+QUIET_MAX_A: Final = 1.5  # facts/soh.md §7; at 1 mΩ a cell it shifts none by more than 2 mV
+QUIET_MIN_S: Final = 1800  # a rest voltage takes hours, but cells of one pack relax alike
+SAME_SOC_PCT: Final = 2.0
+STEADY_MIN_S: Final = 10  # while a car wakes up, cells are told volts apart for a second or two
+STEADY_MAX_V: Final = 0.02  # the coarsest step in which a car tells them (facts/vehicles.md, Hyundai and Kia)
+EVERY_S: Final = 86_400
+GREW_V: Final = 0.03  # more than one of those steps; facts/soh.md §7 calls it a change of the spread
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """Cells told alike since, in quiet."""
+
+    since_s: int
+    end_s: int
+    low_v: float
+    high_v: float
+
+
+@dataclass(frozen=True, slots=True)
+class CellsState:
+    loud_s: int | None = None  # last second with current, or of which nothing is known
+    soc_pct: float | None = None  # first one told from then on
+    steady: Steady | None = None
+    said_s: int | None = None
+    said_v: float = 0.0  # spread, the last time
+    grew_s: int | None = None  # when one was said because it grew
+
+
+@dataclass(frozen=True, slots=True)
+class QuietCells:
+    """At the end of second `at_s` - 1, row `row` of the samples given."""
+
+    row: int
+    at_s: int
+    quiet_s: int
+    low_v: float
+    high_v: float
+    soc_pct: float
+    current_a: float
+    temps_degc: tuple[float, ...]  # coldest and hottest place, or the one that is told
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """What of the samples matters here. Arrays (n,)."""
+
+    second: IntArray
+    begin_s: IntArray  # of the time that the row stands for
+    loud_s: IntArray  # last second with current before it or in it
+    soc_pct: FloatArray
+    low_v: FloatArray
+    high_v: FloatArray
+    ready: IntArray  # rows at which it has been quiet for long enough, and all is told
+
+
+def watch(state: CellsState, samples: Samples) -> tuple[CellsState, list[QuietCells]]:
+    """Take in samples, n >= 1. How they are cut into calls does not matter."""
+    found: list[QuietCells] = []
+    begin, n = 0, len(samples)
+    while begin < n:
+        part = samples if begin == 0 else samples.cut(begin, n)
+        state, one, taken = _next(state, part)
+        if one is not None:
+            found.append(replace(one, row=begin + one.row))
+        begin += taken
+    return state, found
+
+
+def _next(state: CellsState, samples: Samples) -> tuple[CellsState, QuietCells | None, int]:
+    """Up to the row at which something was found, or at which it shows that it was not quiet; how many that took."""
+    rows = _rows(state, samples)
+    steady = state.steady
+    for k in rows.ready.tolist():
+        if not _is_due(state, int(rows.second[k]), rows.high_v[k] - rows.low_v[k]):
+            continue
+        begun = _from(state, rows, k)
+        if begun.soc_pct is None or abs(rows.soc_pct[k] - begun.soc_pct) > SAME_SOC_PCT:
+            return replace(begun, loud_s=int(rows.second[k]), soc_pct=float(rows.soc_pct[k]), steady=None), None, k + 1
+        steady = _longer(steady, rows, k)
+        if steady.end_s - steady.since_s >= STEADY_MIN_S:
+            one = _found(samples, rows, k)
+            return _said(begun, one), one, k + 1
+    last = len(samples) - 1
+    goes_on = steady is not None and steady.end_s == rows.second[last] + 1
+    return replace(_from(state, rows, last), steady=steady if goes_on else None), None, last + 1
+
+
+def _rows(state: CellsState, samples: Samples) -> _Rows:
+    amps = np.fmax(-samples.column(Col.CURRENT_LOW_A), samples.column(Col.CURRENT_HIGH_A))
+    loud = (amps > QUIET_MAX_A) | (samples.broken & (samples.gap_s == 0))  # a restart of unknown length
+    if state.loud_s is None:
+        loud[0] = True
+    before_s = samples.second[0] if state.loud_s is None else state.loud_s
+    loud_s = np.maximum.accumulate(np.where(loud, samples.second, before_s))
+    bms, shown = samples.column(Col.SOC_PCT), samples.column(Col.SOC_SHOWN_PCT)
+    soc = np.where(np.isnan(bms), shown, bms)
+    low, high = samples.column(Col.CELL_LOW_V), samples.column(Col.CELL_HIGH_V)
+    ready = (amps <= QUIET_MAX_A) & (samples.second - loud_s >= QUIET_MIN_S) & (high >= low) & ~np.isnan(soc)
+    begin_s = samples.second + 1 - samples.span_s
+    return _Rows(samples.second, begin_s, loud_s, soc, low, high, np.flatnonzero(ready))
+
+
+def _from(state: CellsState, rows: _Rows, k: int) -> CellsState:
+    """Since when it is quiet at row k, and at which SoC that began."""
+    loud_s = int(rows.loud_s[k])
+    first = int(np.searchsorted(rows.second, loud_s))  # row 0 where it lies before these rows
+    carried = state.soc_pct if loud_s == state.loud_s else None
+    if carried is None:
+        told = rows.soc_pct[first : k + 1]
+        told = told[~np.isnan(told)]
+        carried = float(told[0]) if told.size else None
+    return replace(state, loud_s=loud_s, soc_pct=carried)
+
+
+def _is_due(state: CellsState, at_s: int, spread_v: float) -> bool:
+    if state.said_s is None or at_s - state.said_s >= EVERY_S:
+        return True
+    return spread_v >= state.said_v + GREW_V and (state.grew_s is None or at_s - state.grew_s >= EVERY_S)
+
+
+def _longer(steady: Steady | None, rows: _Rows, k: int) -> Steady:
+    low, high = float(rows.low_v[k]), float(rows.high_v[k])
+    begin_s, end_s = int(rows.begin_s[k]), int(rows.second[k]) + 1
+    if steady is None or begin_s != steady.end_s or _apart(steady, low, high) > STEADY_MAX_V:
+        return Steady(begin_s, end_s, low, high)
+    return replace(steady, end_s=end_s)
+
+
+def _apart(steady: Steady, low_v: float, high_v: float) -> float:
+    return max(abs(low_v - steady.low_v), abs(high_v - steady.high_v))
+
+
+def _found(samples: Samples, rows: _Rows, k: int) -> QuietCells:
+    low, mean, high = samples.value[k, [Col.TEMP_LOW_DEGC, Col.TEMP_DEGC, Col.TEMP_HIGH_DEGC]].tolist()
+    temps = (low, high) if low <= high else (mean,) if mean == mean else ()  # a comparison with NaN is false
+    return QuietCells(
+        k,
+        int(rows.second[k]) + 1,
+        int(rows.second[k] - rows.loud_s[k]),
+        float(rows.low_v[k]),
+        float(rows.high_v[k]),
+        float(rows.soc_pct[k]),
+        float(samples.value[k, Col.CURRENT_A]),
+        temps,
+    )
+
+
+def _said(state: CellsState, one: QuietCells) -> CellsState:
+    early = state.said_s is not None and one.at_s - 1 - state.said_s < EVERY_S
+    return replace(
+        state,
+        steady=None,
+        said_s=one.at_s - 1,
+        said_v=one.high_v - one.low_v,
+        grew_s=one.at_s - 1 if early else state.grew_s,
+    )
