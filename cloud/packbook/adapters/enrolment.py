@@ -142,7 +142,7 @@ class Desk:
         log.info("box %s renewed its certificate", asked.box, extra={"SERIAL": issued.serial})
         return issued.der
 
-    async def set_state(self, box: str, state: BoxState, why: str) -> None:
+    async def set_state(self, box: str, state: BoxState, why: str, who: str | None = None) -> None:
         """An operator's decision. Raises UnknownBox. Certificates of a box that may not speak are revoked."""
         now_ms = self._now_ms()
         async with self._database.transaction() as connection:
@@ -151,17 +151,17 @@ class Desk:
                 await shelf.keep_box(connection, replace(found, state=state, since_ms=now_ms))
             else:
                 await self._end(connection, box, state, now_ms)
-            await shelf.note(connection, str(state), box, why, now_ms)
+            await shelf.note(connection, str(state), box, why, now_ms, who=who)
         await self.write_revoked()
 
-    async def transfer(self, box: str, fleet: str, why: str) -> None:
+    async def transfer(self, box: str, fleet: str, why: str, who: str | None = None) -> None:
         """Into another fleet. The certificate says so from its next renewal on. Raises UnknownBox."""
         now_ms = self._now_ms()
         async with self._database.transaction() as connection:
             found = await _must_be(connection, box)
             await shelf.keep_box(connection, replace(found, fleet=fleet))
             told = f"from {found.fleet} to {fleet}" + (f": {why}" if why else "")
-            await shelf.note(connection, "transferred", box, told, now_ms)
+            await shelf.note(connection, "transferred", box, told, now_ms, who=who, fleet=fleet)
 
     async def write_revoked(self) -> None:
         """The list that the broker reads, from what is on file. Also at every start: a crash may have come between."""

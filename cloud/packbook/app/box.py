@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from getpass import getuser
 from typing import Any, Final
 
 from packbook.app.command import DONE, add_settings, run
@@ -48,7 +49,7 @@ async def _box(settings: Settings, args: argparse.Namespace) -> int:
         box = await operate(settings, ACTS, "box.show", {"box": args.box})
         print(json.dumps(box) if args.json else _told(box))
     elif args.way == "transfer":
-        await operate(settings, ACTS, "box.transfer", {"box": args.box, "fleet": args.fleet, "why": args.why})
+        await operate(settings, ACTS, "box.transfer", {"box": args.box, "fleet": args.fleet, "why": args.why, "who": getuser()})
         print(f"box {args.box} is of fleet {args.fleet} now; its certificate says so from the next renewal on")
     else:
         await decide(settings, args.box, DECISIONS[args.way][0], args.why)
@@ -56,7 +57,7 @@ async def _box(settings: Settings, args: argparse.Namespace) -> int:
 
 
 async def decide(settings: Settings, box: str, state: BoxState, why: str) -> None:
-    await operate(settings, ACTS, "box.state", {"box": box, "state": str(state), "why": why})
+    await operate(settings, ACTS, "box.state", {"box": box, "state": str(state), "why": why, "who": getuser()})
     print(f"box {box} is {state} now")
 
 

@@ -47,7 +47,7 @@ def told_to_boxes(settings: Settings, book_key: bytes | None = None) -> dict[str
 
 
 async def _keep_codes(office: Office, wish: Mapping[str, Any]) -> object:
-    """`digests` (hex), `fleet`, `expires_ms`, `replaces`. The codes themselves stay with who made them."""
+    """`digests` (hex), `fleet`, `expires_ms`, `replaces`, `who`. The codes themselves stay with who made them."""
     now = now_ms()
     codes = [
         Code(bytes.fromhex(digest), wish["fleet"], now, wish["expires_ms"], wish.get("replaces"))
@@ -58,7 +58,8 @@ async def _keep_codes(office: Office, wish: Mapping[str, Any]) -> object:
         if replaces is not None and await shelf.box_of(connection, replaces) is None:
             raise UnknownBox(f"box {replaces} is not enrolled here: it cannot be replaced")
         await shelf.add_codes(connection, codes)
-        await shelf.note(connection, "codes made", replaces, f"{len(codes)} for fleet {wish['fleet']}", now)
+        told = f"{len(codes)} for fleet {wish['fleet']}"
+        await shelf.note(connection, "codes made", replaces, told, now, who=wish.get("who"), fleet=wish["fleet"])
     return len(codes)
 
 
@@ -67,11 +68,12 @@ async def _list_codes(office: Office, _wish: Mapping[str, Any]) -> object:
         return [_shown_code(code) for code in await shelf.codes(connection)]
 
 
-async def _drop_codes(office: Office, _wish: Mapping[str, Any]) -> object:
-    now = now_ms()
+async def _drop_codes(office: Office, wish: Mapping[str, Any]) -> object:
+    """Of one `fleet`, or of all."""
+    now, fleet = now_ms(), wish.get("fleet")
     async with office.database.transaction() as connection:
-        dropped = await shelf.drop_codes(connection, now)
-        await shelf.note(connection, "codes dropped", None, f"{dropped} unused", now)
+        dropped = await shelf.drop_codes(connection, now, fleet)
+        await shelf.note(connection, "codes dropped", None, f"{dropped} unused", now, who=wish.get("who"), fleet=fleet)
     return dropped
 
 
@@ -94,12 +96,12 @@ async def _show_box(office: Office, wish: Mapping[str, Any]) -> object:
 
 async def _set_state(office: Office, wish: Mapping[str, Any]) -> None:
     desk = make_desk(office.settings, office.database)
-    await desk.set_state(wish["box"], BoxState(wish["state"]), wish["why"])
+    await desk.set_state(wish["box"], BoxState(wish["state"]), wish["why"], wish.get("who"))
 
 
 async def _transfer(office: Office, wish: Mapping[str, Any]) -> None:
     desk = make_desk(office.settings, office.database)
-    await desk.transfer(wish["box"], wish["fleet"], wish["why"])
+    await desk.transfer(wish["box"], wish["fleet"], wish["why"], wish.get("who"))
 
 
 def _shown_code(code: Code) -> dict[str, Any]:

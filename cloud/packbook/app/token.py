@@ -7,6 +7,7 @@ Out: the codes on standard output; on request a sheet of labels and one file per
 from __future__ import annotations
 
 import argparse
+import getpass
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from packbook.adapters.authority import Authority, fingerprint_of
 from packbook.adapters.private_file import SECRET_MODE, write_atomically
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.enrolment import ACTS
-from packbook.app.labels import Label, boot_text, sheet
+from packbook.core.labels import Label, boot_text, sheet
 from packbook.app.operate import operate
 from packbook.clock import now_ms
 from packbook.core.enrolment import MS_PER_DAY
@@ -65,6 +66,7 @@ async def _new(settings: Settings, args: argparse.Namespace) -> int:
         "fleet": args.fleet,
         "expires_ms": expires_ms,
         "replaces": args.replaces,
+        "who": getpass.getuser(),
     }
     await operate(settings, ACTS, "codes.keep", wish)
     labels = [Label(settings.enrol_url or "", code, root, args.fleet, expires_ms) for code in codes]
@@ -84,7 +86,7 @@ async def _list(settings: Settings, _args: argparse.Namespace) -> int:
 
 
 async def _drop(settings: Settings, _args: argparse.Namespace) -> int:
-    print(f"{await operate(settings, ACTS, 'codes.drop', {})} codes dropped")
+    print(f"{await operate(settings, ACTS, 'codes.drop', {'who': getpass.getuser()})} codes dropped")
     return DONE
 
 

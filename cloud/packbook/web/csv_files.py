@@ -29,17 +29,28 @@ def sessions_csv(rows: Iterable[SessionRow]) -> str:
     return _csv(SessionRow, rows)
 
 
-def _csv(kind: type[SohPoint] | type[SessionRow], rows: Iterable[SohPoint | SessionRow]) -> str:
-    names = [field.name for field in dataclasses.fields(kind) if field.name not in LEFT_OUT]
+def table_csv(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Any table. Times are the caller's to write (`core.words.iso`)."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow([TIMES.get(name, name) for name in names] + ["box", "store", "seq"])
-    for row in rows:
-        source = row.provenance
-        values = [getattr(row, name) for name in names]
-        times = [iso(v) if name in TIMES and v is not None else v for name, v in zip(names, values, strict=True)]
-        writer.writerow([_cell(value) for value in (*times, source.box, source.store, source.seq)])
+    writer.writerow(names)
+    writer.writerows([_cell(value) for value in row] for row in rows)
     return out.getvalue()
+
+
+def _csv(kind: type[SohPoint] | type[SessionRow], rows: Iterable[SohPoint | SessionRow]) -> str:
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in LEFT_OUT]
+    return table_csv(
+        [*(TIMES.get(name, name) for name in names), "box", "store", "seq"],
+        (
+            (*(_timed(name, getattr(row, name)) for name in names), *dataclasses.astuple(row.provenance))
+            for row in rows
+        ),
+    )
+
+
+def _timed(name: str, value: object) -> object:
+    return iso(value) if name in TIMES and isinstance(value, int) else value
 
 
 def _cell(value: object) -> object:

@@ -37,12 +37,11 @@ async def use_code(connection: AsyncConnection, digest: bytes, box: str, now_ms:
     await connection.execute(sa.update(table).where(table.c.digest == digest).values(used_ms=now_ms, used_by=box))
 
 
-async def drop_codes(connection: AsyncConnection, now_ms: int) -> int:
-    """Unused codes of the past, and all others that are still unused: nobody enrols with them any more."""
+async def drop_codes(connection: AsyncConnection, now_ms: int, fleet: str | None = None) -> int:
+    """Unused codes, of one fleet or of all: nobody enrols with them any more. Gives how many still counted."""
     table = tables.enrol_code
-    done = await connection.execute(
-        sa.update(table).where(table.c.used_by.is_(None), table.c.expires_ms > now_ms).values(expires_ms=now_ms)
-    )
+    change = sa.update(table).where(table.c.used_by.is_(None), table.c.expires_ms > now_ms).values(expires_ms=now_ms)
+    done = await connection.execute(change if fleet is None else change.where(table.c.fleet == fleet))
     return done.rowcount
 
 
@@ -98,8 +97,18 @@ async def revoked(connection: AsyncConnection, now_ms: int) -> list[Issued]:
     return [Issued(**row) for row in (await connection.execute(query)).mappings()]
 
 
-async def note(connection: AsyncConnection, act: str, box: str | None, detail: str, now_ms: int) -> None:
-    row = {"at_ms": now_ms, "act": act, "box": box, "detail": detail}
+async def note(
+    connection: AsyncConnection,
+    act: str,
+    box: str | None,
+    detail: str,
+    now_ms: int,
+    *,
+    who: str | None = None,
+    fleet: str | None = None,
+) -> None:
+    """`who` None: the box itself."""
+    row = {"at_ms": now_ms, "act": act, "box": box, "detail": detail, "who": who, "fleet": fleet}
     await connection.execute(sa.insert(tables.enrol_act), [row])
 
 

@@ -51,8 +51,8 @@ class SqlHistories:
 
     async def soh_series(self, battery: str) -> Sequence[SohPoint]:
         table = tables.soh_point
-        query = sa.select(table).where(*self._of(table, battery)).order_by(*_oldest_first(table))
-        return [_soh(row) for row in await self._rows(query)]
+        query = sa.select(table).where(*self._of(table, battery)).order_by(*oldest_first(table))
+        return [soh_from(row) for row in await self._rows(query)]
 
     async def sessions(
         self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
@@ -65,13 +65,13 @@ class SqlHistories:
 
     async def usage(self, battery: str) -> UsageTotals | None:
         table = tables.usage
-        query = sa.select(table).where(*self._of(table, battery)).order_by(*_oldest_first(table))
-        return add_usage([_usage(row) for row in await self._rows(query)])
+        query = sa.select(table).where(*self._of(table, battery)).order_by(*oldest_first(table))
+        return add_usage([usage_from(row) for row in await self._rows(query)])
 
     async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
         table = tables.event
         query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table)).limit(limit)
-        return [_value(EventRow, row) for row in await self._rows(query)]
+        return [event_from(row) for row in await self._rows(query)]
 
     async def fleet_model(self, family: str) -> FleetModel | None:
         return await fleets.newest(self._database, family)
@@ -123,7 +123,7 @@ async def _batteries(connection: AsyncConnection, reach: Reach, only: str | None
     head, table = tables.battery, tables.installation
     heads = sa.select(head, *_span_columns(head)).order_by(head.c.battery)
     heads = heads.where(tenants.battery_within(head.c.battery, reach))
-    installed = sa.select(table).order_by(*_oldest_first(table))
+    installed = sa.select(table).order_by(*oldest_first(table))
     installed = installed.where(tenants.battery_within(table.c.battery, reach))
     if only is not None:
         heads = heads.where(head.c.battery == only)
@@ -195,10 +195,10 @@ async def _newest_soh(connection: AsyncConnection, reach: Reach, only: str | Non
         ranked = ranked.where(table.c.battery == only)
     rows = ranked.subquery()
     found = await connection.execute(sa.select(rows).where(rows.c.rank == 1))
-    return {row["battery"]: _soh(row) for row in found.mappings()}
+    return {row["battery"]: soh_from(row) for row in found.mappings()}
 
 
-def _oldest_first(table: sa.Table) -> list[sa.ColumnElement[object]]:
+def oldest_first(table: sa.Table) -> list[sa.ColumnElement[object]]:
     """By date, undated before dated (nothing says they are newer), then by place in the chain."""
     date = table.c[tables.DATED[table]]
     return [date.asc().nulls_first(), table.c.box, table.c.store, table.c.seq]
@@ -216,10 +216,14 @@ def _value(target: type[ValueT], row: sa.RowMapping, **given: object) -> ValueT:
     return target(**values, provenance=Provenance(row["box"], row["store"], row["seq"]))
 
 
-def _soh(row: sa.RowMapping) -> SohPoint:
+def soh_from(row: sa.RowMapping) -> SohPoint:
     estimates = tuple(Estimate(**{**item, "evidence": tuple(item["evidence"])}) for item in row["estimates"])
     return _value(SohPoint, row, estimates=estimates)
 
 
-def _usage(row: sa.RowMapping) -> UsageTotals:
+def event_from(row: sa.RowMapping) -> EventRow:
+    return _value(EventRow, row)
+
+
+def usage_from(row: sa.RowMapping) -> UsageTotals:
     return _value(UsageTotals, row, **{name: tuple(row[name]) for name in _HISTOGRAMS})

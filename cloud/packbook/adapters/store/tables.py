@@ -295,6 +295,30 @@ event: Final = sa.Table(
     sa.Column("text", sa.Text),
 )
 
+fleet_row: Final = sa.Table(
+    "fleet_row",  # what the operator's list says of a battery; follows from the tables above (adapters.store.judging)
+    metadata,
+    sa.Column("battery", _NAME, primary_key=True),
+    sa.Column("records", _MS, nullable=False),  # of the battery when it was worked out: more now, then again
+    sa.Column("judged_ms", _MS, nullable=False),
+    sa.Column("box", _ID),  # of its newest installation, whose names are read from there
+    sa.Column("store", _ID),
+    sa.Column("installed", _MS),
+    sa.Column("soh_at_ms", _MS),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("soh_pct", sa.Double),
+    sa.Column("lo90_pct", sa.Double),
+    sa.Column("hi90_pct", sa.Double),
+    sa.Column("soh_reported_pct", sa.Double),
+    sa.Column("coverage_pct", sa.Double),
+    sa.Column("odometer_km", sa.Double),
+    sa.Column("promise_pct", sa.Double),
+    sa.Column("promise_years", sa.Double),
+    sa.Column("next_use", sa.String(16)),
+    sa.Column("lacking", sa.String(16)),
+    sa.Column("judged", sa.JSON, nullable=False),  # core.fleet_row.Judged
+)
+
 clock_anchor: Final = sa.Table(
     "clock_anchor",
     metadata,
@@ -353,6 +377,8 @@ enrol_act: Final = sa.Table(
     sa.Column("act", sa.String(32), nullable=False),
     sa.Column("box", _ID),
     sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("who", sa.Text),  # NULL: the box itself, or before it was written down
+    sa.Column("fleet", _NAME),  # where it was about one
 )
 
 # --- the owner's relation: never made anew, ended on his word -----------------------------------------------------
@@ -432,6 +458,7 @@ read_note: Final = sa.Table(
     sa.Column("what", sa.Text, nullable=False),
     sa.Column("fields", sa.JSON, nullable=False),
     sa.Index("read_note_by_battery", "battery", "at_ms"),
+    sa.Index("read_note_by_time", "at_ms"),
 )
 
 battery_name: Final = sa.Table(

@@ -1,12 +1,14 @@
 """A sheet of labels for new boxes, to print on A4: QR code, the code to type, the authority's fingerprint.
 
 In:  one `Label` per box.
-Out: one HTML file that stands alone: no script, no network, black on white, 24 labels a page (3 x 8).
+Out: one HTML file that stands alone: no script, no network, black on white, 24 labels a page (3 x 8); the same as PDF;
+one label as an SVG picture.
 The QR code holds the same three lines as the boot file, so that one scan tells everything.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,8 +16,12 @@ from html import escape
 from typing import Final
 
 import segno
+from reportlab.lib.pagesizes import A4
+from reportlab.pdfgen.canvas import Canvas
 
 PER_PAGE: Final = 24
+FLEET_CHARS_MAX: Final = 22  # of what has no other end than the label's edge
+URL_CHARS_MAX: Final = 55
 SHORT_HEX: Final = 32  # what a person types of the fingerprint: 128 bits
 
 STYLE: Final = """
@@ -79,3 +85,72 @@ def boot_text(label: Label) -> str:
 
 def _groups(text: str) -> Iterator[str]:
     return (text[at : at + 4] for at in range(0, len(text), 4))
+
+
+# --- as pictures and for a printer that takes no HTML ---------------------------------------------------------------
+
+MM: Final = 72.0 / 25.4  # points
+CELL_MM: Final = (66.0, 36.0)
+MARGIN_MM: Final = (6.0, 4.0)
+QR_MM: Final = 25.0
+COLUMNS: Final = 3
+
+
+def svg(label: Label) -> str:
+    """One label as a picture that stands alone, in millimetres."""
+    code = segno.make(boot_text(label), error="m", micro=False)
+    modules, size = code.matrix, code.symbol_size(border=0)[0]
+    scale = QR_MM / size
+    path = "".join(f"M{x} {y}h1v1h-1z" for y, row in enumerate(modules) for x, dark in enumerate(row) if dark)
+    width, height = CELL_MM
+    lines = "".join(
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{points * 25.4 / 72:.2f}" font-family="{font}">{escape(line)}</text>'
+        for x, y, points, font, line in _lines(label)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}mm" height="{height:g}mm" '
+        f'viewBox="0 0 {width:g} {height:g}"><path transform="translate(2.5 3) scale({scale:.5f})" d="{path}"/>'
+        f"{lines}</svg>\n"
+    )
+
+
+def _lines(label: Label) -> Iterator[tuple[float, float, float, str, str]]:
+    """Left edge and baseline in mm from the upper left corner, size in points, font, words."""
+    left = 2.5 + QR_MM + 2.0
+    until = datetime.fromtimestamp(label.expires_ms / 1000, UTC)
+    groups = label.code.split("-")
+    yield left, 6.5, 8.0, "sans-serif", label.fleet[:FLEET_CHARS_MAX]
+    yield left, 9.5, 5.5, "sans-serif", f"one-time code, until {until:%Y-%m-%d}"
+    for at, row in enumerate(range(0, len(groups), 4)):
+        yield left, 14.0 + 3.6 * at, 7.4, "monospace", "-".join(groups[row : row + 4])
+    yield 2.5, 31.0, 5.2, "monospace", label.url[:URL_CHARS_MAX]
+    yield 2.5, 33.6, 5.2, "monospace", "CA " + " ".join(_groups(label.fingerprint[:SHORT_HEX]))
+
+
+def pdf(labels: Sequence[Label]) -> bytes:
+    """A4 pages with the same 24 places as the sheet."""
+    out = io.BytesIO()
+    canvas = Canvas(out, pagesize=A4, pageCompression=1, invariant=1)
+    canvas.setTitle("Packbook labels")
+    for at, label in enumerate(labels):
+        if at and at % PER_PAGE == 0:
+            canvas.showPage()
+        place = at % PER_PAGE
+        left = (MARGIN_MM[0] + place % COLUMNS * CELL_MM[0]) * MM
+        top = A4[1] - (MARGIN_MM[1] + place // COLUMNS * CELL_MM[1]) * MM
+        _draw(canvas, label, left, top)
+    canvas.save()
+    return out.getvalue()
+
+
+def _draw(canvas: Canvas, label: Label, left: float, top: float) -> None:
+    modules = segno.make(boot_text(label), error="m", micro=False).matrix
+    step = QR_MM * MM / len(modules)
+    for y, row in enumerate(modules):
+        for x, dark in enumerate(row):
+            if dark:
+                corner = (left + 2.5 * MM + x * step, top - 3.0 * MM - (y + 1) * step)
+                canvas.rect(*corner, step, step, stroke=0, fill=1)
+    for x_mm, y_mm, points, font, line in _lines(label):
+        canvas.setFont("Courier" if font == "monospace" else "Helvetica", points)
+        canvas.drawString(left + x_mm * MM, top - y_mm * MM, line)

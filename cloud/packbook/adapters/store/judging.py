@@ -1,0 +1,135 @@
+"""Keep `fleet_row` true: what the operator's list says of each battery, worked out anew when records came.
+
+In:  a database to write to, the time.
+Out: rows of `fleet_row`. They follow from the projections and can be thrown away at any time.
+A forecast takes milliseconds of processor time, so it is made here, once, and not when somebody looks at the list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from packbook.adapters.store import doubts, fleets, lives, tables
+from packbook.adapters.store.database import Database
+from packbook.adapters.store.histories import oldest_first
+from packbook.adapters.store.projections import Row, upsert
+from packbook.core.fleet_row import as_json, coverage_pct, judged
+from packbook.core.forecast import PRIOR, AgeingModel
+from packbook.core.history import EventRow, SohPoint, UsageTotals
+from packbook.core.prospect import Lacking, forecast_of
+
+AT_ONCE: Final = 20  # batteries whose whole readings are in memory together
+AGAIN_MS: Final = 60_000  # a car that sends all day is not judged more often
+ANEW_MS: Final = 86_400_000  # the fleet's model may have learned meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    battery: str
+    records: int
+    installed: sa.RowMapping | None
+    readings: Sequence[SohPoint]
+    events: Sequence[EventRow]
+    usages: Sequence[UsageTotals]
+    doubted: bool
+
+
+async def judge(database: Database, now_ms: int) -> int:
+    """Work out again what is due. Gives how many batteries that were. Raises StoreError."""
+    async with database.transaction() as connection:
+        doubted = frozenset(await doubts.of_batteries(connection, None))
+        due = await _due(connection, doubted, now_ms)
+    models: dict[str, AgeingModel] = {}
+    for at in range(0, len(due), AT_ONCE):
+        some = due[at : at + AT_ONCE]
+        async with database.transaction() as connection:
+            known = await _known(connection, some, doubted)
+        for pack in {str(one.installed["pack"]) for one in known if one.installed is not None} - set(models):
+            learned = await fleets.newest(database, pack)
+            models[pack] = PRIOR if learned is None else learned.model
+        rows = await asyncio.to_thread(_rows, known, models, now_ms)
+        async with database.transaction() as connection:
+            await upsert(connection, tables.fleet_row, rows)
+    return len(due)
+
+
+async def _due(connection: AsyncConnection, doubted: frozenset[str], now_ms: int) -> list[str]:
+    """New ones first, then those that were looked at longest ago."""
+    head, row = tables.battery, tables.fleet_row
+    stale = (row.c.judged_ms < now_ms - ANEW_MS) | ((row.c.records != head.c.records) & (row.c.judged_ms < now_ms - AGAIN_MS))
+    disputed = row.c.lacking == Lacking.DISPUTED.value
+    changed = sa.or_(disputed & head.c.battery.not_in(doubted), ~disputed & head.c.battery.in_(doubted))
+    query = (
+        sa.select(head.c.battery)
+        .outerjoin(row, row.c.battery == head.c.battery)
+        .where(row.c.battery.is_(None) | stale | changed)
+        .order_by(row.c.judged_ms.asc().nulls_first(), head.c.battery)
+    )
+    return list(await connection.scalars(query))
+
+
+async def _known(connection: AsyncConnection, batteries: Sequence[str], doubted: frozenset[str]) -> list[_Known]:
+    head, installation = tables.battery, tables.installation
+    counted = await connection.execute(
+        sa.select(head.c.battery, head.c.records).where(head.c.battery.in_(batteries)).order_by(head.c.battery)
+    )
+    records = {row.battery: row.records for row in counted}
+    installed = await connection.execute(
+        sa.select(installation).where(installation.c.battery.in_(batteries)).order_by(*oldest_first(installation))
+    )
+    newest = {row["battery"]: row for row in installed.mappings()}
+    readings = await lives.readings(connection, batteries)
+    events = await lives.events(connection, batteries)
+    usages = await lives.usages(connection, batteries)
+    return [
+        _Known(
+            name,
+            count,
+            newest.get(name),
+            readings.get(name, ()),
+            events.get(name, ()),
+            usages.get(name, ()),
+            name in doubted,
+        )
+        for name, count in records.items()
+    ]
+
+
+def _rows(known: Sequence[_Known], models: Mapping[str, AgeingModel], now_ms: int) -> list[Row]:
+    return [_row(one, models, now_ms) for one in known]
+
+
+def _row(known: _Known, models: Mapping[str, AgeingModel], now_ms: int) -> Row:
+    installed = known.installed
+    newest = known.readings[-1] if known.readings else None
+    model = PRIOR if installed is None else models.get(str(installed["pack"]), PRIOR)
+    found = Lacking.DISPUTED if known.doubted else forecast_of(known.readings, known.events, model=model)
+    told = judged(found)
+    promise = told.strongest
+    return {
+        "battery": known.battery,
+        "records": known.records,
+        "judged_ms": now_ms,
+        "box": None if installed is None else installed["box"],
+        "store": None if installed is None else installed["store"],
+        "installed": None if installed is None else installed["seq"],
+        "soh_at_ms": newest.at_ms if newest else None,
+        "state": newest.state if newest else "none",
+        "soh_pct": newest.soh_pct if newest else None,
+        "lo90_pct": newest.lo90_pct if newest else None,
+        "hi90_pct": newest.hi90_pct if newest else None,
+        "soh_reported_pct": newest.soh_reported_pct if newest else None,
+        "coverage_pct": coverage_pct(known.usages, newest),
+        "odometer_km": max((u.odometer_km for u in known.usages if u.odometer_km is not None), default=None),
+        "promise_pct": promise.threshold_pct if promise else None,
+        "promise_years": promise.horizon_years if promise else None,
+        "next_use": told.next_use,
+        "lacking": told.lacking,
+        "judged": as_json(told),
+    }
