@@ -100,6 +100,43 @@ class Taken:
     quarantined: Mapping[str, int]  # reason -> how many
 
 
+class Observer(Protocol):
+    """Is told what the collector does. Must be quick, and never raises."""
+
+    def connected(self, *, up: bool) -> None:
+        """To the source of records."""
+
+    def committed(self, batch: Sequence[Arrival], taken: Taken) -> None:
+        """All of it is on disk and acknowledged."""
+
+
+class Unobserved:
+    """Nobody looks."""
+
+    def connected(self, *, up: bool) -> None:
+        pass
+
+    def committed(self, batch: Sequence[Arrival], taken: Taken) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether this process can do its work now; `checks`: each part, with a word for what is wrong. No secrets."""
+
+    ready: bool
+    checks: Mapping[str, str]
+
+
+class Condition(Protocol):
+    """How this process is, for programs that watch it."""
+
+    async def readiness(self) -> Readiness: ...
+
+    async def metrics(self) -> tuple[bytes, str]:
+        """In Prometheus' format, and its content type."""
+
+
 class Ledger(Protocol):
     """Write side of the store."""
 

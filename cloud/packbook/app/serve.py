@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from packbook.adapters.metrics import Metrics
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.access import access_for, own_gate
@@ -14,6 +15,7 @@ from packbook.app.acts import ACTS
 from packbook.app.alert_watch import alert_rules, watch_alerts
 from packbook.app.collect import make_collector
 from packbook.app.command import DONE, add_settings, run
+from packbook.app.condition import ProcessCondition, ops_door, serve_ops
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.enrolment import make_desk
 from packbook.app.evidence import book_evidence, sign_daily
@@ -23,6 +25,7 @@ from packbook.app.operate import Office, operators_door
 from packbook.app.serve_est import est_door, serve_est
 from packbook.app.web import listening, say_where, serve_pages
 from packbook.settings import Settings
+from packwire import __version__
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +48,15 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
     """
     with ExitStack() as doors:
         door = doors.enter_context(listening(settings))
+        ops = doors.enter_context(ops_door(settings))
         est = doors.enter_context(est_door(settings)) if settings.enrol_port is not None else None
         async with (
             open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
             operators_door(Office(database, settings), ACTS),
         ):
-            collector = make_collector(settings, database)
+            metrics = Metrics(__version__)
+            collector = make_collector(settings, database, metrics)
+            condition = ProcessCondition(database, metrics, collector.connected.is_set)
             evidence = book_evidence(settings, database)
             access = access_for(settings, own_gate(Office(database, settings)), database)
             signed = BookCredentials(database, issuer_of(settings))
@@ -62,11 +68,13 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
             async with asyncio.TaskGroup() as book:
                 if desk is not None and est is not None:
                     book.create_task(serve_est(settings, desk, est), name="enrol")
+                if ops is not None:
+                    book.create_task(serve_ops(condition, ops), name="metrics")
                 book.create_task(collector.run(), name="collect")
                 book.create_task(watch_alerts(settings, database, rules), name="alerts")
                 book.create_task(learn_daily(database), name="learn")
                 book.create_task(sign_daily(evidence), name="sign")
                 if house is not None:
                     book.create_task(house.run(), name="home assistant")
-                pages = serve_pages(SqlHistories(database), evidence, access, signed, door, on_ready)
+                pages = serve_pages(SqlHistories(database), evidence, access, signed, door, on_ready, condition)
                 book.create_task(pages, name="web")

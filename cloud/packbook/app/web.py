@@ -7,26 +7,21 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
 
-import uvicorn
-
+from packbook.adapters.metrics import Metrics
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.access import access_for, gate_beside
 from packbook.app.command import DONE, add_settings, run
+from packbook.app.condition import ProcessCondition, ops_door, serve_ops
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.evidence import book_evidence
-from packbook.ports import Credentials, Evidence, Histories, PackbookError
+from packbook.app.listening import serve_app, taken
+from packbook.ports import Condition, Credentials, Evidence, Histories
 from packbook.settings import Settings
 from packbook.web.access import Access
 from packbook.web.app import create_app
-
-OPEN_ANSWERS_WAIT_MAX_S: Final = 2  # for answers under way when we are asked to stop
-
-
-class PortTaken(PackbookError):
-    """Another program listens there. Choose another `web_port`, or 0 for a free one."""
+from packwire import __version__
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,12 +33,17 @@ def main(args: argparse.Namespace) -> int:
 
 
 async def web(settings: Settings) -> int:
-    with listening(settings) as door:
+    with listening(settings) as door, ops_door(settings) as ops:
         async with open_reader(settings.database_url.get_secret_value()) as database:
+            condition = ProcessCondition(database, Metrics(__version__))
             evidence = book_evidence(settings, database)
             access = access_for(settings, gate_beside(settings, database), database)
             signed = BookCredentials(database, issuer_of(settings))
-            await serve_pages(SqlHistories(database), evidence, access, signed, door, say_where)
+            async with asyncio.TaskGroup() as book:
+                if ops is not None:
+                    book.create_task(serve_ops(condition, ops), name="metrics")
+                pages = serve_pages(SqlHistories(database), evidence, access, signed, door, say_where, condition)
+                book.create_task(pages, name="web")
     return DONE
 
 
@@ -58,36 +58,6 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
         yield door
 
 
-@contextmanager
-def taken(setting: str, host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens there. Raises PortTaken, which names the setting."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        door = socket.create_server((host, port), family=family)
-    except OSError as problem:
-        raise PortTaken(
-            f"{setting} {port} on {host}: {problem.strerror}; set another, or 0 for a free one"
-        ) from problem
-    with door:
-        yield door
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its own signal handling (ours stops everything together), and with word when it is ready."""
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_started()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 async def serve_pages(
     histories: Histories,
     evidence: Evidence,
@@ -95,22 +65,8 @@ async def serve_pages(
     signed: Credentials,
     door: socket.socket,
     on_ready: Callable[[str], None],
+    condition: Condition | None = None,
 ) -> None:
     """Until cancelled. `on_ready` hears the address once requests are answered."""
-    config = uvicorn.Config(
-        create_app(histories, evidence, access=access, signed=signed),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=OPEN_ANSWERS_WAIT_MAX_S,
-    )
-    host, port = door.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    server = Server(config, lambda: on_ready(f"http://{shown}:{port}/"))
-    serving = asyncio.create_task(server.serve(sockets=[door]), name="pages")
-    try:
-        await asyncio.shield(serving)
-    except asyncio.CancelledError:
-        server.should_exit = True
-        await serving
-        raise
+    app = create_app(histories, evidence, access=access, signed=signed, condition=condition)
+    await serve_app(app, door, on_ready)

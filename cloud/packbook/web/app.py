@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from packbook.core.accounts import May
-from packbook.ports import Accounts, Credentials, Evidence, Histories, PackbookError
-from packbook.web import api, credentials, guard, models, pages, shared
+from packbook.ports import Accounts, Condition, Credentials, Evidence, Histories, PackbookError
+from packbook.web import api, credentials, guard, models, ops, pages, shared
 from packbook.web.access import Access
 from packbook.web.assets import Assets, static_file
 from packbook.web.door import Door
@@ -67,6 +67,7 @@ PAGES: Final = (
     Page("/credentials/status/{number:int}", credentials.status_list),
     Page("/credentials/schema/credential-1.schema.json", credentials.schema),
     Page("/static/{name:path}", static_file),
+    *ops.PAGES,
 )
 
 API: Final = (
@@ -201,6 +202,7 @@ def create_app(
     access: Access | None = None,
     signed: Credentials | None = None,
     accounts: Accounts | None = None,
+    condition: Condition | None = None,
     title: str = "Packbook",
 ) -> FastAPI:
     """`evidence` None: this book has no signing key at hand, and says so where it would need one.
@@ -208,6 +210,7 @@ def create_app(
     `access` None: nobody could put on record who reads, so nothing of a battery's own life is shown.
     `signed` None: this book signs no credentials.
     `accounts` None: whoever gets here owns the book, as on loopback.
+    `condition` None: no process is around it that could be unready.
     """
     app = FastAPI(
         title=title,
@@ -222,6 +225,7 @@ def create_app(
     app.state.access = access
     app.state.credentials = signed
     app.state.accounts = accounts
+    app.state.condition = condition
     app.state.title = title
     app.state.assets = Assets()
     app.state.pages = {page.path: page.may for page in PAGES if page.method == "GET"}
