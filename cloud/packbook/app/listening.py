@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -54,8 +54,13 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve_app(app: ASGIApp, door: socket.socket, on_ready: Callable[[str], None]) -> None:
-    """Until cancelled."""
+async def serve_app(
+    app: ASGIApp,
+    door: socket.socket,
+    on_ready: Callable[[str], None],
+    on_leave: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Until cancelled; `on_leave` comes first then."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -70,6 +75,8 @@ async def serve_app(app: ASGIApp, door: socket.socket, on_ready: Callable[[str],
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
+        if on_leave is not None:
+            await on_leave()
         server.should_exit = True
         await serving
         raise

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from packbook.adapters.metrics import Metrics
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
+from packbook.adapters.store.watch import SqlWatch
 from packbook.app.access import access_for, own_gate
 from packbook.app.acts import ACTS
 from packbook.app.alert_watch import alert_rules, watch_alerts
@@ -76,5 +77,14 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                 book.create_task(sign_daily(evidence), name="sign")
                 if house is not None:
                     book.create_task(house.run(), name="home assistant")
-                pages = serve_pages(SqlHistories(database), evidence, access, signed, door, on_ready, condition)
+                pages = serve_pages(
+                    SqlHistories(database),
+                    evidence,
+                    access,
+                    signed,
+                    door,
+                    on_ready,
+                    watch=SqlWatch(database),
+                    condition=condition,
+                )
                 book.create_task(pages, name="web")

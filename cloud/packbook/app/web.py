@@ -11,16 +11,18 @@ from contextlib import contextmanager
 from packbook.adapters.metrics import Metrics
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.histories import SqlHistories
+from packbook.adapters.store.watch import SqlWatch
 from packbook.app.access import access_for, gate_beside
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.condition import ProcessCondition, ops_door, serve_ops
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.evidence import book_evidence
 from packbook.app.listening import serve_app, taken
-from packbook.ports import Condition, Credentials, Evidence, Histories
+from packbook.ports import Condition, Credentials, Evidence, Histories, Watch
 from packbook.settings import Settings
 from packbook.web.access import Access
 from packbook.web.app import create_app
+from packbook.web.live import hub_in
 from packwire import __version__
 
 
@@ -42,7 +44,16 @@ async def web(settings: Settings) -> int:
             async with asyncio.TaskGroup() as book:
                 if ops is not None:
                     book.create_task(serve_ops(condition, ops), name="metrics")
-                pages = serve_pages(SqlHistories(database), evidence, access, signed, door, say_where, condition)
+                pages = serve_pages(
+                    SqlHistories(database),
+                    evidence,
+                    access,
+                    signed,
+                    door,
+                    say_where,
+                    watch=SqlWatch(database),
+                    condition=condition,
+                )
                 book.create_task(pages, name="web")
     return DONE
 
@@ -65,8 +76,11 @@ async def serve_pages(
     signed: Credentials,
     door: socket.socket,
     on_ready: Callable[[str], None],
+    *,
+    watch: Watch | None = None,
     condition: Condition | None = None,
 ) -> None:
     """Until cancelled. `on_ready` hears the address once requests are answered."""
-    app = create_app(histories, evidence, access=access, signed=signed, condition=condition)
-    await serve_app(app, door, on_ready)
+    app = create_app(histories, evidence, access=access, signed=signed, watch=watch, condition=condition)
+    # Streams that never end would be waited for, and then cut.
+    await serve_app(app, door, on_ready, hub_in(app).aclose)
