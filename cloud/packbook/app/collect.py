@@ -15,6 +15,7 @@ from packbook.app.acts import ACTS
 from packbook.app.alert_watch import alert_rules, watch_alerts
 from packbook.app.command import DONE, add_settings, broker_address, run
 from packbook.app.condition import ProcessCondition, ops_door, serve_ops
+from packbook.app.fleet import judging
 from packbook.app.operate import Office, operators_door
 from packbook.ports import Observer
 from packbook.settings import Settings
@@ -39,6 +40,7 @@ async def _collect(settings: Settings, ops: socket.socket | None) -> None:
     async with (
         open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
         operators_door(Office(database, settings), ACTS),
+        judging(database),
     ):
         rules, metrics = alert_rules(settings), Metrics(__version__)
         collector = make_collector(settings, database, metrics)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -58,11 +58,14 @@ async def serve_app(
     app: ASGIApp,
     door: socket.socket,
     on_ready: Callable[[str], None],
+    *,
+    proxies: Sequence[str] = (),
     on_leave: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Until cancelled; `on_leave` comes first then."""
     config = uvicorn.Config(
         app,
+        forwarded_allow_ips=list(proxies),  # whose word on the client's address and on TLS counts; nobody else's
         log_config=None,
         access_log=False,
         server_header=False,

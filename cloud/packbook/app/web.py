@@ -5,23 +5,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+
+from fastapi import FastAPI
 
 from packbook.adapters.metrics import Metrics
 from packbook.adapters.store import open_reader
-from packbook.adapters.store.histories import SqlHistories
-from packbook.adapters.store.watch import SqlWatch
-from packbook.app.access import access_for, gate_beside
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.condition import ProcessCondition, ops_door, serve_ops
-from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.evidence import book_evidence
 from packbook.app.listening import serve_app, taken
-from packbook.ports import Condition, Credentials, Evidence, Histories, Watch
+from packbook.app.pages import pages_over
 from packbook.settings import Settings
-from packbook.web.access import Access
-from packbook.web.app import create_app
 from packbook.web.live import hub_in
 from packwire import __version__
 
@@ -39,22 +35,11 @@ async def web(settings: Settings) -> int:
         async with open_reader(settings.database_url.get_secret_value()) as database:
             condition = ProcessCondition(database, Metrics(__version__))
             evidence = book_evidence(settings, database)
-            access = access_for(settings, gate_beside(settings, database), database)
-            signed = BookCredentials(database, issuer_of(settings))
             async with asyncio.TaskGroup() as book:
                 if ops is not None:
                     book.create_task(serve_ops(condition, ops), name="metrics")
-                pages = serve_pages(
-                    SqlHistories(database),
-                    evidence,
-                    access,
-                    signed,
-                    door,
-                    say_where,
-                    watch=SqlWatch(database),
-                    condition=condition,
-                )
-                book.create_task(pages, name="web")
+                app = pages_over(settings, database, evidence, own=False, condition=condition)
+                book.create_task(serve_pages(app, door, say_where, settings.trusted_proxies), name="web")
     return DONE
 
 
@@ -70,17 +55,8 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
 
 
 async def serve_pages(
-    histories: Histories,
-    evidence: Evidence,
-    access: Access,
-    signed: Credentials,
-    door: socket.socket,
-    on_ready: Callable[[str], None],
-    *,
-    watch: Watch | None = None,
-    condition: Condition | None = None,
+    app: FastAPI, door: socket.socket, on_ready: Callable[[str], None], proxies: Sequence[str] = ()
 ) -> None:
     """Until cancelled. `on_ready` hears the address once requests are answered."""
-    app = create_app(histories, evidence, access=access, signed=signed, watch=watch, condition=condition)
     # Streams that never end would be waited for, and then cut.
-    await serve_app(app, door, on_ready, hub_in(app).aclose)
+    await serve_app(app, door, on_ready, proxies=proxies, on_leave=hub_in(app).aclose)
