@@ -173,6 +173,11 @@ async def sessions(request: Request, known: Known, book: Book, part: Part, kind:
     return reply(request, models.SessionsOut.model_validate(answer), links)
 
 
+async def cells(request: Request, known: Known, book: Book) -> Response:
+    points = await book.cells(known.battery)
+    return reply(request, models.CellsSeriesOut.model_validate({"battery": known.battery, "points": points}))
+
+
 async def usage(request: Request, known: Known, book: Book) -> Response:
     totals = await book.usage(known.battery)
     if totals is None:

@@ -74,6 +74,13 @@ API: Final = (
         "Sessions, newest first. Ask on with `next_offset` until it is null.",
     ),
     ApiRoute(
+        "/batteries/{battery}/cells",
+        api.cells,
+        models.CellsSeriesOut,
+        "Cell spread over time",
+        "How far the cells were apart at quiet moments, oldest first: at most one a day, and one more when it grew.",
+    ),
+    ApiRoute(
         "/batteries/{battery}/usage",
         api.usage,
         models.UsageOut,

@@ -6,6 +6,7 @@ Out: an ASGI application. It changes nothing; who reads a battery's own life is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -18,22 +19,19 @@ from starlette.routing import Route
 
 from packbook.core.accounts import May
 from packbook.ports import Accounts, Credentials, Evidence, Histories, PackbookError, Watch
-from packbook.web import credentials, guard, pages, shared
+from packbook.web import account, credentials, guard, owner, shared, sign_in, users
 from packbook.web.access import Access
 from packbook.web.api_routes import API, FILES, JSON, V1
 from packbook.web.assets import Assets, static_file
 from packbook.web.door import Door
+from packbook.web.fleet import PAGES as FLEET_PAGES
+from packbook.web.fleet.room import Fleet
 from packbook.web.live import Hub, Unwatched
 from packbook.web.openapi import acceptable, manual
 from packbook.web.routes import Page
 
 PAGES: Final = (
-    Page("/", pages.home, May.READ_BATTERY),
-    Page("/battery/{battery}", pages.owner, May.READ_BATTERY),
-    Page("/battery/{battery}/sessions", pages.sessions, May.READ_BATTERY),
-    Page("/battery/{battery}/sessions.csv", pages.sessions_csv, May.READ_BATTERY),
-    Page("/battery/{battery}/soh.csv", pages.soh_csv, May.READ_BATTERY),
-    Page("/battery/{battery}/sheet.pdf", shared.owner_sheet, May.READ_BATTERY),
+    *owner.PAGES,
     Page("/s/{token}", shared.share),
     Page("/s/{token}/{format}", shared.share_file),
     Page("/id/{name:path}", shared.identifier),
@@ -44,6 +42,10 @@ PAGES: Final = (
     Page("/credentials/status/{number:int}", credentials.status_list),
     Page("/credentials/schema/credential-1.schema.json", credentials.schema),
     Page("/static/{name:path}", static_file),
+    *sign_in.PAGES,
+    *account.PAGES,
+    *users.PAGES,
+    *FLEET_PAGES,
 )
 
 
@@ -54,15 +56,18 @@ def create_app(
     access: Access | None = None,
     signed: Credentials | None = None,
     accounts: Accounts | None = None,
+    fleet: Fleet | None = None,
     watch: Watch | None = None,
+    looks: Mapping[str, str] | None = None,
     title: str = "Packbook",
 ) -> FastAPI:
     """`evidence` None: this book has no signing key at hand, and says so where it would need one.
 
     `access` None: nobody could put on record who reads, so nothing of a battery's own life is shown.
     `signed` None: this book signs no credentials.
-    `accounts` None: whoever gets here owns the book, as on loopback.
+    `accounts` None: whoever gets here owns the book, as on loopback. `fleet` None: no operator's pages.
     `watch` None: nobody looks whether something changed, and nobody can listen for it.
+    `looks`: of a demo alone: accounts by the word on a button that signs in as them.
     """
     app = FastAPI(
         title=title,
@@ -76,10 +81,15 @@ def create_app(
     app.state.access = access
     app.state.credentials = signed
     app.state.accounts = accounts
+    app.state.fleet = fleet
+    app.state.looks = looks or {}
     app.state.title = title
     app.state.assets = Assets()
     app.state.live = Hub(watch or Unwatched())
     app.state.pages = {page.path: page.may for page in PAGES if page.method == "GET"}
+    if accounts is None:  # there is nobody to show
+        for page in (*account.PAGES, *users.PAGES):
+            app.state.pages.pop(page.path, None)
     for page in PAGES:
         app.add_route(page.path, page.endpoint, methods=[page.method], include_in_schema=False)
     for route in API:
@@ -116,9 +126,10 @@ def create_app(
 
 def _stand_doors(app: FastAPI) -> None:
     """Before every route. One that no list names has no business here, and ends the start."""
-    may = {page.path: page.may for page in PAGES}
-    may |= {V1 + route.path: route.may for route in (*API, *FILES)}
-    may[f"{V1}/openapi.json"] = May.ANYBODY
+    may = {(page.path, page.method): page.may for page in PAGES}
+    may |= {(V1 + route.path, "GET"): route.may for route in (*API, *FILES)}
+    may[f"{V1}/openapi.json", "GET"] = May.ANYBODY
     for route in app.routes:
         assert isinstance(route, Route)
-        route.app = Door(route.app, may[route.path])
+        (method,) = (route.methods or set()) - {"HEAD"}
+        route.app = Door(route.app, may[route.path, method])

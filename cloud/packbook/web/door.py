@@ -63,7 +63,6 @@ async def who_comes(request: Request) -> Who:
     session = None if digest is None else await accounts.by_session(digest)
     if session is None or session.half:
         return NOBODY
-    request.state.language = session.language
     return session.who
 
 

@@ -40,6 +40,17 @@ class EstimateOut(Answer):
     why: str | None = Field(description="Why there is no value, in the box's words")
 
 
+class EnergyFullOut(Answer):
+    """Energy of the full battery as the car itself counts it. It says nothing of the capacity in Ah."""
+
+    method: str = Field(description="Method id and version")
+    energy_full_kwh: float = Field(description="kWh from empty to full, by the car's own count")
+    sigma_kwh: float = Field(description="One standard deviation, kWh")
+    n: int = Field(description="Readings it rests on")
+    evidence: tuple[int, ...] = Field(description="Numbers of the sessions it rests on, within the store")
+    gids: bool = Field(description="Worked out from gids, a unit of Nissan's whose size nobody publishes")
+
+
 class SohOut(Answer):
     """State of health by capacity, with its uncertainty, and beside it what the car reports about itself."""
 
@@ -69,6 +80,7 @@ class SohOut(Answer):
     observed_km: float = Field(description="Coverage: distance seen, km")
     odometer_km: float | None = Field(description="The car's own odometer, km")
     resistance_ohm: float | None = Field(description="Of the pack at 25 degC, ohm")
+    energy: EnergyFullOut | None = Field(None, description="The car's own count of energy; null: it tells none")
     provenance: ProvenanceOut
 
 
@@ -128,6 +140,39 @@ class SohSeriesOut(PartOut):
     points: tuple[SohOut, ...] = Field(description="Oldest first")
 
 
+class CellsOut(Answer):
+    """How far the cells were apart at one quiet moment."""
+
+    at_ms: AtMs
+    spread_mv: float = Field(description="Highest less lowest cell, mV")
+    cell_voltage_min_v: float = Field(description="Lowest cell, V")
+    cell_voltage_max_v: float = Field(description="Highest cell, V")
+    cells: int = Field(description="How many were read one by one; 0: the car only told the lowest and the highest")
+    lowest_cell: int | None = Field(description="Number of the lowest, from 1; null: not read one by one")
+    highest_cell: int | None = Field(description="Number of the highest")
+    soc_pct: float | None = Field(description="State of charge then, percent: cells drift apart near empty and full")
+    pack_current_a: float | None = Field(description="Pack current then, A")
+    temp_min_degc: float | None = Field(description="Coldest place of the pack then, degC")
+    temp_max_degc: float | None = Field(description="Hottest place of the pack then, degC")
+    quiet_s: float | None = Field(description="Seconds without noteworthy current before it; null: not told")
+    provenance: ProvenanceOut
+
+
+class CellsSeriesOut(Answer):
+    battery: str
+    points: tuple[CellsOut, ...] = Field(description="Oldest first")
+
+
+class ChargeCurveOut(Answer):
+    """Mean power and temperature over the state of charge, in bands upwards; null where nothing was seen."""
+
+    soc_from_pct: float = Field(description="Lower edge of the first band, percent")
+    band_pct: float = Field(description="Width of each band, percent points")
+    power_kw: tuple[float | None, ...] = Field(description="Into the pack, kW")
+    temp_degc: tuple[float | None, ...] = Field(description="Of the pack, degC; empty: not told")
+    shown: bool = Field(description="Over the displayed state of charge, because the car told no other")
+
+
 class SessionOut(Answer):
     """A charge, drive or rest. Fields that do not apply to its kind, and unknown ones, are null."""
 
@@ -158,6 +203,7 @@ class SessionOut(Answer):
     power_max_kw: float | None = Field(description="Charges: highest power into the pack, kW")
     distance_km: float | None = Field(description="Drives: km")
     energy_regenerated_wh: float | None = Field(description="Drives: energy won back by braking, Wh")
+    curve: ChargeCurveOut | None = Field(None, description="Charges: power over state of charge, where that moved")
     provenance: ProvenanceOut
 
 
@@ -213,6 +259,9 @@ class UsageOut(Answer):
     charge_rate_temperature: HistogramOut = Field(description="Time at C-rate x pack temperature while charging")
     discharge_rate_temperature: HistogramOut = Field(description="Time at C-rate x pack temperature while discharging")
     cycle_depth: HistogramOut = Field(description="Rainflow half cycles by depth x mean state of charge")
+    charging_temp_s: tuple[int, ...] = Field(
+        (), description="Seconds of charges by the plug, in the temperature bands above; empty: not counted"
+    )
     provenance: ProvenanceOut
 
     @classmethod

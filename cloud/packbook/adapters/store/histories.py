@@ -16,7 +16,10 @@ from packbook.core.fleet import FleetModel
 from packbook.core.history import (
     Battery,
     BoxRow,
+    CellsPoint,
+    ChargeCurve,
     Doubt,
+    EnergyFull,
     Estimate,
     EventRow,
     Provenance,
@@ -28,9 +31,9 @@ from packbook.core.intake import Fate
 from packbook.core.merge import add_usage
 from packbook.ports import Quarantined
 
-_HISTOGRAMS: Final = ("soc_temp_s", "c_rate_temp_s", "depth_counts")
+_HISTOGRAMS: Final = ("soc_temp_s", "c_rate_temp_s", "depth_counts", "charging_temp_s")
 
-ValueT = TypeVar("ValueT", SessionRow, SohPoint, UsageTotals, EventRow)
+ValueT = TypeVar("ValueT", SessionRow, SohPoint, UsageTotals, EventRow, CellsPoint)
 
 
 class SqlHistories:
@@ -62,13 +65,30 @@ class SqlHistories:
         return [soh_from(row) for row in await self._rows(query)]
 
     async def sessions(
-        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+        self,
+        battery: str,
+        kind: str | None = None,
+        limit: int = 200,
+        offset: int = 0,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> Sequence[SessionRow]:
         table = tables.session
         query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table))
         if kind is not None:
             query = query.where(table.c.kind == kind)
-        return [_value(SessionRow, row) for row in await self._rows(query.limit(limit).offset(offset))]
+        if since_ms is not None:
+            query = query.where(table.c.start_ms >= since_ms)
+        if until_ms is not None:
+            query = query.where(table.c.start_ms < until_ms)
+        return [_session(row) for row in await self._rows(query.limit(limit).offset(offset))]
+
+    async def session(self, battery: str, source: Provenance) -> SessionRow | None:
+        table = tables.session
+        place = (table.c.box == source.box, table.c.store == source.store, table.c.seq == source.seq)
+        query = sa.select(table).where(table.c.battery == battery, *place)
+        return next((_session(row) for row in await self._rows(query)), None)
 
     async def usage(self, battery: str) -> UsageTotals | None:
         table = tables.usage
@@ -79,6 +99,11 @@ class SqlHistories:
         table = tables.event
         query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table))
         return [event_from(row) for row in await self._rows(query.limit(limit).offset(offset))]
+
+    async def cells(self, battery: str) -> Sequence[CellsPoint]:
+        table = tables.cells
+        query = sa.select(table).where(*self._of(table, battery)).order_by(*oldest_first(table))
+        return [_value(CellsPoint, row) for row in await self._rows(query)]
 
     async def fleet_model(self, family: str) -> FleetModel | None:
         return await fleets.newest(self._database, family)
@@ -226,13 +251,24 @@ def _value(target: type[ValueT], row: sa.RowMapping, **given: object) -> ValueT:
 
 
 def soh_from(row: sa.RowMapping) -> SohPoint:
-    estimates = tuple(Estimate(**{**item, "evidence": tuple(item["evidence"])}) for item in row["estimates"])
-    return _value(SohPoint, row, estimates=estimates)
+    estimates = tuple(Estimate(**_with_tuples(item)) for item in row["estimates"])
+    energy = None if row["energy"] is None else EnergyFull(**_with_tuples(row["energy"]))
+    return _value(SohPoint, row, estimates=estimates, energy=energy)
 
 
 def event_from(row: sa.RowMapping) -> EventRow:
     return _value(EventRow, row)
 
 
+def _session(row: sa.RowMapping) -> SessionRow:
+    curve = None if row["curve"] is None else ChargeCurve(**_with_tuples(row["curve"]))
+    return _value(SessionRow, row, curve=curve)
+
+
 def usage_from(row: sa.RowMapping) -> UsageTotals:
-    return _value(UsageTotals, row, **{name: tuple(row[name]) for name in _HISTOGRAMS})
+    return _value(UsageTotals, row, **{name: tuple(row[name] or ()) for name in _HISTOGRAMS})
+
+
+def _with_tuples(item: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in item.items()}
