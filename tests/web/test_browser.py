@@ -20,6 +20,7 @@ from packbook.core.history import Battery
 from packbook.testing.memory_access import memory_access
 from packbook.testing.memory_histories import MemoryHistories
 from packbook.web.app import create_app
+from packbook.web.live import Hub, LookThrough
 
 from .conftest import TABLE
 
@@ -33,11 +34,13 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not instal
 @contextmanager
 def served(book: MemoryHistories) -> Iterator[str]:
     """The pages on a free port of this machine."""
+    app = create_app(book, access=memory_access(TABLE))
+    app.state.live = Hub(
+        LookThrough(book), life_max_s=0.0
+    )  # chromium's virtual time stands still while a stream is open
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(book, access=memory_access(TABLE)), log_level="error", lifespan="off")
-        )
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="pages")
         thread.start()
         deadline = time.monotonic() + PATIENCE_S
@@ -109,7 +112,7 @@ def test_a_battery_that_arrives_appears_by_itself(book: MemoryHistories, tmp_pat
     class Arriving(MemoryHistories):
         asked = 0
 
-        async def batteries(self) -> Sequence[Battery]:
+        async def batteries(self, limit: int | None = None, offset: int = 0) -> Sequence[Battery]:
             self.asked += 1
             return [] if self.asked < 3 else await book.batteries()
 

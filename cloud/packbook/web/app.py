@@ -26,7 +26,7 @@ from packbook.web.assets import Assets, static_file
 from packbook.web.door import Door
 from packbook.web.fleet import PAGES as FLEET_PAGES
 from packbook.web.fleet.room import Fleet
-from packbook.web.live import Hub, Unwatched
+from packbook.web.live import Hub, LookThrough
 from packbook.web.openapi import acceptable, manual
 from packbook.web.routes import Page
 
@@ -70,7 +70,7 @@ def create_app(
     `signed` None: this book signs no credentials.
     `accounts` None: whoever gets here owns the book, as on loopback. `fleet` None: no operator's pages.
     `condition` None: no process is around it that could be unready. `alerts` None: nobody looks for what is wrong.
-    `watch` None: nobody looks whether something changed, and nobody can listen for it.
+    `watch` None: whether something changed is seen by reading all heads, as a small book can afford.
     `looks`: of a demo alone: accounts by the word on a button that signs in as them.
     """
     app = FastAPI(
@@ -91,7 +91,7 @@ def create_app(
     app.state.condition = condition
     app.state.title = title
     app.state.assets = Assets()
-    app.state.live = Hub(watch or Unwatched())
+    app.state.live = Hub(watch or LookThrough(histories))
     app.state.pages = {page.path: page.may for page in PAGES if page.method == "GET"}
     if accounts is None:  # there is nobody to show
         for page in (*account.PAGES, *users.PAGES):
