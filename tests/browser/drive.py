@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 CHROMIUM: Final = shutil.which("chromium")
 AXE: Final = Path(__file__).parents[1] / "js/node_modules/axe-core/axe.min.js"
@@ -39,6 +39,7 @@ SCHEMES: Final = ("light", "dark")
 @contextmanager
 def chromium() -> Iterator[Browser]:
     assert CHROMIUM
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         arguments = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)

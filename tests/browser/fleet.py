@@ -5,13 +5,18 @@ In:  an empty folder. Out: where it answers, and a buyer's way in.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
 
 import lived_fleet
 from packbook.settings import Settings
@@ -43,6 +48,20 @@ def demo_like(folder: Path) -> Iterator[Served]:
         finally:
             web.terminate()
             web.wait(GOODBYE_WAIT_MAX_S)
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[str]:
+    """An application of the test's own, on a free port of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, name="pages")
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{door.getsockname()[1]}"  # who asks early waits in the socket's queue
+        finally:
+            server.should_exit = True
+            thread.join(GOODBYE_WAIT_MAX_S)
 
 
 def _packbook(*arguments: str) -> str:
