@@ -113,9 +113,9 @@ class BookGate:
         async with self._database.transaction() as connection:
             return await shelf.named(connection, key)
 
-    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
+    async def reads(self, battery: str, limit: int, offset: int = 0) -> Sequence[Read]:
         async with self._database.transaction() as connection:
-            return await shelf.reads_of(connection, battery, limit)
+            return await shelf.reads_of(connection, battery, limit, offset)
 
 
 def own_gate(office: Office) -> BookGate:

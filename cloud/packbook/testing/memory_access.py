@@ -42,8 +42,8 @@ class MemoryGate:
     async def named(self, key: str) -> str | None:
         return self.names.get(key)
 
-    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
-        return [read for read in reversed(self.noted) if read.battery in (battery, ALL_BATTERIES)][:limit]
+    async def reads(self, battery: str, limit: int, offset: int = 0) -> Sequence[Read]:
+        return [read for read in reversed(self.noted) if read.battery in (battery, ALL_BATTERIES)][offset:][:limit]
 
     def _refuse(self) -> None:
         if self.broken:
