@@ -33,10 +33,10 @@ def main() -> int:
     )
     late = 0
     with tempfile.TemporaryDirectory() as folder, demo_like(Path(folder)) as served, chromium() as browser:
-        for _, stop in STOPS:
+        for role, stop in STOPS:
             path = path_of(stop, served)
-            first_visit(browser, served.address, path)  # the server's own first time is not the reader's
-            visits = [first_visit(browser, served.address, path, slow) for _ in range(args.visits)]
+            first_visit(browser, served, role, path)  # the server's own first time is not the reader's
+            visits = [first_visit(browser, served, role, path, slow) for _ in range(args.visits)]
             times = sorted(visit.lcp_ms for visit in visits)
             median, light = statistics.median(times), visits[0].without_charts_bytes
             missed = median > LCP_MAX_MS or light > FIRST_MAX_BYTES

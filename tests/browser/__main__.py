@@ -16,14 +16,17 @@ from typing import Final
 
 from playwright.sync_api import Browser, Page
 
-from browser.drive import DESKTOP, PHONE, SCHEMES, Complaints, Size, chromium, look, reader
+from browser.drive import DESKTOP, PHONE, SCHEMES, Complaints, Size, chromium, look, signed_in
 from browser.fleet import Served, demo_like
 from browser.places import STOPS, Stop, path_of
 
 LANGUAGES: Final = ("en", "ja")
 SIZES: Final = (PHONE, DESKTOP)
 MOST_PX: Final = 6000  # of height: past that nobody looks
-README: Final = {"overview": "owner.png"}  # picture of which page, in English, light, on a desktop
+README: Final = {
+    "overview": "owner.png",
+    "fleet": "fleet.png",
+}  # pictures of which pages, in English, light, on a desktop
 HEAD: Final = """<!doctype html><meta charset="utf-8"><title>Pages</title>
 <style>
 body { font: 14px sans-serif }
@@ -52,8 +55,9 @@ def main() -> int:
 
 
 def _walk(browser: Browser, served: Served, stops: list[tuple[str, Stop]], language: str, out: Path) -> Iterator[str]:
-    page = reader(browser, served.address, language).new_page()
-    for _, stop in stops:
+    pages = {role: signed_in(browser, served, role, language).new_page() for role in {role for role, _ in stops}}
+    for role, stop in stops:
+        page = pages[role]
         complaints = Complaints().listen(page)
         page.goto(path_of(stop, served))
         for size in SIZES:
@@ -66,8 +70,8 @@ def _walk(browser: Browser, served: Served, stops: list[tuple[str, Stop]], langu
 
 def _readme(browser: Browser, served: Served, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    page = reader(browser, served.address, "en", README_SIZE).new_page()
-    for stop in (stop for _, stop in STOPS if stop.name in README):
+    for role, stop in ((role, stop) for role, stop in STOPS if stop.name in README):
+        page = signed_in(browser, served, role, size=README_SIZE).new_page()
         page.goto(path_of(stop, served))
         _settle(page)
         page.screenshot(path=folder / README[stop.name])

@@ -16,4 +16,4 @@ READ = pytest.mark.parametrize(("role", "stop"), STOPS, ids=[f"{role}-{stop.name
 @READ
 def test_a_first_visit_fits_the_budget(browser: Browser, served: Served, role: str, stop: Stop) -> None:
     """Page, style and scripts as sent, compressed; not the charts' library, which one visit keeps for good."""
-    assert 0 < first_visit(browser, served.address, path_of(stop, served)).without_charts_bytes <= FIRST_MAX_BYTES
+    assert 0 < first_visit(browser, served, role, path_of(stop, served)).without_charts_bytes <= FIRST_MAX_BYTES

@@ -12,7 +12,8 @@ from typing import Final
 
 from playwright.sync_api import Browser, Page
 
-from browser.drive import PHONE, reader
+from browser.drive import PHONE, signed_in
+from browser.fleet import Served
 
 CHARTS: Final = "/static/vendor/echarts"
 LCP: Final = """() => new Promise((done) => {
@@ -43,9 +44,9 @@ class Visit:
         return sum(size for name, size in self.sent_bytes.items() if CHARTS not in name)
 
 
-def first_visit(browser: Browser, address: str, path: str, slow: Slow | None = None) -> Visit:
+def first_visit(browser: Browser, served: Served, role: str, path: str, slow: Slow | None = None) -> Visit:
     """By somebody who was never here: an empty cache, on a phone."""
-    context = reader(browser, address, size=PHONE)
+    context = signed_in(browser, served, role, size=PHONE)
     try:
         return _visit(context.new_page(), path, slow)
     finally:
