@@ -14,7 +14,7 @@ from packbook.core.fleet_papers import AuditQuery, AuditRow, CodeLine, MessageDe
 from packbook.core.fleet_reports import Life
 from packbook.core.fleet_row import Judged
 from packbook.core.fleet_table import FleetQuery, FleetRow
-from packbook.core.history import Battery, BoxRow, CellsPoint, EventRow, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Battery, BoxRow, CellsPoint, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
 from packbook.core.labels import Label
 from packbook.core.live import Look
@@ -121,9 +121,22 @@ class Histories(Protocol):
         """Oldest first. `limit` None: all."""
 
     async def sessions(
-        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+        self,
+        battery: str,
+        kind: str | None = None,
+        limit: int = 200,
+        offset: int = 0,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> Sequence[SessionRow]:
-        """Newest first. `kind`: charge, drive, rest or None for all."""
+        """Newest first. `kind`: charge, drive, rest or None for all.
+
+        `since_ms`, `until_ms`: only those that began from then on, and before then; then no undated ones.
+        """
+
+    async def session(self, battery: str, source: Provenance) -> SessionRow | None:
+        """The one that this record tells of."""
 
     async def usage(self, battery: str) -> UsageTotals | None:
         """Newest totals, the stores of all boxes of this battery added up."""
@@ -265,6 +278,15 @@ class Gate(Protocol):
 
     async def reads(self, battery: str, limit: int, offset: int = 0) -> Sequence[Read]:
         """Newest first."""
+
+    async def links_of(self, battery: str) -> Sequence[Link]:
+        """All that were made for this battery, newest first."""
+
+    async def keep_link(self, link: Link) -> None:
+        """Raises PackbookError."""
+
+    async def revoke_link(self, battery: str, link_id: str) -> None:
+        """From now on it opens nothing. Raises PackbookError, also if this battery has no such link."""
 
 
 class Credentials(Protocol):

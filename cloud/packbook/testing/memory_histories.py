@@ -119,10 +119,26 @@ class MemoryHistories:
         return self.points.get(battery, [])[offset:][:limit]
 
     async def sessions(
-        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+        self,
+        battery: str,
+        kind: str | None = None,
+        limit: int = 200,
+        offset: int = 0,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> Sequence[SessionRow]:
-        newest_first = [row for row in reversed(self.session_rows.get(battery, [])) if kind in (None, row.kind)]
+        newest_first = [
+            row
+            for row in reversed(self.session_rows.get(battery, []))
+            if kind in (None, row.kind)
+            and (since_ms is None or (row.start_ms is not None and row.start_ms >= since_ms))
+            and (until_ms is None or (row.start_ms is not None and row.start_ms < until_ms))
+        ]
         return newest_first[offset : offset + limit]
+
+    async def session(self, battery: str, source: Provenance) -> SessionRow | None:
+        return next((row for row in self.session_rows.get(battery, []) if row.provenance == source), None)
 
     async def usage(self, battery: str) -> UsageTotals | None:
         return self.totals.get(battery)

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from packbook.core.accounts import May
 from packbook.ports import Accounts, Credentials, Evidence, Histories, PackbookError, Watch
-from packbook.web import account, credentials, guard, pages, shared, sign_in, users
+from packbook.web import account, credentials, guard, owner, shared, sign_in, users
 from packbook.web.access import Access
 from packbook.web.api_routes import API, FILES, JSON, V1
 from packbook.web.assets import Assets, static_file
@@ -31,12 +31,7 @@ from packbook.web.openapi import acceptable, manual
 from packbook.web.routes import Page
 
 PAGES: Final = (
-    Page("/", pages.home, May.READ_BATTERY),
-    Page("/battery/{battery}", pages.owner, May.READ_BATTERY),
-    Page("/battery/{battery}/sessions", pages.sessions, May.READ_BATTERY),
-    Page("/battery/{battery}/sessions.csv", pages.sessions_csv, May.READ_BATTERY),
-    Page("/battery/{battery}/soh.csv", pages.soh_csv, May.READ_BATTERY),
-    Page("/battery/{battery}/sheet.pdf", shared.owner_sheet, May.READ_BATTERY),
+    *owner.PAGES,
     Page("/s/{token}", shared.share),
     Page("/s/{token}/{format}", shared.share_file),
     Page("/id/{name:path}", shared.identifier),

@@ -65,13 +65,30 @@ class SqlHistories:
         return [soh_from(row) for row in await self._rows(query)]
 
     async def sessions(
-        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+        self,
+        battery: str,
+        kind: str | None = None,
+        limit: int = 200,
+        offset: int = 0,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> Sequence[SessionRow]:
         table = tables.session
         query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table))
         if kind is not None:
             query = query.where(table.c.kind == kind)
+        if since_ms is not None:
+            query = query.where(table.c.start_ms >= since_ms)
+        if until_ms is not None:
+            query = query.where(table.c.start_ms < until_ms)
         return [_session(row) for row in await self._rows(query.limit(limit).offset(offset))]
+
+    async def session(self, battery: str, source: Provenance) -> SessionRow | None:
+        table = tables.session
+        place = (table.c.box == source.box, table.c.store == source.store, table.c.seq == source.seq)
+        query = sa.select(table).where(table.c.battery == battery, *place)
+        return next((_session(row) for row in await self._rows(query)), None)
 
     async def usage(self, battery: str) -> UsageTotals | None:
         table = tables.usage
