@@ -49,7 +49,9 @@ async def _box(settings: Settings, args: argparse.Namespace) -> int:
         box = await operate(settings, ACTS, "box.show", {"box": args.box})
         print(json.dumps(box) if args.json else _told(box))
     elif args.way == "transfer":
-        await operate(settings, ACTS, "box.transfer", {"box": args.box, "fleet": args.fleet, "why": args.why, "who": getuser()})
+        await operate(
+            settings, ACTS, "box.transfer", {"box": args.box, "fleet": args.fleet, "why": args.why, "who": getuser()}
+        )
         print(f"box {args.box} is of fleet {args.fleet} now; its certificate says so from the next renewal on")
     else:
         await decide(settings, args.box, DECISIONS[args.way][0], args.why)

@@ -16,8 +16,8 @@ from packbook.app.command import DONE, add_settings, run
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.enrolment import make_desk
 from packbook.app.evidence import book_evidence, sign_daily
-from packbook.app.home_assistant import home_assistant
 from packbook.app.fleet import judging, own_fleet
+from packbook.app.home_assistant import home_assistant
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
 from packbook.app.serve_est import est_door, serve_est

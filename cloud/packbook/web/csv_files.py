@@ -42,10 +42,7 @@ def _csv(kind: type[SohPoint] | type[SessionRow], rows: Iterable[SohPoint | Sess
     names = [field.name for field in dataclasses.fields(kind) if field.name not in LEFT_OUT]
     return table_csv(
         [*(TIMES.get(name, name) for name in names), "box", "store", "seq"],
-        (
-            (*(_timed(name, getattr(row, name)) for name in names), *dataclasses.astuple(row.provenance))
-            for row in rows
-        ),
+        ((*(_timed(name, getattr(row, name)) for name in names), *dataclasses.astuple(row.provenance)) for row in rows),
     )
 
 

@@ -84,7 +84,8 @@ _COLUMNS: Final[Mapping[str, sa.ColumnElement[Any]]] = {
 
 
 def _told(name: str) -> sa.ColumnElement[Any]:
-    return _box.c.health[name].as_float()
+    told: sa.ColumnElement[Any] = _box.c.health[name].as_float()
+    return told
 
 
 _dropped: Final = MILLION * _told("frames_dropped") / sa.func.nullif(_told("frames") + _told("frames_dropped"), 0)
@@ -265,9 +266,7 @@ async def _installations(connection: AsyncConnection, box: str) -> list[Installa
     query = sa.select(_installed).where(_installed.c.box == box)
     query = query.order_by(_installed.c.from_ms.desc().nulls_last(), _installed.c.store.desc(), _installed.c.seq.desc())
     return [
-        Installation(
-            **{name: row[name] for name in names}, provenance=Provenance(row["box"], row["store"], row["seq"])
-        )
+        Installation(**{name: row[name] for name in names}, provenance=Provenance(row["box"], row["store"], row["seq"]))
         for row in (await connection.execute(query)).mappings()
     ]
 

@@ -35,6 +35,7 @@ from packbook.core.rounding import shown
 from packbook.core.triage import Use
 from packbook.core.words import ABSENT, Words
 from packbook.web.access import note_history, note_list
+from packbook.web.conditions import failed_text
 from packbook.web.fleet.room import (
     DASH,
     Cell,
@@ -49,7 +50,6 @@ from packbook.web.fleet.room import (
     told_at,
 )
 from packbook.web.fleet.table import query_in, soh_text, state_cell
-from packbook.web.conditions import failed_text
 from packbook.web.render import render, words_for
 
 LIVES_MAX: Final = 50  # whole histories in one report
@@ -163,7 +163,11 @@ def _return_cells(t: Words, each: Return) -> tuple[Cell, ...]:
 
 def _return_facts(t: Words, each: Return) -> tuple[tuple[str, Cell], ...]:
     usage = each.usage
-    harm = t.joined(f"{t.or_raw('event', kind)}: {t.number(count)}" for kind, count in each.harmful) if each.harmful else t("fleet.lease.no_harm")
+    harm = (
+        t.joined(f"{t.or_raw('event', kind)}: {t.number(count)}" for kind, count in each.harmful)
+        if each.harmful
+        else t("fleet.lease.no_harm")
+    )
     return (
         (t("fleet.column.soh_start"), Cell(_dated_text(t, each.at_start))),
         (t("fleet.column.soh_return"), Cell(_dated_text(t, each.at_return))),
@@ -275,9 +279,9 @@ def _promise_wanted(request: Request) -> tuple[float, float]:
     said = request.query_params
     threshold, years = within(said.get("threshold", ""), 0.0, 100.0), within(said.get("years", ""), 0.0, 100.0)
     return (
-        threshold if threshold in THRESHOLDS_PCT else THRESHOLDS_PCT[-1],
-        years if years in PROMISE_YEARS else PROMISE_YEARS[0],
-    ) if threshold is not None and years is not None else (THRESHOLDS_PCT[-1], PROMISE_YEARS[0])
+        THRESHOLDS_PCT[-1] if threshold is None or threshold not in THRESHOLDS_PCT else threshold,
+        PROMISE_YEARS[0] if years is None or years not in PROMISE_YEARS else years,
+    )
 
 
 async def _promises(request: Request) -> list[tuple[FleetRow, Promise | None]]:
@@ -285,7 +289,7 @@ async def _promises(request: Request) -> list[tuple[FleetRow, Promise | None]]:
     threshold, years = _promise_wanted(request)
     found = await fleet_of(request).batteries.judged(reach_of(request), _unsorted(request), now_ms())
     rows = [(row, _promise_of(told, threshold, years)) for row, told in found]
-    return sorted(rows, key=lambda each: (each[1] is None, each[1] is not None and -each[1].probability))
+    return sorted(rows, key=lambda each: 0.0 if each[1] is None else -each[1].probability)
 
 
 def _unsorted(request: Request) -> FleetQuery:
