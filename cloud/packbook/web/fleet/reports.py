@@ -289,7 +289,11 @@ async def _promises(request: Request) -> list[tuple[FleetRow, Promise | None]]:
     threshold, years = _promise_wanted(request)
     found = await fleet_of(request).batteries.judged(reach_of(request), _unsorted(request), now_ms())
     rows = [(row, _promise_of(told, threshold, years)) for row, told in found]
-    return sorted(rows, key=lambda each: 0.0 if each[1] is None else -each[1].probability)
+    return sorted(rows, key=lambda each: _surety(each[1]), reverse=True)
+
+
+def _surety(promise: Promise | None) -> float:
+    return -1.0 if promise is None else promise.probability
 
 
 def _unsorted(request: Request) -> FleetQuery:
