@@ -62,6 +62,14 @@ async def keep_box(connection: AsyncConnection, box: EnrolledBox) -> None:
     await tenants.settle(connection, [box.box])
 
 
+async def known_key(connection: AsyncConnection, box: str) -> bytes | None:
+    """The key that this box signed its records with."""
+    table = tables.box_key
+    query = sa.select(table.c.public_key).where(table.c.box == box).order_by(table.c.received_ms.desc()).limit(1)
+    found: bytes | None = await connection.scalar(query)
+    return found
+
+
 async def keep_certificate(connection: AsyncConnection, issued: Issued) -> None:
     await connection.execute(sa.insert(tables.certificate), [asdict(issued)])
 

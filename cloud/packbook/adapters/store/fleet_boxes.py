@@ -108,7 +108,7 @@ class SqlFleetBoxes:
         """Beyond the last page there is none: it gives the last."""
         chosen = _chosen(reach, query, now_ms)
         async with self._database.transaction() as connection:
-            counted = chosen.with_only_columns(sa.func.count(), maintain_column_froms=True)
+            counted = sa.select(sa.func.count()).select_from(chosen.with_only_columns(_there.c.box).subquery())
             total = await connection.scalar(counted) or 0
             number = max(1, min(query.page, -(-total // ROWS_PER_PAGE)))
             wish = _ordered(chosen, query).limit(ROWS_PER_PAGE).offset((number - 1) * ROWS_PER_PAGE)
