@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.judging import judge
 from packbook.core.fleet_row import Judged, Promise, as_json
 from packbook.core.guarantee import Condition, Failed
-from packbook.core.history import Estimate, EventRow, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.testing.memory_histories import MemoryHistories
 
 DAY_MS: Final = 86_400_000
@@ -105,7 +105,7 @@ def _row(value: SessionRow | SohPoint | EventRow | UsageTotals, battery: str, bo
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, Estimate):
+    if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
