@@ -43,7 +43,7 @@ class MemoryGate:
         return self.names.get(key)
 
     async def reads(self, battery: str, limit: int) -> Sequence[Read]:
-        return [read for read in reversed(self.noted) if read.battery in (battery, ALL_BATTERIES)][:limit]
+        return [read for read in reversed(self.noted) if read.battery == battery or read.battery.startswith(ALL_BATTERIES)][:limit]
 
     def _refuse(self) -> None:
         if self.broken:

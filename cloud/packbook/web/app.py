@@ -229,7 +229,7 @@ def create_app(
     app.state.accounts = accounts
     app.state.looks = looks or {}
     app.state.title = title
-    app.state.assets = Assets()
+    app.state.assets = Assets.shipped()
     app.state.pages = {page.path: page.may for page in PAGES if page.method == "GET"}
     if accounts is None:  # there is nobody to show
         for page in (*account.PAGES, *users.PAGES):
@@ -257,7 +257,7 @@ def create_app(
             responses=COMMON_PROBLEMS | BATTERY_PROBLEMS | FILE_ANSWERS[file.endpoint],
             name=file.endpoint.__name__,
         )
-    _stand_doors(app)
+    stand_doors(app)
     app.add_exception_handler(HTTPException, guard.on_http_error)
     app.add_exception_handler(RequestValidationError, guard.on_bad_request)
     app.add_exception_handler(PackbookError, guard.on_trouble)
@@ -267,7 +267,7 @@ def create_app(
     return app
 
 
-def _stand_doors(app: FastAPI) -> None:
+def stand_doors(app: FastAPI) -> None:
     """Before every route. One that no list names has no business here, and ends the start."""
     may = {(page.path, page.method): page.may for page in PAGES}
     may |= {(V1 + route.path, "GET"): route.may for route in (*API, *FILES)}
