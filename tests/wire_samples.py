@@ -163,7 +163,8 @@ MAXIMAL: Final[tuple[Message, ...]] = (
     Charge(
         **_SESSION_FULL, charge_kind=ChargeKind.UNKNOWN, segments=96, power_max_kw=350.0,
         curve=CurveItem(
-            soc_from_pct=5.0, band_pct=4.0, power_kw=(*(350.0,) * 19, None), temp_degc=(*(-30.0,) * 19, None), shown=True,
+            soc_from_pct=5.0, band_pct=4.0, power_kw=(*(350.0,) * 19, None), temp_degc=(*(-30.0,) * 19, None),
+            shown=True,
         ),
     ),
     Drive(**_SESSION_FULL, distance_km=1_234.5, speed_max_kmh=250.0, energy_regenerated_wh=123_456.0),

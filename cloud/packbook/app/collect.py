@@ -10,6 +10,7 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.app.acts import ACTS
 from packbook.app.command import DONE, add_settings, broker_address, run
+from packbook.app.fleet import judging
 from packbook.app.operate import Office, operators_door
 from packbook.settings import Settings
 
@@ -26,6 +27,7 @@ async def collect(settings: Settings) -> int:
     async with (
         open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
         operators_door(Office(database, settings), ACTS),
+        judging(database),
     ):
         await make_collector(settings, database).run()
     return DONE

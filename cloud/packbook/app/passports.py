@@ -65,6 +65,7 @@ class BookPassports:
             sessions=await self._histories.sessions(battery, limit=SESSIONS_READ),
             events=events,
             prospect=prospect,
+            cells=await self._histories.cells(battery),
         )
         passport = passport_of(life, fields, [*said, *said_by(chain)], made_ms=now_ms())
         if chain.last is None or not chain.last.recycled:

@@ -19,7 +19,7 @@ from packbook.core.prospect import YEAR_MS
 Facts = Mapping[str, tuple[Fact, ...]]
 BOOK: Final = "book"
 FULL_PCT: Final = 100.0
-BY_PLUG: Final = "boxes count temperature by state of charge and by load, not by plug"
+BY_PLUG: Final = "a box that saw charges does not count them by temperature"
 
 
 def derived_facts(facts: Facts, usage: UsageTotals | None, made_ms: int) -> list[tuple[str, Fact]]:
@@ -112,11 +112,15 @@ def _outside_idle_range(facts: Facts, usage: UsageTotals | None) -> Iterable[tup
         return
     by_band = [sum(usage.soc_temp_s[band::bands]) for band in range(bands)]
     common = Fact(None, "", usage.at_ms, Source.MEASURED, usage.provenance.box, evidence=(usage.provenance,))
+    charging = usage.charging_temp_s or ((0,) * bands if not usage.charges_ac + usage.charges_dc else ())
     for name, limit_name in (("time_hot_s", "idle_temp_max_degc"), ("time_cold_s", "idle_temp_min_degc")):
-        limit = _first(facts, limit_name)
-        yield name, _beyond(common, by_band, limit_name, _number(limit), hot=name == "time_hot_s")
-        charging = f"{name.removesuffix('_s')}_charging_s"
-        yield charging, replace(common, why=BY_PLUG)
+        limit, hot = _number(_first(facts, limit_name)), name == "time_hot_s"
+        yield name, _beyond(common, by_band, limit_name, limit, hot=hot)
+        while_charging = f"{name.removesuffix('_s')}_charging_s"
+        if len(charging) == bands:
+            yield while_charging, _beyond(common, charging, limit_name, limit, hot=hot)
+        else:
+            yield while_charging, replace(common, why=BY_PLUG)
 
 
 def _beyond(common: Fact, by_band: Sequence[int], limit_name: str, limit: float | None, *, hot: bool) -> Fact:

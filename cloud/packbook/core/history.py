@@ -37,6 +37,18 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class EnergyFull:
+    """Energy of the full battery by the car's own count. Of its capacity this says nothing."""
+
+    method: str
+    energy_full_kwh: float
+    sigma_kwh: float
+    n: int
+    evidence: tuple[int, ...]
+    gids: bool  # worked out from gids, whose size nobody publishes
+
+
+@dataclass(frozen=True, slots=True)
 class SohPoint:
     at_ms: int | None
     state: str  # none learning ok stale inconsistent replaced
@@ -63,6 +75,37 @@ class SohPoint:
     resistance_ohm: float | None  # of the pack, at 25 degC
     provenance: Provenance
     soce_pct: float | None = None  # estimated, not type-approval
+    energy: EnergyFull | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellsPoint:
+    """How far the cells were apart at one quiet moment."""
+
+    at_ms: int | None
+    spread_mv: float  # highest less lowest
+    cell_voltage_min_v: float
+    cell_voltage_max_v: float
+    cells: int  # how many were read one by one; 0: the car only told the lowest and the highest
+    lowest_cell: int | None  # its number, from 1; None: not told one by one
+    highest_cell: int | None
+    soc_pct: float | None
+    pack_current_a: float | None
+    temp_min_degc: float | None
+    temp_max_degc: float | None
+    quiet_s: float | None  # next to no current for so long before
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeCurve:
+    """How a charge went over the state of charge, in bands of equal width upwards; None where nothing was seen."""
+
+    soc_from_pct: float
+    band_pct: float
+    power_kw: tuple[float | None, ...]  # into the pack, mean
+    temp_degc: tuple[float | None, ...]  # of the pack, mean; () where it was not told
+    shown: bool  # over the displayed state of charge, because the car told no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +140,7 @@ class SessionRow:
     distance_km: float | None
     energy_regenerated_wh: float | None
     provenance: Provenance
+    curve: ChargeCurve | None = None  # of a charge
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +171,9 @@ class UsageTotals:
     charge_count_dc_reported: int | None
     first_ms: int | None
     provenance: Provenance
+    charging_temp_s: tuple[
+        int, ...
+    ] = ()  # of charges by the plug, 9; () where a box that saw charges does not count it
 
 
 @dataclass(frozen=True, slots=True)

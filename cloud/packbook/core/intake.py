@@ -19,6 +19,9 @@ from packbook.core.history import (
     SOC_BANDS_PCT,
     TEMP_EDGES_DEGC,
     Agreement,
+    CellsPoint,
+    ChargeCurve,
+    EnergyFull,
     Estimate,
     EventRow,
     Installation,
@@ -33,7 +36,21 @@ from packwire.codec import Body, shown
 from packwire.consent import UNDECIDED, Purpose, is_within
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion, WireError
 from packwire.ids import KEY_ID_BYTES, BoxId, box_id_of, key_id_of
-from packwire.messages import Charge, Consent, Drive, Event, EventKind, Hello, Kind, Message, Rest, Session, Soh, Usage
+from packwire.messages import (
+    Cells,
+    Charge,
+    Consent,
+    Drive,
+    Event,
+    EventKind,
+    Hello,
+    Kind,
+    Message,
+    Rest,
+    Session,
+    Soh,
+    Usage,
+)
 from packwire.presence import Standing, decode_heartbeat, decode_status
 from packwire.seal import NO_PREVIOUS, Sealed, check, digest, peek
 from packwire.seal import read as read_message
@@ -145,7 +162,7 @@ class ClockAnchor:
     wall_ms: int
 
 
-Value: TypeAlias = Installation | SessionRow | SohPoint | UsageTotals | EventRow | ClockAnchor | Agreement
+Value: TypeAlias = Installation | SessionRow | SohPoint | CellsPoint | UsageTotals | EventRow | ClockAnchor | Agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,6 +453,9 @@ def facts_of(message: Message, place: Provenance, moment: Moment, latest_ms: int
             return (Fact(moment, _usage(message, place, moment, latest_ms)),)
         case Soh():
             return (Fact(moment, _soh(message, place, moment)),)
+        case Cells():
+            point = _cells(message, place, moment)
+            return () if point is None else (Fact(moment, point),)
         case Event():
             return _event(message, place, moment, latest_ms)
         case Consent():
@@ -474,6 +494,7 @@ def _session(session: Session, place: Provenance, latest_ms: int) -> Fact:
         distance_km=drive.distance_km if drive else None,
         energy_regenerated_wh=drive.energy_regenerated_wh if drive else None,
         provenance=place,
+        curve=_like(ChargeCurve, charge.curve) if charge and charge.curve else None,
     )
     return Fact(moment, row)
 
@@ -492,6 +513,7 @@ def _usage(usage: Usage, place: Provenance, moment: Moment, latest_ms: int) -> U
         events=dict(usage.events),
         first_ms=calendar(usage.first_wall_ms, latest_ms),
         provenance=place,
+        charging_temp_s=_full(usage.charging_temp_s, _TEMP_BANDS, "charging_temp_s") if usage.charging_temp_s else (),
     )
 
 
@@ -508,6 +530,33 @@ def _soh(soh: Soh, place: Provenance, moment: Moment) -> SohPoint:
         at_ms=moment.wall_ms,
         state=soh.state.value,
         estimates=tuple(_like(Estimate, estimate) for estimate in soh.estimates),
+        provenance=place,
+        energy=None if soh.energy is None else _like(EnergyFull, soh.energy),
+    )
+
+
+def _cells(cells: Cells, place: Provenance, moment: Moment) -> CellsPoint | None:
+    """None where it tells no spread: fewer than two cells and no extremes, or a lowest one above the highest."""
+    known = [(mv, number) for number, mv in enumerate(cells.voltages_mv, 1) if mv is not None]
+    low_v, high_v = cells.cell_voltage_min_v, cells.cell_voltage_max_v
+    if len(known) > 1:
+        told = [mv / 1000.0 for mv, _ in known]
+        low_v = min(told) if low_v is None else min(low_v, *told)
+        high_v = max(told) if high_v is None else max(high_v, *told)
+    if low_v is None or high_v is None or high_v < low_v:
+        return None
+    return _like(
+        CellsPoint,
+        cells,
+        at_ms=moment.wall_ms,
+        spread_mv=round((high_v - low_v) * 1000.0, 1),
+        cell_voltage_min_v=low_v,
+        cell_voltage_max_v=high_v,
+        cells=len(known),
+        lowest_cell=min(known)[1] if len(known) > 1 else None,
+        highest_cell=max(known)[1] if len(known) > 1 else None,
+        temp_min_degc=min(cells.temps_degc, default=None),
+        temp_max_degc=max(cells.temps_degc, default=None),
         provenance=place,
     )
 

@@ -44,6 +44,7 @@ def add_usage(parts: Sequence[UsageTotals]) -> UsageTotals | None:
         events=_add_counts(parts),
         charge_count_ac_reported=_newest_known(p.charge_count_ac_reported for p in parts),
         charge_count_dc_reported=_newest_known(p.charge_count_dc_reported for p in parts),
+        charging_temp_s=_add_told([p.charging_temp_s for p in parts if p.charges_ac or p.charges_dc]),
         first_ms=min((p.first_ms for p in parts if p.first_ms is not None), default=None),
     )
 
@@ -65,6 +66,11 @@ def _newest_known(values: Iterable[_T | None]) -> _T | None:
 
 def _add_cells(histograms: Sequence[Sequence[int]]) -> tuple[int, ...]:
     return tuple(map(sum, zip(*histograms, strict=True)))
+
+
+def _add_told(histograms: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Where one of them counts nothing, their sum would be too small, so it is not told."""
+    return _add_cells(histograms) if all(histograms) else ()
 
 
 def _add_counts(parts: Sequence[UsageTotals]) -> dict[str, int]:

@@ -20,6 +20,7 @@ from packbook.core.history import (
     SOC_BANDS_PCT,
     TEMP_EDGES_DEGC,
     Battery,
+    CellsPoint,
     EventRow,
     SessionRow,
     SohPoint,
@@ -63,6 +64,7 @@ class Life:
     sessions: Sequence[SessionRow] = ()  # newest first, some
     events: Sequence[EventRow] = ()  # newest first
     prospect: Prospect | Lacking = Lacking.NO_VALUE
+    cells: Sequence[CellsPoint] = ()  # oldest first
 
     @property
     def newest(self) -> SohPoint | None:
@@ -80,6 +82,7 @@ def passport_of(
         *_of_points(life),
         *_of_usage(life),
         *_of_sessions(life),
+        *_of_cells(life),
         *_harm(life),
     ]
     told = [(name, _compared(name, fact, life)) for name, fact in told]
@@ -310,6 +313,35 @@ def _of_sessions(life: Life) -> Iterable[tuple[str, Fact]]:
                 evidence=(warm.provenance,),
             ),
         )
+
+
+def _of_cells(life: Life) -> Iterable[tuple[str, Fact]]:
+    """The newest look at the cells, with the conditions under which a spread means something."""
+    if not life.cells:
+        return
+    point = life.cells[-1]
+    told = {
+        "soc_pct": point.soc_pct,
+        "pack_current_a": point.pack_current_a,
+        "temp_min_degc": point.temp_min_degc,
+        "temp_max_degc": point.temp_max_degc,
+        "quiet_s": point.quiet_s,
+        "cells": float(point.cells) if point.cells else None,
+    }
+    conditions: dict[str, float | str] = {name: value for name, value in told.items() if value is not None}
+    yield (
+        "cell_spread_mv",
+        Fact(
+            point.spread_mv,
+            "",
+            point.at_ms,
+            Source.MEASURED,
+            point.provenance.box,
+            method="highest less lowest cell in quiet",
+            conditions=conditions,
+            evidence=(point.provenance,),
+        ),
+    )
 
 
 def _end(session: SessionRow) -> int | None:

@@ -40,6 +40,17 @@ class EstimateOut(Answer):
     why: str | None = Field(description="Why there is no value, in the box's words")
 
 
+class EnergyFullOut(Answer):
+    """Energy of the full battery as the car itself counts it. It says nothing of the capacity in Ah."""
+
+    method: str = Field(description="Method id and version")
+    energy_full_kwh: float = Field(description="kWh from empty to full, by the car's own count")
+    sigma_kwh: float = Field(description="One standard deviation, kWh")
+    n: int = Field(description="Readings it rests on")
+    evidence: tuple[int, ...] = Field(description="Numbers of the sessions it rests on, within the store")
+    gids: bool = Field(description="Worked out from gids, a unit of Nissan's whose size nobody publishes")
+
+
 class SohOut(Answer):
     """State of health by capacity, with its uncertainty, and beside it what the car reports about itself."""
 
@@ -69,6 +80,7 @@ class SohOut(Answer):
     observed_km: float = Field(description="Coverage: distance seen, km")
     odometer_km: float | None = Field(description="The car's own odometer, km")
     resistance_ohm: float | None = Field(description="Of the pack at 25 degC, ohm")
+    energy: EnergyFullOut | None = Field(None, description="The car's own count of energy; null: it tells none")
     provenance: ProvenanceOut
 
 
@@ -111,13 +123,54 @@ class BatteryOut(Answer):
     )
 
 
-class BatteriesOut(Answer):
-    batteries: tuple[BatteryOut, ...]
+class PartOut(Answer):
+    """A part of a list. What arrives meanwhile may push the rest on: tell items apart by what they are."""
+
+    limit: int = Field(description="At most this many were asked for")
+    offset: int = Field(description="This many of the first were left out")
+    next_offset: int | None = Field(description="Ask with this offset for those that follow; null: these were the last")
 
 
-class SohSeriesOut(Answer):
+class BatteriesOut(PartOut):
+    batteries: tuple[BatteryOut, ...] = Field(description="In the order of their ids")
+
+
+class SohSeriesOut(PartOut):
     battery: str
     points: tuple[SohOut, ...] = Field(description="Oldest first")
+
+
+class CellsOut(Answer):
+    """How far the cells were apart at one quiet moment."""
+
+    at_ms: AtMs
+    spread_mv: float = Field(description="Highest less lowest cell, mV")
+    cell_voltage_min_v: float = Field(description="Lowest cell, V")
+    cell_voltage_max_v: float = Field(description="Highest cell, V")
+    cells: int = Field(description="How many were read one by one; 0: the car only told the lowest and the highest")
+    lowest_cell: int | None = Field(description="Number of the lowest, from 1; null: not read one by one")
+    highest_cell: int | None = Field(description="Number of the highest")
+    soc_pct: float | None = Field(description="State of charge then, percent: cells drift apart near empty and full")
+    pack_current_a: float | None = Field(description="Pack current then, A")
+    temp_min_degc: float | None = Field(description="Coldest place of the pack then, degC")
+    temp_max_degc: float | None = Field(description="Hottest place of the pack then, degC")
+    quiet_s: float | None = Field(description="Seconds without noteworthy current before it; null: not told")
+    provenance: ProvenanceOut
+
+
+class CellsSeriesOut(Answer):
+    battery: str
+    points: tuple[CellsOut, ...] = Field(description="Oldest first")
+
+
+class ChargeCurveOut(Answer):
+    """Mean power and temperature over the state of charge, in bands upwards; null where nothing was seen."""
+
+    soc_from_pct: float = Field(description="Lower edge of the first band, percent")
+    band_pct: float = Field(description="Width of each band, percent points")
+    power_kw: tuple[float | None, ...] = Field(description="Into the pack, kW")
+    temp_degc: tuple[float | None, ...] = Field(description="Of the pack, degC; empty: not told")
+    shown: bool = Field(description="Over the displayed state of charge, because the car told no other")
 
 
 class SessionOut(Answer):
@@ -150,15 +203,13 @@ class SessionOut(Answer):
     power_max_kw: float | None = Field(description="Charges: highest power into the pack, kW")
     distance_km: float | None = Field(description="Drives: km")
     energy_regenerated_wh: float | None = Field(description="Drives: energy won back by braking, Wh")
+    curve: ChargeCurveOut | None = Field(None, description="Charges: power over state of charge, where that moved")
     provenance: ProvenanceOut
 
 
-class SessionsOut(Answer):
+class SessionsOut(PartOut):
     battery: str
     kind: str | None = Field(description="The filter asked for; null: all kinds")
-    limit: int
-    offset: int
-    next_offset: int | None = Field(description="Ask with this offset for older ones; null: these were the last")
     sessions: tuple[SessionOut, ...] = Field(description="Newest first")
 
 
@@ -208,6 +259,9 @@ class UsageOut(Answer):
     charge_rate_temperature: HistogramOut = Field(description="Time at C-rate x pack temperature while charging")
     discharge_rate_temperature: HistogramOut = Field(description="Time at C-rate x pack temperature while discharging")
     cycle_depth: HistogramOut = Field(description="Rainflow half cycles by depth x mean state of charge")
+    charging_temp_s: tuple[int, ...] = Field(
+        (), description="Seconds of charges by the plug, in the temperature bands above; empty: not counted"
+    )
     provenance: ProvenanceOut
 
     @classmethod
@@ -271,9 +325,8 @@ class EventOut(Answer):
     provenance: ProvenanceOut
 
 
-class EventsOut(Answer):
+class EventsOut(PartOut):
     battery: str
-    limit: int
     events: tuple[EventOut, ...] = Field(description="Newest first")
 
 
@@ -354,8 +407,8 @@ class BoxOut(Answer):
     health: dict[str, object] = Field(description="Newest heartbeat (docs/wire.md, health); empty before the first")
 
 
-class BoxesOut(Answer):
-    boxes: tuple[BoxOut, ...]
+class BoxesOut(PartOut):
+    boxes: tuple[BoxOut, ...] = Field(description="In the order of their ids")
 
 
 class QuarantineOut(Answer):
@@ -367,15 +420,35 @@ class QuarantineOut(Answer):
     newest_ms: int | None = Field(description="UTC milliseconds since 1970, by the book's clock")
 
 
+class FaultOut(Answer):
+    """One parameter that cannot be used."""
+
+    where: str = Field(description="query.NAME, path.NAME or body.NAME")
+    why: str
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
-    type: str = "about:blank"
+    type: str = Field(description="Its kind: an address of this book that explains it")
     title: str
     status: int
     detail: str
     instance: str = Field(description="The path asked for")
-    errors: list[dict[str, object]] | None = Field(default=None, description="422: which parameter, and why")
+    errors: tuple[FaultOut, ...] | None = Field(default=None, description="422: which parameter, and why")
+
+
+class ProblemKindOut(Answer):
+    """A kind of problem, as `type` of a problem document names it."""
+
+    type: str = Field(description="The address of this explanation")
+    status: int = Field(description="HTTP status it comes with")
+    title: str
+    meaning: str = Field(description="What it means, and what to do about it")
+
+
+class ProblemKindsOut(Answer):
+    problems: tuple[ProblemKindOut, ...]
 
 
 class CheckpointOut(Answer):
@@ -416,9 +489,8 @@ class ReadOut(Answer):
         )
 
 
-class ReadsOut(Answer):
+class ReadsOut(PartOut):
     battery: str = Field(description="Id of the battery")
-    limit: int = Field(description="At most this many")
     reads: tuple[ReadOut, ...] = Field(description="Newest first")
 
 

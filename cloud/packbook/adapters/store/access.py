@@ -62,12 +62,12 @@ async def note_reads(connection: AsyncConnection, reads: Sequence[Read]) -> None
     await connection.execute(sa.insert(tables.read_note), rows)
 
 
-async def reads_of(connection: AsyncConnection, battery: str, limit: int) -> list[Read]:
+async def reads_of(connection: AsyncConnection, battery: str, limit: int, offset: int = 0) -> list[Read]:
     """Newest first, reads of whole lists among them."""
     table = tables.read_note
     lists = (ALL_BATTERIES, ALL_BATTERIES + await tenants.of_battery(connection, battery))
     query = sa.select(table).where(table.c.battery.in_((battery, *lists)))
-    rows = await connection.execute(query.order_by(table.c.at_ms.desc(), table.c.id.desc()).limit(limit))
+    rows = await connection.execute(query.order_by(table.c.at_ms.desc(), table.c.id.desc()).limit(limit).offset(offset))
     return [
         Read(
             row.at_ms,

@@ -16,7 +16,10 @@ from packbook.core.fleet import FleetModel
 from packbook.core.history import (
     Battery,
     BoxRow,
+    CellsPoint,
+    ChargeCurve,
     Doubt,
+    EnergyFull,
     Estimate,
     EventRow,
     Provenance,
@@ -28,9 +31,9 @@ from packbook.core.intake import Fate
 from packbook.core.merge import add_usage
 from packbook.ports import Quarantined
 
-_HISTOGRAMS: Final = ("soc_temp_s", "c_rate_temp_s", "depth_counts")
+_HISTOGRAMS: Final = ("soc_temp_s", "c_rate_temp_s", "depth_counts", "charging_temp_s")
 
-ValueT = TypeVar("ValueT", SessionRow, SohPoint, UsageTotals, EventRow)
+ValueT = TypeVar("ValueT", SessionRow, SohPoint, UsageTotals, EventRow, CellsPoint)
 
 
 class SqlHistories:
@@ -41,37 +44,66 @@ class SqlHistories:
     def within(self, reach: Reach) -> SqlHistories:
         return SqlHistories(self._database, self._reach.narrowed(reach))
 
-    async def batteries(self) -> Sequence[Battery]:
+    async def batteries(self, limit: int | None = None, offset: int = 0) -> Sequence[Battery]:
+        head = tables.battery.c.battery
         async with self._database.transaction() as connection:
-            return await _batteries(connection, self._reach, None)
+            if limit is None:
+                return await _batteries(connection, self._reach, None)
+            part = sa.select(head).where(tenants.battery_within(head, self._reach)).order_by(head)
+            names = (await connection.scalars(part.limit(limit).offset(offset))).all()
+            return await _batteries(connection, self._reach, names)
 
     async def battery(self, battery: str) -> Battery | None:
         async with self._database.transaction() as connection:
-            return next(iter(await _batteries(connection, self._reach, battery)), None)
+            return next(iter(await _batteries(connection, self._reach, (battery,))), None)
 
-    async def soh_series(self, battery: str) -> Sequence[SohPoint]:
+    async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         table = tables.soh_point
         query = sa.select(table).where(*self._of(table, battery)).order_by(*oldest_first(table))
+        if limit is not None:
+            query = query.limit(limit).offset(offset)
         return [soh_from(row) for row in await self._rows(query)]
 
     async def sessions(
-        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+        self,
+        battery: str,
+        kind: str | None = None,
+        limit: int = 200,
+        offset: int = 0,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> Sequence[SessionRow]:
         table = tables.session
         query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table))
         if kind is not None:
             query = query.where(table.c.kind == kind)
-        return [_value(SessionRow, row) for row in await self._rows(query.limit(limit).offset(offset))]
+        if since_ms is not None:
+            query = query.where(table.c.start_ms >= since_ms)
+        if until_ms is not None:
+            query = query.where(table.c.start_ms < until_ms)
+        return [_session(row) for row in await self._rows(query.limit(limit).offset(offset))]
+
+    async def session(self, battery: str, source: Provenance) -> SessionRow | None:
+        table = tables.session
+        place = (table.c.box == source.box, table.c.store == source.store, table.c.seq == source.seq)
+        query = sa.select(table).where(table.c.battery == battery, *place)
+        return next((_session(row) for row in await self._rows(query)), None)
 
     async def usage(self, battery: str) -> UsageTotals | None:
         table = tables.usage
         query = sa.select(table).where(*self._of(table, battery)).order_by(*oldest_first(table))
         return add_usage([usage_from(row) for row in await self._rows(query)])
 
-    async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
+    async def events(self, battery: str, limit: int = 100, offset: int = 0) -> Sequence[EventRow]:
         table = tables.event
-        query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table)).limit(limit)
-        return [event_from(row) for row in await self._rows(query)]
+        query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table))
+        return [event_from(row) for row in await self._rows(query.limit(limit).offset(offset))]
+
+    async def cells(self, battery: str) -> Sequence[CellsPoint]:
+        table = tables.cells
+        query = sa.select(table).where(*self._of(table, battery)).order_by(*oldest_first(table))
+        return [_value(CellsPoint, row) for row in await self._rows(query)]
 
     async def fleet_model(self, family: str) -> FleetModel | None:
         return await fleets.newest(self._database, family)
@@ -82,11 +114,13 @@ class SqlHistories:
                 return {}
             return await relations.purposes_in(connection, battery)
 
-    async def boxes(self) -> Sequence[BoxRow]:
+    async def boxes(self, limit: int | None = None, offset: int = 0) -> Sequence[BoxRow]:
         box, chain = tables.box, tables.chain
         held = sa.select(chain.c.box, sa.func.sum(chain.c.records).label("records")).group_by(chain.c.box).subquery()
         query = sa.select(box, held.c.records).outerjoin(held, held.c.box == box.c.box).order_by(box.c.box)
         query = query.where(tenants.box_within(box.c.box, self._reach))
+        if limit is not None:
+            query = query.limit(limit).offset(offset)
         return [
             BoxRow(
                 box=row["box"],
@@ -118,7 +152,7 @@ class SqlHistories:
             return (await connection.execute(query)).mappings().all()
 
 
-async def _batteries(connection: AsyncConnection, reach: Reach, only: str | None) -> list[Battery]:
+async def _batteries(connection: AsyncConnection, reach: Reach, only: Sequence[str] | None) -> list[Battery]:
     """All batteries within the reach, or the one named, with their newest installation and SoH."""
     head, table = tables.battery, tables.installation
     heads = sa.select(head, *_span_columns(head)).order_by(head.c.battery)
@@ -126,13 +160,13 @@ async def _batteries(connection: AsyncConnection, reach: Reach, only: str | None
     installed = sa.select(table).order_by(*oldest_first(table))
     installed = installed.where(tenants.battery_within(table.c.battery, reach))
     if only is not None:
-        heads = heads.where(head.c.battery == only)
-        installed = installed.where(table.c.battery == only)
+        heads = heads.where(head.c.battery.in_(only))
+        installed = installed.where(table.c.battery.in_(only))
     installations: dict[str, list[sa.RowMapping]] = {}
     for row in (await connection.execute(installed)).mappings():
         installations.setdefault(row["battery"], []).append(row)
     newest = await _newest_soh(connection, reach, only)
-    doubted = await doubts.of_batteries(connection, only)
+    doubted = await doubts.of_batteries(connection, only[0] if only is not None and len(only) == 1 else None)
     rows = (await connection.execute(heads)).mappings()
     return [
         _battery(row, installations[row["battery"]], newest.get(row["battery"]), doubted.get(row["battery"], ()))
@@ -187,12 +221,12 @@ async def _is_within(connection: AsyncConnection, reach: Reach, battery: str) ->
     return await connection.scalar(query.where(tenants.battery_within(table.c.battery, reach))) is not None
 
 
-async def _newest_soh(connection: AsyncConnection, reach: Reach, only: str | None) -> dict[str, SohPoint]:
+async def _newest_soh(connection: AsyncConnection, reach: Reach, only: Sequence[str] | None) -> dict[str, SohPoint]:
     table = tables.soh_point
     rank = sa.func.row_number().over(partition_by=table.c.battery, order_by=_newest_first(table))
     ranked = sa.select(table, rank.label("rank")).where(tenants.battery_within(table.c.battery, reach))
     if only is not None:
-        ranked = ranked.where(table.c.battery == only)
+        ranked = ranked.where(table.c.battery.in_(only))
     rows = ranked.subquery()
     found = await connection.execute(sa.select(rows).where(rows.c.rank == 1))
     return {row["battery"]: soh_from(row) for row in found.mappings()}
@@ -217,13 +251,24 @@ def _value(target: type[ValueT], row: sa.RowMapping, **given: object) -> ValueT:
 
 
 def soh_from(row: sa.RowMapping) -> SohPoint:
-    estimates = tuple(Estimate(**{**item, "evidence": tuple(item["evidence"])}) for item in row["estimates"])
-    return _value(SohPoint, row, estimates=estimates)
+    estimates = tuple(Estimate(**_with_tuples(item)) for item in row["estimates"])
+    energy = None if row["energy"] is None else EnergyFull(**_with_tuples(row["energy"]))
+    return _value(SohPoint, row, estimates=estimates, energy=energy)
 
 
 def event_from(row: sa.RowMapping) -> EventRow:
     return _value(EventRow, row)
 
 
+def _session(row: sa.RowMapping) -> SessionRow:
+    curve = None if row["curve"] is None else ChargeCurve(**_with_tuples(row["curve"]))
+    return _value(SessionRow, row, curve=curve)
+
+
 def usage_from(row: sa.RowMapping) -> UsageTotals:
-    return _value(UsageTotals, row, **{name: tuple(row[name]) for name in _HISTOGRAMS})
+    return _value(UsageTotals, row, **{name: tuple(row[name] or ()) for name in _HISTOGRAMS})
+
+
+def _with_tuples(item: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in item.items()}

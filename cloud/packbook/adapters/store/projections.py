@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Final, TypeAlias
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from packbook.adapters.store import tables, tenants
 from packbook.core.history import (
     Agreement,
-    Estimate,
+    CellsPoint,
     EventRow,
     Installation,
     Provenance,
@@ -28,7 +28,7 @@ from packbook.core.history import (
     SohPoint,
     UsageTotals,
 )
-from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, Tip, Value, beyond_consent
+from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, Tip, beyond_consent
 
 Row: TypeAlias = dict[str, object]
 
@@ -119,7 +119,7 @@ class Projector:
             case UsageTotals():
                 row = _columns(value) | at | _moment(moment) | {"battery": battery, "installed": chain.installed}
                 self._newest[tables.usage][chain.box, chain.store, chain.installed] = row
-            case SessionRow() | SohPoint() | EventRow():
+            case SessionRow() | SohPoint() | EventRow() | CellsPoint():
                 row = _columns(value) | at | _moment(moment) | {"battery": battery}
                 self._rows[_TABLE_OF[type(value)]].append(row)
         if isinstance(value, SessionRow):
@@ -158,18 +158,19 @@ _TABLE_OF: Final[Mapping[type, sa.Table]] = {
     SessionRow: tables.session,
     SohPoint: tables.soh_point,
     EventRow: tables.event,
+    CellsPoint: tables.cells,
 }
 
 
-def _columns(value: Value | Estimate) -> Row:
-    """A history value as columns of the same names; tuples become JSON lists."""
+def _columns(value: Any) -> Row:  # noqa: ANN401  any dataclass
+    """A history value as columns of the same names; what is made of parts becomes JSON."""
     return {field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.name != "provenance"}
 
 
 def _plain(value: object) -> object:
-    if not isinstance(value, tuple):
-        return value
-    return [_columns(item) for item in value] if value and isinstance(value[0], Estimate) else list(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return _columns(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _moment(moment: Moment) -> Row:

@@ -213,6 +213,7 @@ session: Final = sa.Table(
     sa.Column("power_max_kw", sa.Double),
     sa.Column("distance_km", sa.Double),
     sa.Column("energy_regenerated_wh", sa.Double),
+    sa.Column("curve", sa.JSON(none_as_null=True)),
 )
 
 soh_point: Final = sa.Table(
@@ -245,6 +246,27 @@ soh_point: Final = sa.Table(
     sa.Column("odometer_km", sa.Double),
     sa.Column("resistance_ohm", sa.Double),
     sa.Column("soce_pct", sa.Double),
+    sa.Column("energy", sa.JSON(none_as_null=True)),
+)
+
+cells: Final = sa.Table(
+    "cells",
+    metadata,
+    *_place(),
+    sa.Column("battery", _NAME, nullable=False),
+    *_moment(),
+    sa.Column("at_ms", _MS),
+    sa.Column("spread_mv", sa.Double, nullable=False),
+    sa.Column("cell_voltage_min_v", sa.Double, nullable=False),
+    sa.Column("cell_voltage_max_v", sa.Double, nullable=False),
+    sa.Column("cells", _MS, nullable=False),
+    sa.Column("lowest_cell", _MS),
+    sa.Column("highest_cell", _MS),
+    sa.Column("soc_pct", sa.Double),
+    sa.Column("pack_current_a", sa.Double),
+    sa.Column("temp_min_degc", sa.Double),
+    sa.Column("temp_max_degc", sa.Double),
+    sa.Column("quiet_s", sa.Double),
 )
 
 usage: Final = sa.Table(
@@ -279,6 +301,7 @@ usage: Final = sa.Table(
     sa.Column("charge_count_ac_reported", _MS),
     sa.Column("charge_count_dc_reported", _MS),
     sa.Column("first_ms", _MS),
+    sa.Column("charging_temp_s", sa.JSON(none_as_null=True)),
 )
 
 event: Final = sa.Table(
@@ -520,6 +543,7 @@ DATED: Final[dict[sa.Table, str]] = {
     soh_point: "at_ms",
     usage: "at_ms",
     event: "at_ms",
+    cells: "at_ms",
 }
 PROJECTIONS: Final = (
     *DATED,
