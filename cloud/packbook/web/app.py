@@ -90,7 +90,7 @@ def create_app(
     app.state.alerts = alerts
     app.state.condition = condition
     app.state.title = title
-    app.state.assets = Assets()
+    app.state.assets = Assets.shipped()
     app.state.live = Hub(watch or LookThrough(histories))
     app.state.pages = {page.path: page.may for page in PAGES if page.method == "GET"}
     if accounts is None:  # there is nobody to show
@@ -119,7 +119,7 @@ def create_app(
             name=file.endpoint.__name__,
         )
     app.openapi = partial(manual, app)  # type: ignore[method-assign]  # how FastAPI lets one write it oneself
-    _stand_doors(app)
+    stand_doors(app)
     app.add_exception_handler(HTTPException, guard.on_http_error)
     app.add_exception_handler(RequestValidationError, guard.on_bad_request)
     app.add_exception_handler(PackbookError, guard.on_trouble)
@@ -130,7 +130,7 @@ def create_app(
     return app
 
 
-def _stand_doors(app: FastAPI) -> None:
+def stand_doors(app: FastAPI) -> None:
     """Before every route. One that no list names has no business here, and ends the start."""
     may = {(page.path, page.method): page.may for page in PAGES}
     may |= {(V1 + route.path, "GET"): route.may for route in (*API, *FILES)}

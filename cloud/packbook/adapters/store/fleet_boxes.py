@@ -77,7 +77,9 @@ class _Joined:
 
     def source(self, *, now: bool = True, until: bool = True) -> sa.FromClause:
         box = self.there.c.box
-        found: sa.FromClause = self.there.outerjoin(_box, _box.c.box == box).outerjoin(_enrolled, _enrolled.c.box == box)
+        found: sa.FromClause = self.there.outerjoin(_box, _box.c.box == box).outerjoin(
+            _enrolled, _enrolled.c.box == box
+        )
         if now:
             found = found.outerjoin(self.now, self.now.c.box == box)
         return found.outerjoin(self.until, self.until.c.box == box) if until else found
