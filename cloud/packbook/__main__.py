@@ -49,6 +49,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "owner": ("packbook.app.owner", "give an owner everything, or end his relation to a battery"),
     "share": ("packbook.app.share", "links that show a battery to somebody without an account"),
     "reads": ("packbook.app.reads", "show who read what of a battery's own life"),
+    "user": ("packbook.app.user", "accounts: who may sign in, as what"),
+    "tenant": ("packbook.app.tenant", "firms that share a book and see nothing of one another"),
+    "key": ("packbook.app.key", "API keys for programs"),
     "doctor": ("packbook.app.doctor", "look for trouble and say what to do"),
 }
 

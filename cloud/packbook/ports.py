@@ -7,15 +7,25 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from packbook.core.access import Read
-from packbook.core.accounts import EVERYWHERE, Reach, Who
+from packbook.core.accounts import EVERYWHERE, Account, AccountAct, ApiKey, OpenSession, Reach, Role, Visit, Who
 from packbook.core.fleet import FleetModel
 from packbook.core.fleet_boxes import BoxLife, BoxLine, BoxQuery, Fit
 from packbook.core.fleet_papers import AuditQuery, AuditRow, CodeLine, MessageDetail, MessageQuery, Messages
 from packbook.core.fleet_reports import Life
 from packbook.core.fleet_row import Judged
 from packbook.core.fleet_table import FleetQuery, FleetRow
-from packbook.core.history import Battery, BoxRow, CellsPoint, EventRow, SessionRow, SohPoint, UsageTotals
-from packbook.core.intake import Arrival
+from packbook.core.history import (
+    Battery,
+    BoxRow,
+    CellsPoint,
+    EventRow,
+    HeartbeatRow,
+    Provenance,
+    SessionRow,
+    SohPoint,
+    UsageTotals,
+)
+from packbook.core.intake import Arrival, Reading
 from packbook.core.labels import Label
 from packbook.core.live import Look
 from packbook.core.ouranos import PartEntry
@@ -102,7 +112,10 @@ class Taken:
 class Ledger(Protocol):
     """Write side of the store."""
 
-    async def take(self, arrivals: Sequence[Arrival]) -> Taken:
+    async def read(self, arrivals: Sequence[Arrival]) -> Sequence[Reading]:
+        """What these are, while a batch before may still be on its way. Nothing is kept. Raises StoreError."""
+
+    async def keep(self, readings: Sequence[Reading]) -> Taken:
         """Everything in one transaction. Raises StoreError: then nothing was kept and nothing may be acknowledged."""
 
 
@@ -112,22 +125,36 @@ class Histories(Protocol):
     def within(self, reach: Reach) -> Histories:
         """The same questions, answered as if nothing outside the reach existed."""
 
-    async def batteries(self) -> Sequence[Battery]: ...
+    async def batteries(self, limit: int | None = None, offset: int = 0) -> Sequence[Battery]:
+        """In the order of their ids. `limit` None: all."""
 
     async def battery(self, battery: str) -> Battery | None: ...
 
-    async def soh_series(self, battery: str) -> Sequence[SohPoint]:
-        """Oldest first."""
+    async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
+        """Oldest first. `limit` None: all."""
 
     async def sessions(
-        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+        self,
+        battery: str,
+        kind: str | None = None,
+        limit: int = 200,
+        offset: int = 0,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> Sequence[SessionRow]:
-        """Newest first. `kind`: charge, drive, rest or None for all."""
+        """Newest first. `kind`: charge, drive, rest or None for all.
+
+        `since_ms`, `until_ms`: only those that began from then on, and before then; then no undated ones.
+        """
+
+    async def session(self, battery: str, source: Provenance) -> SessionRow | None:
+        """The one that this record tells of."""
 
     async def usage(self, battery: str) -> UsageTotals | None:
         """Newest totals, the stores of all boxes of this battery added up."""
 
-    async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
+    async def events(self, battery: str, limit: int = 100, offset: int = 0) -> Sequence[EventRow]:
         """Newest first."""
 
     async def cells(self, battery: str) -> Sequence[CellsPoint]:
@@ -139,7 +166,11 @@ class Histories(Protocol):
     async def purposes(self, battery: str) -> Mapping[str, Sequence[str] | None]:
         """What the owner agreed to, by the stores whose word counts now; for `core.consent.may_leave`."""
 
-    async def boxes(self) -> Sequence[BoxRow]: ...
+    async def boxes(self, limit: int | None = None, offset: int = 0) -> Sequence[BoxRow]:
+        """In the order of their ids. `limit` None: all."""
+
+    async def heartbeats(self, box: str, since_ms: int) -> Sequence[HeartbeatRow]:
+        """The last of each hour, oldest first, as far back as they are kept."""
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         """Newest first."""
@@ -261,8 +292,17 @@ class Gate(Protocol):
     async def named(self, key: str) -> str | None:
         """The battery that has this identifier (`core.identifiers`), the one that got it last. None: none of ours."""
 
-    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
+    async def reads(self, battery: str, limit: int, offset: int = 0) -> Sequence[Read]:
         """Newest first."""
+
+    async def links_of(self, battery: str) -> Sequence[Link]:
+        """All that were made for this battery, newest first."""
+
+    async def keep_link(self, link: Link) -> None:
+        """Raises PackbookError."""
+
+    async def revoke_link(self, battery: str, link_id: str) -> None:
+        """From now on it opens nothing. Raises PackbookError, also if this battery has no such link."""
 
 
 class Credentials(Protocol):
@@ -381,20 +421,115 @@ class FleetDesk(Protocol):
         """A record's envelope and what it says, by name, not believed; or why it cannot be opened."""
 
 
+# --- accounts -----------------------------------------------------------------------------------------------------
+
+
+class AccountProblem(PackbookError):
+    """Not done. `kind` names the words that pages say it with (`account.problem.*`)."""
+
+    def __init__(self, kind: str, text: str, *, wait_s: int | None = None) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.wait_s = wait_s
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """Of a browser that gave a right password. `half`: the second step is still to come, and it opens nothing."""
 
     who: Who
     half: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A session that just began: its token goes to the browser and is kept nowhere."""
+
+    token: str
+    half: bool
     language: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A second step to be set up: into the app, and back with the app's first code."""
+
+    secret: str
+    sealed: str  # the same, as only the book can read it: goes through the form
+    drawing: str  # SVG
+
+
 class Accounts(Protocol):
-    """Who comes with which token. Digests are SHA-256 of tokens: the store holds no token."""
+    """Who comes, and what people do about their own account and admins about others' of their tenant.
+
+    Digests are SHA-256 of tokens: the store holds no token. All but the first two raise AccountProblem.
+    """
 
     async def by_session(self, digest: bytes) -> Session | None:
         """None: ended, expired, or never begun. Being asked for keeps a session alive."""
 
     async def by_key(self, digest: bytes) -> Who | None:
         """None: revoked, expired, or never made."""
+
+    async def exist(self) -> bool:
+        """Somebody can sign in."""
+
+    async def sign_in(self, login: str, password: str, visit: Visit, before: bytes | None = None) -> Begun:
+        """`before`: the session that this browser had; it ends."""
+
+    async def second_step(self, digest: bytes, typed: str, visit: Visit) -> Begun:
+        """The half session becomes a whole one, with another token."""
+
+    async def vouched(self, account: str, visit: Visit, by: str) -> Begun:
+        """Signs in whom somebody else identified: `by` goes on record."""
+
+    async def known_as(self, issuer: str, subject: str) -> Account | None:
+        """Whoever is known to that issuer by this name."""
+
+    async def sign_out(self, digest: bytes, visit: Visit) -> None: ...
+
+    async def invited(self, digest: bytes) -> Account | None: ...
+
+    async def accept(self, digest: bytes, password: str, visit: Visit) -> None:
+        """The invited one sets his password. Once."""
+
+    async def account(self, who: Who) -> Account: ...
+
+    async def sessions(self, who: Who) -> Sequence[OpenSession]: ...
+
+    async def end_sessions(self, who: Who, visit: Visit, only: str | None, but: bytes | None) -> None: ...
+
+    async def set_password(self, who: Who, old: str, new: str, visit: Visit, here: bytes | None) -> None:
+        """All other sessions end."""
+
+    async def set_language(self, who: Who, language: str) -> None: ...
+
+    async def offer_totp(self, who: Who) -> Offer: ...
+
+    async def set_totp(self, who: Who, sealed: str, typed: str, visit: Visit, here: bytes | None) -> Sequence[str]:
+        """Gives the recovery codes, once. All other sessions end."""
+
+    async def drop_totp(self, who: Who, password: str, visit: Visit) -> None: ...
+
+    async def recovery_left(self, who: Who) -> int: ...
+
+    async def keys(self, who: Who) -> Sequence[ApiKey]: ...
+
+    async def new_key(self, who: Who, note: str, scopes: Sequence[str], days: int, visit: Visit) -> str:
+        """The key, once."""
+
+    async def revoke_key(self, who: Who, prefix: str, visit: Visit) -> None: ...
+
+    async def others(self, who: Who) -> Sequence[Account]:
+        """Of the tenant, for its admin, himself among them."""
+
+    async def acts(self, who: Who, limit: int) -> Sequence[AccountAct]: ...
+
+    async def invite(self, who: Who, login: str, name: str, role: Role, batteries: Sequence[str], visit: Visit) -> str:
+        """The token of a link to set a password by; to be handed over, for it is not sent."""
+
+    async def invite_again(self, who: Who, account: str, visit: Visit) -> str: ...
+
+    async def set_role(self, who: Who, account: str, role: Role, batteries: Sequence[str], visit: Visit) -> None: ...
+
+    async def set_disabled(self, who: Who, account: str, disabled: bool, visit: Visit) -> None: ...

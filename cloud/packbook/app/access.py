@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
@@ -113,9 +114,19 @@ class BookGate:
         async with self._database.transaction() as connection:
             return await shelf.named(connection, key)
 
-    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
+    async def reads(self, battery: str, limit: int, offset: int = 0) -> Sequence[Read]:
         async with self._database.transaction() as connection:
-            return await shelf.reads_of(connection, battery, limit)
+            return await shelf.reads_of(connection, battery, limit, offset)
+
+    async def links_of(self, battery: str) -> Sequence[Link]:
+        async with self._database.transaction() as connection:
+            return await shelf.links_of(connection, battery)
+
+    async def keep_link(self, link: Link) -> None:
+        await self._do("share.new", {**asdict(link), "digest": link.digest.hex()})
+
+    async def revoke_link(self, battery: str, link_id: str) -> None:
+        await self._do("share.revoke", {"battery": battery, "id": link_id})
 
 
 def own_gate(office: Office) -> BookGate:
@@ -153,7 +164,8 @@ class BookExports:
 def access_for(settings: Settings, gate: BookGate, database: Database) -> Access:
     """All that pages need to decide who sees what. Raises RulesError."""
     rules = rules_of(settings)
-    return Access(access_rules(rules), gate, BookPassports(database, rules), BookExports(settings, rules))
+    passports, exports = BookPassports(database, rules), BookExports(settings, rules)
+    return Access(access_rules(rules), gate, passports, exports, settings.public_url)
 
 
 def access_rules(rules: RuleBook) -> AccessTable:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from packbook.app import access, credentials, custody_acts, declaration, enrolment, quarantine, relation
+from packbook.app import access, account_acts, credentials, custody_acts, declaration, enrolment, quarantine, relation
 from packbook.app.operate import Act
 
 ACTS: Final[dict[str, Act]] = {
     **access.ACTS,
+    **account_acts.ACTS,
     **credentials.ACTS,
     **custody_acts.ACTS,
     **declaration.ACTS,

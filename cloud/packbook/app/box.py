@@ -25,9 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = ways.add_parser("list", help="all boxes with fleet, state and certificate")
     showing = ways.add_parser("show", help="one box and what was done about it")
     moving = ways.add_parser("transfer", help="put it into another fleet")
-    moving.add_argument("--fleet", type=fleet_name, required=True)
+    adopting = ways.add_parser("adopt", help="put a box that speaks without being enrolled into a fleet")
+    for way in (moving, adopting):
+        way.add_argument("--fleet", type=fleet_name, required=True)
     deciding = [ways.add_parser(way, help=help_) for way, (_, help_) in DECISIONS.items()]
-    for way in (showing, moving, *deciding):
+    for way in (showing, moving, adopting, *deciding):
         way.add_argument("box", type=box_name, metavar="BOX")
     for way in (moving, *deciding):
         way.add_argument("--why", default="", help="goes into the log of acts")
@@ -49,8 +51,13 @@ async def _box(settings: Settings, args: argparse.Namespace) -> int:
         box = await operate(settings, ACTS, "box.show", {"box": args.box})
         print(json.dumps(box) if args.json else _told(box))
     elif args.way == "transfer":
-        await operate(settings, ACTS, "box.transfer", {"box": args.box, "fleet": args.fleet, "why": args.why, "who": getuser()})
+        await operate(
+            settings, ACTS, "box.transfer", {"box": args.box, "fleet": args.fleet, "why": args.why, "who": getuser()}
+        )
         print(f"box {args.box} is of fleet {args.fleet} now; its certificate says so from the next renewal on")
+    elif args.way == "adopt":
+        await operate(settings, ACTS, "box.adopt", {"box": args.box, "fleet": args.fleet})
+        print(f"box {args.box} is of fleet {args.fleet} now")
     else:
         await decide(settings, args.box, DECISIONS[args.way][0], args.why)
     return DONE

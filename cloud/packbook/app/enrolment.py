@@ -11,7 +11,7 @@ from packbook.adapters.authority import Authority
 from packbook.adapters.enrolment import Desk, UnknownBox
 from packbook.adapters.store import enrolment as shelf
 from packbook.adapters.store.database import Database
-from packbook.app.operate import Act, Office
+from packbook.app.operate import Act, Office, OperateError
 from packbook.clock import now_ms
 from packbook.core.enrolment import BoxState, Code, EnrolledBox, Issued
 from packbook.ports import SettingsError
@@ -104,6 +104,19 @@ async def _transfer(office: Office, wish: Mapping[str, Any]) -> None:
     await desk.transfer(wish["box"], wish["fleet"], wish["why"], wish.get("who"))
 
 
+async def _adopt(office: Office, wish: Mapping[str, Any]) -> None:
+    """A box that spoke without being enrolled is from now on one of that fleet's, by the key it is known with."""
+    now, box = now_ms(), wish["box"]
+    async with office.database.transaction() as connection:
+        if await shelf.box_of(connection, box) is not None:
+            raise OperateError(f"box {box} is enrolled already; 'packbook box transfer' moves it")
+        key = await shelf.known_key(connection, box)
+        if key is None:
+            raise UnknownBox(f"box {box} never spoke here")
+        await shelf.keep_box(connection, EnrolledBox(box, key, wish["fleet"], BoxState.ACTIVE, now, now, None))
+        await shelf.note(connection, "adopted", box, f"into fleet {wish['fleet']}", now)
+
+
 def _shown_code(code: Code) -> dict[str, Any]:
     """The digest tells one from another; it is of no use to anybody who finds it."""
     return asdict(code) | {"digest": code.digest.hex()[:16]}
@@ -126,4 +139,5 @@ ACTS: Final[dict[str, Act]] = {
     "box.show": _show_box,
     "box.state": _set_state,
     "box.transfer": _transfer,
+    "box.adopt": _adopt,
 }

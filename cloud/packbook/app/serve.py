@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
-from packbook.app.access import access_for, own_gate
 from packbook.app.acts import ACTS
-from packbook.app.collect import make_collector
+from packbook.app.collect import make_collector, reading
 from packbook.app.command import DONE, add_settings, run
-from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.enrolment import make_desk
 from packbook.app.evidence import book_evidence, sign_daily
+from packbook.app.fleet import judging
+from packbook.app.forget import forgetting
 from packbook.app.home_assistant import home_assistant
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
+from packbook.app.pages import pages_over
 from packbook.app.serve_est import est_door, serve_est
 from packbook.app.web import listening, say_where, serve_pages
 from packbook.settings import Settings
@@ -37,22 +38,25 @@ async def _serve(settings: Settings) -> int:
     return DONE
 
 
-async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
+async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: Mapping[str, str] | None = None) -> None:
     """Until cancelled. `on_ready` hears the pages' address once they answer; a broker that is away is waited for.
+
+    `looks`: of a demo alone (`create_app`).
 
     Raises StoreError, SettingsError or PortTaken before anything was begun.
     """
     with ExitStack() as doors:
         door = doors.enter_context(listening(settings))
         est = doors.enter_context(est_door(settings)) if settings.enrol_port is not None else None
+        read_all = doors.enter_context(reading(settings))
         async with (
             open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
             operators_door(Office(database, settings), ACTS),
+            judging(database),
+            forgetting(database, settings.heartbeat_days),
         ):
-            collector = make_collector(settings, database)
+            collector = make_collector(settings, database, read_all)
             evidence = book_evidence(settings, database)
-            access = access_for(settings, own_gate(Office(database, settings)), database)
-            signed = BookCredentials(database, issuer_of(settings))
             desk = make_desk(settings, database, evidence.book_key) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()
@@ -65,5 +69,6 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
                 book.create_task(sign_daily(evidence), name="sign")
                 if house is not None:
                     book.create_task(house.run(), name="home assistant")
-                pages = serve_pages(SqlHistories(database), evidence, access, signed, door, on_ready)
+                app = pages_over(settings, database, evidence, own=True, looks=looks)
+                pages = serve_pages(app, door, on_ready, settings.trusted_proxies)
                 book.create_task(pages, name="web")

@@ -30,14 +30,12 @@ from packbook.app.operate import operate
 from packbook.app.passports import rules_of
 from packbook.app.token import day, days
 from packbook.clock import now_ms
-from packbook.core.access import AccessTable, Reader
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.enrolment import MS_PER_DAY
-from packbook.core.share import TOKEN_BYTES, Link, token_digest
+from packbook.core.share import TOKEN_BYTES, Link, token_digest, unfit
 from packbook.ports import PackbookError, SettingsError
 from packbook.settings import Settings
 
-NOTE_MAX: Final = 80
 PATH: Final = "/s/"
 
 
@@ -75,9 +73,6 @@ async def _new(settings: Settings, args: argparse.Namespace) -> int:
     if settings.public_url is None:
         raise SettingsError("public_url is not set: a link must say where this book's pages are")
     reader = reader_from(args)
-    _check(access_rules(rules_of(settings)), reader, args.fields, args.formats)
-    if len(args.note) > NOTE_MAX or not args.note.isprintable():
-        raise ShareError(f"--note: at most {NOTE_MAX} printable characters")
     token, now = secrets.token_urlsafe(TOKEN_BYTES), now_ms()
     digest = token_digest(token)
     assert digest is not None
@@ -94,6 +89,9 @@ async def _new(settings: Settings, args: argparse.Namespace) -> int:
         now + int(args.expires * MS_PER_DAY),
         args.reads,
     )
+    problem = unfit(access_rules(rules_of(settings)), link, FORMATS)
+    if problem is not None:
+        raise ShareError(problem)
     await operate(settings, ACTS, "share.new", {**asdict(link), "digest": digest.hex()})
     await _warn(settings, args.battery)
     address = settings.public_url + PATH + token
@@ -136,19 +134,6 @@ async def _revoke(settings: Settings, args: argparse.Namespace) -> int:
 
 
 WAYS: Final = {"new": _new, "list": _list, "revoke": _revoke}
-
-
-def _check(table: AccessTable, reader: Reader, fields: tuple[str, ...] | None, formats: tuple[str, ...] | None) -> None:
-    grant = table.grant(reader)
-    if grant is None or not grant.by_link:
-        known = ", ".join(sorted(name for name, one in table.grants.items() if one.by_link))
-        raise ShareError(f"{reader.name}: no link can be made for it; links can be for {known}")
-    for field in fields or ():
-        if not table.may_see(reader, field):
-            raise ShareError(f"--fields: {field} is nothing that {reader.name} may see")
-    for name in formats or ():
-        if name not in FORMATS:
-            raise ShareError(f"--formats: there is no format {name}; there are {', '.join(FORMATS)}")
 
 
 async def _warn(settings: Settings, battery: str) -> None:

@@ -18,10 +18,10 @@ from packbook.adapters.authority import Authority, fingerprint_of
 from packbook.adapters.private_file import SECRET_MODE, write_atomically
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.enrolment import ACTS
-from packbook.core.labels import Label, boot_text, sheet
 from packbook.app.operate import operate
 from packbook.clock import now_ms
 from packbook.core.enrolment import MS_PER_DAY
+from packbook.core.labels import Label, boot_text, sheet
 from packbook.ports import AuthorityError, PackbookError, SettingsError
 from packbook.settings import Settings
 from packwire.enrolment import BOOT_FILE, code_digest, new_code

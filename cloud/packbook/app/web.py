@@ -5,22 +5,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from packbook.adapters.store import open_reader
-from packbook.adapters.store.histories import SqlHistories
-from packbook.app.access import access_for, gate_beside
 from packbook.app.command import DONE, add_settings, run
-from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.evidence import book_evidence
-from packbook.ports import Credentials, Evidence, Histories, PackbookError
+from packbook.app.pages import pages_over
+from packbook.ports import PackbookError
 from packbook.settings import Settings
-from packbook.web.access import Access
-from packbook.web.app import create_app
+from packbook.web.live import hub_in
 
 OPEN_ANSWERS_WAIT_MAX_S: Final = 2  # for answers under way when we are asked to stop
 
@@ -40,10 +38,8 @@ def main(args: argparse.Namespace) -> int:
 async def web(settings: Settings) -> int:
     with listening(settings) as door:
         async with open_reader(settings.database_url.get_secret_value()) as database:
-            evidence = book_evidence(settings, database)
-            access = access_for(settings, gate_beside(settings, database), database)
-            signed = BookCredentials(database, issuer_of(settings))
-            await serve_pages(SqlHistories(database), evidence, access, signed, door, say_where)
+            app = pages_over(settings, database, book_evidence(settings, database), own=False)
+            await serve_pages(app, door, say_where, settings.trusted_proxies)
     return DONE
 
 
@@ -89,16 +85,12 @@ class Server(uvicorn.Server):
 
 
 async def serve_pages(
-    histories: Histories,
-    evidence: Evidence,
-    access: Access,
-    signed: Credentials,
-    door: socket.socket,
-    on_ready: Callable[[str], None],
+    app: FastAPI, door: socket.socket, on_ready: Callable[[str], None], proxies: Sequence[str] = ()
 ) -> None:
     """Until cancelled. `on_ready` hears the address once requests are answered."""
     config = uvicorn.Config(
-        create_app(histories, evidence, access=access, signed=signed),
+        app,
+        forwarded_allow_ips=list(proxies),  # whose word on the client's address and on TLS counts; nobody else's
         log_config=None,
         access_log=False,
         server_header=False,
@@ -111,6 +103,7 @@ async def serve_pages(
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
+        await hub_in(app).aclose()  # streams that never end would be waited for, and then cut
         server.should_exit = True
         await serving
         raise

@@ -8,7 +8,8 @@ Roles say what may be *done*; which fields of a passport may be *seen* is the ac
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -16,6 +17,8 @@ from typing import Final
 from packbook.core.access import Reader
 
 FIRST_TENANT: Final = "main"  # of everything that nobody put elsewhere
+ID_DIGITS: Final = 16
+LOGIN_MAX: Final = 254  # of an e-mail address: RFC 5321 §4.5.3.1.3 less its brackets
 KEY: Final = re.compile(r"pbk_[0-9a-f]{8}_[A-Za-z0-9_-]{43}")  # an API key: a prefix to tell it by, 256 random bits
 
 
@@ -83,6 +86,106 @@ class Who:
     @property
     def tenant(self) -> str | None:
         return self.reach.tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """As the store has it; its secrets stay there."""
+
+    account: str  # id
+    login: str
+    name: str
+    tenant: str
+    role: Role
+    language: str | None
+    made_ms: int
+    disabled_ms: int | None
+    has_password: bool
+    has_totp: bool
+    batteries: frozenset[str] = frozenset()  # of an owner
+
+    @property
+    def reach(self) -> Reach:
+        return Reach(self.tenant, self.batteries if self.role is Role.OWNER else None)
+
+    def who(self, *, scopes: Collection[str] | None = None, key: str | None = None) -> Who:
+        """`scopes`: of the API key he came with, which never does more than he may himself."""
+        may = GRANTS[self.role]
+        if scopes is not None:
+            may &= frozenset({May.ANYBODY}).union(*(SCOPES.get(scope, frozenset()) for scope in scopes))
+        reader = Reader("owner" if self.role is Role.OWNER else "operator", account=self.login)
+        return Who(reader, self.reach, may, self.account, self.name, self.role, key)
+
+
+# What API keys can be for. None administers accounts, and none opens pages.
+SCOPES: Final[Mapping[str, frozenset[May]]] = {
+    "read:batteries": frozenset({May.READ_BATTERY}),
+    "read:reads": frozenset({May.READ_READS}),
+    "read:fleet": frozenset({May.READ_FLEET}),
+    "write:share": frozenset({May.MANAGE_BATTERY}),
+    "write:operate": frozenset({May.OPERATE}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Where a request came from. `address`: of the client, as told by a trusted proxy where there is one."""
+
+    address: str
+    device: str  # what the browser calls itself
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """One browser that is signed in."""
+
+    digest: bytes
+    made_ms: int
+    seen_ms: int
+    until_ms: int
+    device: str
+    address: str  # keyed hash
+
+    @property
+    def id(self) -> str:
+        return self.digest.hex()[:ID_DIGITS]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is shown of a key: never the key."""
+
+    prefix: str
+    account: str
+    note: str
+    scopes: tuple[str, ...]
+    made_ms: int
+    expires_ms: int | None
+    used_ms: int | None
+    revoked_ms: int | None
+
+    def opens(self, now_ms: int) -> bool:
+        return self.revoked_ms is None and (self.expires_ms is None or now_ms < self.expires_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountAct:
+    """For the record: what was done about an account, and by whom."""
+
+    at_ms: int
+    act: str
+    tenant: str | None
+    account: str | None
+    who: str
+    address: str | None  # keyed hash
+    detail: str
+
+
+def login_of(text: str) -> str | None:
+    """A name or e-mail address as it is compared: two spellings of one are one. None: not usable as one."""
+    login = unicodedata.normalize("NFKC", text).strip().casefold()
+    usable = 2 <= len(login) <= LOGIN_MAX and login.isprintable() and not any(c.isspace() for c in login)
+    return login if usable else None
 
 
 NOBODY: Final = Who(Reader("public"), NOWHERE, frozenset({May.ANYBODY}))

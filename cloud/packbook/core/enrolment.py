@@ -132,18 +132,19 @@ def same_again(issued: Issued | None, asked: Asked, now_ms: int) -> bool:
 class WrongTries:
     """Counts wrong tries by address in a sliding window. Bounded; forgets with the process, which costs nobody."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = WRONG_TRIES_MAX) -> None:
+        self._most = most
         self._tries: OrderedDict[str, list[int]] = OrderedDict()
 
     def wait_ms(self, address: str, now_ms: int) -> int:
         """How long this address must wait, 0 when it may try."""
         recent = [at for at in self._tries.get(address, []) if now_ms - at < WINDOW_MS]
-        return 0 if len(recent) < WRONG_TRIES_MAX else recent[-WRONG_TRIES_MAX] + WINDOW_MS - now_ms
+        return 0 if len(recent) < self._most else recent[-self._most] + WINDOW_MS - now_ms
 
     def count(self, address: str, now_ms: int) -> None:
         tries = self._tries.setdefault(address, [])
         tries.append(now_ms)
-        del tries[:-WRONG_TRIES_MAX]
+        del tries[: -self._most]
         self._tries.move_to_end(address)
         while len(self._tries) > ADDRESSES_MAX:
             self._tries.popitem(last=False)

@@ -204,7 +204,7 @@ def address_of(query: FleetQuery, **changes: object) -> str:
     pairs: list[tuple[str, str]] = []
     for name in (field.name for field in fields(FleetQuery)):
         value = getattr(wish, name)
-        if name in ("falling", "unread", "columns") or value == getattr(usual, name) and name != "sort":
+        if name in ("falling", "unread", "columns") or (value == getattr(usual, name) and name != "sort"):
             continue
         if name == "sort":
             pairs += [] if (value, wish.falling) == (usual.sort, False) else [("sort", "-" * wish.falling + value)]

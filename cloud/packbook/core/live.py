@@ -8,7 +8,7 @@ two looks are one change. More than NAMES_MAX names are not named: the listener 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -69,11 +69,14 @@ class News:
     def __add__(self, later: News) -> News:
         return News({topic: _both(self, later, topic) for topic in Topic})
 
-    def told(self) -> dict[str, list[str] | None]:
-        """As an event carries it: names in order, null for many, every topic named."""
+    def of(self, topics: Collection[Topic]) -> News:
+        return News({topic: names for topic, names in self.names.items() if topic in topics})
+
+    def told(self, topics: Collection[Topic]) -> dict[str, list[str] | None]:
+        """As an event carries it: names in order, null for many, every topic that he hears of."""
         return {
             topic.value: None if names is None else sorted(names)
-            for topic in Topic
+            for topic in topics
             for names in (self.names.get(topic, frozenset()),)
         }
 

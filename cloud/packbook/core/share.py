@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from packbook.core.access import Reader
+from packbook.core.access import AccessTable, Reader
 
 TOKEN_BYTES: Final = 32
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # TOKEN_BYTES in base64url
+NOTE_MAX: Final = 80
 ID_DIGITS: Final = 16  # of the digest; tells one link from another and opens nothing
 
 
@@ -60,6 +62,24 @@ class Link:
         if now_ms >= self.expires_ms:
             return Ended.EXPIRED
         return Ended.USED_UP if self.reads_max is not None and self.reads >= self.reads_max else None
+
+
+def unfit(table: AccessTable, link: Link, formats: Collection[str]) -> str | None:
+    """Why no such link may be made; None: it may. `formats`: those that there are."""
+    reader = link.reader
+    grant = table.grant(reader)
+    if grant is None or not grant.by_link:
+        known = ", ".join(sorted(name for name, one in table.grants.items() if one.by_link))
+        return f"{reader.name}: no link can be made for it; links can be for {known}"
+    for field in link.fields or ():
+        if not table.may_see(reader, field):
+            return f"fields: {field} is nothing that {reader.name} may see"
+    for name in link.formats or ():
+        if name not in formats:
+            return f"formats: there is no format {name}; there are {', '.join(formats)}"
+    if len(link.note) > NOTE_MAX or not link.note.isprintable():
+        return f"note: at most {NOTE_MAX} printable characters"
+    return None
 
 
 def token_digest(token: str) -> bytes | None:

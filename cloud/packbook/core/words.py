@@ -52,6 +52,8 @@ class Words:
         object.__setattr__(self, "locale", Locale.parse(self.manner.locale))
 
     def __call__(self, key: str, /, **values: object) -> str:
+        """Values are plain text: what a template's macro gives is escaped already, and would be so twice."""
+        assert not any(hasattr(value, "__html__") for value in values.values())
         message = self.messages[key]
         return message.format(**values) if values else message
 

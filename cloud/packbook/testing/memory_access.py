@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from packbook.clock import now_ms
 from packbook.core.access import ALL_BATTERIES, AccessTable, Read
 from packbook.core.passport import Fact, Histogram, Passport, Source
 from packbook.core.share import Ended, Link
@@ -42,8 +43,24 @@ class MemoryGate:
     async def named(self, key: str) -> str | None:
         return self.names.get(key)
 
-    async def reads(self, battery: str, limit: int) -> Sequence[Read]:
-        return [read for read in reversed(self.noted) if read.battery in (battery, ALL_BATTERIES)][:limit]
+    async def reads(self, battery: str, limit: int, offset: int = 0) -> Sequence[Read]:
+        return [read for read in reversed(self.noted) if read.battery in (battery, ALL_BATTERIES)][offset:][:limit]
+
+    async def links_of(self, battery: str) -> Sequence[Link]:
+        of_battery = [link for link in self.links.values() if link.battery == battery]
+        return sorted(of_battery, key=lambda link: (-link.made_ms, link.digest))
+
+    async def keep_link(self, link: Link) -> None:
+        self._refuse()
+        self.links[link.digest] = link
+
+    async def revoke_link(self, battery: str, link_id: str) -> None:
+        self._refuse()
+        for link in await self.links_of(battery):
+            if link.id == link_id:
+                self.links[link.digest] = replace(link, revoked_ms=link.revoked_ms or now_ms())
+                return
+        raise StoreError(f"battery {battery} has no link {link_id}")
 
     def _refuse(self) -> None:
         if self.broken:

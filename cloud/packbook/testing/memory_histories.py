@@ -28,6 +28,7 @@ from packbook.core.history import (
     EnergyFull,
     Estimate,
     EventRow,
+    HeartbeatRow,
     Provenance,
     SessionRow,
     SohPoint,
@@ -62,6 +63,7 @@ class MemoryHistories:
     refused: list[Quarantined] = field(default_factory=list)
     fleets: dict[str, FleetModel] = field(default_factory=dict)
     agreed: dict[str, dict[str, tuple[str, ...] | None]] = field(default_factory=dict)
+    beats: dict[str, list[HeartbeatRow]] = field(default_factory=dict)  # of boxes, oldest first
     tenants: dict[str, str] = field(default_factory=dict)  # of batteries and boxes that are not the first one's
 
     def within(self, reach: Reach) -> MemoryHistories:
@@ -78,6 +80,7 @@ class MemoryHistories:
             cell_rows={name: found for name, found in self.cell_rows.items() if name in seen},
             box_rows=[row for row in self.box_rows if row.box in watching or self._is_within(row.box, None, reach)],
             refused=self.refused if self._is_within("", None, reach) else [],
+            beats=self.beats,
             fleets=self.fleets,
             agreed={name: found for name, found in self.agreed.items() if name in seen},
             tenants=self.tenants,
@@ -109,26 +112,42 @@ class MemoryHistories:
         if usage is not None:
             self.totals[head.battery] = usage
 
-    async def batteries(self) -> Sequence[Battery]:
-        return list(self.heads.values())
+    async def batteries(self, limit: int | None = None, offset: int = 0) -> Sequence[Battery]:
+        return [self.heads[name] for name in sorted(self.heads)][offset:][:limit]
 
     async def battery(self, battery: str) -> Battery | None:
         return self.heads.get(battery)
 
-    async def soh_series(self, battery: str) -> Sequence[SohPoint]:
-        return list(self.points.get(battery, []))
+    async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
+        return self.points.get(battery, [])[offset:][:limit]
 
     async def sessions(
-        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+        self,
+        battery: str,
+        kind: str | None = None,
+        limit: int = 200,
+        offset: int = 0,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> Sequence[SessionRow]:
-        newest_first = [row for row in reversed(self.session_rows.get(battery, [])) if kind in (None, row.kind)]
+        newest_first = [
+            row
+            for row in reversed(self.session_rows.get(battery, []))
+            if kind in (None, row.kind)
+            and (since_ms is None or (row.start_ms is not None and row.start_ms >= since_ms))
+            and (until_ms is None or (row.start_ms is not None and row.start_ms < until_ms))
+        ]
         return newest_first[offset : offset + limit]
+
+    async def session(self, battery: str, source: Provenance) -> SessionRow | None:
+        return next((row for row in self.session_rows.get(battery, []) if row.provenance == source), None)
 
     async def usage(self, battery: str) -> UsageTotals | None:
         return self.totals.get(battery)
 
-    async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
-        return list(reversed(self.event_rows.get(battery, [])))[:limit]
+    async def events(self, battery: str, limit: int = 100, offset: int = 0) -> Sequence[EventRow]:
+        return list(reversed(self.event_rows.get(battery, [])))[offset:][:limit]
 
     async def cells(self, battery: str) -> Sequence[CellsPoint]:
         return list(self.cell_rows.get(battery, []))
@@ -139,8 +158,12 @@ class MemoryHistories:
     async def purposes(self, battery: str) -> Mapping[str, Sequence[str] | None]:
         return self.agreed.get(battery, {})
 
-    async def boxes(self) -> Sequence[BoxRow]:
-        return list(self.box_rows)
+    async def boxes(self, limit: int | None = None, offset: int = 0) -> Sequence[BoxRow]:
+        return sorted(self.box_rows, key=lambda row: row.box)[offset:][:limit]
+
+    async def heartbeats(self, box: str, since_ms: int) -> Sequence[HeartbeatRow]:
+        known = {row.box for row in self.box_rows}
+        return [beat for beat in self.beats.get(box, ()) if box in known and beat.at_ms >= since_ms]
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         return list(reversed(self.refused))[:limit]

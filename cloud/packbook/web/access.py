@@ -86,6 +86,7 @@ class Access:
     gate: Gate
     passports: Passports
     exports: Exports
+    public_url: str | None = None  # where others find this book's pages
     trail: Trail = field(init=False)
     wrong: WrongTries = field(default_factory=WrongTries)
 

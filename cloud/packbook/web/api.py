@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from fastapi import Depends, HTTPException, Path, Query, Request, Response
 
@@ -18,15 +18,24 @@ from packbook.core.forecast import PRIOR, AgeingModel
 from packbook.core.history import Battery, EventRow, SohPoint
 from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.ports import Evidence, Histories
-from packbook.web import models
+from packbook.web import models, problems
 from packbook.web.access import access_of, histories, note_history, note_list, who_of
 
-SESSIONS_MAX: Final = 500  # about 300 kB of JSON; programs page on from there
+PART_MAX: Final = 500  # of any list: about 300 kB of JSON; programs page on from there
+SESSIONS_MAX: Final = PART_MAX
 OFFSET_MAX: Final = 10_000_000  # beyond any real history, within any database's integers
+
+BATTERY_MAX: Final = 64
+NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f]+$"  # nothing that calls itself so can be in a book
 
 BUNDLE_TYPE: Final = "application/vnd.packbook.bundle+cose"
 
+JSON: Final = "application/json"
+VARY: Final = "Authorization, Cookie"  # the same address answers each with what he may see
+
 Kind = Literal["charge", "drive", "rest"]
+Links = dict[str, str]
+ItemT = TypeVar("ItemT")
 
 
 def evidence(request: Request) -> Evidence:
@@ -38,8 +47,38 @@ def evidence(request: Request) -> Evidence:
 
 Book = Annotated[Histories, Depends(histories)]
 Signing = Annotated[Evidence, Depends(evidence)]
-BatteryPath = Annotated[str, Path(description="Id of the battery, as /api/v1/batteries lists it")]
+BatteryPath = Annotated[
+    str,
+    Path(
+        description="Id of the battery, as /api/v1/batteries lists it",
+        max_length=BATTERY_MAX,
+        pattern=NO_CONTROLS,
+        examples=["leaf-24-0001"],
+    ),
+]
 KindFilter = Annotated[Kind | None, Query(description="Only this kind of session; none: all kinds")]
+
+
+class Window(NamedTuple):
+    """A part of a list."""
+
+    limit: int
+    offset: int
+
+    @property
+    def one_more(self) -> int:
+        """To ask the book for: whether others follow is seen by it."""
+        return self.limit + 1
+
+
+def window(
+    limit: Annotated[int, Query(ge=1, le=PART_MAX, description="At most this many")] = 100,
+    offset: Annotated[int, Query(ge=0, le=OFFSET_MAX, description="Leave out this many of the first")] = 0,
+) -> Window:
+    return Window(limit, offset)
+
+
+Part = Annotated[Window, Depends(window)]
 
 
 async def known_battery(request: Request, battery: BatteryPath, book: Book) -> Battery:
@@ -54,28 +93,54 @@ async def known_battery(request: Request, battery: BatteryPath, book: Book) -> B
 Known = Annotated[Battery, Depends(known_battery)]
 
 
-def reply(request: Request, answer: models.Answer) -> Response:
+def reply(request: Request, answer: models.Answer, links: Mapping[str, str] | None = None) -> Response:
     """The answer as JSON, or 304 if the asker already has it. Shared caches keep nothing: histories are private."""
-    body = answer.model_dump_json().encode()
-    headers = {"ETag": f'W/"{hashlib.sha256(body).hexdigest()[:24]}"', "Cache-Control": "private, no-cache"}
-    if headers["ETag"] in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
+    headers = {"Cache-Control": "private, no-cache", "Vary": VARY} | dict(links or {})
+    return tagged(request, answer.model_dump_json().encode(), JSON, headers)
+
+
+def tagged(request: Request, body: bytes, media_type: str, headers: Mapping[str, str]) -> Response:
+    """With an ETag of its bytes, or 304. It is weak: a proxy may compress it on the way."""
+    tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+    headers = {**headers, "ETag": f"W/{tag}"}
+    asked = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+    if tag in asked or "*" in asked:
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
 
 
-async def batteries(request: Request, book: Book) -> Response:
-    found = await book.batteries()
-    await note_list(request, [battery.battery for battery in found], "api", "batteries")
-    return reply(request, models.BatteriesOut.model_validate({"batteries": found}))
+def paged(request: Request, part: Window, found: Sequence[ItemT]) -> tuple[Sequence[ItemT], dict[str, Any], Links]:
+    """The part asked for, its place as fields of the answer, and as a `Link` (RFC 8288): next, prev and first."""
+    more = len(found) > part.limit
+    following = part.offset + part.limit if more and part.offset + part.limit <= OFFSET_MAX else None
+    places = {"next": following}
+    if part.offset > 0:
+        places |= {"prev": max(0, part.offset - part.limit), "first": 0}
+    links = [
+        f'<?{request.url.include_query_params(limit=part.limit, offset=place).query}>; rel="{rel}"'
+        for rel, place in places.items()
+        if place is not None
+    ]
+    fields = {"limit": part.limit, "offset": part.offset, "next_offset": following}
+    return found[: part.limit], fields, {"Link": ", ".join(links)} if links else {}
+
+
+async def batteries(request: Request, book: Book, part: Part) -> Response:
+    found = await book.batteries(part.one_more, part.offset)
+    shown, place, links = paged(request, part, found)
+    await note_list(request, [battery.battery for battery in shown], "api", "batteries")
+    return reply(request, models.BatteriesOut.model_validate({"batteries": shown, **place}), links)
 
 
 async def battery(request: Request, known: Known) -> Response:
     return reply(request, models.BatteryOut.model_validate(known))
 
 
-async def soh(request: Request, known: Known, book: Book) -> Response:
-    points = await book.soh_series(known.battery)
-    return reply(request, models.SohSeriesOut.model_validate({"battery": known.battery, "points": points}))
+async def soh(request: Request, known: Known, book: Book, part: Part) -> Response:
+    points = await book.soh_series(known.battery, part.one_more, part.offset)
+    shown, place, links = paged(request, part, points)
+    answer = {"battery": known.battery, "points": shown, **place}
+    return reply(request, models.SohSeriesOut.model_validate(answer), links)
 
 
 async def ageing_model(book: Histories, battery: Battery) -> AgeingModel:
@@ -101,24 +166,11 @@ async def forecast(request: Request, known: Known, book: Book) -> Response:
     return reply(request, models.ForecastOut.model_validate(answer))
 
 
-async def sessions(
-    request: Request,
-    known: Known,
-    book: Book,
-    kind: KindFilter = None,
-    limit: Annotated[int, Query(ge=1, le=SESSIONS_MAX, description="At most this many")] = 100,
-    offset: Annotated[int, Query(ge=0, le=OFFSET_MAX, description="Leave out this many of the newest")] = 0,
-) -> Response:
-    rows = await book.sessions(known.battery, kind, limit + 1, offset)  # one more tells whether others follow
-    answer = {
-        "battery": known.battery,
-        "kind": kind,
-        "limit": limit,
-        "offset": offset,
-        "next_offset": offset + limit if len(rows) > limit else None,
-        "sessions": rows[:limit],
-    }
-    return reply(request, models.SessionsOut.model_validate(answer))
+async def sessions(request: Request, known: Known, book: Book, part: Part, kind: KindFilter = None) -> Response:
+    rows = await book.sessions(known.battery, kind, part.one_more, part.offset)
+    shown, place, links = paged(request, part, rows)
+    answer = {"battery": known.battery, "kind": kind, "sessions": shown, **place}
+    return reply(request, models.SessionsOut.model_validate(answer), links)
 
 
 async def cells(request: Request, known: Known, book: Book) -> Response:
@@ -133,50 +185,51 @@ async def usage(request: Request, known: Known, book: Book) -> Response:
     return reply(request, models.UsageOut.of(known.battery, totals))
 
 
-async def events(
-    request: Request,
-    known: Known,
-    book: Book,
-    limit: Annotated[int, Query(ge=1, le=SESSIONS_MAX, description="At most this many")] = 100,
-) -> Response:
-    rows = await book.events(known.battery, limit)
-    return reply(request, models.EventsOut.model_validate({"battery": known.battery, "limit": limit, "events": rows}))
+async def events(request: Request, known: Known, book: Book, part: Part) -> Response:
+    rows = await book.events(known.battery, part.one_more, part.offset)
+    shown, place, links = paged(request, part, rows)
+    return reply(request, models.EventsOut.model_validate({"battery": known.battery, "events": shown, **place}), links)
 
 
-async def reads(
-    request: Request,
-    known: Known,
-    limit: Annotated[int, Query(ge=1, le=SESSIONS_MAX, description="At most this many")] = 100,
-) -> Response:
-    found = await access_of(request).gate.reads(known.battery, limit)
-    told = tuple(models.ReadOut.of(read) for read in found)
-    return reply(request, models.ReadsOut(battery=known.battery, limit=limit, reads=told))
+async def reads(request: Request, known: Known, part: Part) -> Response:
+    found = await access_of(request).gate.reads(known.battery, part.one_more, part.offset)
+    shown, place, links = paged(request, part, found)
+    told = tuple(models.ReadOut.of(read) for read in shown)
+    return reply(request, models.ReadsOut(battery=known.battery, reads=told, **place), links)
 
 
-async def bundle(known: Known, signing: Signing) -> Response:
+async def bundle(request: Request, known: Known, signing: Signing) -> Response:
     data = await signing.bundle(known.battery)
     if data is None:
         raise HTTPException(404, f"no records of battery {known.battery!r} can be exported yet")
     headers = {
-        "Content-Disposition": f'attachment; filename="{known.battery}.packbook"',
+        "Content-Disposition": f'attachment; filename="{file_name(known.battery)}.packbook"',
         "Cache-Control": "private, no-cache",
+        "Vary": VARY,
     }
-    return Response(data, media_type=BUNDLE_TYPE, headers=headers)
+    return tagged(request, data, BUNDLE_TYPE, headers)
+
+
+def file_name(battery: str) -> str:
+    """Batteries name themselves; a header takes less than they may say."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in battery)
 
 
 async def checkpoints(
     request: Request,
     signing: Signing,
     battery: Annotated[
-        str | None, Query(description="Only stores that watched this battery last", max_length=64)
+        str | None,
+        Query(description="Only stores that watched this battery last", max_length=BATTERY_MAX, pattern=NO_CONTROLS),
     ] = None,
 ) -> Response:
     points = await signing.checkpoints(battery, who_of(request).reach)
     return reply(request, models.CheckpointsOut.of(signing.book_key, points))
 
 
-async def boxes(request: Request, book: Book) -> Response:
-    return reply(request, models.BoxesOut.model_validate({"boxes": await book.boxes()}))
+async def boxes(request: Request, book: Book, part: Part) -> Response:
+    shown, place, links = paged(request, part, await book.boxes(part.one_more, part.offset))
+    return reply(request, models.BoxesOut.model_validate({"boxes": shown, **place}), links)
 
 
 async def quarantine(request: Request, book: Book) -> Response:
@@ -189,3 +242,25 @@ async def quarantine(request: Request, book: Book) -> Response:
         newest_ms=counted[0].received_ms if counted else None,
     )
     return reply(request, answer)
+
+
+async def problem_kinds(request: Request) -> Response:
+    kinds = tuple(_kind_out(status) for status in problems.PROBLEMS)
+    return reply(request, models.ProblemKindsOut(problems=kinds))
+
+
+async def problem_kind(
+    request: Request,
+    name: Annotated[str, Path(description="Last part of a problem document's `type`", examples=["not-found"])],
+) -> Response:
+    status = problems.BY_NAME.get(name)
+    if status is None:
+        raise HTTPException(404, f"there is no kind of problem {name!r}")
+    return reply(request, _kind_out(status))
+
+
+def _kind_out(status: int) -> models.ProblemKindOut:
+    kind = problems.PROBLEMS[status]
+    return models.ProblemKindOut(
+        type=problems.problem_type(status), status=status, title=kind.title, meaning=kind.meaning
+    )

@@ -6,8 +6,9 @@ Out: an ASGI application. It changes nothing; who reads a battery's own life is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -17,46 +18,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from packbook.core.accounts import May
-from packbook.ports import Accounts, Credentials, Evidence, Histories, PackbookError
-from packbook.web import api, credentials, guard, models, pages, shared
+from packbook.ports import Accounts, Credentials, Evidence, Histories, PackbookError, Watch
+from packbook.web import account, credentials, guard, owner, shared, sign_in, users
 from packbook.web.access import Access
+from packbook.web.api_routes import API, FILES, JSON, V1
 from packbook.web.assets import Assets, static_file
 from packbook.web.door import Door
+from packbook.web.fleet import PAGES as FLEET_PAGES
+from packbook.web.fleet.room import Fleet
+from packbook.web.live import Hub, Unwatched
+from packbook.web.openapi import acceptable, manual
 from packbook.web.routes import Page
 
-V1: Final = "/api/v1"
-Problems = dict[int | str, dict[str, Any]]
-
-
-class ApiRoute(NamedTuple):
-    path: str
-    endpoint: Callable[..., Any]
-    answer: type[models.Answer]
-    summary: str
-    description: str
-    may: May = May.READ_BATTERY
-
-    @property
-    def asks(self) -> bool:
-        """It names a battery, in its path or as a parameter, and may be asked wrongly."""
-        return "{battery}" in self.path or self.endpoint is api.checkpoints
-
-
-class FileRoute(NamedTuple):
-    path: str
-    endpoint: Callable[..., Any]
-    summary: str
-    description: str
-    may: May = May.READ_BATTERY
-
-
 PAGES: Final = (
-    Page("/", pages.home, May.READ_BATTERY),
-    Page("/battery/{battery}", pages.owner, May.READ_BATTERY),
-    Page("/battery/{battery}/sessions", pages.sessions, May.READ_BATTERY),
-    Page("/battery/{battery}/sessions.csv", pages.sessions_csv, May.READ_BATTERY),
-    Page("/battery/{battery}/soh.csv", pages.soh_csv, May.READ_BATTERY),
-    Page("/battery/{battery}/sheet.pdf", shared.owner_sheet, May.READ_BATTERY),
+    *owner.PAGES,
     Page("/s/{token}", shared.share),
     Page("/s/{token}/{format}", shared.share_file),
     Page("/id/{name:path}", shared.identifier),
@@ -67,138 +42,11 @@ PAGES: Final = (
     Page("/credentials/status/{number:int}", credentials.status_list),
     Page("/credentials/schema/credential-1.schema.json", credentials.schema),
     Page("/static/{name:path}", static_file),
+    *sign_in.PAGES,
+    *account.PAGES,
+    *users.PAGES,
+    *FLEET_PAGES,
 )
-
-API: Final = (
-    ApiRoute(
-        "/batteries",
-        api.batteries,
-        models.BatteriesOut,
-        "All batteries",
-        "Every battery of the book with its newest SoH.",
-    ),
-    ApiRoute(
-        "/batteries/{battery}",
-        api.battery,
-        models.BatteryOut,
-        "One battery",
-        "Head of one battery's history: what it is, who watched it, how much is known, its newest SoH.",
-    ),
-    ApiRoute(
-        "/batteries/{battery}/soh",
-        api.soh,
-        models.SohSeriesOut,
-        "SoH over time",
-        "Every SoH record, oldest first: the estimate with its interval and, beside it, what the car reports.",
-    ),
-    ApiRoute(
-        "/batteries/{battery}/forecast",
-        api.forecast,
-        models.ForecastOut,
-        "Where it is going",
-        "SoH of the next three years with its interval, time and distance to 80 % and 70 %, what may be promised and "
-        "what stands against it, and the next use. Null with the reason where the readings do not carry a forecast.",
-    ),
-    ApiRoute(
-        "/batteries/{battery}/sessions",
-        api.sessions,
-        models.SessionsOut,
-        "Charges, drives and rests",
-        "Sessions, newest first. Ask on with `next_offset` until it is null.",
-    ),
-    ApiRoute(
-        "/batteries/{battery}/cells",
-        api.cells,
-        models.CellsSeriesOut,
-        "Cell spread over time",
-        "How far the cells were apart at quiet moments, oldest first: at most one a day, and one more when it grew.",
-    ),
-    ApiRoute(
-        "/batteries/{battery}/usage",
-        api.usage,
-        models.UsageOut,
-        "Life so far",
-        "Totals and histograms with the edges of their bands: time at state of charge x temperature, "
-        "at C-rate x temperature, and half cycles by depth.",
-    ),
-    ApiRoute(
-        "/batteries/{battery}/events",
-        api.events,
-        models.EventsOut,
-        "Events",
-        "Harmful events and breaks in the record, newest first.",
-    ),
-    ApiRoute(
-        "/batteries/{battery}/reads",
-        api.reads,
-        models.ReadsOut,
-        "Who read it",
-        "Who read what of this battery's own life, newest first, with reads of the list of all batteries.",
-        May.READ_READS,
-    ),
-    ApiRoute(
-        "/checkpoints",
-        api.checkpoints,
-        models.CheckpointsOut,
-        "What the book signed",
-        "The newest checkpoint of every store: keep one, and a history whose end is cut off later gives itself away.",
-    ),
-    ApiRoute(
-        "/boxes",
-        api.boxes,
-        models.BoxesOut,
-        "Boxes",
-        "Every box, when it was last heard, and its health.",
-        May.READ_FLEET,
-    ),
-    ApiRoute(
-        "/quarantine",
-        api.quarantine,
-        models.QuarantineOut,
-        "Refused messages",
-        "How many of the newest messages could not be believed, by reason.",
-        May.READ_FLEET,
-    ),
-)
-FILES: Final = (
-    FileRoute(
-        "/batteries/{battery}/bundle",
-        api.bundle,
-        "Evidence bundle",
-        "All signed records of one battery as one file, which `packbook verify` checks without network or settings.",
-    ),
-    FileRoute(
-        "/batteries/{battery}/passport",
-        shared.api_passport,
-        "Battery passport",
-        "The neutral record as this reader may see it, value and identity apart. A share link's token goes into "
-        "`Authorization: Bearer`.",
-        May.ANYBODY,  # a share link may open it; without one the endpoint asks for READ_BATTERY
-    ),
-)
-DESCRIPTION: Final = (
-    "Battery usage histories. Units end the field names; current is positive into the pack, percent is 0..100, times "
-    "are UTC milliseconds since 1970, unknown is null. Answers carry an ETag: poll with If-None-Match."
-)
-
-
-def _problem(description: str) -> dict[str, Any]:
-    schema = models.Problem.model_json_schema()
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
-
-
-COMMON_PROBLEMS: Final[Problems] = {503: _problem("The book cannot be read now; ask again")}
-BATTERY_PROBLEMS: Final[Problems] = {
-    403: _problem("Not for this reader"),
-    404: _problem("Not in this book"),
-    422: _problem("A parameter is out of its range"),
-}
-
-
-FILE_ANSWERS: Final[dict[Callable[..., Any], Problems]] = {
-    api.bundle: {200: {"description": "A bundle (docs/trust.md)", "content": {api.BUNDLE_TYPE: {}}}},
-    shared.api_passport: {200: {"description": "A record (docs/passport.md)", "content": {shared.JSON: {}}}},
-}
 
 
 def create_app(
@@ -208,18 +56,22 @@ def create_app(
     access: Access | None = None,
     signed: Credentials | None = None,
     accounts: Accounts | None = None,
+    fleet: Fleet | None = None,
+    watch: Watch | None = None,
+    looks: Mapping[str, str] | None = None,
     title: str = "Packbook",
 ) -> FastAPI:
     """`evidence` None: this book has no signing key at hand, and says so where it would need one.
 
     `access` None: nobody could put on record who reads, so nothing of a battery's own life is shown.
     `signed` None: this book signs no credentials.
-    `accounts` None: whoever gets here owns the book, as on loopback.
+    `accounts` None: whoever gets here owns the book, as on loopback. `fleet` None: no operator's pages.
+    `watch` None: nobody looks whether something changed, and nobody can listen for it.
+    `looks`: of a demo alone: accounts by the word on a button that signs in as them.
     """
     app = FastAPI(
         title=title,
         version="1",
-        description=DESCRIPTION,
         openapi_url=f"{V1}/openapi.json",
         docs_url=None,  # their pages load scripts from a CDN
         redoc_url=None,
@@ -229,20 +81,25 @@ def create_app(
     app.state.access = access
     app.state.credentials = signed
     app.state.accounts = accounts
+    app.state.fleet = fleet
+    app.state.looks = looks or {}
     app.state.title = title
     app.state.assets = Assets()
+    app.state.live = Hub(watch or Unwatched())
     app.state.pages = {page.path: page.may for page in PAGES if page.method == "GET"}
+    if accounts is None:  # there is nobody to show
+        for page in (*account.PAGES, *users.PAGES):
+            app.state.pages.pop(page.path, None)
     for page in PAGES:
         app.add_route(page.path, page.endpoint, methods=[page.method], include_in_schema=False)
     for route in API:
-        problems = COMMON_PROBLEMS | (BATTERY_PROBLEMS if route.asks else {})
         app.add_api_route(
             V1 + route.path,
             route.endpoint,
             response_model=route.answer,
+            dependencies=[acceptable(JSON)],
             summary=route.summary,
             description=route.description,
-            responses=problems,
             name=route.endpoint.__name__,
         )
     for file in FILES:
@@ -250,11 +107,12 @@ def create_app(
             V1 + file.path,
             file.endpoint,
             response_class=Response,
+            dependencies=[acceptable(file.media_type)],
             summary=file.summary,
             description=file.description,
-            responses=COMMON_PROBLEMS | BATTERY_PROBLEMS | FILE_ANSWERS[file.endpoint],
             name=file.endpoint.__name__,
         )
+    app.openapi = partial(manual, app)  # type: ignore[method-assign]  # how FastAPI lets one write it oneself
     _stand_doors(app)
     app.add_exception_handler(HTTPException, guard.on_http_error)
     app.add_exception_handler(RequestValidationError, guard.on_bad_request)
@@ -262,14 +120,16 @@ def create_app(
     app.add_exception_handler(Exception, guard.on_mistake)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     app.add_middleware(guard.SecureHeaders)
+    app.add_middleware(guard.HeadAsGet)
     return app
 
 
 def _stand_doors(app: FastAPI) -> None:
     """Before every route. One that no list names has no business here, and ends the start."""
-    may = {page.path: page.may for page in PAGES}
-    may |= {V1 + route.path: route.may for route in (*API, *FILES)}
-    may[f"{V1}/openapi.json"] = May.ANYBODY
+    may = {(page.path, page.method): page.may for page in PAGES}
+    may |= {(V1 + route.path, "GET"): route.may for route in (*API, *FILES)}
+    may[f"{V1}/openapi.json", "GET"] = May.ANYBODY
     for route in app.routes:
         assert isinstance(route, Route)
-        route.app = Door(route.app, may[route.path])
+        (method,) = (route.methods or set()) - {"HEAD"}
+        route.app = Door(route.app, may[route.path, method])

@@ -28,7 +28,8 @@ class Moment:
     """A time in a table: the browser shows it in its own zone."""
 
     at_ms: int | None
-    style: str = "date"  # or "moment": with the time of day
+    style: str = "date"  # or "moment": with the time of day; or "day": of UTC, in no other zone
+    href: str | None = None  # where it leads
 
 
 Cell = str | Moment
@@ -204,16 +205,21 @@ def _kind(row: SessionRow) -> str:
 
 
 def drive_weeks_chart(t: Words, drives: Sequence[SessionRow]) -> Chart | None:
-    measured = [row for row in drives if row.distance_km is not None]
-    weeks, labels = _weekly(t, measured)
+    """By energy: how far and how fast somebody drives is not what wears a battery."""
+    weeks, labels = _weekly(t, drives)
     if not weeks:
         return None
-    km: dict[datetime.date, float] = defaultdict(float)
-    for row in measured:
+    taken: dict[datetime.date, float] = defaultdict(float)
+    back: dict[datetime.date, float] = defaultdict(float)
+    for row in drives:
         if row.start_ms is not None:
-            km[_monday(row.start_ms)] += row.distance_km or 0.0
-    series = [_Series(t("chart.drive_weeks.series"), "plain", tuple(km[week] for week in weeks))]
-    return _bars(t, "drive_weeks", labels, series, "km", digits=0)
+            taken[_monday(row.start_ms)] += row.energy_out_wh / 1000.0
+            back[_monday(row.start_ms)] += row.energy_in_wh / 1000.0
+    series = [
+        _Series(t("chart.drive_weeks.taken"), "plain", tuple(taken[week] for week in weeks)),
+        _Series(t("chart.drive_weeks.back"), "out", tuple(back[week] for week in weeks)),
+    ]
+    return _bars(t, "drive_weeks", labels, series, "kWh", digits=1)
 
 
 def stress_chart(t: Words, soc_temp: figures.Grid) -> Chart:

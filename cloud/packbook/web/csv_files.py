@@ -1,4 +1,4 @@
-"""Sessions and SoH as CSV (RFC 4180), for spreadsheets: one row per record, unrounded, columns named with units.
+"""Sessions, SoH and events as CSV (RFC 4180), for spreadsheets: a row for each record, unrounded, units in the names.
 
 Text that a spreadsheet could take for a formula is defused; figures stay figures.
 """
@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterable
 from typing import Final
 
-from packbook.core.history import SessionRow, SohPoint
+from packbook.core.history import EventRow, SessionRow, SohPoint
 from packbook.core.words import iso
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -29,6 +29,10 @@ def sessions_csv(rows: Iterable[SessionRow]) -> str:
     return _csv(SessionRow, rows)
 
 
+def events_csv(rows: Iterable[EventRow]) -> str:
+    return _csv(EventRow, rows)
+
+
 def table_csv(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """Any table. Times are the caller's to write (`core.words.iso`)."""
     out = io.StringIO()
@@ -38,14 +42,13 @@ def table_csv(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return out.getvalue()
 
 
-def _csv(kind: type[SohPoint] | type[SessionRow], rows: Iterable[SohPoint | SessionRow]) -> str:
+def _csv(
+    kind: type[SohPoint] | type[SessionRow] | type[EventRow], rows: Iterable[SohPoint | SessionRow | EventRow]
+) -> str:
     names = [field.name for field in dataclasses.fields(kind) if field.name not in LEFT_OUT]
     return table_csv(
         [*(TIMES.get(name, name) for name in names), "box", "store", "seq"],
-        (
-            (*(_timed(name, getattr(row, name)) for name in names), *dataclasses.astuple(row.provenance))
-            for row in rows
-        ),
+        ((*(_timed(name, getattr(row, name)) for name in names), *dataclasses.astuple(row.provenance)) for row in rows),
     )
 
 

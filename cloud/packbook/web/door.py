@@ -38,7 +38,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        who = request.state.who = await _who(request)
+        who = request.state.who = await who_comes(request)
         if self.may not in who.may:
             await _refusal(request, who)(scope, receive, send)
             return
@@ -50,7 +50,8 @@ class Door:
         await self.app(scope, receive, send)
 
 
-async def _who(request: Request) -> Who:
+async def who_comes(request: Request) -> Who:
+    """Decided anew each time. Raises HTTPException for a key that opens nothing."""
     accounts: Accounts | None = request.app.state.accounts
     if accounts is None:
         return BOOKS_OWN
@@ -62,7 +63,6 @@ async def _who(request: Request) -> Who:
     session = None if digest is None else await accounts.by_session(digest)
     if session is None or session.half:
         return NOBODY
-    request.state.language = session.language
     return session.who
 
 

@@ -29,10 +29,22 @@ C_RATE_BANDS: Final = len(C_RATE_EDGES) + 1
 HIGH_SOC_PCT: Final = 80.0  # full and hot together age a pack most; where the stress map begins to matter
 HOT_DEGC: Final = 30.0
 HARMFUL_EVENTS: Final = ("cell_low", "cell_high", "pack_hot", "cold_charge", "isolation_fault", "crash")  # facts §10
+WATCHED_MIN_KM: Final = 50.0  # odometers count whole kilometres: below, a share would be noise
 GENTLE_C_RATE: Final = 0.3  # an AC wall box on a 24 kWh pack
 
 Grid = tuple[tuple[int, ...], ...]
 Band = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One labelled figure; `explain` names its plain-words explanation in the catalogue."""
+
+    label: str
+    value: str
+    detail: str | None = None
+    explain: str | None = None
+    swatch: str | None = None  # the part of the coverage bar it stands for
 
 
 def interval_pct(point: SohPoint) -> tuple[float, float] | None:
@@ -95,6 +107,33 @@ def coverage(usage: UsageTotals | None, point: SohPoint | None) -> Coverage | No
         return None
     total_s = sum(times)
     return Coverage(*times, (times[0] + times[1]) / total_s if total_s else None, km, odometer_km, ah)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """How much of what the car drove since a day was watched."""
+
+    since_ms: int
+    driven_km: float  # by the car's own odometer
+    share: float  # 0..1
+
+
+def watched(series: Sequence[SohPoint], usage: UsageTotals | None) -> Watched | None:
+    """Since the first reading that told the odometer; None before enough was driven to say."""
+    told = [p for p in series if p.at_ms is not None and p.odometer_km is not None]
+    if not told:
+        return None
+    first, last = told[0], told[-1]
+    odometer_km, seen_km = last.odometer_km, last.observed_km
+    if usage is not None and usage.odometer_km is not None:
+        odometer_km, seen_km = usage.odometer_km, usage.distance_km
+    assert first.at_ms is not None
+    assert first.odometer_km is not None
+    assert odometer_km is not None
+    driven_km = odometer_km - first.odometer_km
+    if driven_km < WATCHED_MIN_KM:
+        return None
+    return Watched(first.at_ms, driven_km, min(1.0, max(0.0, seen_km - first.observed_km) / driven_km))
 
 
 def grid(values: Sequence[int], columns: int) -> Grid:

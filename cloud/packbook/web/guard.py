@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from packbook.ports import PackbookError
-from packbook.web import models
+from packbook.web import models, problems
 from packbook.web.nav import OUTSIDE
 from packbook.web.render import render
 
@@ -32,19 +32,8 @@ HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-TITLES: Final = {
-    401: "Not signed in",
-    403: "Not for this reader",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Not enough for this format",
-    410: "No longer open",
-    413: "Too large",
-    422: "The request cannot be understood",
-    429: "Too many tries",
-    500: "A mistake of ours",
-    503: "The book cannot be read now",
-}
+TOLD_ON_PAGES: Final = frozenset({403, 404, 405, 409, 410, 422, 429, 500, 503})  # have words of their own
+ASKED_BY_HEAD: Final = "packbook.head"  # in the scope: for who would otherwise never come to an end
 RETRY_AFTER_S: Final = 5  # a locked database is free again within seconds
 
 
@@ -65,6 +54,25 @@ class SecureHeaders:
         await self.app(scope, receive, send_secured if scope["type"] == "http" else send)
 
 
+class HeadAsGet:
+    """ASGI middleware: HEAD is answered as GET would be, without the body (RFC 9110 §9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self.app({**scope, "method": "GET", ASKED_BY_HEAD: True}, receive, send_head)
+
+
 async def on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     response = _wrong(request, error.status_code, str(error.detail), kind=getattr(error, "kind", None))
@@ -74,10 +82,11 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 async def on_bad_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors: list[dict[str, object]] = [
-        {"where": ".".join(str(part) for part in found["loc"]), "why": found["msg"]} for found in error.errors()
-    ]
-    return _wrong(request, 422, "; ".join(f"{e['where']}: {e['why']}" for e in errors), errors)
+    faults = tuple(
+        models.FaultOut(where=".".join(str(part) for part in found["loc"]), why=found["msg"])
+        for found in error.errors()
+    )
+    return _wrong(request, 422, "; ".join(f"{fault.where}: {fault.why}" for fault in faults), faults)
 
 
 async def on_trouble(request: Request, error: Exception) -> Response:
@@ -99,14 +108,15 @@ def _wrong(
     request: Request,
     status: int,
     detail: str,
-    errors: list[dict[str, object]] | None = None,
+    errors: tuple[models.FaultOut, ...] | None = None,
     *,
     kind: str | None = None,
 ) -> Response:
     """`kind`: of the words on the page; None: the status has its own."""
     if request.url.path.startswith(API):
         problem = models.Problem(
-            title=TITLES.get(status, "The request failed"),
+            type=problems.problem_type(status),
+            title=problems.PROBLEMS.get(status, problems.OTHER).title,
             status=status,
             detail=detail,
             instance=request.url.path,
@@ -115,9 +125,9 @@ def _wrong(
         return Response(
             problem.model_dump_json(exclude_none=True),
             status,
-            media_type="application/problem+json",
+            media_type=problems.MEDIA_TYPE,
             headers={"Cache-Control": "no-store"},
         )
-    kind = kind or (str(status) if status in TITLES else "other")
+    kind = kind or (str(status) if status in TOLD_ON_PAGES else "other")
     outside = request.url.path.startswith(OUTSIDE)
     return render(request, "error.html", status=status, code=status, kind=kind, outside=outside)

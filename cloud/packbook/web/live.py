@@ -14,16 +14,26 @@ import json
 import logging
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Annotated, Final
 
+from fastapi import FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.types import Receive, Scope, Send
 
-from packbook.core.accounts import Reach
-from packbook.core.live import ANYTHING, NOTHING, Change, Look, News, change, news
+from packbook.core.accounts import EVERYWHERE, May, Reach, Who
+from packbook.core.live import ANYTHING, NOTHING, Change, Look, News, Topic, change, news
 from packbook.ports import PackbookError, Watch
+from packbook.web.access import histories, note_history, note_list, who_of
+from packbook.web.api import BATTERY_MAX, NO_CONTROLS
+from packbook.web.door import who_comes
+from packbook.web.guard import ASKED_BY_HEAD
 
+MEDIA_TYPE: Final = "text/event-stream"
+HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would gather it up
 LOOK_EVERY_S: Final = 1.0
 LOOK_SHARE_MAX: Final = 0.05  # of the time: a large book is looked at more rarely
 HEARTBEAT_S: Final = 15.0  # below the idle limits of usual proxies; how long a reader who was sent away may listen on
@@ -34,21 +44,23 @@ REMEMBERED_MAX: Final = 256  # changes that a listener who was away can be told 
 log = logging.getLogger(__name__)
 
 
-class TooMany(PackbookError):
-    """No more can listen now. Ask for what is wanted now and then instead, or come again."""
+class CannotListen(PackbookError):
+    """Not now, or not here. Ask for what is wanted now and then instead, or come again."""
 
 
 class Listener:
     """What one of them is still to be told."""
 
-    def __init__(self, reach: Reach, first: News) -> None:
+    def __init__(self, reach: Reach, topics: Collection[Topic], first: News) -> None:
         self.reach = reach
+        self.topics = topics
         self._waiting = first
         self._news = asyncio.Event()
         if first:
             self._news.set()
 
     def tell(self, found: News) -> None:
+        found = found.of(self.topics)
         if found:
             self._waiting += found
             self._news.set()
@@ -70,6 +82,13 @@ class Listener:
         self._news.clear()
         heard, self._waiting = self._waiting, NOTHING
         return heard
+
+
+class Unwatched:
+    """No book to look at."""
+
+    async def look(self) -> Look:
+        raise CannotListen("nobody looks at this book for changes")
 
 
 class Hub:
@@ -109,16 +128,16 @@ class Hub:
         if self._looking is not None:
             await self._looking
 
-    async def admit(self, reach: Reach, last_id: str | None) -> Listener:
-        """Raises TooMany, or StoreError when the book cannot be looked at."""
+    async def admit(self, reach: Reach, topics: Collection[Topic], last_id: str | None) -> Listener:
+        """Raises CannotListen, or StoreError when the book cannot be looked at."""
         if self._last is None:
             self._last = await self._watch.look()
         if self._closed or len(self._listeners) >= LISTENERS_MAX:
-            raise TooMany("this book is being stopped" if self._closed else f"{LISTENERS_MAX} listen already")
-        listener = Listener(reach, self._missed(reach, last_id))
+            raise CannotListen("this book is being stopped" if self._closed else f"{LISTENERS_MAX} listen already")
+        listener = Listener(reach, topics, self._missed(reach, last_id).of(topics))
         self._listeners.add(listener)
+        self._resting.clear()
         if self._looking is None or self._looking.done():
-            self._resting.clear()
             self._looking = asyncio.create_task(self._look_on(), name="live")
         return listener
 
@@ -136,7 +155,9 @@ class Hub:
             yield self._event("ready", {}, None if listener.owed else self._number)
             while not self._closed and (left_s := ends_at_s - loop.time()) > 0:
                 heard = await listener.hear(min(self._heartbeat_s, left_s))
-                event = self._event("changed", heard.told(), self._number) if heard else KEEPALIVE_COMMENT
+                event = (
+                    self._event("changed", heard.told(listener.topics), self._number) if heard else KEEPALIVE_COMMENT
+                )
                 if loop.time() - asked_at_s >= self._heartbeat_s:
                     asked_at_s = loop.time()
                     if not await still():
@@ -201,3 +222,57 @@ class Hub:
             if listener.reach not in told:
                 told[listener.reach] = news(found, listener.reach)
             listener.tell(told[listener.reach])
+
+
+class _Stream(StreamingResponse):
+    """Its listener leaves with it, also when it never began."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, hub: Hub, listener: Listener, still: Callable[[], Awaitable[bool]]) -> None:
+        super().__init__(hub.stream(listener, still), headers=HEADERS)
+        self._leave = partial(hub.leave, listener)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
+
+
+async def live(
+    request: Request,
+    battery: Annotated[
+        str | None, Query(description="Only of this battery", max_length=BATTERY_MAX, pattern=NO_CONTROLS)
+    ] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="Id of the last event heard: what came since is told first")
+    ] = None,
+) -> Response:
+    """Reading on is put on record once, when it begins."""
+    who, hub = who_of(request), hub_in(request.app)
+    if battery is not None:
+        if await histories(request).battery(battery) is None:
+            raise HTTPException(404, f"no battery {battery!r} is in this book")
+        await note_history(request, battery, "api", "live")
+    else:
+        await note_list(request, sorted(who.reach.batteries or ()), "api", "live")
+    if request.scope.get(ASKED_BY_HEAD):
+        return Response(media_type=MEDIA_TYPE, headers=HEADERS)
+    reach = who.reach.narrowed(EVERYWHERE if battery is None else Reach(None, frozenset((battery,))))
+    topics = tuple(Topic) if May.READ_FLEET in who.may else (Topic.BATTERIES,)
+    listener = await hub.admit(reach, topics, last_event_id)
+    return _Stream(hub, listener, partial(_still, request, who))
+
+
+async def _still(request: Request, who: Who) -> bool:
+    """Signed out, revoked, or allowed something else meanwhile: he has to come again."""
+    try:
+        return await who_comes(request) == who
+    except (HTTPException, PackbookError):
+        return False
+
+
+def hub_in(app: FastAPI) -> Hub:
+    hub: Hub = app.state.live
+    return hub

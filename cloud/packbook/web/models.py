@@ -123,11 +123,19 @@ class BatteryOut(Answer):
     )
 
 
-class BatteriesOut(Answer):
-    batteries: tuple[BatteryOut, ...]
+class PartOut(Answer):
+    """A part of a list. What arrives meanwhile may push the rest on: tell items apart by what they are."""
+
+    limit: int = Field(description="At most this many were asked for")
+    offset: int = Field(description="This many of the first were left out")
+    next_offset: int | None = Field(description="Ask with this offset for those that follow; null: these were the last")
 
 
-class SohSeriesOut(Answer):
+class BatteriesOut(PartOut):
+    batteries: tuple[BatteryOut, ...] = Field(description="In the order of their ids")
+
+
+class SohSeriesOut(PartOut):
     battery: str
     points: tuple[SohOut, ...] = Field(description="Oldest first")
 
@@ -199,12 +207,9 @@ class SessionOut(Answer):
     provenance: ProvenanceOut
 
 
-class SessionsOut(Answer):
+class SessionsOut(PartOut):
     battery: str
     kind: str | None = Field(description="The filter asked for; null: all kinds")
-    limit: int
-    offset: int
-    next_offset: int | None = Field(description="Ask with this offset for older ones; null: these were the last")
     sessions: tuple[SessionOut, ...] = Field(description="Newest first")
 
 
@@ -320,9 +325,8 @@ class EventOut(Answer):
     provenance: ProvenanceOut
 
 
-class EventsOut(Answer):
+class EventsOut(PartOut):
     battery: str
-    limit: int
     events: tuple[EventOut, ...] = Field(description="Newest first")
 
 
@@ -403,8 +407,8 @@ class BoxOut(Answer):
     health: dict[str, object] = Field(description="Newest heartbeat (docs/wire.md, health); empty before the first")
 
 
-class BoxesOut(Answer):
-    boxes: tuple[BoxOut, ...]
+class BoxesOut(PartOut):
+    boxes: tuple[BoxOut, ...] = Field(description="In the order of their ids")
 
 
 class QuarantineOut(Answer):
@@ -416,15 +420,35 @@ class QuarantineOut(Answer):
     newest_ms: int | None = Field(description="UTC milliseconds since 1970, by the book's clock")
 
 
+class FaultOut(Answer):
+    """One parameter that cannot be used."""
+
+    where: str = Field(description="query.NAME, path.NAME or body.NAME")
+    why: str
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
-    type: str = "about:blank"
+    type: str = Field(description="Its kind: an address of this book that explains it")
     title: str
     status: int
     detail: str
     instance: str = Field(description="The path asked for")
-    errors: list[dict[str, object]] | None = Field(default=None, description="422: which parameter, and why")
+    errors: tuple[FaultOut, ...] | None = Field(default=None, description="422: which parameter, and why")
+
+
+class ProblemKindOut(Answer):
+    """A kind of problem, as `type` of a problem document names it."""
+
+    type: str = Field(description="The address of this explanation")
+    status: int = Field(description="HTTP status it comes with")
+    title: str
+    meaning: str = Field(description="What it means, and what to do about it")
+
+
+class ProblemKindsOut(Answer):
+    problems: tuple[ProblemKindOut, ...]
 
 
 class CheckpointOut(Answer):
@@ -465,9 +489,8 @@ class ReadOut(Answer):
         )
 
 
-class ReadsOut(Answer):
+class ReadsOut(PartOut):
     battery: str = Field(description="Id of the battery")
-    limit: int = Field(description="At most this many")
     reads: tuple[ReadOut, ...] = Field(description="Newest first")
 
 

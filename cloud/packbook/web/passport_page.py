@@ -18,7 +18,8 @@ from packbook.core.rules import Tier
 from packbook.core.wording import DIGITS, value_text
 from packbook.core.words import ABSENT, Words
 from packbook.web.charts import Table, band_text
-from packbook.web.owner import Figure, Headline, ruler
+from packbook.web.figures import Figure
+from packbook.web.headline import Headline, ruler
 
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "state": (

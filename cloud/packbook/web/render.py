@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -34,10 +34,9 @@ PAGES.filters["segment"] = lambda text: quote(text, safe="")  # one path segment
 
 
 def words_for(request: Request) -> Words:
-    chosen: str | None = getattr(request.state, "language", None)  # of the account
     language = choose_language(
         request.query_params.get("lang"),
-        chosen or request.cookies.get(COOKIE),
+        request.cookies.get(COOKIE),
         request.headers.get("accept-language"),
     )
     return ALL_WORDS[language]
@@ -70,10 +69,13 @@ def render(request: Request, template: str, *, status: int = 200, **values: obje
     )
     keep_form_secret(request, answer)
     if request.query_params.get("lang") in LANGUAGES:
-        answer.set_cookie(
-            COOKIE, words.language, max_age=int(REMEMBER.total_seconds()), httponly=True, samesite="lax", path="/"
-        )
+        remember_language(answer, words.language)
     return answer
+
+
+def remember_language(answer: Response, language: str) -> None:
+    seconds = int(REMEMBER.total_seconds())
+    answer.set_cookie(COOKIE, language, max_age=seconds, httponly=True, samesite="lax", path="/")
 
 
 def _csrf_field(request: Request) -> Markup:

@@ -61,22 +61,8 @@ async def share_file(request: Request) -> Response:
         raise HTTPException(NOT_HERE, headers=PRIVATE)
     cut = await _cut(request, link.battery, link.reader)
     manner = Manner(words_for(request).language, request.url.path.rstrip("/").rpartition("/")[0])
-    answer = await _export(request, cut, name, manner)
+    answer = await export_of(request, cut, name, manner)
     await door.open_link(request, digest, link, cut, name)
-    return answer
-
-
-async def owner_sheet(request: Request) -> Response:
-    """The condition sheet for whoever reads the owner's page."""
-    access = door.access_of(request)
-    if door.bearer(request) is not None:
-        raise HTTPException(door.FORBIDDEN, "a share link has a sheet of its own", headers=PRIVATE)
-    reader = door.who_of(request).reader
-    cut = await _own_cut(request, request.path_params["battery"])
-    if cut.why is not None:
-        raise HTTPException(door.FORBIDDEN, cut.why, headers=PRIVATE)
-    answer = await _export(request, cut, SHEET, Manner(words_for(request).language))
-    await access.trail.note(door.read_of(access, cut, reader, "page", SHEET))
     return answer
 
 
@@ -104,7 +90,7 @@ async def _resolved(request: Request, battery: str) -> Response:
         return await _record(request, battery, "api")
     cut = await _cut(request, battery, PUBLIC)
     if _wants_json(request):
-        return await _export(request, cut, RECORD)
+        return await export_of(request, cut, RECORD)
     page = passport_page.build(words_for(request), cut)
     return render(request, "passport.html", page=page, passport=cut.passport, link=None, here="", formats=[], code="")
 
@@ -113,20 +99,20 @@ async def _record(request: Request, battery: str, where: str) -> Response:
     access, token = door.access_of(request), door.bearer(request)
     if token is None:
         reader = door.require(request, May.READ_BATTERY).reader
-        cut = await _own_cut(request, battery)
-        answer = await _export(request, cut, RECORD)
+        cut = await own_cut(request, battery)
+        answer = await export_of(request, cut, RECORD)
         await access.trail.note(door.read_of(access, cut, reader, where, RECORD))
         return private(answer)
     digest, link = await door.find_link(request, token)
     if link.battery != battery or (link.formats is not None and RECORD not in link.formats):
         raise HTTPException(NOT_HERE, "no such link", headers=PRIVATE)
     cut = await _cut(request, battery, link.reader)
-    answer = await _export(request, cut, RECORD)
+    answer = await export_of(request, cut, RECORD)
     await door.open_link(request, digest, link, cut, RECORD)
     return private(answer)
 
 
-async def _own_cut(request: Request, battery: str) -> Cut:
+async def own_cut(request: Request, battery: str) -> Cut:
     """For whoever signed in: of a battery within his reach."""
     if await door.histories(request).battery(battery) is None:
         raise HTTPException(NOT_HERE, f"no battery {battery!r} is in this book")
@@ -140,7 +126,7 @@ async def _cut(request: Request, battery: str, reader: Reader) -> Cut:
     return cut
 
 
-async def _export(request: Request, cut: Cut, name: str, manner: Manner = PLAIN) -> Response:
+async def export_of(request: Request, cut: Cut, name: str, manner: Manner = PLAIN) -> Response:
     exports = door.access_of(request).exports
     suffix = exports.suffixes.get(name)
     if suffix is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import quote
 
 from packbook.core.history import EventRow, Provenance, SessionRow
 from packbook.core.words import ABSENT, Words
@@ -30,8 +31,27 @@ def _record(provenance: Provenance) -> str:
     return f"{provenance.store[:STORE_DIGITS]} / {provenance.seq}"
 
 
-def session_table(t: Words, rows: Sequence[SessionRow], kind: str | None) -> Table:
-    """Sessions of one kind with what matters for it, or of any kind with what they share."""
+def percent(t: Words, share: float | None) -> str:
+    """A share 0..1 as whole percent; a small one is not called nothing."""
+    if share is None:
+        return ABSENT
+    return t("share.under_one") if 0.0 < share < 0.01 else t.number(share * 100.0, 0, "%")
+
+
+def session_path(battery: str, source: Provenance) -> str:
+    """The address of one session's page: the record that tells of it names it for good."""
+    return "/".join(
+        (
+            "",
+            "battery",
+            *(quote(part, safe="") for part in (battery, "sessions", source.box, source.store)),
+            str(source.seq),
+        )
+    )
+
+
+def session_table(t: Words, battery: str, rows: Sequence[SessionRow], kind: str | None) -> Table:
+    """Sessions of one kind with what matters for it, or of any kind with what they share. Each leads to its page."""
     own_columns, own_cells = {
         "charge": (("charge_kind", "energy", "power"), _charge_cells),
         "drive": (("distance", "energy_out", "energy_back"), _drive_cells),
@@ -42,7 +62,7 @@ def session_table(t: Words, rows: Sequence[SessionRow], kind: str | None) -> Tab
         tuple(t(f"column.{name}") for name in names),
         tuple(
             (
-                Moment(row.start_ms, "moment"),
+                Moment(row.start_ms, "moment", session_path(battery, row.provenance)),
                 t.span(row.duration_s),
                 *own_cells(t, row),
                 _soc(t, row),
@@ -58,18 +78,18 @@ def session_table(t: Words, rows: Sequence[SessionRow], kind: str | None) -> Tab
 
 def _charge_cells(t: Words, row: SessionRow) -> tuple[str, str, str]:
     kind = t.or_raw("charge_kind", row.charge_kind or "unknown")
-    return kind, _kwh(t, row.energy_in_wh), t.number(row.power_max_kw, 1, "kW")
+    return kind, kwh(t, row.energy_in_wh), t.number(row.power_max_kw, 1, "kW")
 
 
 def _drive_cells(t: Words, row: SessionRow) -> tuple[str, str, str]:
-    return t.number(row.distance_km, 1, "km"), _kwh(t, row.energy_out_wh), _kwh(t, row.energy_in_wh)
+    return t.number(row.distance_km, 1, "km"), kwh(t, row.energy_out_wh), kwh(t, row.energy_in_wh)
 
 
 def _any_cells(t: Words, row: SessionRow) -> tuple[str, str, str]:
-    return t.or_raw("session_kind", row.kind), _kwh(t, row.energy_in_wh), _kwh(t, row.energy_out_wh)
+    return t.or_raw("session_kind", row.kind), kwh(t, row.energy_in_wh), kwh(t, row.energy_out_wh)
 
 
-def _kwh(t: Words, energy_wh: float) -> str:
+def kwh(t: Words, energy_wh: float) -> str:
     return t.number(energy_wh / 1000.0, 1, "kWh")
 
 

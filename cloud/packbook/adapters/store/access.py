@@ -62,11 +62,11 @@ async def note_reads(connection: AsyncConnection, reads: Sequence[Read]) -> None
     await connection.execute(sa.insert(tables.read_note), rows)
 
 
-async def reads_of(connection: AsyncConnection, battery: str, limit: int) -> list[Read]:
+async def reads_of(connection: AsyncConnection, battery: str, limit: int, offset: int = 0) -> list[Read]:
     """Newest first, reads of whole lists among them."""
     table = tables.read_note
     query = sa.select(table).where(table.c.battery.in_((battery, ALL_BATTERIES)))
-    rows = await connection.execute(query.order_by(table.c.at_ms.desc(), table.c.id.desc()).limit(limit))
+    rows = await connection.execute(query.order_by(table.c.at_ms.desc(), table.c.id.desc()).limit(limit).offset(offset))
     return [
         Read(
             row.at_ms,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables, tenants
-from packbook.adapters.store.projections import upsert
+from packbook.adapters.store.rows import upsert
 from packbook.core.enrolment import BoxState, Code, EnrolledBox, Issued
 
 
@@ -60,6 +60,14 @@ async def boxes(connection: AsyncConnection) -> list[EnrolledBox]:
 async def keep_box(connection: AsyncConnection, box: EnrolledBox) -> None:
     await upsert(connection, tables.enrolled_box, [asdict(box)])
     await tenants.settle(connection, [box.box])
+
+
+async def known_key(connection: AsyncConnection, box: str) -> bytes | None:
+    """The key that this box signed its records with."""
+    table = tables.box_key
+    query = sa.select(table.c.public_key).where(table.c.box == box).order_by(table.c.received_ms.desc()).limit(1)
+    found: bytes | None = await connection.scalar(query)
+    return found
 
 
 async def keep_certificate(connection: AsyncConnection, issued: Issued) -> None:

@@ -75,7 +75,9 @@ class SqlFleetList:
             found = await connection.execute(_ordered(_chosen(reach, query, now_ms), query))
             return [FleetRow(**row) for row in found.mappings()]
 
-    async def figures(self, reach: Reach, query: FleetQuery, now_ms: int) -> Sequence[tuple[float | None, float | None]]:
+    async def figures(
+        self, reach: Reach, query: FleetQuery, now_ms: int
+    ) -> Sequence[tuple[float | None, float | None]]:
         chosen = _chosen(reach, query, now_ms).with_only_columns(_row.c.soh_pct, _row.c.coverage_pct)
         async with self._database.transaction() as connection:
             return [(row.soh_pct, row.coverage_pct) for row in await connection.execute(chosen)]
@@ -84,10 +86,7 @@ class SqlFleetList:
         chosen = _ordered(_chosen(reach, query, now_ms), query).add_columns(_row.c.judged, _installed.c.nominal_kwh)
         async with self._database.transaction() as connection:
             found = (await connection.execute(chosen.where(_row.c.battery.is_not(None)))).mappings()
-            return [
-                (FleetRow(**{name: row[name] for name in _NAMES}), from_json(row["judged"]))
-                for row in found
-            ]
+            return [(FleetRow(**{name: row[name] for name in _NAMES}), from_json(row["judged"])) for row in found]
 
     async def choices(self, reach: Reach) -> Choices:
         """What there is to choose from, in this reach."""
@@ -177,5 +176,3 @@ def _ordered(chosen: sa.Select[Any], query: FleetQuery) -> sa.Select[Any]:
     ways = [(column.desc() if query.falling else column.asc()).nulls_last() for column in by]
     last = _head.c.battery.desc() if query.falling and not by else _head.c.battery.asc()
     return chosen.order_by(*ways, last)
-
-

@@ -265,15 +265,13 @@ async def _installations(connection: AsyncConnection, box: str) -> list[Installa
     query = sa.select(_installed).where(_installed.c.box == box)
     query = query.order_by(_installed.c.from_ms.desc().nulls_last(), _installed.c.store.desc(), _installed.c.seq.desc())
     return [
-        Installation(
-            **{name: row[name] for name in names}, provenance=Provenance(row["box"], row["store"], row["seq"])
-        )
+        Installation(**{name: row[name] for name in names}, provenance=Provenance(row["box"], row["store"], row["seq"]))
         for row in (await connection.execute(query)).mappings()
     ]
 
 
 async def _stores(connection: AsyncConnection, box: str) -> list[StoreLine]:
-    chain, ledger = tables.chain, tables.ledger
+    chain, ledger = tables.chain, tables.seen
     query = (
         sa.select(chain, ledger.c.received_ms)
         .outerjoin(

@@ -59,7 +59,9 @@ class SqlFleetPapers:
             total = await connection.scalar(sa.select(sa.func.count()).select_from(chosen.subquery())) or 0
             counts = {row.reason: row.messages for row in await connection.execute(counted.order_by(_kept.c.reason))}
             disputes = await quarantine.disputes(connection)
-            boxes = set(await connection.scalars(sa.select(tables.chain.c.box).where(box_within(tables.chain.c.box, reach))))
+            boxes = set(
+                await connection.scalars(sa.select(tables.chain.c.box).where(box_within(tables.chain.c.box, reach)))
+            )
         told = [
             DisputeLine(d.box, d.store, d.battery, d.from_seq, d.since_ms, d.held_out, d.settled_ms)
             for d in disputes

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import doubts, fleets, relations, tables, tenants
+from packbook.adapters.store import doubts, fleets, heartbeats, relations, tables, tenants
 from packbook.adapters.store.database import Database
 from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.fleet import FleetModel
@@ -22,6 +22,7 @@ from packbook.core.history import (
     EnergyFull,
     Estimate,
     EventRow,
+    HeartbeatRow,
     Provenance,
     SessionRow,
     SohPoint,
@@ -44,37 +45,61 @@ class SqlHistories:
     def within(self, reach: Reach) -> SqlHistories:
         return SqlHistories(self._database, self._reach.narrowed(reach))
 
-    async def batteries(self) -> Sequence[Battery]:
+    async def batteries(self, limit: int | None = None, offset: int = 0) -> Sequence[Battery]:
+        head = tables.battery.c.battery
         async with self._database.transaction() as connection:
-            return await _batteries(connection, self._reach, None)
+            if limit is None:
+                return await _batteries(connection, self._reach, None)
+            part = sa.select(head).where(tenants.battery_within(head, self._reach)).order_by(head)
+            names = (await connection.scalars(part.limit(limit).offset(offset))).all()
+            return await _batteries(connection, self._reach, names)
 
     async def battery(self, battery: str) -> Battery | None:
         async with self._database.transaction() as connection:
-            return next(iter(await _batteries(connection, self._reach, battery)), None)
+            return next(iter(await _batteries(connection, self._reach, (battery,))), None)
 
-    async def soh_series(self, battery: str) -> Sequence[SohPoint]:
+    async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         table = tables.soh_point
         query = sa.select(table).where(*self._of(table, battery)).order_by(*oldest_first(table))
+        if limit is not None:
+            query = query.limit(limit).offset(offset)
         return [soh_from(row) for row in await self._rows(query)]
 
     async def sessions(
-        self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
+        self,
+        battery: str,
+        kind: str | None = None,
+        limit: int = 200,
+        offset: int = 0,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
     ) -> Sequence[SessionRow]:
         table = tables.session
         query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table))
         if kind is not None:
             query = query.where(table.c.kind == kind)
+        if since_ms is not None:
+            query = query.where(table.c.start_ms >= since_ms)
+        if until_ms is not None:
+            query = query.where(table.c.start_ms < until_ms)
         return [_session(row) for row in await self._rows(query.limit(limit).offset(offset))]
+
+    async def session(self, battery: str, source: Provenance) -> SessionRow | None:
+        table = tables.session
+        place = (table.c.box == source.box, table.c.store == source.store, table.c.seq == source.seq)
+        query = sa.select(table).where(table.c.battery == battery, *place)
+        return next((_session(row) for row in await self._rows(query)), None)
 
     async def usage(self, battery: str) -> UsageTotals | None:
         table = tables.usage
         query = sa.select(table).where(*self._of(table, battery)).order_by(*oldest_first(table))
         return add_usage([usage_from(row) for row in await self._rows(query)])
 
-    async def events(self, battery: str, limit: int = 100) -> Sequence[EventRow]:
+    async def events(self, battery: str, limit: int = 100, offset: int = 0) -> Sequence[EventRow]:
         table = tables.event
-        query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table)).limit(limit)
-        return [event_from(row) for row in await self._rows(query)]
+        query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table))
+        return [event_from(row) for row in await self._rows(query.limit(limit).offset(offset))]
 
     async def cells(self, battery: str) -> Sequence[CellsPoint]:
         table = tables.cells
@@ -90,11 +115,13 @@ class SqlHistories:
                 return {}
             return await relations.purposes_in(connection, battery)
 
-    async def boxes(self) -> Sequence[BoxRow]:
+    async def boxes(self, limit: int | None = None, offset: int = 0) -> Sequence[BoxRow]:
         box, chain = tables.box, tables.chain
         held = sa.select(chain.c.box, sa.func.sum(chain.c.records).label("records")).group_by(chain.c.box).subquery()
         query = sa.select(box, held.c.records).outerjoin(held, held.c.box == box.c.box).order_by(box.c.box)
         query = query.where(tenants.box_within(box.c.box, self._reach))
+        if limit is not None:
+            query = query.limit(limit).offset(offset)
         return [
             BoxRow(
                 box=row["box"],
@@ -105,6 +132,13 @@ class SqlHistories:
             )
             for row in await self._rows(query)
         ]
+
+    async def heartbeats(self, box: str, since_ms: int) -> Sequence[HeartbeatRow]:
+        known = sa.select(tables.box.c.box).where(tables.box.c.box == box)
+        async with self._database.transaction() as connection:
+            if await connection.scalar(known.where(tenants.box_within(tables.box.c.box, self._reach))) is None:
+                return []
+            return await heartbeats.of_box(connection, box, since_ms)
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         table = tables.quarantine
@@ -126,7 +160,7 @@ class SqlHistories:
             return (await connection.execute(query)).mappings().all()
 
 
-async def _batteries(connection: AsyncConnection, reach: Reach, only: str | None) -> list[Battery]:
+async def _batteries(connection: AsyncConnection, reach: Reach, only: Sequence[str] | None) -> list[Battery]:
     """All batteries within the reach, or the one named, with their newest installation and SoH."""
     head, table = tables.battery, tables.installation
     heads = sa.select(head, *_span_columns(head)).order_by(head.c.battery)
@@ -134,13 +168,13 @@ async def _batteries(connection: AsyncConnection, reach: Reach, only: str | None
     installed = sa.select(table).order_by(*oldest_first(table))
     installed = installed.where(tenants.battery_within(table.c.battery, reach))
     if only is not None:
-        heads = heads.where(head.c.battery == only)
-        installed = installed.where(table.c.battery == only)
+        heads = heads.where(head.c.battery.in_(only))
+        installed = installed.where(table.c.battery.in_(only))
     installations: dict[str, list[sa.RowMapping]] = {}
     for row in (await connection.execute(installed)).mappings():
         installations.setdefault(row["battery"], []).append(row)
     newest = await _newest_soh(connection, reach, only)
-    doubted = await doubts.of_batteries(connection, only)
+    doubted = await doubts.of_batteries(connection, only[0] if only is not None and len(only) == 1 else None)
     rows = (await connection.execute(heads)).mappings()
     return [
         _battery(row, installations[row["battery"]], newest.get(row["battery"]), doubted.get(row["battery"], ()))
@@ -195,12 +229,12 @@ async def _is_within(connection: AsyncConnection, reach: Reach, battery: str) ->
     return await connection.scalar(query.where(tenants.battery_within(table.c.battery, reach))) is not None
 
 
-async def _newest_soh(connection: AsyncConnection, reach: Reach, only: str | None) -> dict[str, SohPoint]:
+async def _newest_soh(connection: AsyncConnection, reach: Reach, only: Sequence[str] | None) -> dict[str, SohPoint]:
     table = tables.soh_point
     rank = sa.func.row_number().over(partition_by=table.c.battery, order_by=_newest_first(table))
     ranked = sa.select(table, rank.label("rank")).where(tenants.battery_within(table.c.battery, reach))
     if only is not None:
-        ranked = ranked.where(table.c.battery == only)
+        ranked = ranked.where(table.c.battery.in_(only))
     rows = ranked.subquery()
     found = await connection.execute(sa.select(rows).where(rows.c.rank == 1))
     return {row["battery"]: soh_from(row) for row in found.mappings()}

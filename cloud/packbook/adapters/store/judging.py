@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from packbook.adapters.store import doubts, fleets, lives, tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import oldest_first
-from packbook.adapters.store.projections import Row, upsert
+from packbook.adapters.store.rows import Row, upsert
 from packbook.core.fleet_row import as_json, coverage_pct, judged
 from packbook.core.forecast import PRIOR, AgeingModel
 from packbook.core.history import EventRow, SohPoint, UsageTotals
@@ -62,7 +62,9 @@ async def judge(database: Database, now_ms: int) -> int:
 async def _due(connection: AsyncConnection, doubted: frozenset[str], now_ms: int) -> list[str]:
     """New ones first, then those that were looked at longest ago."""
     head, row = tables.battery, tables.fleet_row
-    stale = (row.c.judged_ms < now_ms - ANEW_MS) | ((row.c.records != head.c.records) & (row.c.judged_ms < now_ms - AGAIN_MS))
+    stale = (row.c.judged_ms < now_ms - ANEW_MS) | (
+        (row.c.records != head.c.records) & (row.c.judged_ms < now_ms - AGAIN_MS)
+    )
     disputed = row.c.lacking == Lacking.DISPUTED.value
     changed = sa.or_(disputed & head.c.battery.not_in(doubted), ~disputed & head.c.battery.in_(doubted))
     query = (

@@ -34,7 +34,7 @@ def box_within(box: sa.ColumnElement[str], reach: Reach) -> sa.ColumnElement[boo
     table = tables.battery_tenant
     conditions: list[sa.ColumnElement[bool]] = [sa.true()]
     if reach.tenant is not None:
-        conditions.append(_tenant_of(box) == reach.tenant)
+        conditions.append(tenant_of(box) == reach.tenant)
     if reach.batteries is not None:
         conditions.append(box.in_(sa.select(table.c.box).where(table.c.battery.in_(sorted(reach.batteries)))))
     return sa.and_(*conditions)
@@ -54,7 +54,7 @@ async def settle(connection: AsyncConnection, boxes: Collection[str]) -> None:
     watched = sa.select(table.c.battery).where(table.c.box.in_(sorted(boxes)))
     place = sa.func.row_number().over(partition_by=table.c.battery, order_by=newest).label("place")
     placed = sa.select(table.c.battery, table.c.box, place).where(table.c.battery.in_(watched)).subquery()
-    query = sa.select(placed.c.battery, _tenant_of(placed.c.box).label("tenant"), placed.c.box)
+    query = sa.select(placed.c.battery, tenant_of(placed.c.box).label("tenant"), placed.c.box)
     rows = await connection.execute(query.where(placed.c.place == 1).order_by(placed.c.battery))
     found = [dict(row) for row in rows.mappings()]
     if found:
@@ -75,7 +75,7 @@ async def of_battery(connection: AsyncConnection, battery: str) -> str:
     return found or FIRST_TENANT
 
 
-def _tenant_of(box: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+def tenant_of(box: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     known = tables.enrolled_box
     found = (
         sa.select(fleet.c.tenant)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from typing import Final
 
 import sqlalchemy as sa
 
-from packbook.adapters.store import tables
+from packbook.adapters.store import tables, tenants
 from packbook.adapters.store.database import Database
 from packbook.core.accounts import FIRST_TENANT
 from packbook.core.live import Look, Sight, Topic
@@ -18,32 +18,42 @@ class SqlWatch:
         self._database = database
 
     async def look(self) -> Look:
-        battery, chain, box = tables.battery, tables.chain, tables.box
-        held = sa.select(
-            chain.c.box, chain.c.store, chain.c.battery, chain.c.disputed_from, chain.c.settled_ms, chain.c.purposes
-        ).where(chain.c.battery.is_not(None))
         async with self._database.transaction() as connection:
-            heads = (await connection.execute(sa.select(battery.c.battery, battery.c.records))).all()
-            chains = (await connection.execute(held.order_by(chain.c.box, chain.c.store))).all()
-            boxes = (await connection.execute(sa.select(box.c.box, box.c.last_seen_ms, box.c.online))).all()
-        watched = _sets((row.box, row.battery) for row in chains)
+            heads = (await connection.execute(_HEADS)).all()
+            chains = (await connection.execute(_STANDING)).all()
+            boxes = (await connection.execute(_BOXES)).all()
+        watched: defaultdict[str | None, set[str]] = defaultdict(set)
+        for row in heads:
+            watched[row.box].add(row.battery)
         standing: defaultdict[str, list[object]] = defaultdict(list)
         for row in chains:
-            standing[row.battery].append((row.store, row.disputed_from, row.settled_ms, row.purposes))
+            standing[row.battery].append(tuple(row))
         return {
             Topic.BATTERIES: {
-                row.battery: Sight((row.records, *standing[row.battery]), FIRST_TENANT, frozenset((row.battery,)))
+                row.battery: Sight(
+                    (row.records, *standing.get(row.battery, ())), row.tenant or FIRST_TENANT, frozenset((row.battery,))
+                )
                 for row in heads
             },
             Topic.BOXES: {
-                row.box: Sight((row.last_seen_ms, row.online), FIRST_TENANT, watched.get(row.box, frozenset()))
+                row.box: Sight((row.last_seen_ms, row.online), row.tenant, frozenset(watched.get(row.box, ())))
                 for row in boxes
             },
         }
 
 
-def _sets(pairs: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    for key, value in pairs:
-        found[key].add(value)
-    return {key: frozenset(values) for key, values in found.items()}
+_home = tables.battery_tenant
+_HEADS: Final = sa.select(tables.battery.c.battery, tables.battery.c.records, _home.c.tenant, _home.c.box).outerjoin(
+    _home, _home.c.battery == tables.battery.c.battery
+)
+_STANDING: Final = (  # what changes of a history beside its records
+    sa.select(*(tables.chain.c[name] for name in ("battery", "store", "disputed_from", "settled_ms", "purposes")))
+    .where(tables.chain.c.battery.is_not(None))
+    .order_by(tables.chain.c.box, tables.chain.c.store)
+)
+_BOXES: Final = sa.select(
+    tables.box.c.box,
+    tables.box.c.last_seen_ms,
+    tables.box.c.online,
+    tenants.tenant_of(tables.box.c.box).label("tenant"),
+)

@@ -1,0 +1,40 @@
+"""The book's pages and API over one database, put together once for `serve` and for `web`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI
+
+from packbook.adapters.store.database import Database
+from packbook.adapters.store.histories import SqlHistories
+from packbook.adapters.store.watch import SqlWatch
+from packbook.app.access import access_for, gate_beside, own_gate
+from packbook.app.accounts import accounts_beside, own_accounts
+from packbook.app.credentials import BookCredentials, issuer_of
+from packbook.app.fleet import fleet_beside, own_fleet
+from packbook.app.operate import Office
+from packbook.ports import Evidence
+from packbook.settings import Settings
+from packbook.web.app import create_app
+
+
+def pages_over(
+    settings: Settings, database: Database, evidence: Evidence, *, own: bool, looks: Mapping[str, str] | None = None
+) -> FastAPI:
+    """`own`: this process may write the database; else the one that writes it is asked to. Raises PackbookError."""
+    office = Office(database, settings)
+    gate = own_gate(office) if own else gate_beside(settings, database)
+    accounts = None
+    if settings.accounts == "on":
+        accounts = own_accounts(office) if own else accounts_beside(settings, database)
+    return create_app(
+        SqlHistories(database),
+        evidence,
+        access=access_for(settings, gate, database),
+        signed=BookCredentials(database, issuer_of(settings)),
+        accounts=accounts,
+        fleet=own_fleet(settings, database) if own else fleet_beside(settings, database),
+        watch=SqlWatch(database),
+        looks=looks,
+    )

@@ -1,0 +1,51 @@
+"""Signing in: how long sessions last, how many wrong tries there may be, what tokens and keys look like.
+
+People look at a battery now and then and move no money here: a session lasts a month, a week without being used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import secrets
+from typing import Final
+
+from packbook.core.enrolment import MS_PER_DAY, MS_PER_S
+
+MS_PER_MINUTE: Final = 60 * MS_PER_S
+IDLE_MS: Final = 7 * MS_PER_DAY
+LONGEST_MS: Final = 30 * MS_PER_DAY
+HALF_MS: Final = 10 * MS_PER_MINUTE  # to fetch the phone
+TOUCH_EVERY_MS: Final = 10 * MS_PER_MINUTE  # a page that asks every few seconds writes no row each time
+INVITATION_MS: Final = 7 * MS_PER_DAY
+ADDRESS_TRIES_MAX: Final = 10  # wrong ones in ten minutes, of one address
+ACCOUNT_TRIES_MAX: Final = 30  # of all addresses together that this account never signed in from
+CODE_TRIES_MAX: Final = 8  # of the second step, of one account: a guess succeeds once in 300,000
+TOKEN_BYTES: Final = 32
+PREFIX_BYTES: Final = 4
+IPV6_NETWORK: Final = 64  # what one customer has
+
+
+def digest_of(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def new_key() -> tuple[str, str]:
+    """Prefix and key (`core.accounts.KEY`)."""
+    prefix = secrets.token_hex(PREFIX_BYTES)
+    return prefix, f"pbk_{prefix}_{new_token()}"
+
+
+def network_of(address: str) -> str:
+    """Of an IPv6 address the network, for a guest has billions of addresses."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4:
+        return address
+    return str(ipaddress.ip_network(f"{address}/{IPV6_NETWORK}", strict=False))

@@ -1,0 +1,54 @@
+"""What all pages of one battery share: find it, put the read on record, gather sessions, answer with a file.
+
+In:  a request whose path names a battery. Out: the battery, or a 404; reading it is put on record before it is shown.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import HTTPException, Request, Response
+
+from packbook.core.history import Battery, SessionRow
+from packbook.ports import Histories
+from packbook.web.access import histories, note_history
+
+CHUNK: Final = 500  # sessions asked of the store at once
+SESSIONS_ON_PAGE: Final = 2000  # of a kind, the newest: calendars and weekly charts look back a year
+
+
+async def battery_of(request: Request, page: str) -> Battery:
+    """`page`: as it stands in the record of reads."""
+    battery = await histories(request).battery(request.path_params["battery"])
+    if battery is None:
+        raise HTTPException(404)
+    await note_history(request, battery.battery, "page", page)
+    return battery
+
+
+async def all_sessions(
+    book: Histories, battery: str, kind: str | None, most: int | None, *, since_ms: int | None = None
+) -> list[SessionRow]:
+    """Newest first, chunk by chunk. Records that arrive meanwhile shift the chunks: a row seen twice counts once."""
+    found: dict[object, SessionRow] = {}
+    offset = 0
+    while most is None or len(found) < most:
+        rows = await book.sessions(battery, kind, CHUNK, offset, since_ms=since_ms)
+        found |= {row.provenance: row for row in rows}
+        offset += CHUNK
+        if len(rows) < CHUNK:
+            break
+    return list(found.values())[:most]
+
+
+def file_name(text: str) -> str:
+    """Batteries name themselves; a header takes no other letters."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in text)
+
+
+def download(data: str | bytes, name: str, media_type: str = "text/csv; charset=utf-8") -> Response:
+    headers = {
+        "Content-Disposition": f'attachment; filename="{file_name(name)}"',
+        "Cache-Control": "private, no-cache",
+    }
+    return Response(data, media_type=media_type, headers=headers)

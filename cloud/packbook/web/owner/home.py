@@ -1,0 +1,113 @@
+"""The start page: the batteries as cards, each with its health and its last year; and two of them side by side.
+
+In:  the batteries within the reader's reach. Out: pages; who may see a fleet is led to the fleet's page instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
+
+from packbook.core.history import Battery, SohPoint, UsageTotals
+from packbook.core.words import ABSENT, Words
+from packbook.ports import Histories
+from packbook.web import figures
+from packbook.web.access import histories, note_history, note_list
+from packbook.web.charts import Moment, Table
+from packbook.web.headline import Headline, headline
+from packbook.web.owner import trend
+from packbook.web.owner.frame import CHUNK
+from packbook.web.render import render, words_for
+from packbook.web.tables import percent
+
+TRENDS_MAX: Final = 40  # each asks the store once; who has more reads the fleet's table
+COMPARED: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    battery: Battery
+    headline: Headline
+    trend: trend.Trend | None
+
+
+async def home(request: Request) -> Response:
+    book = histories(request)
+    batteries = sorted(await book.batteries(), key=lambda battery: (battery.vehicle or battery.battery).casefold())
+    await note_list(request, [battery.battery for battery in batteries], "page", "batteries")
+    cards = [
+        Card(one, headline(one.soh, one.doubts), await _trend(book, one) if number < TRENDS_MAX else None)
+        for number, one in enumerate(batteries)
+    ]
+    refused = len(await book.quarantine(CHUNK))
+    return render(request, "home.html", cards=cards, boxes=await book.boxes(), refused=refused, refused_max=CHUNK)
+
+
+async def _trend(book: Histories, battery: Battery) -> trend.Trend | None:
+    return None if battery.soh is None or battery.doubts else trend.trend(await book.soh_series(battery.battery))
+
+
+async def compare(request: Request) -> Response:
+    """`?battery=A&battery=B`. Each is read, and put on record, on its own."""
+    book = histories(request)
+    every = sorted(await book.batteries(), key=lambda battery: (battery.vehicle or battery.battery).casefold())
+    known = {battery.battery: battery for battery in every}
+    asked = request.query_params.getlist("battery")[:COMPARED]
+    if any(name not in known for name in asked):
+        raise HTTPException(404)
+    names = list(dict.fromkeys([*asked, *known]))[:COMPARED]
+    if len(names) < COMPARED:
+        return RedirectResponse("/", 303)
+    for name in names:
+        await note_history(request, name, "page", "compare")
+    chosen = [known[name] for name in names]
+    series = [[] if one.doubts else await book.soh_series(one.battery) for one in chosen]
+    totals = [await book.usage(one.battery) for one in chosen]
+    table = compared(words_for(request), chosen, totals)
+    return render(
+        request,
+        "owner/compare.html",
+        every=every,
+        chosen=chosen,
+        headlines=[headline(one.soh, one.doubts) for one in chosen],
+        trends=trend.together(series[0], series[1]),
+        table=table,
+    )
+
+
+def compared(t: Words, batteries: Sequence[Battery], totals: Sequence[UsageTotals | None]) -> Table:
+    """Figures of each in a column of its own. What one does not have is a dash, never a zero."""
+    columns = [_figures(t, battery, usage) for battery, usage in zip(batteries, totals, strict=True)]
+    rows = tuple((label, *(column[label] for column in columns)) for label in columns[0])
+    return Table(t("compare.table"), (t("column.figure"), *(b.vehicle or b.battery for b in batteries)), rows)
+
+
+def _figures(t: Words, battery: Battery, usage: UsageTotals | None) -> dict[str, str | Moment]:
+    seen = figures.coverage(usage, battery.soh)
+    charged = usage.energy_ac_in_wh + usage.energy_dc_in_wh if usage else 0.0
+    hot = figures.stressed_share(figures.grid(usage.soc_temp_s, figures.TEMP_BANDS)) if usage else None
+    told: dict[str, str | Moment] = {
+        t("soh.name"): _soh(t, battery),
+        t("soh.reported"): t.number(figures.rounded_reported(battery.soh) if battery.soh else None, 0, "%"),
+        t("capacity.reference"): t.number(battery.reference_ah, 1, "Ah"),
+        t("charging.cycles"): t.number(usage.equivalent_full_cycles if usage else None, 1),
+        t("charging.dc_share"): percent(t, usage.energy_dc_in_wh / charged if usage and charged else None),
+        t("stress.full_hot"): percent(t, hot),
+        t("coverage.share"): percent(t, seen.share if seen else None),
+        t("home.last"): Moment(battery.last_ms),
+    }
+    return told
+
+
+def _soh(t: Words, battery: Battery) -> str:
+    point: SohPoint | None = None if battery.doubts else battery.soh
+    shown = figures.shown_soh(point) if point else None
+    if shown is None:
+        return ABSENT
+    return t(
+        "soh.plus_minus", value=t.number(shown.value_pct, shown.digits), half=t.number(shown.half_pct, shown.digits)
+    )

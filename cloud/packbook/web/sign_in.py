@@ -1,0 +1,189 @@
+"""Coming in and going out: name and password, the second step, an invitation's link.
+
+In:  forms. Out: a session in a cookie and the page that was asked for, or the form again with what was wrong.
+The address to go on to is always one of ours.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from fastapi import HTTPException, Request, Response
+from starlette.responses import RedirectResponse
+
+from packbook.core.accounts import Visit
+from packbook.core.password import LENGTH_MIN
+from packbook.core.sign_in import digest_of
+from packbook.ports import AccountProblem, Accounts, Begun
+from packbook.web.access import NOT_HERE, private, who_of
+from packbook.web.door import SEE_OTHER, SIGN_IN
+from packbook.web.render import remember_language, render
+from packbook.web.routes import Page
+from packbook.web.session import drop_session, keep_session, session_token
+from packbook.web.words import LANGUAGES
+
+CODE: Final = f"{SIGN_IN}/code"
+WRONG: Final = 422
+TOO_MANY: Final = 429
+DEVICE_MAX: Final = 200
+
+
+def accounts_of(request: Request) -> Accounts:
+    accounts: Accounts | None = request.app.state.accounts
+    if accounts is None:
+        raise HTTPException(NOT_HERE, "this book has no accounts")
+    return accounts
+
+
+def visit_of(request: Request) -> Visit:
+    address = request.client.host if request.client is not None else "unknown"
+    return Visit(address, request.headers.get("user-agent", "")[:DEVICE_MAX])
+
+
+def here_of(request: Request) -> bytes | None:
+    """Digest of this browser's session."""
+    token = session_token(request)
+    return None if token is None else digest_of(token)
+
+
+async def field(request: Request, name: str) -> str:
+    value = (await request.form()).get(name)
+    return value if isinstance(value, str) else ""
+
+
+def status_of(problem: AccountProblem) -> tuple[int, dict[str, str]]:
+    if problem.wait_s is None:
+        return WRONG, {}
+    return TOO_MANY, {"Retry-After": str(problem.wait_s)}
+
+
+async def ask(request: Request) -> Response:
+    if who_of(request).account is not None:
+        return _go(_onward(request.query_params.get("next")))
+    return await _form(request, request.query_params.get("next"), "", None)
+
+
+async def enter(request: Request) -> Response:
+    accounts, onward, login = accounts_of(request), await field(request, "next"), await field(request, "login")
+    password = await field(request, "password")
+    try:
+        begun = await accounts.sign_in(login, password, visit_of(request), here_of(request))
+    except AccountProblem as problem:
+        return await _form(request, onward, login, problem)
+    return _in(request, begun, onward)
+
+
+async def look_as(request: Request) -> Response:
+    """In a demo alone, which shows itself to whoever started it."""
+    account = request.app.state.looks.get(request.path_params["look"])
+    if account is None:
+        raise HTTPException(NOT_HERE)
+    return _in(request, await accounts_of(request).vouched(account, visit_of(request), "in the demo"), None)
+
+
+async def ask_code(request: Request) -> Response:
+    return _code_form(request, request.query_params.get("next"), None)
+
+
+async def enter_code(request: Request) -> Response:
+    accounts, here, onward = accounts_of(request), here_of(request), await field(request, "next")
+    if here is None:
+        return _go(SIGN_IN)
+    try:
+        begun = await accounts.second_step(here, await field(request, "code"), visit_of(request))
+    except AccountProblem as problem:
+        return _go(SIGN_IN) if problem.kind == "expired" else _code_form(request, onward, problem)
+    return _in(request, begun, onward)
+
+
+async def leave(request: Request) -> Response:
+    accounts, here = accounts_of(request), here_of(request)
+    if here is not None:
+        await accounts.sign_out(here, visit_of(request))
+    answer = _go(SIGN_IN)
+    drop_session(request, answer)
+    answer.headers["Clear-Site-Data"] = '"cache"'  # what he looked at is not shown by "back" any more
+    return answer
+
+
+async def ask_password(request: Request) -> Response:
+    return await _invitation(request, None)
+
+
+async def accept(request: Request) -> Response:
+    digest = digest_of(request.path_params["token"])
+    try:
+        await accounts_of(request).accept(digest, await field(request, "password"), visit_of(request))
+    except AccountProblem as problem:
+        return await _invitation(request, problem)
+    return _go(f"{SIGN_IN}?done=password")
+
+
+async def _form(request: Request, onward: str | None, login: str, problem: AccountProblem | None) -> Response:
+    accounts = accounts_of(request)
+    status, headers = (200, {}) if problem is None else status_of(problem)
+    answer = render(
+        request,
+        "sign_in.html",
+        status=status,
+        onward=_onward(onward),
+        login=login,
+        problem=problem,
+        done=request.query_params.get("done") == "password",
+        looks=list(request.app.state.looks),
+        none_yet=not await accounts.exist(),
+    )
+    answer.headers.update(headers)
+    return private(answer)
+
+
+def _code_form(request: Request, onward: str | None, problem: AccountProblem | None) -> Response:
+    accounts_of(request)
+    status, headers = (200, {}) if problem is None else status_of(problem)
+    answer = render(request, "sign_in_code.html", status=status, onward=_onward(onward), problem=problem)
+    answer.headers.update(headers)
+    return private(answer)
+
+
+async def _invitation(request: Request, problem: AccountProblem | None) -> Response:
+    account = await accounts_of(request).invited(digest_of(request.path_params["token"]))
+    if account is None:
+        raise HTTPException(NOT_HERE, "this link was used or is too old")
+    status = 200 if problem is None else WRONG
+    return private(
+        render(request, "invitation.html", status=status, account=account, problem=problem, length_min=LENGTH_MIN)
+    )
+
+
+def _in(request: Request, begun: Begun, onward: str | None) -> Response:
+    to = _onward(onward)
+    answer = _go(f"{CODE}?next={quote(to)}" if begun.half else to)
+    keep_session(request, answer, begun.token)
+    if begun.language is not None and begun.language in LANGUAGES:
+        remember_language(answer, begun.language)
+    return answer
+
+
+def _go(address: str) -> Response:
+    return RedirectResponse(address, SEE_OTHER, headers={"Cache-Control": "no-store"})
+
+
+def _onward(address: str | None) -> str:
+    """A page of ours, or the first one. Browsers take a backslash for a slash, and skip what is not printable."""
+    parts = urlsplit(address or "/")
+    ours = not parts.scheme and not parts.netloc and parts.path.startswith("/") and not parts.path.startswith("//")
+    usable = address is not None and ours and address.isprintable() and "\\" not in address
+    return address if usable and address is not None and not parts.path.startswith(SIGN_IN) else "/"
+
+
+PAGES: Final = (
+    Page(SIGN_IN, ask),
+    Page(SIGN_IN, enter, method="POST"),
+    Page(CODE, ask_code),
+    Page(CODE, enter_code, method="POST"),
+    Page(f"{SIGN_IN}/as/{{look}}", look_as, method="POST"),
+    Page("/sign-out", leave, method="POST"),
+    Page("/account/invitation/{token}", ask_password),
+    Page("/account/invitation/{token}", accept, method="POST"),
+)

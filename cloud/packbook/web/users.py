@@ -1,0 +1,124 @@
+"""Who else has an account: an admin invites, gives roles and batteries, disables.
+
+In:  forms of an admin. Out: the list of his tenant's accounts; the link of an invitation is shown once, to hand over.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import Request, Response
+from starlette.responses import RedirectResponse
+
+from packbook.core.accounts import May, Role
+from packbook.ports import AccountProblem
+from packbook.web.access import histories, private, who_of
+from packbook.web.door import SEE_OTHER
+from packbook.web.render import render
+from packbook.web.routes import Page
+from packbook.web.sign_in import accounts_of, field, status_of, visit_of
+
+HERE: Final = "/fleet/users"
+INVITATION: Final = "account/invitation/"
+DONE: Final = ("role", "disabled", "enabled")
+
+
+async def show(request: Request) -> Response:
+    return await _page(request, None)
+
+
+async def invite(request: Request) -> Response:
+    try:
+        token = await accounts_of(request).invite(
+            who_of(request),
+            await field(request, "login"),
+            await field(request, "name"),
+            await _role(request),
+            await _batteries(request),
+            visit_of(request),
+        )
+    except AccountProblem as problem:
+        return await _page(request, problem)
+    return _link(request, token)
+
+
+async def invite_again(request: Request) -> Response:
+    try:
+        token = await accounts_of(request).invite_again(
+            who_of(request), await field(request, "account"), visit_of(request)
+        )
+    except AccountProblem as problem:
+        return await _page(request, problem)
+    return _link(request, token)
+
+
+async def set_role(request: Request) -> Response:
+    try:
+        await accounts_of(request).set_role(
+            who_of(request),
+            await field(request, "account"),
+            await _role(request),
+            await _batteries(request),
+            visit_of(request),
+        )
+    except AccountProblem as problem:
+        return await _page(request, problem)
+    return _done("role")
+
+
+async def set_disabled(request: Request) -> Response:
+    disabled = await field(request, "disabled") == "yes"
+    account = await field(request, "account")
+    try:
+        await accounts_of(request).set_disabled(who_of(request), account, disabled, visit_of(request))
+    except AccountProblem as problem:
+        return await _page(request, problem)
+    return _done("disabled" if disabled else "enabled")
+
+
+async def _page(request: Request, problem: AccountProblem | None) -> Response:
+    status, headers = (200, {}) if problem is None else status_of(problem)
+    done = request.query_params.get("done")
+    batteries = await histories(request).batteries()
+    answer = render(
+        request,
+        "users.html",
+        status=status,
+        accounts=await accounts_of(request).others(who_of(request)),
+        roles=list(Role),
+        batteries=sorted(((one.battery, one.vehicle or "") for one in batteries), key=lambda one: one[1].casefold()),
+        problem=problem,
+        done=done if done in DONE else None,
+    )
+    answer.headers.update(headers)
+    return private(answer)
+
+
+def _link(request: Request, token: str) -> Response:
+    return private(render(request, "users_link.html", link=f"{request.base_url}{INVITATION}{token}"))
+
+
+async def _role(request: Request) -> Role:
+    """Raises AccountProblem."""
+    try:
+        return Role(await field(request, "role"))
+    except ValueError as problem:
+        raise AccountProblem("refused", "there is no such role") from problem
+
+
+async def _batteries(request: Request) -> list[str]:
+    """A line, or a word, each: names of batteries hold no spaces."""
+    return (await field(request, "batteries")).split()
+
+
+def _done(what: str) -> Response:
+    return RedirectResponse(f"{HERE}?done={what}", SEE_OTHER, headers={"Cache-Control": "no-store"})
+
+
+PAGES: Final = (
+    Page(HERE, show, May.ADMINISTER),
+    Page(f"{HERE}/invite", invite, May.ADMINISTER, "POST"),
+    Page(f"{HERE}/link", invite_again, May.ADMINISTER, "POST"),
+    Page(f"{HERE}/role", set_role, May.ADMINISTER, "POST"),
+    Page(f"{HERE}/disabled", set_disabled, May.ADMINISTER, "POST"),
+)

@@ -1,0 +1,147 @@
+"""Chromium as readers use it: sizes, schemes, languages, with and without script, and what it had to say.
+
+Debian's own (tests/needs.sh), driven by Playwright. Whatever a page complains of on its console fails who looks on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+
+CHROMIUM: Final = shutil.which("chromium")
+AXE: Final = Path(__file__).parents[1] / "js/node_modules/axe-core/axe.min.js"
+PATIENCE_MS: Final = 20_000  # a loaded machine; nobody waits that long elsewhere
+ZONE: Final = "Asia/Tokyo"
+TAGS: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+LOCALES: Final = {"en": "en-GB", "ja": "ja-JP"}
+
+
+@dataclass(frozen=True)
+class Size:
+    name: str
+    width: int
+    height: int
+
+
+PHONE: Final = Size("phone", 390, 844)
+DESKTOP: Final = Size("desktop", 1280, 900)
+NARROWEST: Final = Size("narrowest", 360, 740)
+SCHEMES: Final = ("light", "dark")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    assert CHROMIUM
+    with sync_playwright() as playwright:
+        arguments = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def reader(
+    browser: Browser,
+    address: str,
+    language: str = "en",
+    size: Size = DESKTOP,
+    *,
+    script: bool = True,
+    state: Any = None,
+    **more: Any,
+) -> BrowserContext:
+    """Somebody with cookies of his own. `state`: those of another, who signed in before."""
+    context = browser.new_context(
+        base_url=address,
+        locale=LOCALES[language],
+        timezone_id=ZONE,
+        viewport={"width": size.width, "height": size.height},
+        java_script_enabled=script,
+        storage_state=state,
+        reduced_motion="reduce",
+        **more,
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    return context
+
+
+@dataclass
+class Complaints:
+    """What a page said on its console, and what it asked for in vain."""
+
+    said: list[str] = field(default_factory=list)
+
+    def listen(self, page: Page) -> Complaints:
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.said.append(f"{page.url}: {error}"))
+        page.on("requestfailed", self._failed)
+        return self
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.said.append(f"{message.location.get('url')}: {message.text}")
+
+    def _failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # by the page itself, when it is left or a file is saved
+            self.said.append(f"{request.url}: {request.failure}")
+
+
+def look(page: Page, size: Size | None = None, scheme: str | None = None) -> None:
+    """Turn the page the reader's way, and wait until its charts follow."""
+    if size is not None:
+        page.set_viewport_size({"width": size.width, "height": size.height})
+    if scheme is not None:
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+
+
+def overflow_px(page: Page) -> int:
+    """How far the page reaches beyond the right edge of the window."""
+    wide: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return wide
+
+
+def violations(page: Page, rules: tuple[str, ...] = ()) -> list[str]:
+    """What axe finds against WCAG 2.2 AA; all rules, or these alone."""
+    if not page.evaluate("typeof axe !== 'undefined'"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    only: dict[str, Any] = {"type": "rule", "values": list(rules)} if rules else {"type": "tag", "values": list(TAGS)}
+    found: list[str] = page.evaluate(
+        """async (only) => {
+            const { violations } = await axe.run(document, { runOnly: only, resultTypes: ["violations"] });
+            return violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target} ${n.failureSummary}`));
+        }""",
+        only,
+    )
+    return found
+
+
+def tab_through(page: Page, most: int = 400) -> list[str]:
+    """What the Tab key reaches, in order; HIDDEN where it cannot be seen, NO RING where it does not show its focus."""
+    seen: list[str] = []
+    page.evaluate("document.activeElement?.blur()")
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        here = page.evaluate(
+            """() => {
+                const e = document.activeElement;
+                if (!e || e === document.body) return null;
+                const box = e.getBoundingClientRect();
+                const visible = box.width >= 1 && box.height >= 1 && e.checkVisibility();
+                const outlined = [e, ...parents(e)].some((each) => getComputedStyle(each).outlineStyle !== "none");
+                function parents(e) { return e.closest(".card") ? [e.closest(".card")] : []; }
+                const name = (e.getAttribute("aria-label") ?? e.textContent).trim().replace(/\\s+/g, " ").slice(0, 60);
+                return `${e.tagName.toLowerCase()} ${name}${visible ? "" : " HIDDEN"}${outlined ? "" : " NO RING"}`;
+            }"""
+        )
+        if here is None:
+            break
+        seen.append(here)
+    return seen
