@@ -25,6 +25,7 @@ from packbook.core.fleet_boxes import (
     DROPPED_MAX_PER_MILLION,
     ENDING_DAYS,
     MILLION,
+    MISFIT_MIN_PER_MILLION,
     SILENT_DAYS,
     WAITING_MAX_S,
     Act,
@@ -109,7 +110,11 @@ def _told(name: str) -> sa.ColumnElement[Any]:
     return told
 
 
-_dropped: Final = MILLION * _told("frames_dropped") / sa.func.nullif(_told("frames") + _told("frames_dropped"), 0)
+def _per_million(name: str) -> sa.ColumnElement[Any]:
+    return MILLION * _told(name) / sa.func.nullif(_told("frames") + _told("frames_dropped"), 0)
+
+
+_dropped: Final = _per_million("frames_dropped")
 _SORTED_BY: Final[Mapping[BoxColumn, sa.ColumnElement[Any]]] = {
     BoxColumn.SEEN: _box.c.last_seen_ms,
     BoxColumn.FLEET: _enrolled.c.fleet,
@@ -261,7 +266,7 @@ def _troubled(trouble: Trouble, until_ms: sa.ColumnElement[Any], now_ms: int) ->
         Trouble.DISK: _told("disk_free_bytes") < DISK_FREE_MIN_BYTES,
         Trouble.CLOCK: _box.c.health["clock"].as_string() == "unset",
         Trouble.CERTIFICATE: until_ms < now_ms + ENDING_DAYS * MS_PER_DAY,
-        Trouble.PROFILE: _told("cells_not_sum") > 0,
+        Trouble.PROFILE: _per_million("cells_not_sum") > MISFIT_MIN_PER_MILLION,
     }
     return found[trouble]
 
