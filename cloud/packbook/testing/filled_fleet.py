@@ -27,7 +27,11 @@ from packbook.testing.memory_histories import MemoryHistories
 DAY_MS: Final = 86_400_000
 BOOT: Final = "b00700000000b007"
 STORE: Final = "c04e1f77a9b23d65"
-PACKS: Final = (("leaf-24", "nissan-leaf", 24.0), ("leaf-40", "nissan-leaf", 40.0), ("imiev-16", "mitsubishi-imiev", 16.0))
+PACKS: Final = (
+    ("leaf-24", "nissan-leaf", 24.0),
+    ("leaf-40", "nissan-leaf", 40.0),
+    ("imiev-16", "mitsubishi-imiev", 16.0),
+)
 FLEETS: Final = ("vans-north", "vans-south", "lease")
 _TABLE_OF: Final[Mapping[type, sa.Table]] = {
     SessionRow: tables.session,
@@ -181,7 +185,9 @@ def _judged_row(dice: random.Random, battery: str, box: str, now_ms: int) -> dic
     soh, half = min(101.0, dice.gauss(86.0, 6.0)), dice.uniform(1.0, 4.0)
     probability = min(0.999, max(0.01, (soh - 66.0) / 22.0))
     failed = () if probability >= 0.95 else (Failed(Condition.PROBABILITY, probability, 0.95),)
-    promises = tuple(Promise(70.0, years, years * 20_000.0, probability ** years, failed, ()) for years in (1.0, 2.0, 3.0))
+    promises = tuple(
+        Promise(70.0, years, years * 20_000.0, probability**years, failed, ()) for years in (1.0, 2.0, 3.0)
+    )
     use = "car" if soh > 78 else "small_mobility" if soh > 70 else "stationary"
     told = Judged(None, promises, use, {"car": ("low",)} if use != "car" else {}, ("resistance",))
     promise = told.strongest
@@ -211,7 +217,9 @@ def _judged_row(dice: random.Random, battery: str, box: str, now_ms: int) -> dic
 async def _around(connection: AsyncConnection, boxes: list[str], now_ms: int) -> None:
     """What grows around boxes in a year: fleets, certificates, codes, chains, refused messages, acts."""
     for number, box in enumerate(boxes):
-        await _insert(connection, tables.enrolled_box, _enrolled(box, FLEETS[number % 2], "active", now_ms - 300 * DAY_MS))
+        await _insert(
+            connection, tables.enrolled_box, _enrolled(box, FLEETS[number % 2], "active", now_ms - 300 * DAY_MS)
+        )
         issued = {
             "serial": f"{number + 1:040x}",
             "box": box,
@@ -223,7 +231,14 @@ async def _around(connection: AsyncConnection, boxes: list[str], now_ms: int) ->
             "der": b"\0",
         }
         await _insert(connection, tables.certificate, issued)
-        chain = {"box": box, "store": STORE, "upto": 400, "top": 400 + number, "records": 400, "purposes": "history passport"}
+        chain = {
+            "box": box,
+            "store": STORE,
+            "upto": 400,
+            "top": 400 + number,
+            "records": 400,
+            "purposes": "history passport",
+        }
         await _insert(connection, tables.chain, chain)
         act = {"at_ms": now_ms - 300 * DAY_MS, "act": "enrolled", "box": box, "detail": "code 0badc0de"}
         await _insert(connection, tables.enrol_act, act)
@@ -239,7 +254,9 @@ async def _around(connection: AsyncConnection, boxes: list[str], now_ms: int) ->
     }
     for number, topic in enumerate(("record", "heartbeat")):
         digest = hashlib.sha256(topic.encode()).digest()
-        await _insert(connection, tables.quarantine, refused | {"topic": f"pb/1/{topic}", "digest": digest, "id": number + 1})
+        await _insert(
+            connection, tables.quarantine, refused | {"topic": f"pb/1/{topic}", "digest": digest, "id": number + 1}
+        )
     for number, used in enumerate((boxes[:1] or [None])[0:1] + [None]):
         code = {
             "digest": hashlib.sha256(f"code {number}".encode()).digest(),

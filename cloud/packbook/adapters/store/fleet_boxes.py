@@ -78,7 +78,9 @@ class _Joined:
 
     def source(self, *, now: bool = True, until: bool = True) -> sa.FromClause:
         box = self.there.c.box
-        found: sa.FromClause = self.there.outerjoin(_box, _box.c.box == box).outerjoin(_enrolled, _enrolled.c.box == box)
+        found: sa.FromClause = self.there.outerjoin(_box, _box.c.box == box).outerjoin(
+            _enrolled, _enrolled.c.box == box
+        )
         if now:
             found = found.outerjoin(self.now, self.now.c.box == box)
         return found.outerjoin(self.until, self.until.c.box == box) if until else found
@@ -295,7 +297,7 @@ async def _installations(connection: AsyncConnection, box: str) -> list[Installa
 
 
 async def _stores(connection: AsyncConnection, box: str) -> list[StoreLine]:
-    chain, ledger = tables.chain, tables.ledger
+    chain, ledger = tables.chain, tables.seen
     query = (
         sa.select(chain, ledger.c.received_ms)
         .outerjoin(
