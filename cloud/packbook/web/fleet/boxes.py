@@ -379,5 +379,8 @@ def _certificates(t: Words, life: BoxLife, now: int) -> Grid:
 
 
 def _acts(t: Words, life: BoxLife) -> Grid:
-    rows = ((moment(act.at_ms), Cell(t.or_raw("fleet_act", act.act)), text(act.who), text(act.detail, wide=True)) for act in life.acts)
+    rows = (
+        (moment(act.at_ms), Cell(t.or_raw("fleet_act", act.act)), text(act.who), text(act.detail, wide=True))
+        for act in life.acts
+    )
     return grid(t, t("fleet.box.acts"), ("at", "act", "who", "detail"), rows)
