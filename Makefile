@@ -7,6 +7,7 @@
 # lint   format, lint, types, import contracts
 # worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7 (FIRST=50: from that seed on), or one again: SEED=17 DAYS=7
 # fuzz   every decoder that meets a stranger's bytes, in turn, with coverage: SECONDS=600 each, or some: DECODER=record
+# api-fuzz  requests to every route of the API, new ones each time, held against its manual
 # audit  known vulnerabilities of everything locked; asks PyPI and npm, and fails where they cannot answer for each
 # bench  speed and memory as ratios against named peers
 # bench-web  how soon pages stand on a slow phone, and what they weigh
@@ -26,7 +27,7 @@ SEED ?=
 SECONDS ?= 60
 DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
 
-.PHONY: setup demo test test-kernel worlds fuzz audit lint bench bench-forecast bench-soh deb lock clean bench-box bench-web screens
+.PHONY: setup demo test test-kernel worlds fuzz api-fuzz audit lint bench bench-box bench-forecast bench-ingest bench-soh bench-web screens deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -59,6 +60,9 @@ worlds: setup
 
 fuzz: setup
 	for decoder in $(DECODER); do $(BIN)/python tests/fuzz_decoders.py $$decoder --seconds $(SECONDS) || exit 1; done
+
+api-fuzz: setup
+	$(BIN)/python -m pytest tests/api/test_any_request.py --hypothesis-profile=explore
 
 # The tool is not among the locked ones and never in .venv: it only reads the lock files. --strict: what could not be
 # looked up is a failure; without it pip-audit says "no known vulnerabilities" of packages that nobody asked about.
