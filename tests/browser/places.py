@@ -74,6 +74,8 @@ FILES: Final = frozenset(
         "/did.json",
         "/credentials/status/{number:int}",
         "/credentials/schema/credential-1.schema.json",
+        "/healthz",
+        "/readyz",
         "/fleet.csv",
         "/fleet/distribution.csv",
         "/fleet/boxes.csv",
