@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 from packbook.adapters.mqtt import CONNECT_WAIT_MAX_S, BrokerAddress, Link, Message, TlsFiles, uninterrupted
 from packbook.clock import now_ms
 from packbook.core.intake import PARTS, Arrival, Reading
-from packbook.ports import BrokerError, Holding, Ledger, StoreError, Taken
+from packbook.ports import BrokerError, Holding, Ledger, Observer, StoreError, Taken, Unobserved
 from packwire.ack import Ack, ack_of, encode_ack
 from packwire.ids import BoxId, StoreId
 from packwire.tls import explain, visit
@@ -55,6 +55,7 @@ class Collector:
         limits: BatchLimits,
         share: str | None = None,
         retry_max_s: float = RETRY_MAX_S,
+        observer: Observer | None = None,
     ) -> None:
         self._ledger = ledger
         self._address = address
@@ -62,6 +63,7 @@ class Collector:
         self._limits = limits
         self._subscriptions = everything_up(share)
         self._retry_max_s = retry_max_s
+        self._observer = observer or Unobserved()
         self._inbox: deque[tuple[Message, Arrival]] = deque()
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
@@ -107,6 +109,7 @@ class Collector:
                 await link.open(() if self._leaving else self._subscriptions)
                 outage.over()
                 self.connected.set()
+                self._observer.connected(up=True)
                 for holding in list(self._owed.values()):
                     self._publish(link, holding)
                 raise BrokerError(f"broker {self._address.name}: {await link.lost}")
@@ -114,6 +117,7 @@ class Collector:
                 outage.go_on(problem)
             finally:
                 self.connected.clear()
+                self._observer.connected(up=False)
                 self._link = None
                 await (link.close(forget=True) if self._leaving else link.close())
             await outage.wait()
@@ -151,6 +155,7 @@ class Collector:
                 self._owed[holding.box, holding.store] = holding
                 if self._link is not None and self.connected.is_set():
                     self._publish(self._link, holding)
+            self._observer.committed([arrival for _, arrival in batch], taken)
             _report(taken)
 
     async def _batch(self) -> list[tuple[Message, Arrival]]:

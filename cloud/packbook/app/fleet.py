@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -132,18 +131,6 @@ def _fleet(settings: Settings, database: Database, do: Do | None) -> Fleet:
 
     desk = BookDesk(settings, do or here)
     return Fleet(SqlFleetList(database), SqlFleetBoxes(database), SqlFleetPapers(database), desk)
-
-
-@asynccontextmanager
-async def judging(database: Database) -> AsyncIterator[None]:
-    """The list of batteries is kept true while this is open."""
-    task = asyncio.create_task(keep_judged(database), name="judge")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def keep_judged(database: Database) -> None:

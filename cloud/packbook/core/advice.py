@@ -120,6 +120,6 @@ def _of_knowledge(usage: UsageTotals | None, point: SohPoint | None, km_share: f
     unseen = usage.unobserved_s / awake if usage and awake else 0.0
     if km_share is not None and km_share < KM_SHARE_LOW:
         found.append(Advice(Rule.COVERAGE, km_share, KM_SHARE_LOW))
-    elif unseen > UNSEEN_SHARE:
+    elif km_share is None and unseen > UNSEEN_SHARE:  # a gap while the car stood is worth no journey to the garage
         found.append(Advice(Rule.COVERAGE, 1.0 - unseen, 1.0 - UNSEEN_SHARE))
     return found

@@ -1,4 +1,4 @@
-"""What operators report from a fleet: how figures are spread, a lease's end against its beginning, the price of a promise.
+"""What operators report of a fleet: how figures are spread, a lease's end against its beginning, what promises cost.
 
 In:  rows of the list, whole lives of batteries, and what a contract asks, as the operator typed it.
 Out: plain values for pages and tables. What was not seen is None and is said, never counted as kept.
@@ -53,7 +53,7 @@ class Spread:
 
 
 def spread(values: Iterable[float | None], width: float, low: float, high: float) -> Spread:
-    """Bands of `width` that reach from the lowest value to the highest, within `low` and `high`; these catch the rest."""
+    """Bands of `width` from the lowest value to the highest, within `low` and `high`; the outermost catch the rest."""
     told = list(values)
     known = sorted(min(max(value, low), high) for value in told if value is not None)
     unknown = len(told) - len(known)

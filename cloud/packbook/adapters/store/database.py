@@ -14,6 +14,7 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -42,6 +43,14 @@ WORKER_LOCKS: Final = 0x7061636B  # "pack": our class of PostgreSQL advisory loc
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _TROUBLE: Final = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, OverflowError)
 _DATA_ERRORS: Final = ("22", "23")  # SQLSTATE classes: data exception, integrity violation
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Connections of this process."""
+
+    in_use: int
+    idle: int
 
 
 class RowRefused(StoreError):
@@ -99,6 +108,12 @@ class Database:
             pool_size=POSTGRES_CONNECTIONS,
             connect_args={"timeout": CONNECT_WAIT_MAX_S, "server_settings": {"application_name": "packbook"}},
         )
+
+    @property
+    def pool(self) -> Pool:
+        pool = self._engine.pool
+        assert isinstance(pool, AsyncAdaptedQueuePool)
+        return Pool(in_use=pool.checkedout(), idle=pool.checkedin())
 
     async def aclose(self) -> None:
         await self._engine.dispose()

@@ -184,7 +184,7 @@ async def transfer(request: Request) -> Response:
 
 
 async def _life(request: Request) -> BoxLife:
-    life = await fleet_of(request).boxes.one(reach_of(request), request.path_params["box"], now_ms())
+    life = await fleet_of(request).boxes.one(reach_of(request), request.path_params["box"])
     if life is None:
         raise HTTPException(NOT_HERE)
     return life

@@ -35,8 +35,16 @@ async def fit(request: Request) -> Response:
 async def fit_csv(request: Request) -> Response:
     fits = await fleet_of(request).boxes.fits(reach_of(request))
     rows = (
-        (each.profile, each.variant, each.pack, each.boxes, each.read, each.provisional, each.wrong_profile)
-        + tuple(each.counts[name] for name in ("frames", *DOUBTS))
+        (
+            each.profile,
+            each.variant,
+            each.pack,
+            each.boxes,
+            each.read,
+            each.provisional,
+            each.wrong_profile,
+            *(each.counts[name] for name in ("frames", *DOUBTS)),
+        )
         for each in fits
     )
     return csv_answer(CSV_NAMES, rows, "profile-fit.csv")

@@ -179,14 +179,12 @@ def _pull(t: Words, moved: Moved, paths: Mapping[int, str]) -> Pull:
     method = t.or_raw("method", moved.method.partition("/")[0])
     then, now = (t.number(ah, 1, "Ah") for ah in (moved.before_ah, moved.now_ah))
     readings = t.count("changes.readings", moved.readings)
-    known = moved.before_ah is not None and moved.now_ah is not None
-    text = t(
-        "changes.moved" if known else "changes.began" if moved.now_ah is not None else "changes.ended",
-        method=method,
-        then=then,
-        now=now,
-        readings=readings,
-    )
+    if moved.now_ah is None:
+        text = t("changes.ended", method=method, then=then)
+    elif moved.before_ah is None:
+        text = t("changes.began", method=method, now=now, readings=readings)
+    else:
+        text = t("changes.moved", method=method, then=then, now=now, readings=readings)
     return Pull(text, tuple((f"#{number}", paths.get(number)) for number in moved.sessions))
 
 
