@@ -15,8 +15,18 @@ from packbook.core.fleet_papers import AuditQuery, AuditRow, CodeLine, MessageDe
 from packbook.core.fleet_reports import Life
 from packbook.core.fleet_row import Judged
 from packbook.core.fleet_table import FleetQuery, FleetRow
-from packbook.core.history import Battery, BoxRow, CellsPoint, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
-from packbook.core.intake import Arrival
+from packbook.core.history import (
+    Battery,
+    BoxRow,
+    CellsPoint,
+    EventRow,
+    HeartbeatRow,
+    Provenance,
+    SessionRow,
+    SohPoint,
+    UsageTotals,
+)
+from packbook.core.intake import Arrival, Reading
 from packbook.core.labels import Label
 from packbook.core.live import Look
 from packbook.core.ouranos import PartEntry
@@ -140,7 +150,10 @@ class Condition(Protocol):
 class Ledger(Protocol):
     """Write side of the store."""
 
-    async def take(self, arrivals: Sequence[Arrival]) -> Taken:
+    async def read(self, arrivals: Sequence[Arrival]) -> Sequence[Reading]:
+        """What these are, while a batch before may still be on its way. Nothing is kept. Raises StoreError."""
+
+    async def keep(self, readings: Sequence[Reading]) -> Taken:
         """Everything in one transaction. Raises StoreError: then nothing was kept and nothing may be acknowledged."""
 
 
@@ -193,6 +206,9 @@ class Histories(Protocol):
 
     async def boxes(self, limit: int | None = None, offset: int = 0) -> Sequence[BoxRow]:
         """In the order of their ids. `limit` None: all."""
+
+    async def heartbeats(self, box: str, since_ms: int) -> Sequence[HeartbeatRow]:
+        """The last of each hour, oldest first, as far back as they are kept."""
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         """Newest first."""

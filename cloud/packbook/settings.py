@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     enrolled_only: bool = Field(default=False, description="Take records of enrolled boxes alone")
     batch_records_max: int = Field(500, ge=1, le=5000, description="Most messages in one transaction")
     batch_wait_max_s: float = Field(0.05, ge=0, le=10, description="Longest wait for a transaction to fill")
+    verify_processes: int = Field(0, ge=0, le=64, description="Processes that check signatures; 0: the collector does")
+    heartbeat_days: int = Field(90, ge=1, le=3650, description="How long the boxes' heartbeats are kept")
     book_key_file: Path | None = Field(
         None, description="Key that signs checkpoints and bundles, made at first use; absent: beside the database"
     )

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables, tenants
-from packbook.adapters.store.projections import insert_new
 from packbook.adapters.store.quarantine import parts
+from packbook.adapters.store.rows import insert_new
 from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.alerts import OPEN, Alert, Kind, Severity, State, Steps
 

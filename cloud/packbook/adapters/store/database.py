@@ -230,8 +230,8 @@ def _is_refusal(problem: BaseException) -> bool:
     """Is it the row that is wrong, rather than the database?"""
     if isinstance(problem, (DataError, IntegrityError, OverflowError)):
         return True
-    cause = problem.orig if isinstance(problem, DBAPIError) else None
-    if isinstance(getattr(cause, "__cause__", None), asyncpg.DataError):
+    cause = problem.orig if isinstance(problem, DBAPIError) else problem  # COPY's come as the driver raises them
+    if isinstance(cause, asyncpg.DataError) or isinstance(getattr(cause, "__cause__", None), asyncpg.DataError):
         return True
     state = getattr(cause, "sqlstate", None)
     return isinstance(state, str) and state[:2] in _DATA_ERRORS

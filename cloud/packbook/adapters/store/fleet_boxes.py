@@ -271,7 +271,7 @@ async def _installations(connection: AsyncConnection, box: str) -> list[Installa
 
 
 async def _stores(connection: AsyncConnection, box: str) -> list[StoreLine]:
-    chain, ledger = tables.chain, tables.ledger
+    chain, ledger = tables.chain, tables.seen
     query = (
         sa.select(chain, ledger.c.received_ms)
         .outerjoin(

@@ -1,11 +1,11 @@
 """The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
 
-Nine families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
+Nine families. Evidence: `ledger` with `seen`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`, for good.
 Projections: `chain` and everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from
 these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Who may read,
 and who read: `share_link`, `read_note`, `battery_name`; who may sign in stands in `store.account_tables`. What was
 signed for others: `credential`. Who held a battery, signed by those who did: `custody`. What operators are alerted to:
-`alert...`. Presence: `box`, latest only.
+`alert...`. Presence: `box`, latest only, and `heartbeat`.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -53,6 +53,15 @@ ledger: Final = sa.Table(
     *_moment(),
     sa.Column("received_ms", _MS, nullable=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
+)
+
+seen: Final = sa.Table(
+    "seen",  # what the ledger holds, narrow: that of PostgreSQL is cut by month, and only this has one key for all
+    metadata,
+    *_place(),
+    sa.Column("digest", sa.LargeBinary(16), nullable=False),
+    sa.Column("received_ms", _MS, nullable=False),
+    info={"view": "sqlite"},  # of the ledger, whose own key does it there (docs/decisions/ledger-by-month.md)
 )
 
 box_key: Final = sa.Table(
@@ -590,6 +599,19 @@ box: Final = sa.Table(
     sa.Column("unready", _MS, nullable=False),  # records offered while its key is not on file
 )
 
+heartbeat: Final = sa.Table(
+    "heartbeat",  # the last one of each hour, forgotten after `heartbeat_days`
+    metadata,
+    sa.Column("box", _ID, primary_key=True),
+    sa.Column("hour_ms", _MS, primary_key=True, autoincrement=False),
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("health", sa.JSON, nullable=False),
+    sa.Index("heartbeat_by_age", "hour_ms"),
+)
+
+# Where a record itself lies, by database: what leaves one leaves all.
+HOLD_RECORDS: Final = {"sqlite": (ledger,), "postgresql": (ledger, seen)}
+
 # What shows a date, and the column that holds it.
 DATED: Final[dict[sa.Table, str]] = {
     installation: "from_ms",
@@ -599,12 +621,8 @@ DATED: Final[dict[sa.Table, str]] = {
     event: "at_ms",
     cells: "at_ms",
 }
-PROJECTIONS: Final = (
-    *DATED,
-    clock_anchor,
-    battery,
-    battery_tenant,
-)  # `chain` is set back, not emptied: it also says what is held
+BY_BATTERY: Final = (battery, battery_tenant)  # one row for each battery, of all its boxes
+PROJECTIONS: Final = (*DATED, clock_anchor, *BY_BATTERY)  # `chain` is set back, not emptied: it says what is held
 
 for _table, _column in DATED.items():
     sa.Index(f"{_table.name}_by_battery", _table.c.battery, _table.c[_column])

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0015"
+down_revision = "0012"
 
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 STANDS = sa.text("state != 'cleared'")
