@@ -22,7 +22,7 @@ from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger, ReadAll, read_beside
 from packbook.app.acts import ACTS
-from packbook.app.alert_watch import alert_rules
+from packbook.app.alert_watch import alert_rules, watch_alerts
 from packbook.app.command import DONE, add_settings, broker_address, run
 from packbook.app.condition import ProcessCondition, ops_door, serve_ops
 from packbook.app.fleet import keep_judged
