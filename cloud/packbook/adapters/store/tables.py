@@ -150,7 +150,7 @@ battery: Final = sa.Table(
 )
 
 battery_tenant: Final = sa.Table(
-    "battery_tenant",  # who sees it: the tenant of the box that watches it now (store.tenants)
+    "battery_tenant",  # who sees it (store.tenants); never made anew, for it remembers whose it was
     metadata,
     sa.Column("battery", _NAME, primary_key=True),
     sa.Column("tenant", _NAME, nullable=False),
@@ -549,7 +549,6 @@ PROJECTIONS: Final = (
     *DATED,
     clock_anchor,
     battery,
-    battery_tenant,
 )  # `chain` is set back, not emptied: it also says what is held
 
 for _table, _column in DATED.items():
