@@ -11,16 +11,23 @@ from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.watch import SqlWatch
 from packbook.app.access import access_for, gate_beside, own_gate
 from packbook.app.accounts import accounts_beside, own_accounts
+from packbook.app.alerts import alerts_beside, own_alerts
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.fleet import fleet_beside, own_fleet
 from packbook.app.operate import Office
-from packbook.ports import Evidence
+from packbook.ports import Condition, Evidence
 from packbook.settings import Settings
 from packbook.web.app import create_app
 
 
 def pages_over(
-    settings: Settings, database: Database, evidence: Evidence, *, own: bool, looks: Mapping[str, str] | None = None
+    settings: Settings,
+    database: Database,
+    evidence: Evidence,
+    *,
+    own: bool,
+    looks: Mapping[str, str] | None = None,
+    condition: Condition | None = None,
 ) -> FastAPI:
     """`own`: this process may write the database; else the one that writes it is asked to. Raises PackbookError."""
     office = Office(database, settings)
@@ -37,4 +44,6 @@ def pages_over(
         fleet=own_fleet(settings, database) if own else fleet_beside(settings, database),
         watch=SqlWatch(database),
         looks=looks,
+        alerts=own_alerts(office) if own else alerts_beside(settings, database),
+        condition=condition,
     )

@@ -55,7 +55,7 @@ async def _two_histories(connection: AsyncConnection, only: str | None) -> list[
 async def _two_boxes(connection: AsyncConnection, only: str | None) -> list[tuple[str, Doubt]]:
     """Of whatever batteries the older and the newer store watch. First and newest record tell when a store lived."""
     older, newer = tables.chain.alias(), tables.chain.alias()
-    begun_before, begun, last = (tables.ledger.alias() for _ in range(3))
+    begun_before, begun, last = (tables.seen.alias() for _ in range(3))
 
     def record(of: sa.FromClause, store: sa.FromClause, seq: object) -> sa.ColumnElement[bool]:
         return (of.c.box == store.c.box) & (of.c.store == store.c.store) & (of.c.seq == seq)
