@@ -142,7 +142,7 @@ async def until_held(acks: Acks, lives: Sequence[Life], begin: int) -> list[tupl
     total = sum(begin + len(one.records) for one in lives)
     seen: list[tuple[float, int]] = []
     async with asyncio.timeout(PATIENCE_S):
-        while acks.records < total:  # noqa: ASYNC110 - acks come by themselves
+        while acks.records < total:
             await asyncio.sleep(0.02)
             seen.append((time.monotonic(), acks.records))
     return seen
