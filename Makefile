@@ -11,6 +11,7 @@
 # bench  speed and memory as ratios against named peers
 # bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
+# bench-readers  200 readers of a served book while records come in, on SQLite and PostgreSQL
 # bench-soh  how well the box tells the state of health, on ../shared/data
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -25,7 +26,7 @@ SEED ?=
 SECONDS ?= 60
 DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
 
-.PHONY: setup demo test test-kernel worlds fuzz api-fuzz audit lint bench bench-forecast bench-soh deb lock clean bench-box
+.PHONY: bench-readers setup demo test test-kernel worlds fuzz api-fuzz audit lint bench bench-forecast bench-soh deb lock clean bench-box
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -79,6 +80,9 @@ bench-box: setup
 
 bench-forecast: setup
 	$(BIN)/python -m pytest tests/bench/forecast -m "" --bench -s
+
+bench-readers: setup
+	PYTHONPATH=tests $(BIN)/python tests/bench/readers.py
 
 bench-soh: setup
 	$(BIN)/python tests/bench/soh.py

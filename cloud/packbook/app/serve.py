@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
-from packbook.adapters.store import open_writer
+from packbook.adapters.store import open_beside, open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.acts import ACTS
 from packbook.app.collect import make_collector
@@ -49,6 +49,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
         est = doors.enter_context(est_door(settings)) if settings.enrol_port is not None else None
         async with (
             open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
+            open_beside(settings.database_url.get_secret_value(), database) as reading,
             operators_door(Office(database, settings), ACTS),
             judging(database),
         ):
@@ -66,6 +67,6 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
                 book.create_task(sign_daily(evidence), name="sign")
                 if house is not None:
                     book.create_task(house.run(), name="home assistant")
-                app = pages_over(settings, database, evidence, own=True, looks=looks)
+                app = pages_over(settings, database, evidence, own=True, reading=reading, looks=looks)
                 pages = serve_pages(app, door, on_ready, settings.trusted_proxies)
                 book.create_task(pages, name="web")
