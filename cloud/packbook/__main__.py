@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "learn": ("packbook.app.learn", "learn from the stored batteries how each family of packs ages"),
     "forecast": ("packbook.app.forecast", "say how SoH goes on from a table of months, and what may be promised"),
     "quarantine": ("packbook.app.quarantine", "look at what could not be believed, and deal with it"),
+    "alerts": ("packbook.app.alerts", "what is wrong, who takes it on, and whether news of it arrives"),
     "ca": ("packbook.app.ca", "the certificate authority: root, issuers, servers' certificates"),
     "token": ("packbook.app.token", "make one-time codes that let new boxes enrol"),
     "box": ("packbook.app.box", "show enrolled boxes, move them between fleets, retire them"),

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from packbook.core.access import Read
 from packbook.core.accounts import EVERYWHERE, Account, AccountAct, ApiKey, OpenSession, Reach, Role, Visit, Who
+from packbook.core.alerts import OPEN, Alert, Kind, Severity, State
 from packbook.core.fleet import FleetModel
 from packbook.core.fleet_boxes import BoxLife, BoxLine, BoxQuery, Fit
 from packbook.core.fleet_papers import AuditQuery, AuditRow, CodeLine, MessageDetail, MessageQuery, Messages
 from packbook.core.fleet_reports import Life
 from packbook.core.fleet_row import Judged
 from packbook.core.fleet_table import FleetQuery, FleetRow
-from packbook.core.history import Battery, BoxRow, CellsPoint, EventRow, Provenance, SessionRow, SohPoint, UsageTotals
-from packbook.core.intake import Arrival
+from packbook.core.history import (
+    Battery,
+    BoxRow,
+    CellsPoint,
+    EventRow,
+    HeartbeatRow,
+    Provenance,
+    SessionRow,
+    SohPoint,
+    UsageTotals,
+)
+from packbook.core.intake import Arrival, Reading
 from packbook.core.labels import Label
 from packbook.core.live import Look
 from packbook.core.ouranos import PartEntry
@@ -99,10 +110,50 @@ class Taken:
     quarantined: Mapping[str, int]  # reason -> how many
 
 
+class Observer(Protocol):
+    """Is told what the collector does. Must be quick, and never raises."""
+
+    def connected(self, *, up: bool) -> None:
+        """To the source of records."""
+
+    def committed(self, batch: Sequence[Arrival], taken: Taken) -> None:
+        """All of it is on disk and acknowledged."""
+
+
+class Unobserved:
+    """Nobody looks."""
+
+    def connected(self, *, up: bool) -> None:
+        pass
+
+    def committed(self, batch: Sequence[Arrival], taken: Taken) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether this process can do its work now; `checks`: each part, with a word for what is wrong. No secrets."""
+
+    ready: bool
+    checks: Mapping[str, str]
+
+
+class Condition(Protocol):
+    """How this process is, for programs that watch it."""
+
+    async def readiness(self) -> Readiness: ...
+
+    async def metrics(self) -> tuple[bytes, str]:
+        """In Prometheus' format, and its content type."""
+
+
 class Ledger(Protocol):
     """Write side of the store."""
 
-    async def take(self, arrivals: Sequence[Arrival]) -> Taken:
+    async def read(self, arrivals: Sequence[Arrival]) -> Sequence[Reading]:
+        """What these are, while a batch before may still be on its way. Nothing is kept. Raises StoreError."""
+
+    async def keep(self, readings: Sequence[Reading]) -> Taken:
         """Everything in one transaction. Raises StoreError: then nothing was kept and nothing may be acknowledged."""
 
 
@@ -155,6 +206,9 @@ class Histories(Protocol):
 
     async def boxes(self, limit: int | None = None, offset: int = 0) -> Sequence[BoxRow]:
         """In the order of their ids. `limit` None: all."""
+
+    async def heartbeats(self, box: str, since_ms: int) -> Sequence[HeartbeatRow]:
+        """The last of each hour, oldest first, as far back as they are kept."""
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         """Newest first."""
@@ -361,7 +415,7 @@ class FleetBoxes(Protocol):
 
     async def fleets(self, reach: Reach) -> Sequence[str]: ...
 
-    async def one(self, reach: Reach, box: str, now_ms: int) -> BoxLife | None:
+    async def one(self, reach: Reach, box: str) -> BoxLife | None:
         """None: not in this book, or outside the reach."""
 
     async def codes(self, reach: Reach, limit: int, offset: int) -> Sequence[CodeLine]:
@@ -517,3 +571,27 @@ class Accounts(Protocol):
     async def set_role(self, who: Who, account: str, role: Role, batteries: Sequence[str], visit: Visit) -> None: ...
 
     async def set_disabled(self, who: Who, account: str, disabled: bool, visit: Visit) -> None: ...
+
+
+class Alerts(Protocol):
+    """What operators are alerted to, as far as somebody's reach goes (docs/alerts.md)."""
+
+    async def list(
+        self,
+        reach: Reach,
+        states: Collection[State] = OPEN,
+        *,
+        kind: Kind | None = None,
+        severity: Severity | None = None,
+        box: str | None = None,
+        battery: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Sequence[Alert]:
+        """Newest first. Raises StoreError."""
+
+    async def acknowledge(self, number: int, who: str, note: str, reach: Reach = EVERYWHERE) -> Alert | None:
+        """As it stands then; the first who did stays. None: no such alert within the reach. Raises PackbookError."""
+
+    async def counts(self, reach: Reach) -> Mapping[tuple[Kind, Severity, State], int]:
+        """Of those that are open. Raises StoreError."""

@@ -12,14 +12,15 @@ import os
 import tomllib
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from packbook.adapters.store.database import database_url
+from packbook.core.alerts import Kind, Severity
 from packbook.ports import SettingsError, StoreError
 
 DEFAULT_FILE: Final = Path("/etc/packbook/packbook.toml")
@@ -31,9 +32,40 @@ ONLY_CREDENTIALS: Final = (  # from the service manager's folder
     "home_assistant_password",
     "ouranos_api_key",
     "ouranos_token",
+    "smtp_password",
+    "alert_webhook_secrets",
 )
 CREDENTIALS: Final = (*ONLY_CREDENTIALS, "database_url")  # may come from there
 SCHEMES: Final = {"mqtt": 1883, "mqtts": 8883}  # with their usual ports
+SECRET_CHARS_MIN: Final = 16
+MAIL: Final = r"^[^@\s<>,;\"]{1,64}@[A-Za-z0-9.-]{1,253}$"
+
+
+class AlertReceiver(BaseModel):
+    """One that hears of alerts: a program by webhook, people by mail, or both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
+    webhook: str | None = None
+    email: tuple[Annotated[str, Field(pattern=MAIL)], ...] = ()
+    severity: Severity = Severity.WARNING  # and what is worse
+    kinds: tuple[Kind, ...] = ()  # none: all
+    tenant: str | None = None  # of whose boxes and batteries; None: of the whole book
+    language: Literal["en", "ja"] = "en"
+
+    @model_validator(mode="after")
+    def _hears_somehow(self) -> AlertReceiver:
+        if self.webhook is None and not self.email:
+            raise ValueError("expected webhook, email or both")
+        parts = urlsplit(self.webhook or "https://none")
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.fragment:
+            raise ValueError("webhook: expected https://HOST/...")
+        _ = parts.port  # raises ValueError with the reason
+        return self
+
+    def wants(self, kind: Kind, severity: Severity) -> bool:
+        return severity.rank >= self.severity.rank and (not self.kinds or kind in self.kinds)
 
 
 class Settings(BaseSettings):
@@ -62,6 +94,8 @@ class Settings(BaseSettings):
     enrolled_only: bool = Field(default=False, description="Take records of enrolled boxes alone")
     batch_records_max: int = Field(500, ge=1, le=5000, description="Most messages in one transaction")
     batch_wait_max_s: float = Field(0.05, ge=0, le=10, description="Longest wait for a transaction to fill")
+    verify_processes: int = Field(0, ge=0, le=64, description="Processes that check signatures; 0: the collector does")
+    heartbeat_days: int = Field(90, ge=1, le=3650, description="How long the boxes' heartbeats are kept")
     book_key_file: Path | None = Field(
         None, description="Key that signs checkpoints and bundles, made at first use; absent: beside the database"
     )
@@ -112,6 +146,25 @@ class Settings(BaseSettings):
     ouranos_plant_id: str | None = Field(None, description="Our plant's UUID there")
     ouranos_api_key: SecretStr | None = Field(None, description="Only from the credentials folder, never from here")
     ouranos_token: SecretStr | None = Field(None, description="Only from the credentials folder, never from here")
+    alert_receivers: tuple[AlertReceiver, ...] = Field((), description="Who hears of alerts, and how")
+    alert_webhook_secrets: SecretStr | None = Field(
+        None, description="Only from the credentials folder, never from here"
+    )
+    alert_private_hosts: bool = Field(
+        default=False, description="Webhooks may lead into our own network, and be http://"
+    )
+    smtp_host: str | None = Field(None, description="Mail server that alerts are sent through")
+    smtp_port: int | None = Field(None, ge=1, le=65535, description="Its port; absent: 587, with tls 465")
+    smtp_tls: Literal["starttls", "tls", "none"] = Field("starttls", description="How the way there is kept private")
+    smtp_ca_file: Path | None = Field(
+        None, description="Certificates the mail server's must descend from; absent: system"
+    )
+    smtp_user: str | None = Field(None, min_length=1, description="User name, for a mail server that asks for one")
+    smtp_password: SecretStr | None = Field(None, description="Only from the credentials folder, never from here")
+    smtp_from: str | None = Field(None, pattern=MAIL, description="Whom alerts by mail come from")
+    metrics_host: str = Field("127.0.0.1", description="Address of metrics and health, for programs in our own network")
+    metrics_port: int | None = Field(None, ge=0, le=65535, description="Their port; absent: they are not served")
+    log_format: Literal["text", "json"] = Field("text", description="Lines for people, or JSON objects")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
 
     @field_validator("database_url")
@@ -190,7 +243,36 @@ class Settings(BaseSettings):
             raise ValueError("web_host: only a loopback address while accounts are off: anybody could read there")
         if self.share is not None and self.database_url.get_secret_value().startswith("sqlite"):
             raise ValueError("share: several collectors need PostgreSQL; a SQLite database has one writer")
+        self._check_alerts()
         return self
+
+    def _check_alerts(self) -> None:
+        names = [receiver.name for receiver in self.alert_receivers]
+        if len(set(names)) != len(names):
+            raise ValueError("alert_receivers: each needs a name of its own")
+        for receiver in self.alert_receivers:
+            if receiver.email and (self.smtp_host is None or self.smtp_from is None):
+                raise ValueError(f"alert_receivers: {receiver.name}: mail needs smtp_host and smtp_from")
+            if receiver.webhook is None:
+                continue
+            if receiver.webhook.startswith("http:") and not self.alert_private_hosts:
+                raise ValueError(f"alert_receivers: {receiver.name}: webhook: expected https://")
+            if len(self.webhook_secrets.get(receiver.name, "")) < SECRET_CHARS_MIN:
+                raise ValueError(
+                    f"alert_receivers: {receiver.name}: its line in the credential alert_webhook_secrets is missing "
+                    f"or shorter than {SECRET_CHARS_MIN} characters; expected: {receiver.name} SECRET"
+                )
+        if self.smtp_password is not None and self.smtp_user is None:
+            raise ValueError("there is a password but no smtp_user")
+        if self.smtp_user is not None and self.smtp_tls == "none":
+            raise ValueError("smtp_user: a password does not go over the wire in the clear: set smtp_tls")
+
+    @property
+    def webhook_secrets(self) -> dict[str, str]:
+        """What each receiver's messages are signed with, by its name."""
+        told = self.alert_webhook_secrets.get_secret_value() if self.alert_webhook_secrets else ""
+        pairs = (line.split(None, 1) for line in told.splitlines() if line.strip())
+        return {pair[0]: pair[1].strip() for pair in pairs if len(pair) == 2}
 
     @property
     def book_key(self) -> Path:

@@ -201,7 +201,7 @@ def _odd(before: Usage | None, usage: Usage) -> str | None:
     for name in _RISING:
         if getattr(usage, name) < getattr(before, name):
             return f"{name} fell from one usage record to the next"
-    for name in _HISTOGRAMS:
+    for name in (*_HISTOGRAMS, "charging_temp_s"):  # a charge may have begun before this life, and is in it whole
         if not _never_falls(getattr(before, name), getattr(usage, name)):
             return f"a cell of {name} fell from one usage record to the next"
     return None

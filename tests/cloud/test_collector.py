@@ -31,7 +31,7 @@ from packbook.adapters.mqtt import BrokerAddress, TlsFiles
 from packbook.adapters.store import open_writer, tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
-from packbook.core.intake import Arrival
+from packbook.core.intake import Arrival, Reading
 from packbook.ports import BrokerError, StoreError, Taken
 from packbook.testing.scripted_box import ScriptedBox
 from packwire.topics import Leaf, topic
@@ -187,12 +187,15 @@ class TroubledLedger:
         self.batches: list[int] = []
         self.accepted = 0
 
-    async def take(self, arrivals: Sequence[Arrival]) -> Taken:
-        self.batches.append(len(arrivals))
+    async def read(self, arrivals: Sequence[Arrival]) -> Sequence[Reading]:
+        return await self._ledger.read(arrivals)
+
+    async def keep(self, readings: Sequence[Reading]) -> Taken:
+        self.batches.append(len(readings))
         if self.failures:
             self.failures -= 1
             raise StoreError("database: disk is full")
-        taken = await self._ledger.take(arrivals)
+        taken = await self._ledger.keep(readings)
         self.accepted += taken.accepted
         return taken
 

@@ -14,6 +14,7 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
 from packbook.adapters.store.quarantine import Act, Dispute
+from packbook.adapters.store.rebuilding import rebuild
 from packbook.app.passports import BookPassports
 from packbook.core.history import Doubt
 from packbook.core.intake import Arrival, Fate
@@ -97,7 +98,7 @@ async def test_settled_with_trust_the_history_goes_on_where_it_stood(database: D
     box.drive()
     assert (await ledger.take(box.arrivals[7:])).accepted == 1
     assert len(await histories.sessions("BAT-1")) == 7
-    await ledger.rebuild(lambda _done, _total: None)
+    await rebuild(database, lambda _done, _total: None)
     assert len(await histories.sessions("BAT-1")) == 7
 
 
@@ -110,7 +111,7 @@ async def test_settled_with_distrust_it_stays_out_for_good(database: Database) -
     box.charge()
     await ledger.take(box.arrivals[5:])
     assert await ledger.settle(settled(box, "distrust"), trust=False) == 1
-    await ledger.rebuild(lambda _done, _total: None)
+    await rebuild(database, lambda _done, _total: None)
     assert len(await histories.sessions("BAT-1")) == 4
     async with database.transaction() as connection:
         (dispute,) = await quarantine.disputes(connection)

@@ -21,7 +21,7 @@ from fuzz_decoders import DECODERS, PUBLIC, examples, sealed_by_key, shaped
 from packbook.adapters.collector import _report
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.ledger import Ledger
-from packbook.app.command import quiet_libraries
+from packbook.app.logs import quiet_libraries
 from packbook.core.intake import Arrival
 from packbook.testing.scripted_box import RECEIVED_MS, ScriptedBox
 from packwire.cbor import MAX_MESSAGE_BYTES, MAX_WHOLE, dumps

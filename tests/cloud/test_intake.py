@@ -22,13 +22,12 @@ from packbook.core.intake import (
     Duplicate,
     Entry,
     Ignored,
-    Link,
     Quarantine,
     Reason,
     Tip,
     Unready,
 )
-from packbook.testing.scripted_box import RECEIVED_MS, ScriptedBox, arrival
+from packbook.testing.scripted_box import ScriptedBox, arrival
 from packwire.ids import BootId, key_id_of
 from packwire.messages import EventKind, Usage
 from packwire.seal import Envelope, seal
@@ -74,7 +73,7 @@ def test_a_record_before_its_hello_is_not_ready() -> None:
     """Neither believed nor refused: when the hello has come it is believed, in whatever order they lie in a batch."""
     box = ScriptedBox()
     hello, charge = arrival(box.box, box.hello()), arrival(box.box, box.charge())
-    assert read(charge) == Unready(box.box, box.store, RECEIVED_MS)
+    assert read(charge) == Unready(box.box, box.store, charge)
     readings = intake.read_all([charge, hello], {})
     assert [believed(reading).place.seq for reading in readings] == [2, 1]
 
@@ -201,10 +200,10 @@ def test_a_record_must_follow_the_one_before_it() -> None:
     box.life()
     first, second, third, *_ = _entries(box)
     held = Tip(2, second.digest)
-    other = Link(b"x" * 16, bytes(16))
+    other = b"x" * 16
     assert intake.place(first, Tip(), None) == Accept(first)
     assert intake.place(third, held, None) == Accept(third)
-    assert intake.place(second, held, second.link) == Duplicate(second.place)
+    assert intake.place(second, held, second.digest) == Duplicate(second.place)
     assert reason_of(second, held, other) is Reason.FORK
     assert reason_of(third, replace(held, head=b"x" * 16)) is Reason.BROKEN_CHAIN
     assert reason_of(replace(first, previous=b"x" * 16), Tip()) is Reason.BROKEN_CHAIN
@@ -220,7 +219,7 @@ def test_beyond_a_hole_a_record_waits_unless_its_store_is_disputed() -> None:
     assert reason_of(third, replace(tip, disputed=True)) is Reason.DISPUTED
 
 
-def reason_of(entry: Entry, tip: Tip, present: Link | None = None) -> Reason:
+def reason_of(entry: Entry, tip: Tip, present: bytes | None = None) -> Reason:
     verdict = intake.place(entry, tip, present)
     assert isinstance(verdict, Quarantine), verdict
     return verdict.reason

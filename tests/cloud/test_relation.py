@@ -15,6 +15,7 @@ from packbook.adapters.store import open_writer, relations, tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
+from packbook.adapters.store.rebuilding import rebuild
 from packbook.adapters.vin_vault import VaultError, VinVault
 from packbook.core.intake import Arrival
 from packbook.core.vehicle import vehicle_number
@@ -74,7 +75,7 @@ async def test_a_consent_that_comes_late_is_held_against_what_follows_it(databas
     for one in (0, 4, 2, 3, 1):  # but for the hello, without whose key nothing is kept
         await ledger.take([box.arrivals[one]])
     assert await counts(database) == ({"charge": 0, "drive": 1, "rest": 0}, 0)
-    await ledger.rebuild(lambda _done, _total: None)
+    await rebuild(database, lambda _done, _total: None)
     assert await counts(database) == ({"charge": 0, "drive": 1, "rest": 0}, 0)
     assert await relations.purposes_of(database, "BAT-1") == {f"{box.box}/{box.store}": ("history",)}
 
@@ -173,7 +174,7 @@ async def test_ending_the_relation_takes_the_vehicle_away_and_keeps_the_battery(
     battery = await histories.battery("BAT-1")
     assert battery is not None
     assert battery.vehicle is None
-    await Ledger(database).rebuild(lambda _done, _total: None)
+    await rebuild(database, lambda _done, _total: None)
     again = await histories.battery("BAT-1")
     assert again is not None
     assert again.vehicle is None

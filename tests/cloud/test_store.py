@@ -14,6 +14,7 @@ from packbook.adapters.store.audit import audit
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
+from packbook.adapters.store.rebuilding import rebuild
 from packbook.core.history import Provenance
 from packbook.core.intake import Arrival
 from packbook.ports import Holding
@@ -289,7 +290,7 @@ async def test_a_rebuild_ends_where_taking_records_one_by_one_ended(database: Da
     await ledger.take(hole.arrivals[:3] + hole.arrivals[5:])
     before = await snapshot(database)
     steps: list[tuple[int, int]] = []
-    assert await ledger.rebuild(lambda done, total: steps.append((done, total))) == 3 * 17 + 3
+    assert await rebuild(database, lambda done, total: steps.append((done, total))) == 3 * 17 + 3
     assert await snapshot(database) == before
     assert steps[-1] == (54, 56)
 
@@ -319,7 +320,7 @@ async def test_two_collectors_on_one_database_neither_lose_nor_double(postgres_u
 
         accepted = await asyncio.gather(work(one), work(other))
         before = await snapshot(one)
-        await Ledger(one).rebuild(lambda _done, _total: None)
+        await rebuild(one, lambda _done, _total: None)
         assert await snapshot(one) == before
         battery = await SqlHistories(other).battery("BAT-1")
     assert sum(accepted) == len(dealt)

@@ -22,7 +22,7 @@ from packbook.adapters.mqtt import BrokerAddress, Message
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
-from packbook.core.intake import Arrival
+from packbook.core.intake import Arrival, Reading
 from packbook.ports import BrokerError, Taken
 from packwire.testing import Arrived, BrokerDownError, MemoryBroker, MemoryLink
 from packwire.topics import Leaf, parse
@@ -98,8 +98,11 @@ class Book:
         self._database = self._do(self._open())
         self._ledger = Ledger(self._database)
 
-    async def take(self, arrivals: Sequence[Arrival]) -> Taken:
-        return self._do(self._ledger.take(arrivals))
+    async def read(self, arrivals: Sequence[Arrival]) -> Sequence[Reading]:
+        return self._do(self._ledger.read(arrivals))
+
+    async def keep(self, readings: Sequence[Reading]) -> Taken:
+        return self._do(self._ledger.keep(readings))
 
     async def collect(self) -> None:
         """Until cancelled, which is how the book is killed."""

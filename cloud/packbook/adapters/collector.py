@@ -13,15 +13,16 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from packbook.adapters.mqtt import CONNECT_WAIT_MAX_S, BrokerAddress, Link, Message, TlsFiles, uninterrupted
 from packbook.clock import now_ms
-from packbook.core.intake import PARTS, Arrival
-from packbook.ports import BrokerError, Holding, Ledger, StoreError, Taken
+from packbook.core.intake import PARTS, Arrival, Reading
+from packbook.ports import BrokerError, Holding, Ledger, Observer, StoreError, Taken, Unobserved
 from packwire.ack import Ack, ack_of, encode_ack
 from packwire.ids import BoxId, StoreId
 from packwire.tls import explain, visit
@@ -29,11 +30,13 @@ from packwire.topics import Leaf, everything_up, topic
 
 INBOX_MAX: Final = 5000  # messages; reading stops above, the broker keeps the rest
 TELLING_RELAPSES: Final = 4
+QUIET_S: Final = 2.0  # nothing came for so long after we unsubscribed: the broker has nothing more for us
 STABLE_AFTER_S: Final = 10.0  # what breaks sooner has not been back
 RETRY_FIRST_S: Final = 0.5
 RETRY_MAX_S: Final = 30.0  # a fleet waits for us: not as patient as a box
 
 log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Collector:
         limits: BatchLimits,
         share: str | None = None,
         retry_max_s: float = RETRY_MAX_S,
+        observer: Observer | None = None,
     ) -> None:
         self._ledger = ledger
         self._address = address
@@ -59,18 +63,39 @@ class Collector:
         self._limits = limits
         self._subscriptions = everything_up(share)
         self._retry_max_s = retry_max_s
+        self._observer = observer or Unobserved()
         self._inbox: deque[tuple[Message, Arrival]] = deque()
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
         self._link: Link | None = None
         self._owed: dict[tuple[str, str], Holding] = {}  # acks that the broker has not taken yet
+        self._waiting: asyncio.Queue[tuple[Sequence[tuple[Message, Arrival]], Sequence[Reading]]] = asyncio.Queue(
+            maxsize=1
+        )
+        self._database = Outage("database", retry_max_s)
+        self._heard = 0  # messages ever taken
+        self._open = 0  # messages that were taken and not committed yet
+        self._leaving = False
         self.connected = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled. What is being committed then is committed."""
         async with asyncio.TaskGroup() as collector:
             collector.create_task(self._stay_connected(), name="collector link")
+            collector.create_task(self._read(), name="collector reading")
             collector.create_task(self._keep(), name="collector ledger")
+
+    async def drain(self) -> None:
+        """Take leave for good: the broker gives what is new to others, and what it gave us is committed when this
+        returns. `run` is to be cancelled then; the broker forgets us."""
+        await self.connected.wait()
+        self._leaving = True
+        if self._link is not None:
+            self._link.unsubscribe(self._subscriptions)
+        heard = -1
+        while self._open or heard != self._heard:
+            heard = self._heard
+            await asyncio.sleep(QUIET_S)
 
     # --- the broker ---------------------------------------------------------------------------------------------
 
@@ -81,9 +106,10 @@ class Collector:
                 log.warning("the broker keeps throwing us out: does another client use the name %r?", self._name)
             link = self._link = Link(self._address, self._take)
             try:
-                await link.open(self._subscriptions)
+                await link.open(() if self._leaving else self._subscriptions)
                 outage.over()
                 self.connected.set()
+                self._observer.connected(up=True)
                 for holding in list(self._owed.values()):
                     self._publish(link, holding)
                 raise BrokerError(f"broker {self._address.name}: {await link.lost}")
@@ -91,8 +117,9 @@ class Collector:
                 outage.go_on(problem)
             finally:
                 self.connected.clear()
+                self._observer.connected(up=False)
                 self._link = None
-                await link.close()
+                await (link.close(forget=True) if self._leaving else link.close())
             await outage.wait()
 
     def _take(self, message: Message) -> None:
@@ -102,22 +129,33 @@ class Collector:
             if message.qos == 0:  # a heartbeat: the next one says the same
                 return
         self._inbox.append((message, Arrival(message.topic, message.payload, now_ms())))
+        self._open += 1
+        self._heard += 1
         self._arrived.set()
         if len(self._inbox) >= self._limits.records_max:
             self._full.set()
 
     # --- the ledger ---------------------------------------------------------------------------------------------
 
-    async def _keep(self) -> None:
+    async def _read(self) -> None:
+        """One batch ahead: signatures are checked while the database writes what came before."""
         while True:
             batch = await self._batch()
-            taken = await self._commit([arrival for _, arrival in batch])
+            readings = await self._through(partial(self._ledger.read, [arrival for _, arrival in batch]))
+            await self._waiting.put((batch, readings))
+
+    async def _keep(self) -> None:
+        while True:
+            batch, readings = await self._waiting.get()
+            taken = await self._through(partial(self._ledger.keep, readings))
             for message, _ in batch:
                 message.acknowledge()
+            self._open -= len(batch)
             for holding in taken.holdings:
                 self._owed[holding.box, holding.store] = holding
                 if self._link is not None and self.connected.is_set():
                     self._publish(self._link, holding)
+            self._observer.committed([arrival for _, arrival in batch], taken)
             _report(taken)
 
     async def _batch(self) -> list[tuple[Message, Arrival]]:
@@ -136,17 +174,17 @@ class Collector:
             self._link.resume()
         return batch
 
-    async def _commit(self, arrivals: Sequence[Arrival]) -> Taken:
-        outage = Outage("database", self._retry_max_s)
+    async def _through(self, ask: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Ask the ledger until it answers. What it has begun comes to its end, also when we are cancelled."""
         while True:
             try:
-                taken = await uninterrupted(self._ledger.take(arrivals))
+                answer = await uninterrupted(ask())
             except StoreError as problem:
-                outage.go_on(problem)
-                await outage.wait()
+                self._database.go_on(problem)
+                await self._database.wait()
             else:
-                outage.over()
-                return taken
+                self._database.over()
+                return answer
 
     def _publish(self, link: Link, holding: Holding) -> None:
         """The application ack. Owed until the broker has taken it; a lost one is repeated with the next duplicate."""

@@ -21,6 +21,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from packbook.adapters.paho_buffered import BufferedClient
 from packbook.ports import BrokerError
 from packwire.tls import ClientContext, client_context
 
@@ -100,9 +101,9 @@ class Link:
         self._context: ClientContext | None = None
         self._client = self._make_client()
 
-    def _make_client(self) -> paho.Client:
+    def _make_client(self) -> BufferedClient:
         address = self._address
-        client = paho.Client(
+        client = BufferedClient(
             CallbackAPIVersion.VERSION2,
             client_id=address.client_id,
             clean_session=None if address.protocol == "5" else address.session_expiry_s == 0,
@@ -190,12 +191,21 @@ class Link:
         if not answer.done():
             raise BrokerError(f"broker {self._address.name}: {self.lost.result()}")
 
-    async def close(self) -> None:
-        """Leave politely if still connected. The broker keeps the session."""
+    def unsubscribe(self, subscriptions: Sequence[str]) -> None:
+        """What the broker has for us already still comes."""
+        if self.up:
+            self._client.unsubscribe(list(subscriptions))
+
+    async def close(self, *, forget: bool = False) -> None:
+        """Leave politely if still connected. The broker keeps the session, unless it shall `forget` us (MQTT 5)."""
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         if self._client.socket() is not None:
-            self._client.disconnect()
+            properties = None
+            if forget and self._address.protocol == "5":
+                properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]  # as above
+                properties.SessionExpiryInterval = 0
+            self._client.disconnect(properties=properties)
             self._client.loop_write()
         sock = self._client.socket()
         if sock is not None:  # its buffer was full: the farewell did not go out
@@ -233,12 +243,19 @@ class Link:
         if self._socket is not None and self.up and self._paused:
             self._loop.add_reader(self._socket, self._read)
             self._paused = False
+            if self._more():
+                self._loop.call_soon(self._read)
 
     def _read(self) -> None:
         client = self._client
         client.loop_read()
-        while isinstance(sock := client.socket(), ssl.SSLSocket) and sock.pending():
-            client.loop_read()  # decrypted already: no event will tell
+        while self._more() and not self._paused:
+            client.loop_read()
+
+    def _more(self) -> bool:
+        """Read from the socket or decrypted already: no event will tell."""
+        sock = self._client.socket()
+        return self._client.buffered or (isinstance(sock, ssl.SSLSocket) and sock.pending() > 0)
 
     def _in_words(self, said: str) -> str:
         trouble = self._context.trouble if self._context is not None else None

@@ -24,6 +24,7 @@ SUFFIX: Final = ".toml"
 # What is in force unless an operator says otherwise (setting `rules`).
 IN_FORCE: Final[Mapping[str, str]] = {
     "access": "1",
+    "alerts": "1",
     "fields": "1",
     "lifecycle": "1",
     "owed": "2026-07",

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
-from packbook.app import access, account_acts, credentials, custody_acts, declaration, enrolment, quarantine, relation
+from packbook.app import (
+    access,
+    account_acts,
+    alerts,
+    credentials,
+    custody_acts,
+    declaration,
+    enrolment,
+    quarantine,
+    relation,
+)
 from packbook.app.operate import Act
 
 ACTS: Final[dict[str, Act]] = {
     **access.ACTS,
     **account_acts.ACTS,
+    **alerts.ACTS,
     **credentials.ACTS,
     **custody_acts.ACTS,
     **declaration.ACTS,

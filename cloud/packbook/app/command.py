@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from packbook.adapters.mqtt import BrokerAddress, TlsFiles
+from packbook.app.logs import set_up_logging
 from packbook.ports import BrokerError, PackbookError, SettingsError
 from packbook.settings import Settings, load_settings
 
@@ -33,18 +33,11 @@ def run(args: argparse.Namespace, work: Callable[[Settings], Awaitable[int]]) ->
     """Load the settings and do the work, until it is done or SIGTERM comes. Trouble goes to stderr."""
     try:
         settings = load_settings(args.settings)
-        logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-        quiet_libraries()
+        set_up_logging(settings)
         return asyncio.run(_until_asked_to_stop(work(settings)))
     except PackbookError as problem:
         print(f"packbook: {problem}", file=sys.stderr)
         return WRONG_USAGE if isinstance(problem, SettingsError) else PROBLEM
-
-
-def quiet_libraries() -> None:
-    """Some talk much; aiosqlite repeats every value that goes into the database, what boxes say included."""
-    for chatty in ("aiosqlite", "alembic", "uvicorn"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 async def _until_asked_to_stop(work: Awaitable[int]) -> int:

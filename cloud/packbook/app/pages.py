@@ -11,10 +11,11 @@ from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.watch import SqlWatch
 from packbook.app.access import access_for, gate_beside, own_gate
 from packbook.app.accounts import accounts_beside, own_accounts
+from packbook.app.alerts import alerts_beside, own_alerts
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.fleet import fleet_beside, own_fleet
 from packbook.app.operate import Office
-from packbook.ports import Evidence
+from packbook.ports import Condition, Evidence
 from packbook.settings import Settings
 from packbook.web.app import create_app
 
@@ -27,6 +28,7 @@ def pages_over(
     own: bool,
     reading: Database | None = None,
     looks: Mapping[str, str] | None = None,
+    condition: Condition | None = None,
 ) -> FastAPI:
     """`own`: this process may write the database; else the one that writes it is asked to. `reading`: the same one, by
     connections of its own for what is read most. Raises PackbookError.
@@ -46,4 +48,6 @@ def pages_over(
         fleet=own_fleet(settings, database) if own else fleet_beside(settings, database),
         watch=SqlWatch(reading),
         looks=looks,
+        alerts=own_alerts(office) if own else alerts_beside(settings, database),
+        condition=condition,
     )

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from packbook.adapters.store import open_writer
-from packbook.adapters.store.ledger import Ledger
+from packbook.adapters.store import open_writer, rebuilding
 from packbook.app.command import DONE, add_settings, run, show_progress
 from packbook.app.learn import learn_fleets
 from packbook.settings import Settings
@@ -24,7 +23,7 @@ def main(args: argparse.Namespace) -> int:
 
 async def rebuild(settings: Settings) -> int:
     async with open_writer(settings.database_url.get_secret_value(), "rebuild") as database:
-        records = await Ledger(database).rebuild(show_progress("rebuild"))
+        records = await rebuilding.rebuild(database, show_progress("rebuild"))
         await learn_fleets(database)
         print(f"{database.name}: histories made anew from {records} records")
     return DONE

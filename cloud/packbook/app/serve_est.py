@@ -13,7 +13,7 @@ from typing import Final
 import uvicorn
 
 from packbook.adapters.authority import CA_FILE
-from packbook.app.web import OPEN_ANSWERS_WAIT_MAX_S, Server, taken
+from packbook.app.listening import OPEN_ANSWERS_WAIT_MAX_S, Server, taken
 from packbook.ports import Enrolment, SettingsError
 from packbook.settings import Settings
 from packbook.web.est import PeerProtocol, create_est

@@ -224,6 +224,12 @@ class BoxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HeartbeatRow:
+    at_ms: int  # by the book's clock
+    health: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Doubt:
     """Why what is told of a battery may not be the history of one battery. A person has to find out."""
 

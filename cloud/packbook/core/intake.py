@@ -120,7 +120,11 @@ class Unready:
 
     box: str
     store: str  # whose hello is missing, as far as an unproven record can say
-    received_ms: int
+    arrival: Arrival
+
+    @property
+    def received_ms(self) -> int:
+        return self.arrival.received_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +194,6 @@ class Entry:
     unreadable: str | None  # why `facts` is empty although the record is genuine
     wrong_clock: str | None  # why it has no date although its box gave one
 
-    @property
-    def link(self) -> Link:
-        return Link(self.digest, self.previous)
-
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
@@ -213,7 +213,11 @@ def boxes_named(arrivals: Iterable[Arrival]) -> set[str]:
 
 def read_all(arrivals: Sequence[Arrival], keys: Keys) -> list[Reading]:
     """Read many; a key that one of them brings (a hello) is good for all, whatever their order."""
-    readings = [read(arrival, keys) for arrival in arrivals]
+    return with_keys_brought(arrivals, [read(arrival, keys) for arrival in arrivals], keys)
+
+
+def with_keys_brought(arrivals: Sequence[Arrival], readings: list[Reading], keys: Keys) -> list[Reading]:
+    """Those whose key another of them brings are read again."""
     brought = {(new.box, new.key_id): new.public_key for r in readings if isinstance(r, Entry) and (new := r.new_key)}
     if not brought:
         return readings
@@ -259,7 +263,7 @@ def _record(arrival: Arrival, box: BoxId, keys: Keys) -> Reading:
     public_key = keys.get((box, sealed.key_id))
     if public_key is None:
         if sealed.kind_number != Kind.HELLO:
-            return Unready(box, sealed.envelope.store, arrival.received_ms)
+            return Unready(box, sealed.envelope.store, arrival)
         public_key = _key_in(sealed)
         if box_id_of(public_key) != box or key_id_of(public_key) != sealed.key_id:
             return Quarantine(arrival, Reason.WRONG_KEY, f"the key in this hello does not make the name {box}")
@@ -315,14 +319,6 @@ def _entry(sealed: Sealed, received_ms: int, topic: str, new_key: NewKey | None)
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """What a neighbour in the chain shows."""
-
-    digest: bytes
-    previous: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Tip:
     """How far a store's chain is held without a hole, and what stands there. `head`: digest of record `upto`."""
 
@@ -330,8 +326,9 @@ class Tip:
     head: bytes | None = None
     disputed: bool = False
 
-    def follows(self, link: Link) -> bool:
-        return link.previous == (self.head if self.upto else NO_PREVIOUS)
+    def follows(self, previous: bytes) -> bool:
+        """Is this what the next record carries?"""
+        return previous == (self.head if self.upto else NO_PREVIOUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,22 +343,22 @@ class Duplicate:
     place: Provenance
 
 
-def place(entry: Entry, tip: Tip, present: Link | None) -> Accept | Duplicate | Quarantine:
-    """May this record enter the ledger? `tip`: its store's, `present`: what stands in its place, if anything does.
+def place(entry: Entry, tip: Tip, present: bytes | None) -> Accept | Duplicate | Quarantine:
+    """May this record enter the ledger? `tip`: its store's, `present`: digest of what stands in its place.
 
     Beyond a hole it may wait in the ledger until the chain reaches it and proves it or not. Not in a disputed store:
     there, records of two histories come, and which is which shows only at the tip.
     """
     at = entry.place
     if present is not None:
-        if present.digest == entry.digest:
+        if present == entry.digest:
             return Duplicate(at)
-        detail = f"{_name(at)} is in the ledger with digest {present.digest.hex()}, this one has {entry.digest.hex()}"
+        detail = f"{_name(at)} is in the ledger with digest {present.hex()}, this one has {entry.digest.hex()}"
         return refused(entry, Reason.FORK, detail)
     if at.seq == 1 and entry.kind != Kind.HELLO:
         return refused(entry, Reason.NO_HELLO, f"{_name(at)} begins a store without a hello")
     if at.seq == tip.upto + 1:
-        return Accept(entry) if tip.follows(entry.link) else broken(entry, tip)
+        return Accept(entry) if tip.follows(entry.previous) else broken(entry, tip)
     if tip.disputed:
         detail = f"{_name(at)} is of a disputed store and cannot be placed before record {tip.upto + 1} is there"
         return refused(entry, Reason.DISPUTED, detail)

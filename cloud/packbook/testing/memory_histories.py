@@ -28,6 +28,7 @@ from packbook.core.history import (
     EnergyFull,
     Estimate,
     EventRow,
+    HeartbeatRow,
     Provenance,
     SessionRow,
     SohPoint,
@@ -62,6 +63,7 @@ class MemoryHistories:
     refused: list[Quarantined] = field(default_factory=list)
     fleets: dict[str, FleetModel] = field(default_factory=dict)
     agreed: dict[str, dict[str, tuple[str, ...] | None]] = field(default_factory=dict)
+    beats: dict[str, list[HeartbeatRow]] = field(default_factory=dict)  # of boxes, oldest first
     tenants: dict[str, str] = field(default_factory=dict)  # of batteries and boxes that are not the first one's
 
     def within(self, reach: Reach) -> MemoryHistories:
@@ -78,6 +80,7 @@ class MemoryHistories:
             cell_rows={name: found for name, found in self.cell_rows.items() if name in seen},
             box_rows=[row for row in self.box_rows if row.box in watching or self._is_within(row.box, None, reach)],
             refused=self.refused if self._is_within("", None, reach) else [],
+            beats=self.beats,
             fleets=self.fleets,
             agreed={name: found for name, found in self.agreed.items() if name in seen},
             tenants=self.tenants,
@@ -157,6 +160,10 @@ class MemoryHistories:
 
     async def boxes(self, limit: int | None = None, offset: int = 0) -> Sequence[BoxRow]:
         return sorted(self.box_rows, key=lambda row: row.box)[offset:][:limit]
+
+    async def heartbeats(self, box: str, since_ms: int) -> Sequence[HeartbeatRow]:
+        known = {row.box for row in self.box_rows}
+        return [beat for beat in self.beats.get(box, ()) if box in known and beat.at_ms >= since_ms]
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         return list(reversed(self.refused))[:limit]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -41,6 +42,16 @@ def _id(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
+@cache
+def _key_of(name: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
+
+
+@cache
+def _public_key_of(name: str) -> bytes:
+    return _key_of(name).public_key().public_bytes_raw()
+
+
 @dataclass(slots=True)
 class ScriptedBox:
     """One store of one box. The same `name` gives the same key; the same `store` the same store id."""
@@ -57,11 +68,11 @@ class ScriptedBox:
 
     @property
     def key(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(self.name.encode()).digest())
+        return _key_of(self.name)
 
     @property
     def public_key(self) -> bytes:
-        return self.key.public_key().public_bytes_raw()
+        return _public_key_of(self.name)
 
     @property
     def box(self) -> BoxId:

@@ -18,8 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from packbook.core.accounts import May
-from packbook.ports import Accounts, Credentials, Evidence, Histories, PackbookError, Watch
-from packbook.web import account, credentials, guard, owner, shared, sign_in, users
+from packbook.ports import Accounts, Alerts, Condition, Credentials, Evidence, Histories, PackbookError, Watch
+from packbook.web import account, credentials, guard, ops, owner, shared, sign_in, users
 from packbook.web.access import Access
 from packbook.web.api_routes import API, FILES, JSON, V1
 from packbook.web.assets import Assets, static_file
@@ -46,6 +46,7 @@ PAGES: Final = (
     *account.PAGES,
     *users.PAGES,
     *FLEET_PAGES,
+    *ops.PAGES,
 )
 
 
@@ -59,6 +60,8 @@ def create_app(
     fleet: Fleet | None = None,
     watch: Watch | None = None,
     looks: Mapping[str, str] | None = None,
+    alerts: Alerts | None = None,
+    condition: Condition | None = None,
     title: str = "Packbook",
 ) -> FastAPI:
     """`evidence` None: this book has no signing key at hand, and says so where it would need one.
@@ -66,6 +69,7 @@ def create_app(
     `access` None: nobody could put on record who reads, so nothing of a battery's own life is shown.
     `signed` None: this book signs no credentials.
     `accounts` None: whoever gets here owns the book, as on loopback. `fleet` None: no operator's pages.
+    `condition` None: no process is around it that could be unready. `alerts` None: nobody looks for what is wrong.
     `watch` None: whether something changed is seen by reading all heads, as a small book can afford.
     `looks`: of a demo alone: accounts by the word on a button that signs in as them.
     """
@@ -83,8 +87,10 @@ def create_app(
     app.state.accounts = accounts
     app.state.fleet = fleet
     app.state.looks = looks or {}
+    app.state.alerts = alerts
+    app.state.condition = condition
     app.state.title = title
-    app.state.assets = Assets()
+    app.state.assets = Assets.shipped()
     app.state.live = Hub(watch or LookThrough(histories))
     app.state.pages = {page.path: page.may for page in PAGES if page.method == "GET"}
     if accounts is None:  # there is nobody to show
@@ -113,7 +119,7 @@ def create_app(
             name=file.endpoint.__name__,
         )
     app.openapi = partial(manual, app)  # type: ignore[method-assign]  # how FastAPI lets one write it oneself
-    _stand_doors(app)
+    stand_doors(app)
     app.add_exception_handler(HTTPException, guard.on_http_error)
     app.add_exception_handler(RequestValidationError, guard.on_bad_request)
     app.add_exception_handler(PackbookError, guard.on_trouble)
@@ -124,7 +130,7 @@ def create_app(
     return app
 
 
-def _stand_doors(app: FastAPI) -> None:
+def stand_doors(app: FastAPI) -> None:
     """Before every route. One that no list names has no business here, and ends the start."""
     may = {(page.path, page.method): page.may for page in PAGES}
     may |= {(V1 + route.path, "GET"): route.may for route in (*API, *FILES)}

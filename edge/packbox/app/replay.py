@@ -27,10 +27,11 @@ from packbox.adapters.profile_dir import Catalogue
 from packbox.app.recognise import UnknownCarError, profiles_of, recognise_log
 from packbox.core import box
 from packbox.core.box import BoxPlan, BoxState
+from packbox.core.charging import BAND_PCT, ChargeCurve
 from packbox.core.decode import Decoder
 from packbox.core.detect import Detection
 from packbox.core.frames import EXTENDED, FrameBatch
-from packbox.core.outcome import EventName, EventSeen, Outcome, SessionClosed, SohComputed, UsageDue
+from packbox.core.outcome import CellsSeen, EventName, EventSeen, Outcome, SessionClosed, SohComputed, UsageDue
 from packbox.core.packs import PackFacts
 from packbox.core.profile import Profile, id_text, message_key
 from packbox.core.quantities import QUANTITIES
@@ -221,6 +222,7 @@ def facts_of(replayed: Replayed, log: str, profile: str) -> dict[str, Any]:
         "refused": {f.name: getattr(state.refused, f.name) for f in fields(state.refused)},
         "quantities": dict(_quantities(state)),
         "sessions": [_session(o) for o in replayed.outcomes if isinstance(o, SessionClosed)],
+        "cells": [_cells(o) for o in replayed.outcomes if isinstance(o, CellsSeen)],
         "events": [_event(o) for o in replayed.outcomes if isinstance(o, EventSeen)],
         "usage": _usage(usage.usage, usage.reference_ah),
         "estimates": [_plain(e, leave=("newest_s", "restarted")) for e in soh.estimates],
@@ -297,6 +299,10 @@ def _event(outcome: EventSeen) -> dict[str, Any]:
     return {"start_mono_ms": began.mono_ns // NS_PER_MS, **_wall(began), **plain}
 
 
+def _cells(outcome: CellsSeen) -> dict[str, Any]:
+    return {"at_mono_ms": outcome.stamp.mono_ns // NS_PER_MS, **_plain(outcome, leave=("stamp",))}
+
+
 def _wall(stamp: Stamp) -> dict[str, Any]:
     return {"start_wall_ms": stamp.wall_ms}
 
@@ -313,6 +319,8 @@ def _plain(value: Any, leave: Sequence[str] = ()) -> dict[str, Any]:  # noqa: AN
 def _simple(value: object) -> object:
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if isinstance(value, ChargeCurve):
+        return {"band_pct": BAND_PCT, **_plain(value)}
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -1,27 +1,36 @@
 """Wait for a quiet moment, and say how far the cells are apart then.
 
-In:  `Samples`. Out: `QuietCells`, at most one a day and one more when the spread grew notably.
-A moment is quiet when no more than `QUIET_MAX_A` flowed for `QUIET_MIN_S`, asleep or awake, the SoC is still the one at
-which the current ceased (nobody drove while the box was not looking), and the cells are told alike for `STEADY_MIN_S`.
+In:  `Samples`, and single cells where somebody asks the car for them.
+Out: `QuietCells`, at most one a day and one more when the spread grew notably.
+A moment is quiet when next to no current flowed for `QUIET_MIN_S`, asleep or awake, the SoC is still the one at which
+it ceased (nobody drove while the box was not looking), and the cells are told alike for `STEADY_MIN_S`.
 Refuses: to call a spread under load, or while a car wakes up, a spread.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
 from packbox.core.frames import FloatArray, IntArray
-from packbox.core.sample import Col, Samples
+from packbox.core.sample import Col, Samples, known
+from packbox.core.signals import CellsTold
+from packbox.core.stamp import NS_PER_S
 
-QUIET_MAX_A: Final = 1.5  # facts/soh.md §7; at 1 mΩ a cell it shifts none by more than 2 mV
+# A car that wakes up takes some amperes for its 12 V side. Cells of a pack differ by tenths of a milliohm: a millivolt.
+QUIET_OUT_MAX_A: Final = 5.0
+QUIET_IN_MAX_A: Final = 1.5  # facts/soh.md §7; more is a slow charge
 QUIET_MIN_S: Final = 1800  # a rest voltage takes hours, but cells of one pack relax alike
 SAME_SOC_PCT: Final = 2.0
-STEADY_MIN_S: Final = 10  # while a car wakes up, cells are told volts apart for a second or two
+STEADY_MIN_S: Final = 5  # while a car wakes up, cells are told volts apart for a second or two
 STEADY_MAX_V: Final = 0.02  # the coarsest step in which a car tells them (facts/vehicles.md, Hyundai and Kia)
+MV_PER_V: Final = 1000
 EVERY_S: Final = 86_400
+SINGLE_FRESH_S: Final = 120  # as long as a sample holds the lowest and the highest
+SINGLE_RANGE_MV: Final = (500, 5000)  # as of `cell_voltage_min_v` in core.quantities
 GREW_V: Final = 0.03  # more than one of those steps; facts/soh.md §7 calls it a change of the spread
 
 
@@ -38,11 +47,13 @@ class Steady:
 @dataclass(frozen=True, slots=True)
 class CellsState:
     loud_s: int | None = None  # last second with current, or of which nothing is known
-    soc_pct: float | None = None  # first one told from then on
+    soc_pct: float | None = None  # first one told from then on, by the battery management
+    soc_shown_pct: float | None = None
     steady: Steady | None = None
     said_s: int | None = None
     said_v: float = 0.0  # spread, the last time
     grew_s: int | None = None  # when one was said because it grew
+    single: dict[int, tuple[int, int]] = field(default_factory=dict)  # cell by number: mV, and the second it was told
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +65,10 @@ class QuietCells:
     quiet_s: int
     low_v: float
     high_v: float
-    soc_pct: float
+    soc_pct: float | None
     current_a: float
     temps_degc: tuple[float, ...]  # coldest and hottest place, or the one that is told
+    cells_v: tuple[float | None, ...] = ()  # from number 1 on, where they were told one by one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,22 +79,43 @@ class _Rows:
     begin_s: IntArray  # of the time that the row stands for
     loud_s: IntArray  # last second with current before it or in it
     soc_pct: FloatArray
+    soc_shown_pct: FloatArray
     low_v: FloatArray
     high_v: FloatArray
-    ready: IntArray  # rows at which it has been quiet for long enough, and all is told
+    ready: IntArray  # rows at which it has been quiet for long enough, and cells are told
 
 
-def watch(state: CellsState, samples: Samples) -> tuple[CellsState, list[QuietCells]]:
-    """Take in samples, n >= 1. How they are cut into calls does not matter."""
+def watch(state: CellsState, samples: Samples, told: Sequence[CellsTold] = ()) -> tuple[CellsState, list[QuietCells]]:
+    """Take in samples, n >= 1, and single cells in order. How they are cut into calls does not matter."""
     found: list[QuietCells] = []
     begin, n = 0, len(samples)
+    single = dict(state.single) if told else state.single
+    waiting = iter(told)
+    ahead = next(waiting, None)
     while begin < n:
         part = samples if begin == 0 else samples.cut(begin, n)
         state, one, taken = _next(state, part)
-        if one is not None:
-            found.append(replace(one, row=begin + one.row))
         begin += taken
-    return state, found
+        until_ns = (int(samples.second[begin - 1]) + 1) * NS_PER_S
+        while ahead is not None and ahead.mono_ns < until_ns:
+            single |= _single(ahead)
+            ahead = next(waiting, None)
+        if one is not None:
+            found.append(replace(one, row=begin - 1, cells_v=_fresh(single, one.at_s)))
+    return replace(state, single=single), found
+
+
+def _single(told: CellsTold) -> dict[int, tuple[int, int]]:
+    """A cell that is void, or that cannot be, was told as nothing."""
+    low, high = SINGLE_RANGE_MV
+    in_mv = {n: -1 if volts is None else round(volts * MV_PER_V) for n, volts in told.cells_v.items()}
+    return {n: (mv if low <= mv <= high else -1, told.mono_ns // NS_PER_S) for n, mv in in_mv.items()}
+
+
+def _fresh(single: Mapping[int, tuple[int, int]], at_s: int) -> tuple[float | None, ...]:
+    """What was told lately, by number; absent cells stay absent."""
+    fresh = {n: mv / MV_PER_V for n, (mv, told_s) in single.items() if mv >= 0 and at_s - told_s <= SINGLE_FRESH_S}
+    return tuple(fresh.get(n) for n in range(1, max(fresh, default=0) + 1))
 
 
 def _next(state: CellsState, samples: Samples) -> tuple[CellsState, QuietCells | None, int]:
@@ -92,43 +125,67 @@ def _next(state: CellsState, samples: Samples) -> tuple[CellsState, QuietCells |
     for k in rows.ready.tolist():
         if not _is_due(state, int(rows.second[k]), rows.high_v[k] - rows.low_v[k]):
             continue
-        begun = _from(state, rows, k)
-        if begun.soc_pct is None or abs(rows.soc_pct[k] - begun.soc_pct) > SAME_SOC_PCT:
-            return replace(begun, loud_s=int(rows.second[k]), soc_pct=float(rows.soc_pct[k]), steady=None), None, k + 1
         steady = _longer(steady, rows, k)
-        if steady.end_s - steady.since_s >= STEADY_MIN_S:
-            one = _found(samples, rows, k)
-            return _said(begun, one), one, k + 1
+        untold = np.isnan(rows.soc_pct[k]) and np.isnan(rows.soc_shown_pct[k])
+        if untold or steady.end_s - steady.since_s < STEADY_MIN_S:
+            continue
+        begun = _from(state, rows, k)
+        if not _is_same_soc(begun, rows, k):
+            return _from(replace(begun, loud_s=None, steady=None), rows, k, int(rows.second[k])), None, k + 1
+        one = _found(samples, rows, k)
+        return _said(begun, one), one, k + 1
     last = len(samples) - 1
     goes_on = steady is not None and steady.end_s == rows.second[last] + 1
     return replace(_from(state, rows, last), steady=steady if goes_on else None), None, last + 1
 
 
 def _rows(state: CellsState, samples: Samples) -> _Rows:
-    amps = np.fmax(-samples.column(Col.CURRENT_LOW_A), samples.column(Col.CURRENT_HIGH_A))
-    loud = (amps > QUIET_MAX_A) | (samples.broken & (samples.gap_s == 0))  # a restart of unknown length
+    low_a, high_a = samples.column(Col.CURRENT_LOW_A), samples.column(Col.CURRENT_HIGH_A)
+    loud = (high_a > QUIET_IN_MAX_A) | (low_a < -QUIET_OUT_MAX_A)  # a comparison with NaN is false
+    still = (high_a <= QUIET_IN_MAX_A) & (low_a >= -QUIET_OUT_MAX_A)
+    loud |= samples.broken & (samples.gap_s == 0)  # a restart of unknown length
     if state.loud_s is None:
         loud[0] = True
     before_s = samples.second[0] if state.loud_s is None else state.loud_s
     loud_s = np.maximum.accumulate(np.where(loud, samples.second, before_s))
-    bms, shown = samples.column(Col.SOC_PCT), samples.column(Col.SOC_SHOWN_PCT)
-    soc = np.where(np.isnan(bms), shown, bms)
     low, high = samples.column(Col.CELL_LOW_V), samples.column(Col.CELL_HIGH_V)
-    ready = (amps <= QUIET_MAX_A) & (samples.second - loud_s >= QUIET_MIN_S) & (high >= low) & ~np.isnan(soc)
-    begin_s = samples.second + 1 - samples.span_s
-    return _Rows(samples.second, begin_s, loud_s, soc, low, high, np.flatnonzero(ready))
+    ready = still & (samples.second - loud_s >= QUIET_MIN_S) & (high >= low)
+    return _Rows(
+        samples.second,
+        samples.second + 1 - samples.span_s,
+        loud_s,
+        samples.column(Col.SOC_PCT),
+        samples.column(Col.SOC_SHOWN_PCT),
+        low,
+        high,
+        np.flatnonzero(ready),
+    )
 
 
-def _from(state: CellsState, rows: _Rows, k: int) -> CellsState:
-    """Since when it is quiet at row k, and at which SoC that began."""
-    loud_s = int(rows.loud_s[k])
+def _from(state: CellsState, rows: _Rows, k: int, loud_s: int | None = None) -> CellsState:
+    """Since when it is quiet at row k, and at which SoC that began. `loud_s`: where that is known better."""
+    loud_s = int(rows.loud_s[k]) if loud_s is None else loud_s
     first = int(np.searchsorted(rows.second, loud_s))  # row 0 where it lies before these rows
-    carried = state.soc_pct if loud_s == state.loud_s else None
-    if carried is None:
-        told = rows.soc_pct[first : k + 1]
-        told = told[~np.isnan(told)]
-        carried = float(told[0]) if told.size else None
-    return replace(state, loud_s=loud_s, soc_pct=carried)
+    goes_on = loud_s == state.loud_s
+
+    def begun(carried: float | None, told: FloatArray) -> float | None:
+        if goes_on and carried is not None:
+            return carried
+        values = told[~np.isnan(told)]
+        return float(values[0]) if values.size else None
+
+    return replace(
+        state,
+        loud_s=loud_s,
+        soc_pct=begun(state.soc_pct, rows.soc_pct[first : k + 1]),
+        soc_shown_pct=begun(state.soc_shown_pct, rows.soc_shown_pct[first : k + 1]),
+    )
+
+
+def _is_same_soc(begun: CellsState, rows: _Rows, k: int) -> bool:
+    """Whether it is the one at which the current ceased; the two of them never against each other."""
+    pairs = ((begun.soc_pct, rows.soc_pct[k]), (begun.soc_shown_pct, rows.soc_shown_pct[k]))
+    return not any(then is not None and abs(now - then) > SAME_SOC_PCT for then, now in pairs)  # NaN is not above
 
 
 def _is_due(state: CellsState, at_s: int, spread_v: float) -> bool:
@@ -158,7 +215,7 @@ def _found(samples: Samples, rows: _Rows, k: int) -> QuietCells:
         int(rows.second[k] - rows.loud_s[k]),
         float(rows.low_v[k]),
         float(rows.high_v[k]),
-        float(rows.soc_pct[k]),
+        known(rows.soc_pct[k]),
         float(samples.value[k, Col.CURRENT_A]),
         temps,
     )

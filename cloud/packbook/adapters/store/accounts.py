@@ -21,7 +21,7 @@ from packbook.adapters.store.account_tables import (
     sign_in_session,
     tenant,
 )
-from packbook.adapters.store.projections import Row, insert_new, upsert
+from packbook.adapters.store.rows import Row, insert_new, upsert
 from packbook.core.accounts import FIRST_TENANT, Account, AccountAct, ApiKey, OpenSession, Reach, Role
 from packbook.core.enrolment import MS_PER_DAY
 

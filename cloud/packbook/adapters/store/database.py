@@ -15,6 +15,7 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -43,6 +44,14 @@ WORKER_LOCKS: Final = 0x7061636B  # "pack": our class of PostgreSQL advisory loc
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _TROUBLE: Final = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, OverflowError)
 _DATA_ERRORS: Final = ("22", "23")  # SQLSTATE classes: data exception, integrity violation
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Connections of this process."""
+
+    in_use: int
+    idle: int
 
 
 class RowRefused(StoreError):
@@ -107,6 +116,12 @@ class Database:
     @property
     def in_memory(self) -> bool:
         return self.is_sqlite and self._file is None
+
+    @property
+    def pool(self) -> Pool:
+        pool = self._engine.pool
+        assert isinstance(pool, AsyncAdaptedQueuePool)
+        return Pool(in_use=pool.checkedout(), idle=pool.checkedin())
 
     async def aclose(self) -> None:
         await self._engine.dispose()
@@ -223,8 +238,8 @@ def _is_refusal(problem: BaseException) -> bool:
     """Is it the row that is wrong, rather than the database?"""
     if isinstance(problem, (DataError, IntegrityError, OverflowError)):
         return True
-    cause = problem.orig if isinstance(problem, DBAPIError) else None
-    if isinstance(getattr(cause, "__cause__", None), asyncpg.DataError):
+    cause = problem.orig if isinstance(problem, DBAPIError) else problem  # COPY's come as the driver raises them
+    if isinstance(cause, asyncpg.DataError) or isinstance(getattr(cause, "__cause__", None), asyncpg.DataError):
         return True
     state = getattr(cause, "sqlstate", None)
     return isinstance(state, str) and state[:2] in _DATA_ERRORS

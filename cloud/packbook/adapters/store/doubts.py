@@ -70,7 +70,7 @@ async def _two_boxes(connection: AsyncConnection, only: str | None) -> list[tupl
 def _two_boxes_query(*, of_one: bool) -> sa.Select[Any]:
     """First and newest record tell when a store lived."""
     older, newer = tables.chain.alias(), tables.chain.alias()
-    begun_before, begun, last = (tables.ledger.alias() for _ in range(3))
+    begun_before, begun, last = (tables.seen.alias() for _ in range(3))
 
     def record(of: sa.FromClause, store: sa.FromClause, seq: object) -> sa.ColumnElement[bool]:
         return (of.c.box == store.c.box) & (of.c.store == store.c.store) & (of.c.seq == seq)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables, tenants
-from packbook.adapters.store.projections import upsert
+from packbook.adapters.store.rows import upsert
 from packbook.core.enrolment import BoxState, Code, EnrolledBox, Issued
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from packbook.adapters.store import tables, tenants
 from packbook.adapters.store.database import Database
-from packbook.adapters.store.projections import insert_new
+from packbook.adapters.store.rows import insert_new
 from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.ports import SignedCheckpoint
 
@@ -41,7 +41,7 @@ class SqlEvidence:
 
     async def heads(self, battery: str | None = None) -> list[Head]:
         """Of every store, or of those that ever watched this battery."""
-        chain, ledger, key = tables.chain, tables.ledger, tables.box_key
+        chain, ledger, key = tables.chain, tables.seen, tables.box_key
         end = sa.func.coalesce(chain.c.disputed_from - 1, chain.c.upto)
         upto = sa.case((end < chain.c.upto, end), else_=chain.c.upto)
         query = (

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from packbook.adapters.store import tables
 from packbook.adapters.store.database import Database
-from packbook.adapters.store.projections import upsert
+from packbook.adapters.store.rows import upsert
 from packbook.core.fleet import FleetModel, model_of, numbers_of
 from packbook.core.forecast import READINGS_MIN
 from packbook.core.prospect import UPDATE_EVERY_MS

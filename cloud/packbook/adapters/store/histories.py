@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import doubts, fleets, relations, tables, tenants
+from packbook.adapters.store import doubts, fleets, heartbeats, relations, tables, tenants
 from packbook.adapters.store.database import Database
 from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.fleet import FleetModel
@@ -22,6 +22,7 @@ from packbook.core.history import (
     EnergyFull,
     Estimate,
     EventRow,
+    HeartbeatRow,
     Provenance,
     SessionRow,
     SohPoint,
@@ -131,6 +132,13 @@ class SqlHistories:
             )
             for row in await self._rows(query)
         ]
+
+    async def heartbeats(self, box: str, since_ms: int) -> Sequence[HeartbeatRow]:
+        known = sa.select(tables.box.c.box).where(tables.box.c.box == box)
+        async with self._database.transaction() as connection:
+            if await connection.scalar(known.where(tenants.box_within(tables.box.c.box, self._reach))) is None:
+                return []
+            return await heartbeats.of_box(connection, box, since_ms)
 
     async def quarantine(self, limit: int = 100) -> Sequence[Quarantined]:
         table = tables.quarantine

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from packbook.adapters.store import doubts, fleets, lives, tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import oldest_first
-from packbook.adapters.store.projections import Row, upsert
+from packbook.adapters.store.rows import Row, upsert
 from packbook.core.fleet_row import as_json, coverage_pct, judged
 from packbook.core.forecast import PRIOR, AgeingModel
 from packbook.core.history import EventRow, SohPoint, UsageTotals

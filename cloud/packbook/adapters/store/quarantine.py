@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables
-from packbook.adapters.store.projections import Row, upsert
+from packbook.adapters.store.rows import Row, upsert
 from packbook.core import intake
 from packbook.core.intake import Arrival, Entry, Fate, Quarantine, Reason
 
@@ -238,7 +238,7 @@ async def disputes(connection: AsyncConnection) -> list[Dispute]:
 
 async def two_lives(connection: AsyncConnection) -> list[TwoLives]:
     """Told even where neither history ever met the other: a clone that hears an ack in time begins a store quietly."""
-    ledger = tables.ledger
+    ledger = tables.seen
     spans = (
         sa.select(
             ledger.c.box,

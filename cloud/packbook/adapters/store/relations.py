@@ -9,7 +9,7 @@ own history stays, because whoever owns the battery next has a right to it (docs
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables
 from packbook.adapters.store.database import Database
-from packbook.adapters.store.projections import upsert
+from packbook.adapters.store.rows import upsert
 from packbook.adapters.vin_vault import VinVault
 from packbook.core.consent import Watcher, who_decides
 from packbook.core.enrolment import BoxState
@@ -116,13 +116,13 @@ async def end_relation(database: Database, vault: VinVault, battery: str, now_ms
         )
         await connection.execute(_open_ones(battery).values(ended_ms=now_ms))
         await upsert(connection, tables.ended_relation, [{"battery": battery, "at_ms": now_ms}])
-        await forget_names(connection, battery)
+        await forget_names(connection, [battery])
     return len(associations)
 
 
-async def forget_names(connection: AsyncConnection, only: str | None = None) -> None:
+async def forget_names(connection: AsyncConnection, batteries: Collection[str]) -> None:
     """The operator's names for cars whose relation was ended leave the histories; newer hellos may bring new ones."""
-    ended, installed, ledger = tables.ended_relation, tables.installation, tables.ledger
+    ended, installed, ledger = tables.ended_relation, tables.installation, tables.seen
     told_before = (
         sa.select(ledger.c.seq)
         .where(
@@ -135,7 +135,7 @@ async def forget_names(connection: AsyncConnection, only: str | None = None) -> 
         .exists()
     )
     change = sa.update(installed).where(told_before).values(vehicle=None)
-    await connection.execute(change if only is None else change.where(installed.c.battery == only))
+    await connection.execute(change.where(installed.c.battery.in_(sorted(batteries))))
 
 
 async def records_of(database: Database, battery: str) -> AsyncIterator[HeldRecord]:
@@ -173,7 +173,7 @@ async def purposes_in(connection: AsyncConnection, battery: str) -> dict[str, tu
 
     A store with two histories agrees to nothing: the owner's newest word may be among the records held out.
     """
-    chain, ledger, box = tables.chain, tables.ledger, tables.enrolled_box
+    chain, ledger, box = tables.chain, tables.seen, tables.enrolled_box
     query = (
         sa.select(chain, ledger.c.received_ms, box.c.state)
         .join(ledger, (ledger.c.box == chain.c.box) & (ledger.c.store == chain.c.store) & (ledger.c.seq == chain.c.top))

@@ -1,10 +1,11 @@
 """The tables of the book, as SQLAlchemy Core. Revisions of `adapters.migrations` make them; a test compares both.
 
-Eight families. Evidence: `ledger`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`; never made anew.
+Nine families. Evidence: `ledger` with `seen`, `box_key`, `quarantine`, `quarantine_act`, `checkpoint`, for good.
 Projections: `chain` and everything keyed by a battery; `packbook rebuild` makes them anew from the ledger. Learned from
 these, and kept: `fleet_model`. Who may speak: `enrol_code`, `enrolled_box`, `certificate`, `enrol_act`. Who may read,
 and who read: `share_link`, `read_note`, `battery_name`; who may sign in stands in `store.account_tables`. What was
-signed for others: `credential`. Who held a battery, signed by those who did: `custody`. Presence: `box`, latest only.
+signed for others: `credential`. Who held a battery, signed by those who did: `custody`. What operators are alerted to:
+`alert...`. Presence: `box`, latest only, and `heartbeat`.
 Columns carry the names of the `core.history` values they hold.
 """
 
@@ -52,6 +53,15 @@ ledger: Final = sa.Table(
     *_moment(),
     sa.Column("received_ms", _MS, nullable=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
+)
+
+seen: Final = sa.Table(
+    "seen",  # what the ledger holds, narrow: that of PostgreSQL is cut by month, and only this has one key for all
+    metadata,
+    *_place(),
+    sa.Column("digest", sa.LargeBinary(16), nullable=False),
+    sa.Column("received_ms", _MS, nullable=False),
+    info={"view": "sqlite"},  # of the ledger, whose own key does it there (docs/decisions/ledger-by-month.md)
 )
 
 box_key: Final = sa.Table(
@@ -523,6 +533,59 @@ custody: Final = sa.Table(
     sa.Column("link", sa.LargeBinary, nullable=False),
 )
 
+# --- what operators are alerted to: made and cleared by `app.alert_watch` -----------------------------------------
+
+alert: Final = sa.Table(
+    "alert",
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(32), nullable=False),  # core.alerts.Kind
+    sa.Column("subject", sa.String(128), nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("box", _ID),
+    sa.Column("store", _ID),
+    sa.Column("battery", _NAME),
+    sa.Column("figure", sa.Double, nullable=False),
+    sa.Column("detail", sa.JSON, nullable=False),
+    sa.Column("rules", sa.String(32), nullable=False),  # version
+    sa.Column("since_ms", _MS, nullable=False),
+    sa.Column("raised_ms", _MS),
+    sa.Column("calm_ms", _MS),
+    sa.Column("acknowledged_ms", _MS),
+    sa.Column("acknowledged_by", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.Column("cleared_ms", _MS),
+    sa.Index("alert_by_box", "box"),
+    sa.Index("alert_by_battery", "battery"),
+    sa.Index("alert_by_time", "raised_ms"),
+)
+_stands: Final = alert.c.state != "cleared"
+sa.Index("alert_standing", alert.c.kind, alert.c.subject, unique=True, sqlite_where=_stands, postgresql_where=_stands)
+
+alert_watch: Final = sa.Table(
+    "alert_watch",  # whose turn it is: of many processes one looks, and as often as the rule says
+    metadata,
+    sa.Column("kind", sa.String(32), primary_key=True),
+    sa.Column("at_ms", _MS, nullable=False),
+)
+
+alert_delivery: Final = sa.Table(
+    "alert_delivery",  # written with the alert, sent afterwards: a restart loses none
+    metadata,
+    sa.Column("id", _ROW_ID, primary_key=True, autoincrement=True),
+    sa.Column("alert", _MS, nullable=False),
+    sa.Column("receiver", sa.String(64), nullable=False),  # its name in the settings
+    sa.Column("news", sa.String(16), nullable=False),  # raised or cleared
+    sa.Column("made_ms", _MS, nullable=False),
+    sa.Column("due_ms", _MS),  # NULL: sent, or given up
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("sent_ms", _MS),
+    sa.Column("problem", sa.Text),  # of the last try
+    sa.Index("alert_delivery_by_alert", "alert"),
+    sa.Index("alert_delivery_due", "receiver", "due_ms"),
+)
+
 # --- presence ---------------------------------------------------------------------------------------------------
 
 box: Final = sa.Table(
@@ -536,6 +599,19 @@ box: Final = sa.Table(
     sa.Column("unready", _MS, nullable=False),  # records offered while its key is not on file
 )
 
+heartbeat: Final = sa.Table(
+    "heartbeat",  # the last one of each hour, forgotten after `heartbeat_days`
+    metadata,
+    sa.Column("box", _ID, primary_key=True),
+    sa.Column("hour_ms", _MS, primary_key=True, autoincrement=False),
+    sa.Column("at_ms", _MS, nullable=False),
+    sa.Column("health", sa.JSON, nullable=False),
+    sa.Index("heartbeat_by_age", "hour_ms"),
+)
+
+# Where a record itself lies, by database: what leaves one leaves all.
+HOLD_RECORDS: Final = {"sqlite": (ledger,), "postgresql": (ledger, seen)}
+
 # What shows a date, and the column that holds it.
 DATED: Final[dict[sa.Table, str]] = {
     installation: "from_ms",
@@ -545,12 +621,8 @@ DATED: Final[dict[sa.Table, str]] = {
     event: "at_ms",
     cells: "at_ms",
 }
-PROJECTIONS: Final = (
-    *DATED,
-    clock_anchor,
-    battery,
-    battery_tenant,
-)  # `chain` is set back, not emptied: it also says what is held
+BY_BATTERY: Final = (battery, battery_tenant)  # one row for each battery, of all its boxes
+PROJECTIONS: Final = (*DATED, clock_anchor, *BY_BATTERY)  # `chain` is set back, not emptied: it says what is held
 
 for _table, _column in DATED.items():
     sa.Index(f"{_table.name}_by_battery", _table.c.battery, _table.c[_column])
@@ -561,4 +633,6 @@ for _table, _column in DATED.items():
         sqlite_where=_table.c.wall_ms.is_(None),
         postgresql_where=_table.c.wall_ms.is_(None),
     )
+sa.Index("event_by_time", event.c.event, event.c.at_ms)
+sa.Index("quarantine_by_time", quarantine.c.last_ms)
 sa.Index("clock_anchor_by_boot", clock_anchor.c.box, clock_anchor.c.boot, clock_anchor.c.mono_ms)
