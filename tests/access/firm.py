@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,16 @@ from packbook.adapters.second_step import AccountVault
 from packbook.adapters.store import accounts as shelf
 from packbook.adapters.store import enrolment, open_writer
 from packbook.adapters.store.database import Database
-from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
-from packbook.app.access import access_for, own_gate
 from packbook.app.account_acts import ACTS
 from packbook.app.accounts import BookAccounts
-from packbook.app.evidence import book_evidence
+from packbook.app.evidence import BookEvidence, book_evidence
 from packbook.app.operate import Office
+from packbook.app.pages import pages_over
 from packbook.core.accounts import EVERYWHERE, Role, Visit
 from packbook.core.enrolment import BoxState, EnrolledBox
 from packbook.settings import Settings
 from packbook.testing.scripted_box import ScriptedBox
-from packbook.web.app import create_app
 from packwire.messages import Consent
 
 VISIT = Visit("192.0.2.7", "a test")
@@ -55,8 +54,15 @@ class Firm:
     database: Database
     settings: Settings
     accounts: BookAccounts
-    app: FastAPI
+    evidence: BookEvidence
     ids: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def app(self) -> FastAPI:
+        """Only for tests that ask for it: FastAPI takes half a second to put it together."""
+        app = pages_over(self.settings, self.database, self.evidence, own=True)
+        app.state.accounts = self.accounts  # the same ones, that hash quickly
+        return app
 
     @asynccontextmanager
     async def browser(self, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
@@ -68,9 +74,12 @@ class Firm:
             yield client
 
     @asynccontextmanager
-    async def as_(self, login: str) -> AsyncIterator[httpx.AsyncClient]:
-        """Signed in, without the page."""
-        async with self.browser() as client:
+    async def as_(self, login: str | None) -> AsyncIterator[httpx.AsyncClient]:
+        """Signed in, without the page; None: nobody. Each from an address of his own, where his wrong tries count."""
+        async with self.browser(address=f"{login} sits here") as client:
+            if login is None:
+                yield client
+                return
             begun = await self.accounts.vouched(self.ids[login], VISIT, "in a test")
             client.cookies.set("packbook_session", begun.token)
             yield client
@@ -99,7 +108,7 @@ async def sign_in(client: httpx.AsyncClient, login: str, password: str = PASSWOR
 
 
 @asynccontextmanager
-async def a_firm(url: str, folder: Path, **more: Any) -> AsyncIterator[Firm]:
+async def a_firm(url: str, folder: Path) -> AsyncIterator[Firm]:
     settings = Settings(
         database_url=url, accounts="on", accounts_key_file=folder / "accounts.key", book_key_file=folder / "book.pem"
     )
@@ -111,9 +120,7 @@ async def a_firm(url: str, folder: Path, **more: Any) -> AsyncIterator[Firm]:
 
         accounts = BookAccounts(database, do, AccountVault(settings.accounts_key), "Packbook", quick())
         evidence = book_evidence(settings, database)
-        access = access_for(settings, own_gate(office), database)
-        app = create_app(SqlHistories(database), evidence, access=access, accounts=accounts, **more)
-        firm = Firm(database, settings, accounts, app)
+        firm = Firm(database, settings, accounts, evidence)
         if not await accounts.exist():
             await _two_firms(firm, do)
             await evidence.sign_heads()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
+from itertools import product
 
 import httpx
 import pytest
@@ -62,7 +63,10 @@ async def test_every_route_names_what_it_asks_for(firm: Firm) -> None:
         "/api/v1/openapi.json",
         "/api/v1/batteries/{battery}/passport",  # by a link's token; else it asks itself
         "/sign-out",
+        "/api/v1/problems",  # what our errors mean
+        "/api/v1/problems/{name}",
         "/glossary",
+        "/verify",  # of a file that the browser has
     }
 
 
@@ -70,14 +74,18 @@ def reading(app: FastAPI) -> list[tuple[str, str, May]]:
     return [one for one in routes(app) if one[1] in ("GET", "HEAD") and "/live" not in one[0]]
 
 
-@pytest.mark.parametrize("login", [None, *PEOPLE])
-async def test_who_may_not_does_not_come_in(firm: Firm, login: str | None) -> None:
+async def test_who_may_not_does_not_come_in(firm: Firm) -> None:
     """Each route and method, for nobody and for every role of both firms."""
+    for login in (None, *PEOPLE):
+        assert await wrongly_answered(firm, login) == [], login
+
+
+async def wrongly_answered(firm: Firm, login: str | None) -> list[str]:
     role = None if login is None else PEOPLE[login][0]
     may = frozenset({May.ANYBODY}) if role is None else GRANTS[role]
     mine = THEIRS if login is not None and PEOPLE[login][1] == "rival" else MINE
     wrong: list[str] = []
-    async with firm.browser() if login is None else firm.as_(login) as client:
+    async with firm.as_(login) as client:
         for path, method, asked in routes(firm.app):
             if asked in may and (method in ("POST", "PUT", "DELETE") or "/live" in path):
                 continue
@@ -91,14 +99,22 @@ async def test_who_may_not_does_not_come_in(firm: Firm, login: str | None) -> No
                 status == 303 and asked not in may and "/sign-in" not in answer.headers["location"]
             ):
                 wrong.append(f"{method} {path}: {status}, {asked} asked")
-    assert wrong == []
+    return wrong
 
 
-@pytest.mark.parametrize(
-    ("login", "foreign"), [("owner", HIS), ("owner", THEIRS), ("admin", THEIRS), ("rival", MINE), ("rival-owner", MINE)]
-)
-async def test_what_is_anothers_does_not_exist(firm: Firm, login: str, foreign: str) -> None:
+async def test_what_is_anothers_does_not_exist(firm: Firm) -> None:
     """A battery or box of another owner or firm answers like one that never was, by any address."""
+    for login, foreign in (
+        ("owner", HIS),
+        ("owner", THEIRS),
+        ("admin", THEIRS),
+        ("rival", MINE),
+        ("rival-owner", MINE),
+    ):
+        assert await giving_away(firm, login, foreign) == [], (login, foreign)
+
+
+async def giving_away(firm: Firm, login: str, foreign: str) -> list[str]:
     told: list[str] = []
     async with firm.as_(login) as client:
         for path, method, asked in reading(firm.app):
@@ -110,12 +126,16 @@ async def test_what_is_anothers_does_not_exist(firm: Firm, login: str, foreign: 
                     never = await ask(client, method, path.replace("{box}", "0123456789abcdef"))
                 if there.status_code != 404 or there.status_code != never.status_code:
                     told.append(f"{method} {path}: {there.status_code}, {never.status_code}")
-    assert told == []
+    return told
 
 
-@pytest.mark.parametrize("login", list(PEOPLE))
-async def test_no_list_names_what_is_anothers(firm: Firm, login: str) -> None:
-    """Not a name, not a count, not a box: in no page and no answer without a battery in its address."""
+async def test_no_list_names_what_is_anothers(firm: Firm) -> None:
+    """Not a name, not a box: in no page and no answer without a battery in its address."""
+    for login in PEOPLE:
+        assert await named(firm, login) == [], login
+
+
+async def named(firm: Firm, login: str) -> list[str]:
     role, tenant, batteries = PEOPLE[login]
     ours = set(batteries) if role is Role.OWNER else OURS if tenant == "main" else {THEIRS}
     boxes = {MINE: BOXES["alfa"], HIS: BOXES["bravo"], THEIRS: BOXES["charlie"]}
@@ -128,8 +148,8 @@ async def test_no_list_names_what_is_anothers(firm: Firm, login: str) -> None:
             answer = await client.get(path, follow_redirects=True)
             told += [f"{path}: {name}" for name in hidden if name in answer.text]
         shown = (await client.get("/api/v1/batteries")).json()["batteries"]
-    assert told == []
     assert {battery["battery"] for battery in shown} == ours
+    return told
 
 
 async def test_checkpoints_and_bundles_stay_within_the_firm(firm: Firm) -> None:
@@ -155,11 +175,13 @@ async def test_who_read_it_names_nobody_of_another_firm(firm: Firm) -> None:
     assert {read["what"] for read in reads} == {"batteries", "reads"}
 
 
-@pytest.mark.parametrize("method", ["OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "BREW"])
-async def test_unknown_methods_open_nothing(firm: Firm, method: str) -> None:
+async def test_unknown_methods_open_nothing(firm: Firm) -> None:
     """A way round the door would be a door."""
+    methods = ("OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "BREW")
     async with firm.browser() as client:
-        for path in (f"/api/v1/batteries/{MINE}", f"/battery/{MINE}", "/api/v1/boxes", "/account"):
+        for method, path in product(
+            methods, (f"/api/v1/batteries/{MINE}", f"/battery/{MINE}", "/api/v1/boxes", "/account")
+        ):
             answer = await client.request(method, path)
             assert answer.status_code in (303, 401, 405), (method, path)
             assert "Leaf" not in answer.text

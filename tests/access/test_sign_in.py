@@ -83,13 +83,12 @@ async def test_signing_out_ends_it_in_the_book_too(firm: Firm) -> None:
         assert await firm.accounts.by_session(digest_of(token)) is None
 
 
-@pytest.mark.parametrize(
-    "to", ["https://evil.test/", "//evil.test", "/\\evil.test", "\\\\evil.test", "javascript:1", "/sign-in"]
-)
-async def test_one_is_never_sent_elsewhere(firm: Firm, to: str) -> None:
+async def test_one_is_never_sent_elsewhere(firm: Firm) -> None:
     """A link to our sign-in page must not end on somebody else's copy of it."""
-    async with firm.browser() as client:
-        assert (await sign_in(client, "owner", next=to)).headers["location"] == "/"
+    strange = ["https://evil.test/", "//evil.test", "/\\evil.test", "\\\\evil.test", "javascript:1", "/sign-in"]
+    for to in strange:
+        async with firm.browser() as client:
+            assert (await sign_in(client, "owner", next=to)).headers["location"] == "/"
 
 
 async def test_an_unknown_name_and_a_wrong_password_read_the_same(firm: Firm) -> None:

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 import lived_fleet
 from packbook.__main__ import main
 from packbook.adapters.store import open_writer
+from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
 from packbook.core.intake import Arrival
 from packbook.settings import Settings
@@ -49,6 +50,7 @@ class Served:
     address: str
     token: str  # of a share link for a buyer
     invitation: str  # of somebody who has no password yet
+    session: str  # box, store and number of a charge
     box: str = lived_fleet.box_of(BATTERY)
     states: dict[str, Any] = field(default_factory=dict)  # cookies of those who signed in, by role
 
@@ -61,7 +63,7 @@ def demo_like(folder: Path) -> Iterator[Served]:
     file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in written.items()), encoding="utf-8")
     settings = Settings(database_url=database, public_url=PUBLIC)
     lived_fleet.fill(settings, PROFILES)
-    asyncio.run(_disbelieve(settings))
+    session = asyncio.run(_prepare(settings))
     link = _packbook(file, "share", BATTERY, "new", "--no-qr")
     (folder / "passphrase").write_text(PASSWORD, encoding="utf-8")
     _packbook(file, "ca", "init", "--root", f"{folder / 'root.pem'}", "--passphrase-file", f"{folder / 'passphrase'}")
@@ -74,16 +76,18 @@ def demo_like(folder: Path) -> Iterator[Served]:
         assert web.stdout is not None
         try:
             address = web.stdout.readline().split()[-1].rstrip("/")
-            yield Served(address, link.rsplit("/", 1)[-1], invitation.rsplit("/", 1)[-1])
+            yield Served(address, link.rsplit("/", 1)[-1], invitation.rsplit("/", 1)[-1], session)
         finally:
             web.terminate()
             web.wait(GOODBYE_WAIT_MAX_S)
 
 
-async def _disbelieve(settings: Settings) -> None:
-    """Something for the quarantine: a message that is no record."""
+async def _prepare(settings: Settings) -> str:
+    """Something for the quarantine: a message that is no record. Gives where the newest charge is told about."""
     async with open_writer(settings.database_url.get_secret_value(), "test") as database:
         await Ledger(database).take([Arrival(topic(STRANGER, Leaf.RECORD), b"\x00", lived_fleet.LAST_MS)])
+        [charge] = await SqlHistories(database).sessions(BATTERY, "charge", 1, 0)
+    return "/".join((charge.provenance.box, charge.provenance.store, str(charge.provenance.seq)))
 
 
 @contextmanager

@@ -22,6 +22,13 @@ OWNER: Final = (
     Stop("overview", HERE),
     Stop("sessions", f"{HERE}/sessions"),
     Stop("charges", f"{HERE}/sessions?kind=charge"),
+    Stop("session", f"{HERE}/sessions/{{session}}"),
+    Stop("use", f"{HERE}/use"),
+    Stop("trust", f"{HERE}/trust"),
+    Stop("share", f"{HERE}/share"),
+    Stop("consents", f"{HERE}/consents"),
+    Stop("export", f"{HERE}/export"),
+    Stop("compare", "/compare"),
     Stop("account", "/account"),
 )
 OPERATOR: Final = (
@@ -43,6 +50,8 @@ NOBODY: Final = (
     Stop("sign-in", "/sign-in"),
     Stop("sign-in-code", "/sign-in/code"),
     Stop("invitation", "/account/invitation/{invitation}"),
+    Stop("glossary", "/glossary"),
+    Stop("verify", "/verify"),
     Stop("label", f"/id/{BATTERY}"),
     Stop("label-gs1", "/8004/nothing", 404),
     Stop("label-gtin", "/01/nothing", 404),
@@ -56,12 +65,17 @@ FILES: Final = frozenset(
     {
         "/battery/{battery}/sessions.csv",
         "/battery/{battery}/soh.csv",
+        "/battery/{battery}/events.csv",
         "/battery/{battery}/sheet.pdf",
+        "/battery/{battery}/everything.zip",
+        "/battery/{battery}/export/{format}",
         "/s/{token}/{format}",
         "/.well-known/did.json",
         "/did.json",
         "/credentials/status/{number:int}",
         "/credentials/schema/credential-1.schema.json",
+        "/healthz",
+        "/readyz",
         "/fleet.csv",
         "/fleet/distribution.csv",
         "/fleet/boxes.csv",
@@ -77,4 +91,4 @@ FILES: Final = frozenset(
 
 
 def path_of(stop: Stop, served: Served) -> str:
-    return stop.path.format(token=served.token, invitation=served.invitation, box=served.box)
+    return stop.path.format(token=served.token, invitation=served.invitation, box=served.box, session=served.session)

@@ -23,7 +23,12 @@ def test_every_page_is_visited() -> None:
     routes = [route for route in create_app(MemoryHistories()).routes if isinstance(route, Route)]
 
     def route_of(path: str) -> str:
-        scope = {"type": "http", "path": path.split("?", maxsplit=1)[0], "method": "GET", "headers": []}
+        scope = {
+            "type": "http",
+            "path": path.format(token="t", invitation="i", box="b", session="b/s/1").split("?", maxsplit=1)[0],
+            "method": "GET",
+            "headers": [],
+        }
         return next((route.path for route in routes if route.matches(scope)[0] == Match.FULL), "")
 
     pages = {page.path for page in PAGES if page.method == "GET"} - FILES

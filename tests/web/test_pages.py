@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from packbook.core.history import Doubt, EventRow, Provenance, SessionRow, SohPoint
+from packbook.core.history import Battery, Doubt, EventRow, Provenance, SessionRow, SohPoint
 from packbook.ports import Quarantined, StoreError
 from packbook.testing.memory_histories import MemoryHistories, battery_head, session_row, soh_point
 from packbook.web import guard
@@ -358,7 +359,7 @@ class Broken(MemoryHistories):
         super().__init__()
         self.error = error
 
-    async def batteries(self) -> list[object]:  # type: ignore[override]  # it never answers
+    async def batteries(self, limit: int | None = None, offset: int = 0) -> Sequence[Battery]:
         raise self.error
 
 

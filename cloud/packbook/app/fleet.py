@@ -19,12 +19,13 @@ from packbook.adapters.store.fleet_boxes import SqlFleetBoxes
 from packbook.adapters.store.fleet_papers import SqlFleetPapers
 from packbook.adapters.store.judging import judge
 from packbook.app import enrolment, quarantine
+from packbook.app.alerts import alerts_beside, own_alerts
 from packbook.app.operate import Act, Office, OperateError, operate
 from packbook.app.token import COUNT_MAX, FLEET
 from packbook.clock import now_ms
 from packbook.core.enrolment import MS_PER_DAY
 from packbook.core.labels import Label
-from packbook.ports import SettingsError, StoreError
+from packbook.ports import Alerts, SettingsError, StoreError
 from packbook.settings import Settings
 from packbook.web.fleet.room import Fleet
 from packwire.codec import shown
@@ -115,22 +116,23 @@ class BookDesk:
 
 def fleet_beside(settings: Settings, database: Database) -> Fleet:
     """For a process that reads the database beside the one that writes it."""
-    return _fleet(settings, database, partial(operate, settings, ACTS) if database.is_sqlite else None)
+    do = partial(operate, settings, ACTS) if database.is_sqlite else None
+    return _fleet(settings, database, alerts_beside(settings, database), do)
 
 
 def own_fleet(settings: Settings, database: Database) -> Fleet:
     """For a process that may write the database."""
-    return _fleet(settings, database, None)
+    return _fleet(settings, database, own_alerts(Office(database, settings)), None)
 
 
-def _fleet(settings: Settings, database: Database, do: Do | None) -> Fleet:
+def _fleet(settings: Settings, database: Database, alerts: Alerts, do: Do | None) -> Fleet:
     office = Office(database, settings)
 
     async def here(act: str, wish: Mapping[str, Any]) -> object:
         return await ACTS[act](office, wish)
 
     desk = BookDesk(settings, do or here)
-    return Fleet(SqlFleetList(database), SqlFleetBoxes(database), SqlFleetPapers(database), desk)
+    return Fleet(SqlFleetList(database), SqlFleetBoxes(database), SqlFleetPapers(database), desk, alerts)
 
 
 async def keep_judged(database: Database) -> None:

@@ -31,7 +31,7 @@ FAST_SHARE: Final = 0.5  # mostly AC loses 1.5 %, much DC above 100 kW 3.0 % a y
 WIDE_HALF_PCT: Final = 3.0  # a promise wants no more (facts/soh.md §12)
 KM_SHARE_LOW: Final = 0.85
 UNSEEN_SHARE: Final = 0.10
-SPREAD_MV: Final = 30.0  # at rest: the change of spread that a rest anchor still allows (facts/soh.md §7)
+SPREAD_MV: Final = 50.0  # in quiet, between empty and full; packs in good order stay well below
 LFP: Final = "lfp"
 
 

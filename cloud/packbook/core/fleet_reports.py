@@ -23,6 +23,7 @@ YEAR_DAYS: Final = 365.25
 HARMFUL: Final = (*HARM_UNTIL_INSPECTED, *HARM_WHILE_IT_LASTS)
 FULL_SOC_PCT: Final = 80.0  # full and hot together age a pack most; the bands of the stress map on the owner's page
 HOT_DEGC: Final = 30.0
+SURE_MAX: Final = 0.99  # no model is surer of a battery; money is set aside for what it does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,4 +231,4 @@ def _found(term: Term, limit: float, found: float | None, undated: int) -> Found
 
 def expected_cost(promise: Promise, price: float) -> float:
     """What is to be set aside for one battery: the price of making good, times the chance that it comes to that."""
-    return price * (1.0 - promise.probability)
+    return price * (1.0 - min(promise.probability, SURE_MAX))

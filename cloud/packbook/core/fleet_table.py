@@ -218,7 +218,7 @@ def address_of(query: FleetQuery, **changes: object) -> str:
 def within(text: str, low: float, high: float) -> float | None:
     """A decimal number, with a point or a comma. None: it is none, or outside."""
     plain = text.strip().replace(",", ".")
-    if len(plain) > 12 or not plain.replace(".", "", 1).isascii() or not plain.replace(".", "", 1).isdigit():
+    if len(plain) > 16 or not plain.replace(".", "", 1).isascii() or not plain.replace(".", "", 1).isdigit():
         return None
     number = float(plain)
     return number if low <= number <= high else None

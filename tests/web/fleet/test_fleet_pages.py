@@ -48,7 +48,9 @@ async def test_every_page_is_whole_in_each_language(opened: Open, language: str)
             ids = re.findall(r'\bid="([^"]+)"', text)
             assert len(ids) == len(set(ids)), (path, sorted(i for i in ids if ids.count(i) > 1))
             labelled = set(re.findall(r'<label for="([^"]+)"', text))
-            named = re.findall(r"<(?:input|select)\b(?![^>]*type=\"(?:hidden|checkbox|radio)\")[^>]*\bid=\"([^\"]+)\"", text)
+            named = re.findall(
+                r"<(?:input|select)\b(?![^>]*type=\"(?:hidden|checkbox|radio)\")[^>]*\bid=\"([^\"]+)\"", text
+            )
             assert set(named) <= labelled, path
 
 

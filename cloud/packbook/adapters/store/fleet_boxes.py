@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import tables
+from packbook.adapters.store import heartbeats, tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import event_from
 from packbook.adapters.store.quarantine import parts
@@ -25,6 +25,7 @@ from packbook.core.fleet_boxes import (
     DROPPED_MAX_PER_MILLION,
     ENDING_DAYS,
     MILLION,
+    MISFIT_MIN_PER_MILLION,
     SILENT_DAYS,
     WAITING_MAX_S,
     Act,
@@ -43,6 +44,7 @@ from packbook.core.history import Agreement, EventRow, Installation, Provenance
 from packbook.ports import BoxPage
 
 EVENTS_SHOWN: Final = 100
+BEATS_SHOWN: Final = 24 * 14  # one an hour: two weeks
 ACTS_SHOWN: Final = 100
 _DIGEST_CHARS: Final = 16
 _box, _enrolled, _installed = tables.box, tables.enrolled_box, tables.installation
@@ -111,7 +113,11 @@ def _told(name: str) -> sa.ColumnElement[Any]:
     return told
 
 
-_dropped: Final = MILLION * _told("frames_dropped") / sa.func.nullif(_told("frames") + _told("frames_dropped"), 0)
+def _per_million(name: str) -> sa.ColumnElement[Any]:
+    return MILLION * _told(name) / sa.func.nullif(_told("frames") + _told("frames_dropped"), 0)
+
+
+_dropped: Final = _per_million("frames_dropped")
 _SORTED_BY: Final[Mapping[BoxColumn, sa.ColumnElement[Any]]] = {
     BoxColumn.SEEN: _box.c.last_seen_ms,
     BoxColumn.FLEET: _enrolled.c.fleet,
@@ -263,7 +269,7 @@ def _troubled(trouble: Trouble, until_ms: sa.ColumnElement[Any], now_ms: int) ->
         Trouble.DISK: _told("disk_free_bytes") < DISK_FREE_MIN_BYTES,
         Trouble.CLOCK: _box.c.health["clock"].as_string() == "unset",
         Trouble.CERTIFICATE: until_ms < now_ms + ENDING_DAYS * MS_PER_DAY,
-        Trouble.PROFILE: _told("cells_not_sum") > 0,
+        Trouble.PROFILE: _per_million("cells_not_sum") > MISFIT_MIN_PER_MILLION,
     }
     return found[trouble]
 
@@ -277,8 +283,12 @@ async def _enrolment(connection: AsyncConnection, box: str) -> EnrolledBox | Non
 
 
 async def _beats(connection: AsyncConnection, box: str) -> list[Beat]:
-    query = sa.select(_box.c.last_seen_ms, _box.c.health).where(_box.c.box == box, _box.c.health.is_not(None))
-    return [Beat(row.last_seen_ms, row.health) for row in await connection.execute(query)]
+    """Those of the past that were kept, and the one now."""
+    now = sa.select(_box.c.last_seen_ms, _box.c.health).where(_box.c.box == box, _box.c.health.is_not(None))
+    found = [Beat(row.last_seen_ms, row.health) for row in await connection.execute(now)]
+    kept = [Beat(beat.at_ms, beat.health) for beat in await heartbeats.of_box(connection, box, 0)]
+    newest_first = sorted(kept, key=lambda beat: beat.at_ms, reverse=True)
+    return [*(beat for beat in found if beat not in kept), *newest_first][:BEATS_SHOWN]
 
 
 async def _installations(connection: AsyncConnection, box: str) -> list[Installation]:

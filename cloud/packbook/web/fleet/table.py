@@ -215,7 +215,7 @@ def link_cell(t: Words, box: str | None, link: Link | None) -> Cell:
 def alerts_cell(t: Words, row: FleetRow) -> Cell:
     if not row.alerts:
         return Cell(t.number(0), number=True)
-    return Cell(t.number(row.alerts), f"/fleet/alerts?{urlencode({'q': row.battery})}", "bad", number=True)
+    return Cell(t.number(row.alerts), f"/fleet/alerts?{urlencode({'battery': row.battery})}", "bad", number=True)
 
 
 def promise_cell(t: Words, row: FleetRow) -> Cell:
