@@ -29,7 +29,7 @@ from packbook.app.fleet import judging
 from packbook.app.forget import forgetting
 from packbook.app.operate import Office, operators_door
 from packbook.app.workers import supervise, worker_settings
-from packbook.ports import Observer
+from packbook.ports import Observer, SettingsError, Source
 from packbook.settings import Settings
 from packwire import __version__
 
@@ -93,7 +93,7 @@ async def _until_retired(settings: Settings, database: Database) -> None:
 
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, lambda: leaving.append(asyncio.create_task(leave())))
-        async with watched(ProcessCondition(database, metrics, collector.connected.is_set), ops):
+        async with watched(ProcessCondition(database, metrics, lambda: collector.up), ops):
             try:
                 await asyncio.wait([running])
             finally:
@@ -113,9 +113,35 @@ def reading(settings: Settings) -> Iterator[ReadAll]:
         yield pool.read_all
 
 
+def source_of(settings: Settings) -> Source | None:
+    """None: records come from the broker."""
+    if not settings.kafka_servers:
+        return None
+    try:
+        from packbook.adapters.kafka import KafkaSource, KafkaTopic
+    except ImportError as problem:
+        raise SettingsError("kafka_servers: install the extra 'kafka': pip install 'packbook[kafka]'") from problem
+    return KafkaSource(
+        KafkaTopic(
+            settings.kafka_servers,
+            settings.kafka_topic,
+            settings.kafka_group,
+            settings.kafka_security,
+            settings.kafka_ca_file,
+            settings.kafka_cert_file,
+            settings.kafka_key_file,
+            settings.kafka_mechanism,
+            settings.kafka_user,
+            settings.kafka_password.get_secret_value() if settings.kafka_password else None,
+        )
+    )
+
+
 def make_collector(
     settings: Settings, database: Database, read_all: ReadAll = read_beside, observer: Observer | None = None
 ) -> Collector:
     limits = BatchLimits(settings.batch_records_max, settings.batch_wait_max_s)
     ledger = Ledger(database, enrolled_only=settings.enrolled_only, read_all=read_all)
-    return Collector(ledger, broker_address(settings), limits, settings.share, observer=observer)
+    return Collector(
+        ledger, broker_address(settings), limits, settings.share, observer=observer, source=source_of(settings)
+    )

@@ -64,7 +64,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
         ):
             metrics = Metrics(__version__)
             collector = make_collector(settings, database, read_all, metrics)
-            condition = ProcessCondition(database, metrics, collector.connected.is_set)
+            condition = ProcessCondition(database, metrics, lambda: collector.up)
             evidence = book_evidence(settings, database)
             desk = make_desk(settings, database, evidence.book_key) if est is not None else None
             if desk is not None:
