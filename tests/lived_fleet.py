@@ -64,11 +64,18 @@ def fill(settings: Settings, profiles: Path) -> None:
     asyncio.run(take())
 
 
+def box_of(battery: str) -> BoxId:
+    return BoxId(box_id_of(FileKey(_seed(battery)).public_key))
+
+
+def _seed(battery: str) -> bytes:
+    return hashlib.sha256(battery.encode()).digest()
+
+
 def arrivals(battery: str, car: Car, profiles: Path) -> list[Arrival]:
     """What a collector gets of one box: everything since it was plugged in."""
-    seed = hashlib.sha256(battery.encode()).digest()
-    key = FileKey(seed)
-    box = BoxId(box_id_of(key.public_key))
+    seed = _seed(battery)
+    key, box = FileKey(seed), box_of(battery)
     journal = MemoryJournal(box, StoreId(seed.hex()[:16]), digest)
     mind = Mind(journal, key)
     mind.open()

@@ -443,7 +443,7 @@ class FleetBoxes(Protocol):
 
     async def fleets(self, reach: Reach) -> Sequence[str]: ...
 
-    async def one(self, reach: Reach, box: str, now_ms: int) -> BoxLife | None:
+    async def one(self, reach: Reach, box: str) -> BoxLife | None:
         """None: not in this book, or outside the reach."""
 
     async def codes(self, reach: Reach, limit: int, offset: int) -> Sequence[CodeLine]:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+
+from browser.fleet import PASSWORD, PEOPLE, Served
 
 CHROMIUM: Final = shutil.which("chromium")
 AXE: Final = Path(__file__).parents[1] / "js/node_modules/axe-core/axe.min.js"
@@ -39,6 +41,7 @@ SCHEMES: Final = ("light", "dark")
 @contextmanager
 def chromium() -> Iterator[Browser]:
     assert CHROMIUM
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         arguments = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
@@ -71,6 +74,28 @@ def reader(
     )
     context.set_default_timeout(PATIENCE_MS)
     return context
+
+
+def signed_in(
+    browser: Browser, served: Served, role: str, language: str = "en", size: Size = DESKTOP, **more: Any
+) -> BrowserContext:
+    """Somebody of this role; a role without an account comes as he is."""
+    if role in PEOPLE and role not in served.states:
+        context = reader(browser, served.address)
+        page = context.new_page()
+        sign_in(page, role)
+        served.states[role] = context.storage_state()
+        context.close()
+    return reader(browser, served.address, language, size, state=served.states.get(role), **more)
+
+
+def sign_in(page: Page, role: str) -> None:
+    """By the form, as people do."""
+    page.goto("/sign-in")
+    page.locator("input[name=login]").fill(role)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("input[name=password]").press("Enter")
+    page.wait_for_url(lambda url: "/sign-in" not in url)
 
 
 @dataclass

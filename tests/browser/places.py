@@ -22,11 +22,36 @@ OWNER: Final = (
     Stop("overview", HERE),
     Stop("sessions", f"{HERE}/sessions"),
     Stop("charges", f"{HERE}/sessions?kind=charge"),
+    Stop("session", f"{HERE}/sessions/{{session}}"),
+    Stop("use", f"{HERE}/use"),
+    Stop("trust", f"{HERE}/trust"),
+    Stop("share", f"{HERE}/share"),
+    Stop("consents", f"{HERE}/consents"),
+    Stop("export", f"{HERE}/export"),
+    Stop("compare", "/compare"),
+    Stop("account", "/account"),
 )
-OPERATOR: Final[tuple[Stop, ...]] = ()
-ADMIN: Final[tuple[Stop, ...]] = ()
+OPERATOR: Final = (
+    Stop("fleet", "/fleet"),
+    Stop("distribution", "/fleet/distribution"),
+    Stop("boxes", "/fleet/boxes"),
+    Stop("box", "/fleet/boxes/{box}"),
+    Stop("enrol", "/fleet/enrol"),
+    Stop("lease-return", "/fleet/reports/lease-return"),
+    Stop("guarantee", "/fleet/reports/guarantee"),
+    Stop("triage", "/fleet/reports/triage"),
+    Stop("profile-fit", "/fleet/profile-fit"),
+    Stop("quarantine", "/fleet/quarantine"),
+    Stop("message", "/fleet/quarantine/1"),
+)
+ADMIN: Final = (Stop("audit", "/fleet/audit"), Stop("users", "/fleet/users"))
 BUYER: Final = (Stop("link", "/s/{token}"),)
 NOBODY: Final = (
+    Stop("sign-in", "/sign-in"),
+    Stop("sign-in-code", "/sign-in/code"),
+    Stop("invitation", "/account/invitation/{invitation}"),
+    Stop("glossary", "/glossary"),
+    Stop("verify", "/verify"),
     Stop("label", f"/id/{BATTERY}"),
     Stop("label-gs1", "/8004/nothing", 404),
     Stop("label-gtin", "/01/nothing", 404),
@@ -40,16 +65,30 @@ FILES: Final = frozenset(
     {
         "/battery/{battery}/sessions.csv",
         "/battery/{battery}/soh.csv",
+        "/battery/{battery}/events.csv",
         "/battery/{battery}/sheet.pdf",
+        "/battery/{battery}/everything.zip",
+        "/battery/{battery}/export/{format}",
         "/s/{token}/{format}",
         "/.well-known/did.json",
         "/did.json",
         "/credentials/status/{number:int}",
         "/credentials/schema/credential-1.schema.json",
+        "/healthz",
+        "/readyz",
+        "/fleet.csv",
+        "/fleet/distribution.csv",
+        "/fleet/boxes.csv",
+        "/fleet/reports/lease-return.csv",
+        "/fleet/reports/guarantee.csv",
+        "/fleet/reports/triage.csv",
+        "/fleet/profile-fit.csv",
+        "/fleet/audit.csv",
+        "/fleet/quarantine/{number:int}/bytes",
         "/static/{name:path}",
     }
 )
 
 
 def path_of(stop: Stop, served: Served) -> str:
-    return stop.path.format(token=served.token)
+    return stop.path.format(token=served.token, invitation=served.invitation, box=served.box, session=served.session)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from browser.drive import DESKTOP, PHONE, Complaints, Size, look, overflow_px, reader, tab_through
+from browser.drive import DESKTOP, PHONE, Complaints, Size, overflow_px, reader, signed_in, tab_through
 from browser.fleet import Served
 from browser.places import HERE, STOPS, Stop, path_of
 
@@ -17,22 +18,23 @@ READ = pytest.mark.parametrize(("role", "stop"), STOPS, ids=[f"{role}-{stop.name
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, served: Served) -> Page:
-    return reader(browser, served.address).new_page()
+def readers(browser: Browser, served: Served) -> Callable[[str], Page]:
+    """A page of each role's own."""
+    return functools.cache(lambda role: signed_in(browser, served, role).new_page())
 
 
 @pytest.fixture(scope="module")
-def plain(browser: Browser, served: Served) -> Iterator[Page]:
-    """Somebody whose browser runs no script."""
-    context = reader(browser, served.address, size=PHONE, script=False)
-    yield context.new_page()
-    context.close()
+def plain(browser: Browser, served: Served) -> Callable[[str], Page]:
+    """Somebody whose browser runs no script, on a phone."""
+    return functools.cache(lambda role: signed_in(browser, served, role, size=PHONE, script=False).new_page())
 
 
 @READ
-def test_the_tab_key_reaches_everything_in_sight(page: Page, served: Served, role: str, stop: Stop) -> None:
+def test_the_tab_key_reaches_everything_in_sight(
+    readers: Callable[[str], Page], served: Served, role: str, stop: Stop
+) -> None:
     """First the way past the navigation, then every link and field in the order of the page, each with its ring."""
-    look(page, DESKTOP)
+    page = readers(role)
     page.goto(path_of(stop, served))
     reached = tab_through(page)
     assert reached[0].startswith("a Skip to content")
@@ -41,8 +43,9 @@ def test_the_tab_key_reaches_everything_in_sight(page: Page, served: Served, rol
     assert len(reached) >= links
 
 
-def test_the_skip_link_leads_past_the_navigation(page: Page) -> None:
+def test_the_skip_link_leads_past_the_navigation(readers: Callable[[str], Page]) -> None:
     """Nobody should have to press Tab twenty times on each page."""
+    page = readers("owner")
     page.goto(HERE)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -50,14 +53,17 @@ def test_the_skip_link_leads_past_the_navigation(page: Page) -> None:
 
 
 @READ
-def test_everything_can_be_read_without_script(plain: Page, served: Served, role: str, stop: Stop) -> None:
+def test_everything_can_be_read_without_script(
+    plain: Callable[[str], Page], served: Served, role: str, stop: Stop
+) -> None:
     """Figures, tables and times are on the page when it arrives; nothing waits for a script to say so."""
-    plain.goto(path_of(stop, served))
-    assert plain.locator("h1").count() == 1
-    assert overflow_px(plain) == 0
-    for clock in plain.locator("time[data-style=moment]").all()[:3]:
+    page = plain(role)
+    page.goto(path_of(stop, served))
+    assert page.locator("h1").count() == 1
+    assert overflow_px(page) == 0
+    for clock in page.locator("time[data-style=moment]").all()[:3]:
         assert "UTC" in clock.inner_text()
-    for chart in plain.locator("figure.chart").all():
+    for chart in page.locator("figure.chart").all():
         assert not chart.locator(".plot").is_visible()  # no hole where a picture would be
         assert chart.locator("table tbody tr").count() > 0
 
@@ -66,7 +72,7 @@ def test_everything_can_be_read_without_script(plain: Page, served: Served, role
 @SIZES
 def test_an_owner_finds_his_way(browser: Browser, served: Served, language: str, size: Size) -> None:
     """From the list to a battery, its charts drawn, to its charges, and back."""
-    context = reader(browser, served.address, language, size)
+    context = signed_in(browser, served, "owner", language, size)
     page = context.new_page()
     complaints = Complaints().listen(page)
     page.goto("/")
@@ -102,7 +108,7 @@ def test_a_buyer_with_a_link_sees_one_battery(browser: Browser, served: Served, 
 
 def test_a_page_asked_for_in_another_language_stays_so(browser: Browser, served: Served) -> None:
     """A choice made once holds on the next page."""
-    context = reader(browser, served.address, "en")
+    context = signed_in(browser, served, "owner")
     page = context.new_page()
     page.goto(HERE)
     page.locator(".langs a[lang=ja]").click()

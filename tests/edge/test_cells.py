@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fold_day import OTHER_BOOT, WALL_MS, Day, plan, run, split
+from fold_day import OTHER_BOOT, WALL_MS, Day, ScriptDecoder, plan, run, split
 from packbox.adapters.snapshot import dump, load
 from packbox.core import box
 from packbox.core.box import BoxState
 from packbox.core.cells import EVERY_S, QUIET_MIN_S
+from packbox.core.decode import Decoder, DecodeState
+from packbox.core.frames import FrameBatch
 from packbox.core.outcome import CellsSeen, Outcome
+from packbox.core.signals import CellsTold, Decoded
 from packbox.core.summary import message_of
 from packwire.messages import Cells
 
@@ -104,6 +110,35 @@ def test_one_a_day_and_one_more_when_it_grew() -> None:
     assert spreads_mv(looks(day)) == [12.0, 60.0, 95.0]
 
 
+# Answers with single cells, by id: cell 2 tells nothing, cell 4 what cannot be.
+ANSWERS: dict[int, dict[int, float | None]] = {0x702: {1: 3.712, 2: None, 3: 3.7, 4: 65.5}, 0x703: {5: 3.705}}
+
+
+class AskingDecoder(ScriptDecoder):
+    """Somebody asks for single cells."""
+
+    def decode(self, state: DecodeState, batch: FrameBatch) -> tuple[DecodeState, Decoded]:
+        state, decoded = super().decode(state, batch)
+        answers = zip(batch.mono_ns.tolist(), batch.can_id.tolist(), strict=True)
+        told = tuple(CellsTold(at_ns, ANSWERS[can_id]) for at_ns, can_id in answers if can_id in ANSWERS)
+        return state, replace(decoded, cells=told)
+
+
+ASKING = plan(decoder=cast("Decoder", AskingDecoder()))
+
+
+def asked(day: Day) -> Day:
+    return wake(day.frame(0x702), seconds=2).frame(0x703)
+
+
+def test_single_cells_are_told_where_somebody_asked_for_them_just_now() -> None:
+    """By them a workshop finds the weak one. What was not told is no cell of zero volts."""
+    (one,) = seen(run([wake(asked(parked())).frames()], ASKING)[1])
+    assert one.voltages_v == (3.712, None, 3.7, None, 3.705)
+    stale = asked(parked(hours=0)).sleep(8)
+    assert [o.voltages_v for o in seen(run([wake(stale).frames()], ASKING)[1])] == [()]
+
+
 def busy_week() -> Day:
     day = wake(wake(parked(), spread_mv=2900.0, seconds=3), spread_mv=14.0).drive(1)
     for night in range(4):
@@ -111,8 +146,8 @@ def busy_week() -> Day:
     return wake(day.sleep(20), seconds=4).sleep(5).idle(0.5, cell_voltage_min_v=3.7, cell_voltage_max_v=3.71)
 
 
-WEEK = busy_week().frames()
-WHOLE = run([WEEK])
+WEEK = wake(asked(busy_week().sleep(30))).frames()
+WHOLE = run([WEEK], ASKING)
 
 
 def as_told(state: BoxState, outcomes: list[Outcome]) -> tuple[bytes, list[CellsSeen], int]:
@@ -121,19 +156,20 @@ def as_told(state: BoxState, outcomes: list[Outcome]) -> tuple[bytes, list[Cells
 
 def test_the_week_of_the_next_tests_has_something_to_tell() -> None:
     assert len(seen(WHOLE[1])) >= 3
+    assert [len(o.voltages_v) for o in seen(WHOLE[1])][-1] == 5
 
 
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(0, len(WEEK)), max_size=30))
 def test_however_the_frames_are_batched_the_same_moments_are_told(cuts: list[int]) -> None:
-    assert as_told(*run(list(split(WEEK, cuts)))) == as_told(*WHOLE)
+    assert as_told(*run(list(split(WEEK, cuts)), ASKING)) == as_told(*WHOLE)
 
 
 @settings(max_examples=15, deadline=None)
 @given(cut=st.integers(1, len(WEEK) - 1))
 def test_a_restart_from_a_snapshot_tells_the_same_moments(cut: int) -> None:
-    state, before = run([WEEK.pick(slice(0, cut))], finish=False)
+    state, before = run([WEEK.pick(slice(0, cut))], ASKING, finish=False)
     state = load(dump(state), BoxState)
-    state, after = box.advance(plan(), state, WEEK.pick(slice(cut, None)))
-    state, last = box.finish(plan(), state)
+    state, after = box.advance(ASKING, state, WEEK.pick(slice(cut, None)))
+    state, last = box.finish(ASKING, state)
     assert as_told(state, [*before, *after, *last]) == as_told(*WHOLE)

@@ -43,7 +43,7 @@ def test_a_fast_charge_tells_its_power_and_warmth_from_band_to_band() -> None:
     assert list(found.power_kw) == sorted(found.power_kw, key=lambda kw: -(kw or 0.0))
     assert found.temp_degc[0] == 20.0
     assert found.temp_degc[-1] == pytest.approx(35.0, abs=0.5)
-    assert len(found.power_kw) == len(found.temp_degc) == 12  # 10 % to 70 %
+    assert len(found.power_kw) == len(found.temp_degc) == 14  # 10 % to 80 %
 
 
 def test_a_curve_costs_less_than_90_bytes() -> None:

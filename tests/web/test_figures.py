@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from packbook.core.history import SOC_BANDS_PCT, TEMP_EDGES_DEGC
 from packbook.core.rounding import ShownSoh
 from packbook.testing.memory_histories import MemoryHistories, session_row, soh_point
-from packbook.web import figures, owner
+from packbook.web import figures, headline
 
 
 def shown(value: float, lo: float, hi: float) -> ShownSoh | None:
@@ -60,7 +60,7 @@ def test_the_ruler_keeps_its_marks_on_the_scale(value: float, half: float, repor
     """A mark drawn outside the picture is a figure nobody sees."""
     seen = shown(value, value - half, value + half)
     assert seen is not None
-    ruler = owner.ruler(seen, reported)
+    ruler = headline.ruler(seen, reported)
     places = [ruler.lo, ruler.value, ruler.hi, *(p for p, _ in ruler.ticks)] + (
         [] if reported is None else [ruler.reported]
     )
@@ -81,7 +81,7 @@ def test_the_ruler_keeps_its_marks_on_the_scale(value: float, half: float, repor
 )
 def test_the_words_fit_the_figure(state: str, soh_pct: float | None, told: str) -> None:
     """ "Settled" beside no figure at all would be nonsense."""
-    assert owner.headline(soh_point(state=state, soh_pct=soh_pct)).state == told
+    assert headline.headline(soh_point(state=state, soh_pct=soh_pct)).state == told
 
 
 def test_bands_touch_each_other_and_leave_no_hole() -> None:

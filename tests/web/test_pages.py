@@ -7,13 +7,15 @@ import html
 import io
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import httpx
 import pytest
 
-from packbook.core.history import Doubt, EventRow, Provenance, SessionRow, SohPoint
+from packbook.core.history import Battery, Doubt, EventRow, Provenance, SessionRow, SohPoint
 from packbook.ports import Quarantined, StoreError
 from packbook.testing.memory_histories import MemoryHistories, battery_head, session_row, soh_point
 from packbook.web import guard
@@ -22,14 +24,25 @@ from packbook.web.words import ALL_WORDS, LANGUAGES
 from .conftest import Visit
 
 LEAF = "/battery/leaf-24-0001"
+ROOMS = ("", "/sessions", "/use", "/trust", "/share", "/consents", "/export")
+ONE_SESSION = f"{LEAF}/sessions/7f3a90c2d1e85b46/c04e1f77a9b23d65"
 PAGES = (
     "/",
-    LEAF,
-    "/battery/env200-24-0102",
-    "/battery/imiev-16-0007",
-    f"{LEAF}/sessions?kind=charge",
+    *(f"{LEAF}{room}" for room in ROOMS),
+    f"{LEAF}/sessions?kind=charge&from=2026-11-01&to=2026-11-20",
+    f"{ONE_SESSION}/6",
+    *(f"/battery/env200-24-0102{room}" for room in ("", "/use")),
+    *(f"/battery/imiev-16-0007{room}" for room in ROOMS),
+    "/compare",
+    "/glossary",
+    "/verify",
     "/no/such/page",
 )
+
+
+async def rooms(client: httpx.AsyncClient, battery: str, language: str = "en") -> str:
+    """All pages of one battery, one behind the other."""
+    return "".join([await page(client, f"{battery}{room}", language) for room in ROOMS])
 
 
 async def page(client: httpx.AsyncClient, path: str, language: str = "en") -> str:
@@ -90,7 +103,7 @@ async def test_an_empty_book_says_what_happens_next(at: Visit) -> None:
 
 async def test_the_owner_reads_all_figures_without_javascript(client: httpx.AsyncClient) -> None:
     """Health, interval, car's own figure, coverage, capacity with its source, sessions, events and records."""
-    text = await page(client, LEAF)
+    text = await rooms(client, LEAF)
     for figure in (
         "90 % interval 83.0–88.0 %",
         "The car itself says 85 %",
@@ -112,14 +125,15 @@ async def test_the_owner_reads_all_figures_without_javascript(client: httpx.Asyn
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_every_explanation_stands_beside_its_figure(client: httpx.AsyncClient, language: str) -> None:
     """Owners are no engineers: what a figure means is on the page, in plain words."""
-    text = html.unescape(await page(client, LEAF, language))
+    text = html.unescape(await rooms(client, LEAF, language))
     messages = ALL_WORDS[language].messages
     assert [k for k, m in messages.items() if k.startswith("explain.") and m not in text] == []
 
 
 async def test_every_column_heading_is_used(client: httpx.AsyncClient) -> None:
     """Headings are asked for by computed keys, which the search for unused words cannot follow."""
-    paths = (LEAF, *(f"{LEAF}/sessions{kind}" for kind in ("", "?kind=charge", "?kind=drive")))
+    kinds = (f"{LEAF}/sessions{kind}" for kind in ("", "?kind=charge", "?kind=drive"))
+    paths = (*(f"{LEAF}{room}" for room in ROOMS), *kinds, f"{ONE_SESSION}/6", "/compare")
     text = html.unescape("".join([await page(client, path) for path in paths]))
     headings = {key: m for key, m in ALL_WORDS["en"].messages.items() if key.startswith("column.")}
     assert [key for key, message in headings.items() if f">{message}</th>" not in text] == []
@@ -127,7 +141,7 @@ async def test_every_column_heading_is_used(client: httpx.AsyncClient) -> None:
 
 async def test_every_chart_has_a_table_with_the_same_figures(client: httpx.AsyncClient) -> None:
     """Who cannot see the picture, or has no script, reads the table."""
-    text = await page(client, LEAF)
+    text = await page(client, LEAF) + await page(client, f"{LEAF}/use")
     charts = re.findall(r'<figure class="chart" id="chart-(\w+)".*?</figure>', text, re.DOTALL)
     assert charts == ["soh", "charge_weeks", "drive_weeks", "stress", "temperature", "c_rate", "depth"]
     for match in re.finditer(r'<figure class="chart" id="chart-(\w+)".*?</figure>', text, re.DOTALL):
@@ -138,7 +152,7 @@ async def test_every_chart_has_a_table_with_the_same_figures(client: httpx.Async
 
 async def test_a_battery_without_a_figure_gives_the_reason_and_what_helps(client: httpx.AsyncClient) -> None:
     """No number is better than a wrong one, if the reader learns why and what to do."""
-    text = await page(client, "/battery/imiev-16-0007")
+    text = await page(client, "/battery/imiev-16-0007") + await page(client, "/battery/imiev-16-0007/use")
     assert "No figure yet" in text
     assert "no charge of at least 20 % of the pack has been seen" in text
     assert "One long charge helps most" in text
@@ -183,7 +197,7 @@ async def test_unknown_dates_say_so_and_stay_out_of_the_chart(at: Visit) -> None
     rows = [session_row("charge", 1, start_ms=None, energy_in_wh=9000.0), session_row("charge", 2, energy_in_wh=4000.0)]
     book.add(battery_head("b1"), [soh_point(1, at_ms=None), soh_point(2)], rows)
     async with at(book) as client:
-        text = await page(client, "/battery/b1")
+        text = await rooms(client, "/battery/b1")
     assert "date unknown" in text
     assert text.count("1 entry without a known date is not drawn.") == 2
     assert "1970" not in text
@@ -209,7 +223,7 @@ async def test_hostile_names_stay_text(at: Visit, book: MemoryHistories) -> None
     hostile.add(head, [point], [row], usage, [event, replace(event, event="crash")])
     hostile.refused.append(Quarantined(1, 0, HOSTILE, HOSTILE, b"<script>"))
     async with at(hostile) as client:
-        for path in ("/", f"/battery/{name}", f"/battery/{name}/sessions"):
+        for path in ("/", f"/battery/{name}", *(f"/battery/{name}{room}" for room in ROOMS)):
             text = await page(client, path)
             assert "alert(1)" in html.unescape(text)
             found = Tags(text)
@@ -266,7 +280,8 @@ async def test_pages_of_sessions_lead_to_the_oldest_and_end(client: httpx.AsyncC
     seen, path = [], f"{LEAF}/sessions?kind=charge"
     while path:
         text = await page(client, path)
-        seen += re.findall(r'<th scope="row"><time datetime="([^"]+)"', text)
+        listed = text[text.index('id="list"') :]
+        seen += re.findall(r'<th scope="row"><a href="[^"]+"><time datetime="([^"]+)"', listed)
         older = re.search(r'rel="next" href="([^"]+)"', text)
         path = html.unescape(older[1]) if older else ""
     assert len(seen) == len(set(seen)) == book.heads["leaf-24-0001"].sessions["charge"]
@@ -303,10 +318,8 @@ async def test_rows_that_shift_while_we_read_are_counted_once(at: Visit) -> None
     """New records push older ones into the next chunk; a charge listed twice would be a charge invented."""
 
     class Growing(MemoryHistories):
-        async def sessions(
-            self, battery: str, kind: str | None = None, limit: int = 200, offset: int = 0
-        ) -> list[SessionRow]:
-            rows = list(await super().sessions(battery, kind, limit, offset))
+        async def sessions(self, battery: str, *asked: Any, **more: Any) -> list[SessionRow]:
+            rows = list(await super().sessions(battery, *asked, **more))
             self.session_rows[battery].append(session_row("charge", len(self.session_rows[battery]) + 1))
             return rows
 
@@ -346,7 +359,7 @@ class Broken(MemoryHistories):
         super().__init__()
         self.error = error
 
-    async def batteries(self) -> list[object]:  # type: ignore[override]  # it never answers
+    async def batteries(self, limit: int | None = None, offset: int = 0) -> Sequence[Battery]:
         raise self.error
 
 

@@ -442,7 +442,7 @@ async def test_status_and_hands_are_on_the_owners_page_and_on_a_buyers(
     passports = {BATTERY: replace(rich(), facts=facts)}
     book.app.state.access.passports = MemoryPassports(passports)
     buyer, repairer = book.link(), book.link(role="interest", purpose="repair")
-    for address in (f"/battery/{BATTERY}?lang={language}", f"/s/{buyer}?lang={language}"):
+    for address in (f"/battery/{BATTERY}/trust?lang={language}", f"/s/{buyer}?lang={language}"):
         page = (await book.client.get(address)).text
         assert all(word in page for word in (*words, "Example Cars")), address
     assert "Example Cars" not in (await book.client.get(f"/s/{repairer}?lang={language}")).text

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from packbook.core.words import ABSENT
-from packbook.web import figures, owner
+from packbook.web import figures, headline
 from packbook.web.words import ALL_WORDS, LANGUAGES, choose_language
 from packwire.messages import ChargeKind, EventKind, SohState
 
@@ -95,7 +95,7 @@ def test_everything_the_wire_can_say_has_a_word(language: str) -> None:
     assert {f"event.{event}" for event in EventKind} <= keys
     assert {f"event_meaning.{event}" for event in figures.HARMFUL_EVENTS} <= keys
     assert {f"charge_kind.{kind}" for kind in ChargeKind} <= keys
-    assert set(owner.STATES) == {str(state) for state in SohState}
+    assert set(headline.STATES) == {str(state) for state in SohState}
 
 
 @pytest.mark.parametrize(

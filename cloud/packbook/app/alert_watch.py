@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from typing import Final
 
 from packbook.adapters.store import alert_causes
@@ -33,19 +32,7 @@ def alert_rules(settings: Settings) -> AlertRules:
     return rules_of(settings).load("alerts", AlertRules)
 
 
-@asynccontextmanager
-async def alerting(settings: Settings, database: Database, rules: AlertRules) -> AsyncIterator[None]:
-    """Somebody looks while this is open."""
-    task = asyncio.create_task(_watch(settings, database, rules), name="alerts")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _watch(settings: Settings, database: Database, rules: AlertRules) -> None:
+async def watch_alerts(settings: Settings, database: Database, rules: AlertRules) -> None:
     """Until cancelled. A database that is away is looked at again later."""
     away = False
     async with posts(settings) as everyone:

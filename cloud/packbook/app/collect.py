@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from functools import partial
 from typing import Final
 
@@ -22,14 +22,16 @@ from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger, ReadAll, read_beside
 from packbook.app.acts import ACTS
-from packbook.app.alert_watch import alert_rules, alerting
+from packbook.app.alert_watch import alert_rules, watch_alerts
 from packbook.app.command import DONE, add_settings, broker_address, run
-from packbook.app.condition import ProcessCondition, ops_door, watched
-from packbook.app.fleet import judging
-from packbook.app.forget import forgetting
+from packbook.app.condition import ProcessCondition, ops_door, serve_ops
+from packbook.app.fleet import keep_judged
+from packbook.app.forget import forget_daily
+from packbook.app.meanwhile import meanwhile
 from packbook.app.operate import Office, operators_door
+from packbook.app.source import source_of
 from packbook.app.workers import supervise, worker_settings
-from packbook.ports import Observer, SettingsError, Source
+from packbook.ports import Observer
 from packbook.settings import Settings
 from packwire import __version__
 
@@ -54,9 +56,9 @@ async def collect(settings: Settings) -> int:
     async with (
         open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
         operators_door(Office(database, settings), ACTS),
-        judging(database),
-        forgetting(database, settings.heartbeat_days),
-        alerting(settings, database, rules),
+        meanwhile(keep_judged(database), "judge"),
+        meanwhile(forget_daily(database, settings.heartbeat_days), "forget"),
+        meanwhile(watch_alerts(settings, database, rules), "alerts"),
     ):
         await _until_retired(settings, database)
     return DONE
@@ -81,26 +83,33 @@ async def _work(number: int, settings: Settings) -> int:
 
 async def _until_retired(settings: Settings, database: Database) -> None:
     """Cancelled, it comes back to what the broker keeps for it; asked by SIGUSR1, it leaves nothing there."""
-    metrics = Metrics(__version__)
-    with reading(settings) as read_all, ops_door(settings) as ops:
+    with ops_door(settings) as ops, reading(settings) as read_all:
+        metrics = Metrics(__version__)
         collector = make_collector(settings, database, read_all, metrics)
-        running = asyncio.create_task(collector.run(), name="collect")
-        leaving: list[asyncio.Task[None]] = []
+        condition = ProcessCondition(database, metrics, lambda: collector.up)
+        async with AsyncExitStack() as beside:
+            if ops is not None:
+                await beside.enter_async_context(meanwhile(serve_ops(condition, ops), "metrics"))
+            await _run_until_retired(collector)
 
-        async def leave() -> None:
-            await collector.drain()
-            running.cancel()
 
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGUSR1, lambda: leaving.append(asyncio.create_task(leave())))
-        async with watched(ProcessCondition(database, metrics, lambda: collector.up), ops):
-            try:
-                await asyncio.wait([running])
-            finally:
-                running.cancel()
-                await asyncio.wait([running, *leaving])
-        if not running.cancelled():
-            running.result()
+async def _run_until_retired(collector: Collector) -> None:
+    running = asyncio.create_task(collector.run(), name="collect")
+    leaving: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        await collector.drain()
+        running.cancel()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, lambda: leaving.append(asyncio.create_task(leave())))
+    try:
+        await asyncio.wait([running])
+    finally:
+        running.cancel()
+        await asyncio.wait([running, *leaving])
+    if not running.cancelled():
+        running.result()
 
 
 @contextmanager
@@ -113,35 +122,10 @@ def reading(settings: Settings) -> Iterator[ReadAll]:
         yield pool.read_all
 
 
-def source_of(settings: Settings) -> Source | None:
-    """None: records come from the broker."""
-    if not settings.kafka_servers:
-        return None
-    try:
-        from packbook.adapters.kafka import KafkaSource, KafkaTopic
-    except ImportError as problem:
-        raise SettingsError("kafka_servers: install the extra 'kafka': pip install 'packbook[kafka]'") from problem
-    return KafkaSource(
-        KafkaTopic(
-            settings.kafka_servers,
-            settings.kafka_topic,
-            settings.kafka_group,
-            settings.kafka_security,
-            settings.kafka_ca_file,
-            settings.kafka_cert_file,
-            settings.kafka_key_file,
-            settings.kafka_mechanism,
-            settings.kafka_user,
-            settings.kafka_password.get_secret_value() if settings.kafka_password else None,
-        )
-    )
-
-
 def make_collector(
     settings: Settings, database: Database, read_all: ReadAll = read_beside, observer: Observer | None = None
 ) -> Collector:
     limits = BatchLimits(settings.batch_records_max, settings.batch_wait_max_s)
     ledger = Ledger(database, enrolled_only=settings.enrolled_only, read_all=read_all)
-    return Collector(
-        ledger, broker_address(settings), limits, settings.share, observer=observer, source=source_of(settings)
-    )
+    source = source_of(settings)
+    return Collector(ledger, broker_address(settings), limits, settings.share, observer=observer, source=source)

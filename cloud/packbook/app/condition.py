@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from packbook.adapters.metrics import Metrics
@@ -81,21 +81,6 @@ def ops_door(settings: Settings) -> Iterator[socket.socket | None]:
         return
     with taken("metrics_port", settings.metrics_host, settings.metrics_port) as door:
         yield door
-
-
-@asynccontextmanager
-async def watched(condition: Condition, door: socket.socket | None) -> AsyncIterator[None]:
-    """Programs that watch are answered while this is open, if there is a door for them."""
-    if door is None:
-        yield
-        return
-    task = asyncio.create_task(serve_ops(condition, door), name="metrics")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def serve_ops(condition: Condition, door: socket.socket) -> None:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from packbook.app.demo_cards import declare_all
+from packbook.app.demo_people import People, give_away, make_people
 from packbook.app.demo_progress import Screen, Seen, ask, line, summary
 from packbook.app.demo_trust import DemoTrust, Identity
 from packbook.app.serve import serve
@@ -39,6 +40,7 @@ from packbook.settings import Settings
 HOST: Final = "127.0.0.1"
 COLLECTOR: Final = "collector-0"
 DEFAULT_DAYS: Final = 240
+OWNED: Final = 2  # cars of the demo's owner; the next is another firm's
 DEFAULT_PORT: Final = 8080  # taken if it is free; otherwise any
 MOST_BOXES: Final = 30  # each is a process of some 80 MB
 MOST_DAYS: Final = 3650
@@ -151,13 +153,12 @@ async def _demo(args: argparse.Namespace) -> int:
         print(f"data in {folder}", flush=True)
         trust = DemoTrust(folder, HOST, COLLECTOR)
         plans = _plans(args, folder)
-        models = {plan.battery: plan.model for plan in plans if plan.model is not None}
-        async with _broker(trust) as broker_port, _book(folder, trust, broker_port, args.port, models) as url:
-            print(f"\n  open {url}\n\nCtrl-C stops everything.\n", flush=True)
+        async with _broker(trust) as broker_port, _book(folder, trust, broker_port, args.port, plans) as (url, people):
+            print(f"\n  open {url}\n\n{_told(url, people)}\nCtrl-C stops everything.\n", flush=True)
             async with _boxes(plans, folder, trust, broker_port) as boxes:
                 if not args.no_browser:
                     await asyncio.to_thread(_open_browser, url)
-                failed = await _watch(boxes, url, args.seconds)
+                failed = await _watch(boxes, url, people.keys, args.seconds)
     print("stopped; nothing is left running", flush=True)
     return 1 if failed else 0
 
@@ -235,11 +236,11 @@ async def _broker(trust: DemoTrust) -> AsyncIterator[int]:
 
 @contextlib.asynccontextmanager
 async def _book(
-    folder: Path, trust: DemoTrust, broker_port: int, port: int | None, models: Mapping[str, str]
-) -> AsyncIterator[str]:
-    """Collector, database and pages in this process. Yields the address once pages answer.
+    folder: Path, trust: DemoTrust, broker_port: int, port: int | None, plans: Sequence[BoxPlan]
+) -> AsyncIterator[tuple[str, People]]:
+    """Collector, database and pages in this process. Yields the address once pages answer, and who may sign in there.
 
-    `models`: batteries that made-up cards are for, entered as soon as their boxes are heard.
+    Made-up cards are entered as soon as boxes are heard; one car is another firm's.
     """
     settings = Settings(
         database_url=f"sqlite:///{folder / 'book.db'}",
@@ -249,11 +250,15 @@ async def _book(
         broker_cert_file=trust.collector.cert,
         broker_key_file=trust.collector.key,
         collector_name=COLLECTOR,
+        accounts="on",
         web_host=HOST,
         web_port=_free_port(DEFAULT_PORT) if port is None else port,
     )
+    models = {plan.battery: plan.model for plan in plans if plan.model is not None}
+    others = list(models)[OWNED : OWNED + 1]
+    people = await make_people(settings, list(models)[:OWNED])
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve(settings, on_ready=ready.set_result), name="book")
+    serving = asyncio.create_task(serve(settings, on_ready=ready.set_result, looks=people.looks), name="book")
     declaring: asyncio.Task[None] | None = None
     try:
         either: set[asyncio.Future[Any]] = {ready, serving}
@@ -262,8 +267,8 @@ async def _book(
             _raise_first(serving.exception())
         if not ready.done():
             raise DemoError(f"the pages do not answer after {READY_WAIT_MAX_S:.0f} s; see {folder / 'book.log'}")
-        declaring = asyncio.create_task(_declare(settings, models), name="declare")
-        yield ready.result()
+        declaring = asyncio.create_task(_declare(settings, models, others), name="declare")
+        yield ready.result(), people
     finally:
         parts = {serving} if declaring is None else {serving, declaring}
         for part in parts:
@@ -271,12 +276,14 @@ async def _book(
         await asyncio.wait(parts, timeout=BOOK_GOODBYE_WAIT_MAX_S)
 
 
-async def _declare(settings: Settings, models: Mapping[str, str]) -> None:
+async def _declare(settings: Settings, models: Mapping[str, str], others: Sequence[str]) -> None:
     """The demo goes on without cards."""
     try:
+        for battery in others:
+            await give_away(settings, battery)
         await declare_all(settings, models)
     except PackbookError as problem:
-        logging.getLogger(__name__).warning("the demo's cards were not declared: %s", problem)
+        logging.getLogger(__name__).warning("the demo's cars were not declared: %s", problem)
 
 
 @contextlib.asynccontextmanager
@@ -382,7 +389,7 @@ async def _end(boxes: Sequence[Box]) -> None:
         await asyncio.wait({asyncio.ensure_future(box.process.wait()) for box in running}, timeout=wait_s)
 
 
-async def _watch(boxes: Sequence[Box], url: str, seconds: int | None) -> bool:
+async def _watch(boxes: Sequence[Box], url: str, keys: Sequence[str], seconds: int | None) -> bool:
     """Show what each box has brought, until time is up or every box has died. True if one failed."""
     loop = asyncio.get_running_loop()
     began_s = loop.time()
@@ -392,7 +399,7 @@ async def _watch(boxes: Sequence[Box], url: str, seconds: int | None) -> bool:
     seen: Mapping[str, Seen] = {}
     try:
         while True:
-            seen = await ask(url) or seen
+            seen = await ask(url, keys) or seen
             for box in boxes:
                 code = box.process.returncode
                 if code is not None and box.plan.name not in gone:
@@ -407,6 +414,17 @@ async def _watch(boxes: Sequence[Box], url: str, seconds: int | None) -> bool:
     finally:
         screen.wipe()
         print(summary(names, seen, loop.time() - began_s), flush=True)
+
+
+def _told(url: str, people: People) -> str:
+    """How to come in: by a click, by a password, as a program."""
+    names = "".join(f"  {login:<9} {password}\n" for login, password in people.passwords.items())
+    ours, theirs = people.keys
+    return (
+        f"The first page signs you in with one click. By hand, name and password:\n{names}"
+        f'For programs:\n  curl -H "Authorization: Bearer {ours}" {url}api/v1/batteries\n'
+        f"and of another firm, which sees the third car alone:\n  {theirs}\n"
+    )
 
 
 def _obituary(box: Box, code: int) -> str:

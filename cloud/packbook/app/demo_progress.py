@@ -32,17 +32,18 @@ class Seen:
 NOTHING_SEEN: Final = Seen(0, None, "-", "")
 
 
-async def ask(url: str) -> Mapping[str, Seen] | None:
-    """What the pages' own API says, by the car's name. None when it does not answer just now."""
+async def ask(url: str, keys: Sequence[str]) -> Mapping[str, Seen] | None:
+    """What the pages' own API says to the holders of these keys, by the car's name. None when it does not answer."""
     try:
-        answer = await asyncio.to_thread(_answer, f"{url}api/v1/batteries")
+        answers = [await asyncio.to_thread(_answer, f"{url}api/v1/batteries", key) for key in keys]
     except (OSError, ValueError):
         return None
-    return {str(battery["vehicle"]): _seen(battery) for battery in answer["batteries"]}
+    return {str(battery["vehicle"]): _seen(battery) for answer in answers for battery in answer["batteries"]}
 
 
-def _answer(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(url, timeout=ASK_WAIT_MAX_S) as reply:  # noqa: S310 - our own http://127.0.0.1
+def _answer(url: str, key: str) -> dict[str, Any]:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})  # noqa: S310 - our own address
+    with urllib.request.urlopen(request, timeout=ASK_WAIT_MAX_S) as reply:  # noqa: S310 - as above
         answer: dict[str, Any] = json.load(reply)
         return answer
 

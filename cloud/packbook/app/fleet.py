@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -20,12 +19,13 @@ from packbook.adapters.store.fleet_boxes import SqlFleetBoxes
 from packbook.adapters.store.fleet_papers import SqlFleetPapers
 from packbook.adapters.store.judging import judge
 from packbook.app import enrolment, quarantine
+from packbook.app.alerts import alerts_beside, own_alerts
 from packbook.app.operate import Act, Office, OperateError, operate
 from packbook.app.token import COUNT_MAX, FLEET
 from packbook.clock import now_ms
 from packbook.core.enrolment import MS_PER_DAY
 from packbook.core.labels import Label
-from packbook.ports import SettingsError, StoreError
+from packbook.ports import Alerts, SettingsError, StoreError
 from packbook.settings import Settings
 from packbook.web.fleet.room import Fleet
 from packwire.codec import shown
@@ -116,34 +116,23 @@ class BookDesk:
 
 def fleet_beside(settings: Settings, database: Database) -> Fleet:
     """For a process that reads the database beside the one that writes it."""
-    return _fleet(settings, database, partial(operate, settings, ACTS) if database.is_sqlite else None)
+    do = partial(operate, settings, ACTS) if database.is_sqlite else None
+    return _fleet(settings, database, alerts_beside(settings, database), do)
 
 
 def own_fleet(settings: Settings, database: Database) -> Fleet:
     """For a process that may write the database."""
-    return _fleet(settings, database, None)
+    return _fleet(settings, database, own_alerts(Office(database, settings)), None)
 
 
-def _fleet(settings: Settings, database: Database, do: Do | None) -> Fleet:
+def _fleet(settings: Settings, database: Database, alerts: Alerts, do: Do | None) -> Fleet:
     office = Office(database, settings)
 
     async def here(act: str, wish: Mapping[str, Any]) -> object:
         return await ACTS[act](office, wish)
 
     desk = BookDesk(settings, do or here)
-    return Fleet(SqlFleetList(database), SqlFleetBoxes(database), SqlFleetPapers(database), desk)
-
-
-@asynccontextmanager
-async def judging(database: Database) -> AsyncIterator[None]:
-    """The list of batteries is kept true while this is open."""
-    task = asyncio.create_task(keep_judged(database), name="judge")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    return Fleet(SqlFleetList(database), SqlFleetBoxes(database), SqlFleetPapers(database), desk, alerts)
 
 
 async def keep_judged(database: Database) -> None:

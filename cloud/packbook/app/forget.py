@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from packbook.adapters.store import heartbeats
@@ -19,19 +17,7 @@ DAY_MS: Final = 86_400_000
 log = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def forgetting(database: Database, heartbeat_days: int) -> AsyncIterator[None]:
-    """Once a day while this is open."""
-    task = asyncio.create_task(_forget_daily(database, heartbeat_days), name="forget")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _forget_daily(database: Database, heartbeat_days: int) -> None:
+async def forget_daily(database: Database, heartbeat_days: int) -> None:
     """Until cancelled. Trouble with the database is the collector's to end on; here tomorrow is early enough."""
     while True:
         try:

@@ -11,14 +11,14 @@ from packbook.adapters.metrics import Metrics
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.acts import ACTS
-from packbook.app.alert_watch import alert_rules, alerting
+from packbook.app.alert_watch import alert_rules, watch_alerts
 from packbook.app.collect import make_collector, reading
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.condition import ProcessCondition, ops_door, serve_ops
 from packbook.app.enrolment import make_desk
 from packbook.app.evidence import book_evidence, sign_daily
-from packbook.app.fleet import judging
-from packbook.app.forget import forgetting
+from packbook.app.fleet import keep_judged
+from packbook.app.forget import forget_daily
 from packbook.app.home_assistant import home_assistant
 from packbook.app.learn import learn_daily
 from packbook.app.operate import Office, operators_door
@@ -51,21 +51,18 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
     """
     with ExitStack() as doors:
         door = doors.enter_context(listening(settings))
-        est = doors.enter_context(est_door(settings)) if settings.enrol_port is not None else None
         ops = doors.enter_context(ops_door(settings))
-        rules = alert_rules(settings)
+        est = doors.enter_context(est_door(settings)) if settings.enrol_port is not None else None
         read_all = doors.enter_context(reading(settings))
         async with (
             open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
             operators_door(Office(database, settings), ACTS),
-            judging(database),
-            forgetting(database, settings.heartbeat_days),
-            alerting(settings, database, rules),
         ):
             metrics = Metrics(__version__)
             collector = make_collector(settings, database, read_all, metrics)
             condition = ProcessCondition(database, metrics, lambda: collector.up)
             evidence = book_evidence(settings, database)
+            rules = alert_rules(settings)
             desk = make_desk(settings, database, evidence.book_key) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()
@@ -76,6 +73,9 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
                 if ops is not None:
                     book.create_task(serve_ops(condition, ops), name="metrics")
                 book.create_task(collector.run(), name="collect")
+                book.create_task(keep_judged(database), name="judge")
+                book.create_task(forget_daily(database, settings.heartbeat_days), name="forget")
+                book.create_task(watch_alerts(settings, database, rules), name="alerts")
                 book.create_task(learn_daily(database), name="learn")
                 book.create_task(sign_daily(evidence), name="sign")
                 if house is not None:

@@ -33,13 +33,10 @@ log = logging.getLogger(__name__)
 
 def worker_settings(settings: Settings, number: int) -> Settings:
     """Fixed names: under its name the broker keeps a worker's messages while it is away."""
-    port = settings.metrics_port
-    return settings.model_copy(
-        update={
-            "collector_name": f"{settings.collector_name}-{number}",
-            "metrics_port": port and port + number,  # one after the other; 0 takes free ones
-        }
-    )
+    own: dict[str, object] = {"collector_name": f"{settings.collector_name}-{number}"}
+    if settings.metrics_port:  # 0 takes any free one
+        own["metrics_port"] = settings.metrics_port + number
+    return settings.model_copy(update=own)
 
 
 async def supervise(settings_file: Path | None, workers: int, settings: Settings) -> int:

@@ -18,7 +18,7 @@ from packbook.core.rules import Tier
 INTEREST: Final = "interest"  # the role whose purposes have grants of their own
 PUBLIC: Final = "public"
 NEEDED: Final = ("owner", "operator", "buyer", PUBLIC)  # the program itself asks as these
-ALL_BATTERIES: Final = "*"  # in a `Read`: a list with the health of all of them
+ALL_BATTERIES: Final = "*"  # in a `Read`: a list with the health of all of them; before a tenant's name: all of his
 DAY_MS: Final = 86_400_000
 COVERAGE: Final = "coverage"  # of the record, not of a fact; asked for like a field
 ODOMETER: Final = "odometer_km"

@@ -31,7 +31,7 @@ FAST_SHARE: Final = 0.5  # mostly AC loses 1.5 %, much DC above 100 kW 3.0 % a y
 WIDE_HALF_PCT: Final = 3.0  # a promise wants no more (facts/soh.md §12)
 KM_SHARE_LOW: Final = 0.85
 UNSEEN_SHARE: Final = 0.10
-SPREAD_MV: Final = 30.0  # at rest: the change of spread that a rest anchor still allows (facts/soh.md §7)
+SPREAD_MV: Final = 50.0  # in quiet, between empty and full; packs in good order stay well below
 LFP: Final = "lfp"
 
 
@@ -120,6 +120,6 @@ def _of_knowledge(usage: UsageTotals | None, point: SohPoint | None, km_share: f
     unseen = usage.unobserved_s / awake if usage and awake else 0.0
     if km_share is not None and km_share < KM_SHARE_LOW:
         found.append(Advice(Rule.COVERAGE, km_share, KM_SHARE_LOW))
-    elif unseen > UNSEEN_SHARE:
+    elif km_share is None and unseen > UNSEEN_SHARE:  # a gap while the car stood is worth no journey to the garage
         found.append(Advice(Rule.COVERAGE, 1.0 - unseen, 1.0 - UNSEEN_SHARE))
     return found

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from packwire.consent import UNDECIDED
+from packwire.consent import UNDECIDED, Purpose
 
 PASSPORT: Final = "passport"  # the purpose that lets figures of a battery go to others
 
@@ -55,3 +55,34 @@ def may_leave(purposes: Mapping[str, Sequence[str] | None], purpose: str) -> str
             how = "nobody decided yet" if agreed is None else f"agreed to {', '.join(sorted(agreed)) or 'nothing'}"
             return f"the owner's consent to {purpose} is missing: {how} (store {store}; packbox consent, at the box)"
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Of one purpose: the stores that agree to it, those that do not, and whether silence is what they say."""
+
+    purpose: Purpose
+    yes: tuple[str, ...]
+    no: tuple[str, ...]
+    undecided: bool
+
+    @property
+    def state(self) -> str:
+        if not self.yes:
+            return "no"
+        return "partly" if self.no else "yes"
+
+
+def agreed(said: Mapping[str, Sequence[str] | None]) -> tuple[Agreed, ...]:
+    """Every purpose there is, in the order people are asked."""
+    holds = {store: frozenset(UNDECIDED if purposes is None else purposes) for store, purposes in said.items()}
+    undecided = any(purposes is None for purposes in said.values())
+    return tuple(
+        Agreed(
+            purpose,
+            tuple(store for store, purposes in holds.items() if purpose in purposes),
+            tuple(store for store, purposes in holds.items() if purpose not in purposes),
+            undecided,
+        )
+        for purpose in Purpose
+    )

@@ -19,6 +19,7 @@ SILENT_DAYS: Final = 7  # a car may stand for a week; longer, somebody should lo
 ENDING_DAYS: Final = 14  # of a certificate: boxes renew a month before, so this one has tried in vain for two weeks
 WAITING_MAX_S: Final = 86_400.0  # a record that waits longer found no way out on any of a day's drives
 DISK_FREE_MIN_BYTES: Final = 256_000_000  # the budget of a box's journal
+MISFIT_MIN_PER_MILLION: Final = 1.0  # values that cannot be right; fewer come from a loose wire as well
 DROPPED_MAX_PER_MILLION: Final = 100.0  # frames lost; integrals of current suffer from more
 MILLION: Final = 1_000_000.0
 
@@ -103,7 +104,7 @@ def troubles(line: BoxLine, now_ms: int) -> tuple[Trouble, ...]:
         (Trouble.DISK, disk is not None and disk < DISK_FREE_MIN_BYTES),
         (Trouble.CLOCK, line.health.get("clock") == "unset"),
         (Trouble.CERTIFICATE, line.until_ms is not None and line.until_ms - now_ms < ENDING_DAYS * MS_PER_DAY),
-        (Trouble.PROFILE, bool(line.figure("cells_not_sum"))),
+        (Trouble.PROFILE, (per_million(line.health, "cells_not_sum") or 0.0) > MISFIT_MIN_PER_MILLION),
     )
     return tuple(trouble for trouble, there in found if there)
 
@@ -198,6 +199,10 @@ class Fit:
         """Per million frames."""
         frames = self.counts.get("frames", 0)
         return MILLION * self.counts.get(name, 0) / frames if frames else None
+
+    @property
+    def doubtful(self) -> bool:
+        return any((self.rate(name) or 0.0) > MISFIT_MIN_PER_MILLION for name in BAD_FIT)
 
 
 DOUBTS: Final = (

@@ -1,4 +1,4 @@
-"""What was refused, and who did what: messages in quarantine and one list of all acts, as an operator looks through them.
+"""What was refused, and who did what: messages in quarantine and one list of all acts, as operators look at them.
 
 In:  parameters of an address. Out: queries, and the plain values that answer them.
 """

@@ -1,4 +1,4 @@
-"""What operators report from a fleet: how figures are spread, a lease's end against its beginning, the price of a promise.
+"""What operators report of a fleet: how figures are spread, a lease's end against its beginning, what promises cost.
 
 In:  rows of the list, whole lives of batteries, and what a contract asks, as the operator typed it.
 Out: plain values for pages and tables. What was not seen is None and is said, never counted as kept.
@@ -23,6 +23,7 @@ YEAR_DAYS: Final = 365.25
 HARMFUL: Final = (*HARM_UNTIL_INSPECTED, *HARM_WHILE_IT_LASTS)
 FULL_SOC_PCT: Final = 80.0  # full and hot together age a pack most; the bands of the stress map on the owner's page
 HOT_DEGC: Final = 30.0
+SURE_MAX: Final = 0.99  # no model is surer of a battery; money is set aside for what it does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Spread:
 
 
 def spread(values: Iterable[float | None], width: float, low: float, high: float) -> Spread:
-    """Bands of `width` that reach from the lowest value to the highest, within `low` and `high`; these catch the rest."""
+    """Bands of `width` from the lowest value to the highest, within `low` and `high`; the outermost catch the rest."""
     told = list(values)
     known = sorted(min(max(value, low), high) for value in told if value is not None)
     unknown = len(told) - len(known)
@@ -230,4 +231,4 @@ def _found(term: Term, limit: float, found: float | None, undated: int) -> Found
 
 def expected_cost(promise: Promise, price: float) -> float:
     """What is to be set aside for one battery: the price of making good, times the chance that it comes to that."""
-    return price * (1.0 - promise.probability)
+    return price * (1.0 - min(promise.probability, SURE_MAX))

@@ -1,4 +1,4 @@
-"""The operator's list of batteries: what a row says, and what may be asked of the list. All of a wish is in its address.
+"""The operator's list of batteries: what a row says, and what may be asked. All of a wish is in its address.
 
 In:  the parameters of an address (names may come more than once), or a `FleetQuery`.
 Out: a `FleetQuery`, with the parameters that could not be understood named; the same wish as parameters again.
@@ -185,8 +185,8 @@ def read_query(parameters: Parameters) -> FleetQuery:
         soh_max=take("soh_max", lambda text: within(text, 0.0, 200.0), None),
         coverage_max=take("coverage_max", lambda text: within(text, 0.0, 100.0), None),
         silent_days=take("silent_days", lambda text: within(text, 0.0, SILENT_DAYS_MAX), None),
-        promised=take("promised", _yes, False),
-        alerted=take("alerted", _yes, False),
+        promised=take("promised", _yes, None) or False,
+        alerted=take("alerted", _yes, None) or False,
         sort=take("sort", lambda _: Column(sort) if sort in list(Column) else None, Column.BATTERY),
         falling=said.get("sort", "").startswith("-"),
         page=take("page", _page, 1),
@@ -218,7 +218,7 @@ def address_of(query: FleetQuery, **changes: object) -> str:
 def within(text: str, low: float, high: float) -> float | None:
     """A decimal number, with a point or a comma. None: it is none, or outside."""
     plain = text.strip().replace(",", ".")
-    if len(plain) > 12 or not plain.replace(".", "", 1).isascii() or not plain.replace(".", "", 1).isdigit():
+    if len(plain) > 16 or not plain.replace(".", "", 1).isascii() or not plain.replace(".", "", 1).isdigit():
         return None
     number = float(plain)
     return number if low <= number <= high else None

@@ -44,7 +44,8 @@ class MemoryGate:
         return self.names.get(key)
 
     async def reads(self, battery: str, limit: int, offset: int = 0) -> Sequence[Read]:
-        return [read for read in reversed(self.noted) if read.battery in (battery, ALL_BATTERIES)][offset:][:limit]
+        found = [read for read in self.noted if read.battery == battery or read.battery.startswith(ALL_BATTERIES)]
+        return found[::-1][offset:][:limit]
 
     async def links_of(self, battery: str) -> Sequence[Link]:
         of_battery = [link for link in self.links.values() if link.battery == battery]

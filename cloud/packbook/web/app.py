@@ -26,7 +26,7 @@ from packbook.web.assets import Assets, static_file
 from packbook.web.door import Door
 from packbook.web.fleet import PAGES as FLEET_PAGES
 from packbook.web.fleet.room import Fleet
-from packbook.web.live import Hub, Unwatched
+from packbook.web.live import Hub, LookThrough
 from packbook.web.openapi import acceptable, manual
 from packbook.web.routes import Page
 
@@ -70,7 +70,7 @@ def create_app(
     `signed` None: this book signs no credentials.
     `accounts` None: whoever gets here owns the book, as on loopback. `fleet` None: no operator's pages.
     `condition` None: no process is around it that could be unready. `alerts` None: nobody looks for what is wrong.
-    `watch` None: nobody looks whether something changed, and nobody can listen for it.
+    `watch` None: whether something changed is seen by reading all heads, as a small book can afford.
     `looks`: of a demo alone: accounts by the word on a button that signs in as them.
     """
     app = FastAPI(
@@ -90,8 +90,8 @@ def create_app(
     app.state.alerts = alerts
     app.state.condition = condition
     app.state.title = title
-    app.state.assets = Assets()
-    app.state.live = Hub(watch or Unwatched())
+    app.state.assets = Assets.shipped()
+    app.state.live = Hub(watch or LookThrough(histories))
     app.state.pages = {page.path: page.may for page in PAGES if page.method == "GET"}
     if accounts is None:  # there is nobody to show
         for page in (*account.PAGES, *users.PAGES):
@@ -119,7 +119,7 @@ def create_app(
             name=file.endpoint.__name__,
         )
     app.openapi = partial(manual, app)  # type: ignore[method-assign]  # how FastAPI lets one write it oneself
-    _stand_doors(app)
+    stand_doors(app)
     app.add_exception_handler(HTTPException, guard.on_http_error)
     app.add_exception_handler(RequestValidationError, guard.on_bad_request)
     app.add_exception_handler(PackbookError, guard.on_trouble)
@@ -130,7 +130,7 @@ def create_app(
     return app
 
 
-def _stand_doors(app: FastAPI) -> None:
+def stand_doors(app: FastAPI) -> None:
     """Before every route. One that no list names has no business here, and ends the start."""
     may = {(page.path, page.method): page.may for page in PAGES}
     may |= {(V1 + route.path, "GET"): route.may for route in (*API, *FILES)}

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import mimetypes
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,12 @@ class Assets:
             for path in sorted(folder.rglob("*"))
             if path.is_file() and path.suffix in SHIPPED
         }
+
+    @classmethod
+    @cache
+    def shipped(cls) -> Assets:
+        """Read and packed once for all applications of this process."""
+        return cls()
 
     def __contains__(self, name: str) -> bool:
         return name in self._assets

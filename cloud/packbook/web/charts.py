@@ -8,12 +8,13 @@ Figures are rounded here once; the script adds no words and no arithmetic of its
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from packbook.core.history import SOC_BANDS_PCT, SessionRow, SohPoint
+from packbook.core.history import SOC_BANDS_PCT, ChargeCurve, SessionRow, SohPoint
 from packbook.core.prospect import MonthAhead, Prospect
 from packbook.core.words import ABSENT, Words, utc
 from packbook.web import figures
@@ -204,8 +205,40 @@ def _kind(row: SessionRow) -> str:
     return row.charge_kind if row.charge_kind in ("ac", "dc") else "unknown"
 
 
+def curve_chart(t: Words, curve: ChargeCurve) -> Chart:
+    """Power into the pack over the state of charge. A band in which nothing was seen is a gap in the table."""
+    title = t("chart.curve.title")
+    edges = [curve.soc_from_pct + n * curve.band_pct for n in range(len(curve.power_kw) + 1)]
+    bands = [f"{low:.0f}–{high:.0f}" for low, high in itertools.pairwise(edges)]
+    temps = curve.temp_degc or (None,) * len(bands)
+    powers = [round(power, 1) if power is not None else 0.0 for power in curve.power_kw]
+    columns = ("soc", "power_mean", "temperature")
+    return Chart(
+        id="curve",
+        title=title,
+        unit="kW",
+        label=t("chart.curve.label"),
+        spec={
+            "kind": "bars",
+            "mirrored": False,
+            "categories": bands,
+            "unit": "kW",
+            "series": [{"name": t("column.power_mean"), "tone": "plain", "values": powers}],
+        },
+        table=Table(
+            title,
+            tuple(t(f"column.{name}") for name in columns),
+            tuple(
+                (f"{band} %", t.number(power, 1, "kW"), t.number(temp, 1, "°C"))
+                for band, power, temp in zip(bands, curve.power_kw, temps, strict=True)
+            ),
+        ),
+        note=t("chart.curve.shown") if curve.shown else None,
+    )
+
+
 def drive_weeks_chart(t: Words, drives: Sequence[SessionRow]) -> Chart | None:
-    """By energy: how far and how fast somebody drives is not what wears a battery."""
+    """By energy: what was spent for good, and on top of it what braking gave back; both together left the battery."""
     weeks, labels = _weekly(t, drives)
     if not weeks:
         return None
@@ -216,7 +249,7 @@ def drive_weeks_chart(t: Words, drives: Sequence[SessionRow]) -> Chart | None:
             taken[_monday(row.start_ms)] += row.energy_out_wh / 1000.0
             back[_monday(row.start_ms)] += row.energy_in_wh / 1000.0
     series = [
-        _Series(t("chart.drive_weeks.taken"), "plain", tuple(taken[week] for week in weeks)),
+        _Series(t("chart.drive_weeks.spent"), "plain", tuple(taken[week] - back[week] for week in weeks)),
         _Series(t("chart.drive_weeks.back"), "out", tuple(back[week] for week in weeks)),
     ]
     return _bars(t, "drive_weeks", labels, series, "kWh", digits=1)

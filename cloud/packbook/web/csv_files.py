@@ -11,14 +11,15 @@ import io
 from collections.abc import Iterable
 from typing import Final
 
-from packbook.core.history import EventRow, SessionRow, SohPoint
+from packbook.core.history import CellsPoint, ChargeCurve, EventRow, SessionRow, SohPoint
 from packbook.core.words import iso
+
+Row = SohPoint | SessionRow | EventRow | CellsPoint
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 TIMES: Final = {"at_ms": "at", "start_ms": "start"}
-LEFT_OUT: Final = frozenset(
-    {"estimates", "provenance"}
-)  # nested; the API has them, the record id columns name the source
+# Nested: the API has them, and the columns of the record's id name the source.
+LEFT_OUT: Final = frozenset({"estimates", "provenance", "energy", "curve"})
 
 
 def soh_csv(points: Iterable[SohPoint]) -> str:
@@ -33,6 +34,21 @@ def events_csv(rows: Iterable[EventRow]) -> str:
     return _csv(EventRow, rows)
 
 
+def cells_csv(points: Iterable[CellsPoint]) -> str:
+    return _csv(CellsPoint, points)
+
+
+def curve_csv(curve: ChargeCurve) -> str:
+    temps = curve.temp_degc or (None,) * len(curve.power_kw)
+    return table_csv(
+        ("soc_from_pct", "soc_to_pct", "power_kw", "temp_degc"),
+        (
+            (curve.soc_from_pct + n * curve.band_pct, curve.soc_from_pct + (n + 1) * curve.band_pct, power, temp)
+            for n, (power, temp) in enumerate(zip(curve.power_kw, temps, strict=True))
+        ),
+    )
+
+
 def table_csv(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """Any table. Times are the caller's to write (`core.words.iso`)."""
     out = io.StringIO()
@@ -42,9 +58,7 @@ def table_csv(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return out.getvalue()
 
 
-def _csv(
-    kind: type[SohPoint] | type[SessionRow] | type[EventRow], rows: Iterable[SohPoint | SessionRow | EventRow]
-) -> str:
+def _csv(kind: type[Row], rows: Iterable[Row]) -> str:
     names = [field.name for field in dataclasses.fields(kind) if field.name not in LEFT_OUT]
     return table_csv(
         [*(TIMES.get(name, name) for name in names), "box", "store", "seq"],

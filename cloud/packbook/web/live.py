@@ -24,9 +24,9 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.types import Receive, Scope, Send
 
-from packbook.core.accounts import EVERYWHERE, May, Reach, Who
-from packbook.core.live import ANYTHING, NOTHING, Change, Look, News, Topic, change, news
-from packbook.ports import PackbookError, Watch
+from packbook.core.accounts import EVERYWHERE, FIRST_TENANT, May, Reach, Who
+from packbook.core.live import ANYTHING, NOTHING, Change, Look, News, Sight, Topic, change, news
+from packbook.ports import Histories, PackbookError, Watch
 from packbook.web.access import histories, note_history, note_list, who_of
 from packbook.web.api import BATTERY_MAX, NO_CONTROLS
 from packbook.web.door import who_comes
@@ -84,11 +84,24 @@ class Listener:
         return heard
 
 
-class Unwatched:
-    """No book to look at."""
+class LookThrough:
+    """A `Watch` over any histories, where there is none of its own: it reads all heads, as only a small book can."""
+
+    def __init__(self, histories: Histories) -> None:
+        self._histories = histories
 
     async def look(self) -> Look:
-        raise CannotListen("nobody looks at this book for changes")
+        heads, boxes = await self._histories.batteries(), await self._histories.boxes()
+        watched = {box.box: frozenset(head.battery for head in heads if box.box in head.boxes) for box in boxes}
+        return {
+            Topic.BATTERIES: {
+                head.battery: Sight((head.records, head.last_ms, head.doubts), FIRST_TENANT, frozenset((head.battery,)))
+                for head in heads
+            },
+            Topic.BOXES: {
+                box.box: Sight((box.last_seen_ms, box.online), FIRST_TENANT, watched[box.box]) for box in boxes
+            },
+        }
 
 
 class Hub:

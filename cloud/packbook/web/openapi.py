@@ -7,18 +7,21 @@ Out: the document of /api/v1/openapi.json; `acceptable`, which holds routes to t
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.params import Depends as Dependency
 
 from packbook.core.accounts import May
 from packbook.web import models, problems
 from packbook.web.api_routes import API, FILES, V1, ApiRoute, FileRoute
+from packbook.web.live import MEDIA_TYPE as EVENTS
 
 Json = dict[str, Any]
 
@@ -29,7 +32,18 @@ DESCRIPTION: Final = (
     "`/api/v1/live`. Lists come in parts: follow `next_offset` or the `Link` header. What goes wrong is a problem "
     "document (RFC 9457) whose `type` explains itself."
 )
+SAME: Final[Json] = {"description": "As you have it: nothing changed"}
 ALWAYS: Final = (401, 406, 500, 503)  # 401: a key that opens nothing opens nothing public either
+EVENT_SCHEMA: Final[Json] = {
+    "type": "object",
+    "description": "One event; its fields as the stream's lines carry them",
+    "properties": {
+        "event": {"enum": ["ready", "changed"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "id": {"type": "string", "description": "For Last-Event-ID"},
+    },
+    "required": ["event", "data"],
+}
 SECURITY: Final[Json] = {
     "key": {
         "type": "http",
@@ -52,25 +66,27 @@ SECURITY: Final[Json] = {
 
 
 def acceptable(media_type: str) -> Dependency:
-    """Who accepts something else only is told so, before anything is read or put on record."""
+    """Before anything is read or put on record: does who asks accept what we answer with, and say everything once?"""
     kind = media_type.partition("/")[0]
 
     def check(request: Request) -> None:
-        accepted = request.headers.get("accept", "*/*")
-        for each in accepted.split(","):
-            name, *parameters = (part.strip().lower() for part in each.split(";"))
-            if name in ("", "*/*", f"{kind}/*", media_type) and not _never(parameters):
-                return
-        raise HTTPException(406, f"this address answers with {media_type}")
+        accepted = request.headers.get("accept", "*/*").split(",")
+        if not any(_takes(each, {"", "*/*", f"{kind}/*", media_type}) for each in accepted):
+            raise HTTPException(406, f"this address answers with {media_type}")
+        said = Counter(name for name, _ in request.query_params.multi_items())
+        twice = [{"loc": ("query", name), "msg": "said more than once"} for name, times in said.items() if times > 1]
+        if twice:  # which one counts would be anybody's guess
+            raise RequestValidationError(twice)
 
     dependency: Dependency = Depends(check)
     return dependency
 
 
-def _never(parameters: list[str]) -> bool:
-    """`q=0` says: anything but this."""
+def _takes(accepted: str, ours: set[str]) -> bool:
+    """One part of an Accept header. `q=0` says: anything but this."""
+    name, *parameters = (part.strip().lower() for part in accepted.split(";"))
     weights = [text.partition("=")[2].strip() for text in parameters if text.startswith("q")]
-    return any(weight and not weight.strip("0.") for weight in weights)
+    return name in ours and not any(weight and not weight.strip("0.") for weight in weights)
 
 
 def manual(app: FastAPI) -> Json:
@@ -101,6 +117,7 @@ def _written(app: FastAPI) -> Json:
 
 def _complete(operation: Json, route: ApiRoute | FileRoute) -> None:
     found = operation["responses"]["200"]
+    streams = isinstance(route, FileRoute) and route.media_type == EVENTS
     example = examples().get(route.path)
     if isinstance(route, FileRoute):
         found["content"] = {route.media_type: _file_content(route, example)}
@@ -109,16 +126,18 @@ def _complete(operation: Json, route: ApiRoute | FileRoute) -> None:
     else:
         found["content"]["application/json"]["example"] = example
     listed = isinstance(route, ApiRoute) and issubclass(route.answer, models.PartOut)
-    if not route.path.endswith("/live"):
+    if not streams:
         found.setdefault("headers", {})["ETag"] = _header("Changes with the answer: send it as If-None-Match")
     if listed:
         found["headers"]["Link"] = _header("RFC 8288: next, prev and first, as far as there are any")
-    operation["responses"] = {"200": found, "304": {"description": "As you have it: nothing changed"}} | {
-        str(status): {"$ref": f"#/components/responses/{problems.PROBLEMS[status].name}"}
-        for status in sorted(_possible(operation, route))
-    }
-    if route.path.endswith("/live"):
-        del operation["responses"]["304"]
+    operation["responses"] = (
+        {"200": found}
+        | ({} if streams else {"304": SAME})
+        | {
+            str(status): {"$ref": f"#/components/responses/{problems.PROBLEMS[status].name}"}
+            for status in sorted(_possible(operation, route))
+        }
+    )
     operation["security"] = _security(route)
 
 
@@ -142,7 +161,7 @@ def _security(route: ApiRoute | FileRoute) -> list[Json]:
 
 
 def _file_content(route: FileRoute, example: object) -> Json:
-    schema: Json = {"type": "string"} if route.media_type.startswith("text/") else {}
+    schema = EVENT_SCHEMA if route.media_type == EVENTS else {}
     return {"schema": schema} | ({} if example is None else {"example": example})
 
 

@@ -22,6 +22,7 @@ from packbook.web import passport_page
 from packbook.web.access import NOT_HERE, PRIVATE, private
 from packbook.web.api import BatteryPath
 from packbook.web.render import render, words_for
+from packbook.web.verify import panel_of
 
 PUBLIC: Final = Reader("public")
 RECORD: Final = "neutral"  # the format that is the record itself
@@ -49,6 +50,7 @@ async def share(request: Request) -> Response:
             here=request.url.path.rstrip("/"),
             formats=[name for name in exports if link.formats is None or name in link.formats],
             code=code_of(cut.passport),
+            panel=panel_of(request),
         )
     )
 

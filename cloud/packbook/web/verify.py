@@ -1,26 +1,38 @@
-"""Words that static/verify_page.js shows after it checked a file in the browser; and the page that does only that.
+"""The panel that checks files in the browser: the words its script shows, and the page that does only that.
 
-In:  the reader's `Words`. Out: a map from message to text, as JSON in the page. The script adds no words of its own.
+In:  a request. Out: what templates/verify.html needs. The script (static/verify_page.js) adds no words of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from fastapi import Request, Response
 
-from packbook.core.words import Words
+from packbook.ports import Credentials
 from packbook.web.render import render, words_for
 
 PREFIX: Final = "verify.said."
 
 
-def verify_words(t: Words) -> Mapping[str, str]:
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """`published`: this book tells its keys at /.well-known/did.json, to be held against those that signed."""
+
+    words: Mapping[str, str]
+    published: bool
+
+
+def panel_of(request: Request) -> Panel:
+    t = words_for(request)
     names = [key.removeprefix(PREFIX) for key in t.messages if key.startswith(PREFIX)]
-    return {name: t(f"verify.said.{name}") for name in names}
+    signed: Credentials | None = request.app.state.credentials
+    published = signed is not None and signed.did_document() is not None
+    return Panel({name: t(f"verify.said.{name}") for name in names}, published)
 
 
 async def verify(request: Request) -> Response:
     """Check a file that somebody gave you. It stays in the browser."""
-    return render(request, "verify_page.html", words=verify_words(words_for(request)))
+    return render(request, "verify_page.html", panel=panel_of(request))

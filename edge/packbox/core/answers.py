@@ -36,6 +36,7 @@ PADDING: Final = bytes((0x00, 0x1B, 0xFF, 0x20))  # what Nissan fills text with
 CELLS_TOLERANCE: Final = 0.01  # cells added up against the pack voltage (facts/vehicles.md 2, rule 5)
 CELLS_SUM: Final = "cell_voltage_sum"
 PACK_VOLTAGE: Final = "pack_voltage"
+CELL_ROWS: Final = "cell_voltage_{n}"  # single cells, by number
 # VINs and chassis numbers, part and serial numbers: short text
 TEXT_MAX_BYTES: Final = 64
 
@@ -104,6 +105,17 @@ def read(layout: AnswerLayout, window: Window, each_row: bool = True) -> list[Re
     if layout.void_when and all(_holds(match, window) for match in layout.void_when):
         return [r if r.name in layout.void_keeps else replace(r, value=None) for r in readings]
     return readings
+
+
+def tells_cells(layout: AnswerLayout) -> bool:
+    return any(rows.name == CELL_ROWS for rows in layout.rows)
+
+
+def single_cells(readings: Sequence[Reading]) -> dict[int, float | None]:
+    """By number, in volts; None where the car tells none."""
+    head = CELL_ROWS.removesuffix("{n}")
+    numbered = ((r.name.removeprefix(head), r.value) for r in readings if r.name.startswith(head))
+    return {int(n): float(v) if isinstance(v, float | int) else None for n, v in numbered if n.isdigit()}
 
 
 def cells_contradict(readings: Sequence[Reading]) -> bool:

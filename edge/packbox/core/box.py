@@ -214,7 +214,7 @@ class _Work(Telling):
         harm_state, harms = harm.watch(
             before.harm, samples, Chemistry.UNKNOWN if pack is None else pack.chemistry, reference_ah
         )
-        cells_state, quiet = cells.watch(before.cells, samples)
+        cells_state, quiet = cells.watch(before.cells, samples, decoded.cells)
         self.state = replace(self.state, segment=cut_state, harm=harm_state, cells=cells_state)
         said = [
             *((h.row, h.at_s, 0, partial(self.say_harm, h)) for h in harms),

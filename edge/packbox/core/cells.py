@@ -1,6 +1,7 @@
 """Wait for a quiet moment, and say how far the cells are apart then.
 
-In:  `Samples`. Out: `QuietCells`, at most one a day and one more when the spread grew notably.
+In:  `Samples`, and single cells where somebody asks the car for them.
+Out: `QuietCells`, at most one a day and one more when the spread grew notably.
 A moment is quiet when next to no current flowed for `QUIET_MIN_S`, asleep or awake, the SoC is still the one at which
 it ceased (nobody drove while the box was not looking), and the cells are told alike for `STEADY_MIN_S`.
 Refuses: to call a spread under load, or while a car wakes up, a spread.
@@ -8,13 +9,16 @@ Refuses: to call a spread under load, or while a car wakes up, a spread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
 from packbox.core.frames import FloatArray, IntArray
 from packbox.core.sample import Col, Samples, known
+from packbox.core.signals import CellsTold
+from packbox.core.stamp import NS_PER_S
 
 # A car that wakes up takes some amperes for its 12 V side. Cells of a pack differ by tenths of a milliohm: a millivolt.
 QUIET_OUT_MAX_A: Final = 5.0
@@ -23,7 +27,10 @@ QUIET_MIN_S: Final = 1800  # a rest voltage takes hours, but cells of one pack r
 SAME_SOC_PCT: Final = 2.0
 STEADY_MIN_S: Final = 5  # while a car wakes up, cells are told volts apart for a second or two
 STEADY_MAX_V: Final = 0.02  # the coarsest step in which a car tells them (facts/vehicles.md, Hyundai and Kia)
+MV_PER_V: Final = 1000
 EVERY_S: Final = 86_400
+SINGLE_FRESH_S: Final = 120  # as long as a sample holds the lowest and the highest
+SINGLE_RANGE_MV: Final = (500, 5000)  # as of `cell_voltage_min_v` in core.quantities
 GREW_V: Final = 0.03  # more than one of those steps; facts/soh.md §7 calls it a change of the spread
 
 
@@ -46,6 +53,7 @@ class CellsState:
     said_s: int | None = None
     said_v: float = 0.0  # spread, the last time
     grew_s: int | None = None  # when one was said because it grew
+    single: dict[int, tuple[int, int]] = field(default_factory=dict)  # cell by number: mV, and the second it was told
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class QuietCells:
     soc_pct: float | None
     current_a: float
     temps_degc: tuple[float, ...]  # coldest and hottest place, or the one that is told
+    cells_v: tuple[float | None, ...] = ()  # from number 1 on, where they were told one by one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,17 +85,37 @@ class _Rows:
     ready: IntArray  # rows at which it has been quiet for long enough, and cells are told
 
 
-def watch(state: CellsState, samples: Samples) -> tuple[CellsState, list[QuietCells]]:
-    """Take in samples, n >= 1. How they are cut into calls does not matter."""
+def watch(state: CellsState, samples: Samples, told: Sequence[CellsTold] = ()) -> tuple[CellsState, list[QuietCells]]:
+    """Take in samples, n >= 1, and single cells in order. How they are cut into calls does not matter."""
     found: list[QuietCells] = []
     begin, n = 0, len(samples)
+    single = dict(state.single) if told else state.single
+    waiting = iter(told)
+    ahead = next(waiting, None)
     while begin < n:
         part = samples if begin == 0 else samples.cut(begin, n)
         state, one, taken = _next(state, part)
-        if one is not None:
-            found.append(replace(one, row=begin + one.row))
         begin += taken
-    return state, found
+        until_ns = (int(samples.second[begin - 1]) + 1) * NS_PER_S
+        while ahead is not None and ahead.mono_ns < until_ns:
+            single |= _single(ahead)
+            ahead = next(waiting, None)
+        if one is not None:
+            found.append(replace(one, row=begin - 1, cells_v=_fresh(single, one.at_s)))
+    return replace(state, single=single), found
+
+
+def _single(told: CellsTold) -> dict[int, tuple[int, int]]:
+    """A cell that is void, or that cannot be, was told as nothing."""
+    low, high = SINGLE_RANGE_MV
+    in_mv = {n: -1 if volts is None else round(volts * MV_PER_V) for n, volts in told.cells_v.items()}
+    return {n: (mv if low <= mv <= high else -1, told.mono_ns // NS_PER_S) for n, mv in in_mv.items()}
+
+
+def _fresh(single: Mapping[int, tuple[int, int]], at_s: int) -> tuple[float | None, ...]:
+    """What was told lately, by number; absent cells stay absent."""
+    fresh = {n: mv / MV_PER_V for n, (mv, told_s) in single.items() if mv >= 0 and at_s - told_s <= SINGLE_FRESH_S}
+    return tuple(fresh.get(n) for n in range(1, max(fresh, default=0) + 1))
 
 
 def _next(state: CellsState, samples: Samples) -> tuple[CellsState, QuietCells | None, int]:

@@ -24,7 +24,7 @@ from typing import Final
 
 from packbox.core.decoding.columns import series_of
 from packbox.core.decoding.evidence import Judge
-from packbox.core.decoding.heard import Answered, Listener, series_of_answers, uses_of
+from packbox.core.decoding.heard import Answered, Listener, cells_of, series_of_answers, uses_of
 from packbox.core.decoding.plans import Plans, plan
 from packbox.core.decoding.sifting import sift
 from packbox.core.decoding.sorting import Slots, Sorter
@@ -126,7 +126,7 @@ class Decoder:
             swaps=state.swaps + len(weighed.swapped),
             swap_text=weighed.swapped[-1] if weighed.swapped else state.swap_text,
         )
-        return _named_pack(done, answered), Decoded(signals, tally.refused())
+        return _named_pack(done, answered), Decoded(signals, tally.refused(), cells_of(answered))
 
     # -- helpers -------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from packbox.core.answers import CELLS_TOLERANCE, Reading, Window, cells_contradict, layout_for, matching, read
+from packbox.core.answers import (
+    CELL_ROWS,
+    CELLS_TOLERANCE,
+    Reading,
+    Window,
+    cells_contradict,
+    layout_for,
+    matching,
+    read,
+)
 from packbox.core.box import BoxState
 from packbox.core.broadcast_cells import BroadcastCells
 from packbox.core.frames import FrameBatch
@@ -23,7 +32,6 @@ from packbox.core.seen import NAMES
 from packbox.core.stamp import Stamp
 from packbox.core.swap import SERIAL
 
-CELL_ROWS: Final = "cell_voltage_{n}"
 TEMP_ROWS: Final = "temp_{n}"
 CHASSIS: Final = ("vin", "chassis_number")  # stays on the sheet: no record carries it
 TROUBLE_CODES: Final = "dtcs"

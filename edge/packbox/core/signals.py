@@ -52,7 +52,16 @@ class Refused:
         return Refused(*(getattr(self, n) - getattr(other, n) for n in self.__slots__))
 
 
+@dataclass(frozen=True, slots=True)
+class CellsTold:
+    """Single cells of one answer, by number, in volts; None where the car tells none."""
+
+    mono_ns: int
+    cells_v: Mapping[int, float | None]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
     signals: Mapping[str, Signal]  # keyed by names of `quantities`
     refused: Refused = field(default_factory=Refused)
+    cells: tuple[CellsTold, ...] = ()  # in order

@@ -153,7 +153,7 @@ class Telling:
         self.say(
             CellsSeen(
                 self.line.stamp(one.at_s * NS_PER_S),
-                (),
+                one.cells_v,
                 one.soc_pct,
                 one.current_a,
                 one.temps_degc,

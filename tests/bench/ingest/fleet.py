@@ -6,7 +6,6 @@ Out: `(topic, record)`s. The same arguments give the same records.
 
 from __future__ import annotations
 
-import pickle
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -69,6 +68,7 @@ class Life:
 
     box: str
     battery: str
+    public_key: bytes
     hello: bytes
     records: tuple[bytes, ...]
 
@@ -83,13 +83,13 @@ def life(number: int, per_box: int = PER_BOX) -> Life:
     hello = car.hello(battery)
     while car.seq < per_box + 1:
         car.day()
-    return Life(str(car.box), battery, hello, tuple(car.sealed[1 : per_box + 1]))
+    return Life(str(car.box), battery, car.public_key, hello, tuple(car.sealed[1 : per_box + 1]))
 
 
-def fleet(boxes: int, per_box: int = PER_BOX) -> list[Life]:
+def fleet(boxes: int, per_box: int = PER_BOX, first: int = 0) -> list[Life]:
     """Made by all processors: signing takes longer than everything that is measured."""
     with ProcessPoolExecutor() as makers:
-        return list(makers.map(life, range(boxes), [per_box] * boxes, chunksize=50))
+        return list(makers.map(life, range(first, first + boxes), [per_box] * boxes, chunksize=50))
 
 
 def mixed(lives: Sequence[Life], together: int = TOGETHER) -> Iterator[tuple[str, bytes]]:
@@ -104,7 +104,3 @@ def mixed(lives: Sequence[Life], together: int = TOGETHER) -> Iterator[tuple[str
 
 def hellos(lives: Sequence[Life]) -> Iterator[tuple[str, bytes]]:
     return ((one.topic, one.hello) for one in lives)
-
-
-def packed(lives: Sequence[Life]) -> bytes:
-    return pickle.dumps(list(lives))

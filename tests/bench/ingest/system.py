@@ -57,6 +57,11 @@ class Acks:
         self.upto[box] = upto
         self.records += upto - before
 
+    def forget(self) -> None:
+        self.upto.clear()
+        self.at_s.clear()
+        self.records = 0
+
 
 @contextmanager
 def collector(
@@ -74,13 +79,13 @@ def collector(
         running.wait(timeout=30)
 
 
-async def begin_session(broker: Mosquitto, share: str | None = None) -> None:
+async def begin_session(broker: Mosquitto, patterns: Sequence[str] = ()) -> None:
     """From now on the broker keeps everything for the collector, as when it is away for a while."""
     later = aiomqtt.Client(
         broker.host, broker.port, identifier=NAME, protocol=V5, clean_start=False, properties=lasting()
     )
     async with later:
-        for pattern in everything_up(share):
+        for pattern in patterns or everything_up(None):
             await later.subscribe(pattern, qos=1)
 
 
@@ -142,7 +147,7 @@ async def until_held(acks: Acks, lives: Sequence[Life], begin: int) -> list[tupl
     total = sum(begin + len(one.records) for one in lives)
     seen: list[tuple[float, int]] = []
     async with asyncio.timeout(PATIENCE_S):
-        while acks.records < total:  # noqa: ASYNC110 - acks come by themselves
+        while acks.records < total:
             await asyncio.sleep(0.02)
             seen.append((time.monotonic(), acks.records))
     return seen

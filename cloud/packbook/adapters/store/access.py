@@ -8,7 +8,7 @@ from dataclasses import asdict
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import tables
+from packbook.adapters.store import tables, tenants
 from packbook.core.access import ALL_BATTERIES, Read, Reader
 from packbook.core.share import Link
 
@@ -65,12 +65,13 @@ async def note_reads(connection: AsyncConnection, reads: Sequence[Read]) -> None
 async def reads_of(connection: AsyncConnection, battery: str, limit: int, offset: int = 0) -> list[Read]:
     """Newest first, reads of whole lists among them."""
     table = tables.read_note
-    query = sa.select(table).where(table.c.battery.in_((battery, ALL_BATTERIES)))
+    lists = (ALL_BATTERIES, ALL_BATTERIES + await tenants.of_battery(connection, battery))
+    query = sa.select(table).where(table.c.battery.in_((battery, *lists)))
     rows = await connection.execute(query.order_by(table.c.at_ms.desc(), table.c.id.desc()).limit(limit).offset(offset))
     return [
         Read(
             row.at_ms,
-            row.battery,
+            ALL_BATTERIES if row.battery in lists else row.battery,
             Reader(row.role, row.purpose, link=row.link, account=row.account),
             row.door,
             row.what,

@@ -16,6 +16,7 @@ from packbook.adapters.store import lives, tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.tenants import battery_within
 from packbook.core.accounts import Reach
+from packbook.core.alerts import OPEN
 from packbook.core.fleet_reports import Life
 from packbook.core.fleet_row import Judged, from_json
 from packbook.core.fleet_table import ROWS_PER_PAGE, Column, FleetQuery, FleetRow, Link
@@ -29,6 +30,17 @@ _head, _row, _installed, _box, _enrolled = (
     tables.box,
     tables.enrolled_box,
 )
+
+
+def _standing(column: sa.Column[Any], *conditions: sa.ColumnElement[bool]) -> sa.Subquery:
+    """How many alerts stand of each battery or box; few rows, however large the fleet is."""
+    open_ones = tables.alert.c.state.in_([state.value for state in OPEN])
+    counted = sa.select(column.label("of"), sa.func.count().label("alerts")).where(open_ones, column.is_not(None))
+    return counted.where(*conditions).group_by(column).subquery()
+
+
+_of_battery: Final = _standing(tables.alert.c.battery)
+_of_box: Final = _standing(tables.alert.c.box, tables.alert.c.battery.is_(None))
 _NAMES: Final[Mapping[str, sa.ColumnElement[Any]]] = {
     **{field.name: _row.c[field.name] for field in fields(FleetRow) if field.name in _row.c},
     "battery": _head.c.battery,
@@ -41,7 +53,7 @@ _NAMES: Final[Mapping[str, sa.ColumnElement[Any]]] = {
     "online": _box.c.online,
     "box_state": _enrolled.c.state,
     "state": sa.func.coalesce(_row.c.state, "none"),
-    "alerts": sa.literal(0),
+    "alerts": sa.func.coalesce(_of_battery.c.alerts, 0) + sa.func.coalesce(_of_box.c.alerts, 0),
 }
 _SORTED_BY: Final[Mapping[Column, Sequence[sa.ColumnElement[Any]]]] = {
     Column.BATTERY: (),
@@ -132,6 +144,8 @@ def _chosen(reach: Reach, query: FleetQuery, now_ms: int) -> sa.Select[Any]:
         )
         .outerjoin(_box, _box.c.box == _row.c.box)
         .outerjoin(_enrolled, _enrolled.c.box == _row.c.box)
+        .outerjoin(_of_battery, _of_battery.c.of == _head.c.battery)
+        .outerjoin(_of_box, _of_box.c.of == _row.c.box)
     )
     return chosen.where(battery_within(_head.c.battery, reach), *_conditions(query, now_ms))
 

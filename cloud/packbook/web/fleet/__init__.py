@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from packbook.core.accounts import May
-from packbook.web.fleet import audit, boxes, enrol, fit, quarantine, reports, table
+from packbook.web.fleet import alerts, audit, boxes, enrol, fit, quarantine, reports, table
 from packbook.web.routes import Page
 
 PAGES: Final = (
@@ -18,6 +18,8 @@ PAGES: Final = (
     Page("/fleet/boxes/{box}", boxes.box, May.READ_FLEET),
     Page("/fleet/boxes/{box}/state", boxes.decide, May.OPERATE, "POST"),
     Page("/fleet/boxes/{box}/fleet", boxes.transfer, May.OPERATE, "POST"),
+    Page("/fleet/alerts", alerts.alerts, May.READ_FLEET),
+    Page("/fleet/alerts/{number:int}", alerts.acknowledge, May.OPERATE, "POST"),
     Page("/fleet/enrol", enrol.enrol, May.OPERATE),
     Page("/fleet/enrol/codes", enrol.make, May.OPERATE, "POST"),
     Page("/fleet/enrol/labels", enrol.take_labels, May.OPERATE, "POST"),

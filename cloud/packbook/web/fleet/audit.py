@@ -51,7 +51,7 @@ def _cells(t: Words, row: AuditRow) -> tuple[Cell, ...]:
     return (
         moment(row.at_ms),
         Cell(t(f"fleet.trail.{row.trail}"), tone="quiet"),
-        Cell(row.act),
+        Cell(row.act if row.trail is Trail.READ else t.or_raw("fleet_act", row.act)),
         text(row.who),
         text(row.about),
         text(detail, wide=True),

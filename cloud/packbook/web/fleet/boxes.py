@@ -56,7 +56,7 @@ from packbook.web.tables import event_table
 BOXES: Final = "/fleet/boxes"
 NOT_HERE: Final = 404
 MEGABYTE: Final = 1_000_000.0
-HOUR_S: Final = 3600.0
+GIGABYTE: Final = 1000.0 * MEGABYTE
 GRAVE: Final = frozenset({Trouble.SILENT, Trouble.NO_KEY, Trouble.CERTIFICATE, Trouble.PROFILE})
 DECISIONS: Final = {
     BoxState.ACTIVE: (BoxState.REVOKED, BoxState.RETIRED),
@@ -184,7 +184,7 @@ async def transfer(request: Request) -> Response:
 
 
 async def _life(request: Request) -> BoxLife:
-    life = await fleet_of(request).boxes.one(reach_of(request), request.path_params["box"], now_ms())
+    life = await fleet_of(request).boxes.one(reach_of(request), request.path_params["box"])
     if life is None:
         raise HTTPException(NOT_HERE)
     return life
@@ -221,7 +221,7 @@ def _row(t: Words, line: BoxLine, now: int) -> tuple[Cell, ...]:
         _troubles_cell(t, found),
         _waiting(t, line),
         number(t, line.dropped_per_million, 0, "ppm"),
-        number(t, _mega(line.figure("disk_free_bytes")), 0, "MB"),
+        _disk(t, line),
         DASH if clock is None else Cell(t.or_raw("fleet.clock", str(clock))),
         DASH if line.until_ms is None else Cell(t.date(line.until_ms)),
         text(str(line.health.get("software") or "")),
@@ -238,6 +238,11 @@ def _troubles_cell(t: Words, found: Sequence[Trouble]) -> Cell:
 def _waiting(t: Words, line: BoxLine) -> Cell:
     waiting_s = line.figure("oldest_waiting_s")
     return DASH if waiting_s is None else Cell(t.span(waiting_s), number=True)
+
+
+def _disk(t: Words, line: BoxLine) -> Cell:
+    free = line.figure("disk_free_bytes")
+    return number(t, None if free is None else free / GIGABYTE, 1, "GB")
 
 
 def _mega(size: float | None) -> float | None:
@@ -276,7 +281,7 @@ def _facts(t: Words, life: BoxLife) -> tuple[tuple[str, Cell], ...]:
         ("outbox", number(t, line.figure("outbox_waiting"))),
         ("dropped", number(t, line.dropped_per_million, 0, "ppm")),
         ("frames_sent", number(t, line.figure("frames_sent"))),
-        ("disk", number(t, _mega(line.figure("disk_free_bytes")), 0, "MB")),
+        ("disk", _disk(t, line)),
         ("journal", number(t, _mega(line.figure("journal_bytes")), 1, "MB")),
         ("uplink", number(t, _mega(line.figure("uplink_bytes")), 2, "MB")),
         ("clock", DASH if not health.get("clock") else Cell(t.or_raw("fleet.clock", str(health["clock"])))),
@@ -307,7 +312,7 @@ def _beats(t: Words, life: BoxLife) -> Grid:
                 moment(beat.at_ms),
                 number(t, line.figure("outbox_waiting")),
                 number(t, line.dropped_per_million, 0, "ppm"),
-                number(t, _mega(line.figure("disk_free_bytes")), 0, "MB"),
+                _disk(t, line),
                 text(t.or_raw("fleet.clock", str(beat.health.get("clock") or ""))),
                 number(t, line.figure("cpu_temp_degc"), 0, "°C"),
                 text(str(beat.health.get("software") or "")),
@@ -374,5 +379,8 @@ def _certificates(t: Words, life: BoxLife, now: int) -> Grid:
 
 
 def _acts(t: Words, life: BoxLife) -> Grid:
-    rows = ((moment(act.at_ms), Cell(act.act), text(act.who), text(act.detail, wide=True)) for act in life.acts)
+    rows = (
+        (moment(act.at_ms), Cell(t.or_raw("fleet_act", act.act)), text(act.who), text(act.detail, wide=True))
+        for act in life.acts
+    )
     return grid(t, t("fleet.box.acts"), ("at", "act", "who", "detail"), rows)

@@ -73,7 +73,7 @@ async def make(request: Request) -> Response:
         raise HTTPException(422, f"count: 1 to {COUNT_MAX}; days: up to {DAYS_MAX}")
     name = await _fleet_in(request, form)
     replaces = str(form.get("replaces", "")).strip() or None
-    if replaces is not None and await fleet.boxes.one(reach_of(request), replaces, now_ms()) is None:
+    if replaces is not None and await fleet.boxes.one(reach_of(request), replaces) is None:
         raise HTTPException(422, "replaces: no such box")
     labels = await fleet.desk.new_codes(int(count), name, days, replaces, name_of(request))
     answer = render(request, "fleet/labels.html", labels=[(label, _picture(label)) for label in labels])

@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import Request, Response
 
-from packbook.core.fleet_boxes import BAD_FIT, DOUBTS, Fit
+from packbook.core.fleet_boxes import DOUBTS, Fit
 from packbook.core.words import Words
 from packbook.web.fleet.room import DASH, Cell, csv_answer, fleet_of, grid, number, reach_of, text
 from packbook.web.render import render, words_for
@@ -21,6 +21,7 @@ SHOWN: Final = (
     "broken_answers",
     "foreign_answers",
 )
+LEAST_PPM: Final = 0.1
 CSV_NAMES: Final = ("profile", "variant", "pack", "boxes", "read", "provisional", "wrong_profile", "frames", *DOUBTS)
 
 
@@ -35,8 +36,16 @@ async def fit(request: Request) -> Response:
 async def fit_csv(request: Request) -> Response:
     fits = await fleet_of(request).boxes.fits(reach_of(request))
     rows = (
-        (each.profile, each.variant, each.pack, each.boxes, each.read, each.provisional, each.wrong_profile)
-        + tuple(each.counts[name] for name in ("frames", *DOUBTS))
+        (
+            each.profile,
+            each.variant,
+            each.pack,
+            each.boxes,
+            each.read,
+            each.provisional,
+            each.wrong_profile,
+            *(each.counts[name] for name in ("frames", *DOUBTS)),
+        )
         for each in fits
     )
     return csv_answer(CSV_NAMES, rows, "profile-fit.csv")
@@ -59,11 +68,13 @@ def _verdict(t: Words, each: Fit) -> Cell:
         return Cell(t.count("fleet.fit.wrong", each.wrong_profile), tone="bad")
     if not each.counts["frames"]:
         return Cell(t("fleet.fit.unknown"), tone="quiet")
-    if any(each.counts[name] for name in BAD_FIT):
+    if each.doubtful:
         return Cell(t("fleet.fit.doubts"), tone="warn")
     return Cell(t("fleet.fit.good"), tone="good")
 
 
 def _rate(t: Words, each: Fit, name: str) -> Cell:
     rate = each.rate(name)
+    if rate is not None and 0.0 < rate < LEAST_PPM:
+        return Cell(f"< {t.number(LEAST_PPM, 1, 'ppm')}", number=True)
     return DASH if rate is None else number(t, rate, 1 if 0.0 < rate < 10.0 else 0, "ppm")

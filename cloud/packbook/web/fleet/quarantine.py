@@ -77,7 +77,10 @@ async def quarantine(request: Request) -> Response:
 async def message(request: Request) -> Response:
     t, found = words_for(request), await _message(request)
     opened = fleet_of(request).desk.opened(found.payload) if found.payload else None
-    rows = ((moment(act.at_ms), Cell(act.act), Cell(act.who), text(act.why, wide=True)) for act in found.acts)
+    rows = (
+        (moment(act.at_ms), Cell(t.or_raw("fleet_act", act.act)), Cell(act.who), text(act.why, wide=True))
+        for act in found.acts
+    )
     return render(
         request,
         "fleet/message.html",

@@ -279,12 +279,8 @@ def _promise_wanted(request: Request) -> tuple[float, float]:
     said = request.query_params
     threshold, years = within(said.get("threshold", ""), 0.0, 100.0), within(said.get("years", ""), 0.0, 100.0)
     return (
-        (
-            threshold if threshold in THRESHOLDS_PCT else THRESHOLDS_PCT[-1],
-            years if years in PROMISE_YEARS else PROMISE_YEARS[0],
-        )
-        if threshold is not None and years is not None
-        else (THRESHOLDS_PCT[-1], PROMISE_YEARS[0])
+        THRESHOLDS_PCT[-1] if threshold is None or threshold not in THRESHOLDS_PCT else threshold,
+        PROMISE_YEARS[0] if years is None or years not in PROMISE_YEARS else years,
     )
 
 
@@ -293,7 +289,11 @@ async def _promises(request: Request) -> list[tuple[FleetRow, Promise | None]]:
     threshold, years = _promise_wanted(request)
     found = await fleet_of(request).batteries.judged(reach_of(request), _unsorted(request), now_ms())
     rows = [(row, _promise_of(told, threshold, years)) for row, told in found]
-    return sorted(rows, key=lambda each: (each[1] is None, each[1] is not None and -each[1].probability))
+    return sorted(rows, key=lambda each: _surety(each[1]), reverse=True)
+
+
+def _surety(promise: Promise | None) -> float:
+    return -1.0 if promise is None else promise.probability
 
 
 def _unsorted(request: Request) -> FleetQuery:

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse
 
 from packbook.core.accounts import Reach
 from packbook.core.words import ABSENT, Words, iso
-from packbook.ports import FleetBoxes, FleetDesk, FleetList, FleetPapers
+from packbook.ports import Alerts, FleetBoxes, FleetDesk, FleetList, FleetPapers
 from packbook.web import csv_files
 from packbook.web.access import who_of
 from packbook.web.charts import Moment
@@ -32,6 +32,7 @@ class Fleet:
     boxes: FleetBoxes
     papers: FleetPapers
     desk: FleetDesk
+    alerts: Alerts
 
 
 def fleet_of(request: Request) -> Fleet:

@@ -5,8 +5,8 @@ How health and coverage are spread over what is filtered stands on a page of its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
@@ -77,7 +77,12 @@ CSV_NAMES: Final = (
     "promise_years",
     "next_use",
 )
-CHOICES: Final = {"states": STATES, "links": tuple(Link), "uses": tuple(Use), "columns": tuple(Column)}
+CHOICES: Final[Mapping[str, Any]] = {
+    "states": STATES,
+    "links": tuple(Link),
+    "uses": tuple(Use),
+    "columns": tuple(Column),
+}
 
 
 async def fleet(request: Request) -> Response:
@@ -210,7 +215,7 @@ def link_cell(t: Words, box: str | None, link: Link | None) -> Cell:
 def alerts_cell(t: Words, row: FleetRow) -> Cell:
     if not row.alerts:
         return Cell(t.number(0), number=True)
-    return Cell(t.number(row.alerts), f"/fleet/alerts?{urlencode({'q': row.battery})}", "bad", number=True)
+    return Cell(t.number(row.alerts), f"/fleet/alerts?{urlencode({'battery': row.battery})}", "bad", number=True)
 
 
 def promise_cell(t: Words, row: FleetRow) -> Cell:

@@ -19,6 +19,7 @@ from packbook.web.charts import Moment, Table
 WEEKS: Final = 53
 CELL: Final = 14  # drawing units, with the gap
 LEFT: Final = 34  # room for names of days
+RIGHT: Final = 16  # the last month's name may reach beyond its week
 TOP: Final = 20  # room for names of months
 SHADES: Final = 4  # beside the empty one
 DAY: Final = datetime.timedelta(days=1)
@@ -77,7 +78,7 @@ def calendar(t: Words, charges: Sequence[SessionRow], sessions_path: str) -> Cal
     most = max(found.kwh for found in shown.values())
     weeks = (last - first).days // 7 + 1
     return Calendar(
-        LEFT + weeks * CELL,
+        LEFT + weeks * CELL + RIGHT,
         TOP + 7 * CELL,
         tuple(_fields(t, first, last, shown, most)),
         tuple(_marks(t, first, weeks)),

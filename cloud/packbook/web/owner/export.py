@@ -16,6 +16,7 @@ from fastapi import HTTPException, Request, Response
 
 from packbook.clock import now_ms
 from packbook.core.access import Cut
+from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.history import Battery
 from packbook.core.words import Words, iso
 from packbook.ports import Evidence, Manner, NotMade
@@ -32,14 +33,16 @@ ZIP: Final = "application/zip"
 
 async def export(request: Request) -> Response:
     battery, access = await battery_of(request, "export"), access_of(request)
-    cut = await own_cut(request, battery.battery)
+    grant = access.table.grant(who_of(request).reader)
+    closed = grant is None or grant.needs_consent
+    why = may_leave(await histories(request).purposes(battery.battery), PASSPORT) if closed else None
     return render(
         request,
         "owner/export.html",
         battery=battery,
         formats=tuple(access.exports.suffixes),
         signing=request.app.state.evidence is not None,
-        why=cut.why,
+        why=why,
     )
 
 
@@ -77,7 +80,7 @@ async def everything(request: Request) -> Response:
     evidence: Evidence | None = request.app.state.evidence
     bundle = None if evidence is None else await evidence.bundle(battery.battery)
     if bundle is None:
-        lacking["bundle"] = t("export.no_key" if evidence is None else "export.no_records")
+        lacking["bundle"] = t("export.no_key") if evidence is None else t("export.no_records")
     else:
         made[".packbook"] = bundle
     name = file_name(battery.battery)

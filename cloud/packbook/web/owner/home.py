@@ -12,11 +12,12 @@ from typing import Final
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
+from packbook.core.accounts import May
 from packbook.core.history import Battery, SohPoint, UsageTotals
 from packbook.core.words import ABSENT, Words
 from packbook.ports import Histories
 from packbook.web import figures
-from packbook.web.access import histories, note_history, note_list
+from packbook.web.access import histories, note_history, note_list, who_of
 from packbook.web.charts import Moment, Table
 from packbook.web.headline import Headline, headline
 from packbook.web.owner import trend
@@ -26,6 +27,7 @@ from packbook.web.tables import percent
 
 TRENDS_MAX: Final = 40  # each asks the store once; who has more reads the fleet's table
 COMPARED: Final = 2
+FLEET: Final = "/fleet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,10 @@ class Card:
 
 
 async def home(request: Request) -> Response:
+    """Whose work is a fleet begins with its table; whoever runs a book of his own without accounts has his few cars."""
+    who = who_of(request)
+    if who.role is not None and May.READ_FLEET in who.may and FLEET in request.app.state.pages:
+        return RedirectResponse(FLEET, 303)
     book = histories(request)
     batteries = sorted(await book.batteries(), key=lambda battery: (battery.vehicle or battery.battery).casefold())
     await note_list(request, [battery.battery for battery in batteries], "page", "batteries")

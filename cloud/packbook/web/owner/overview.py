@@ -14,7 +14,7 @@ from fastapi import Request, Response
 
 from packbook.core.advice import COUNTED, Advice, Rule, advise
 from packbook.core.changes import Change, Changes, Moved, changes_of
-from packbook.core.history import Battery, SessionRow, SohPoint, UsageTotals
+from packbook.core.history import Battery, CellsPoint, EnergyFull, SessionRow, SohPoint, UsageTotals
 from packbook.core.prospect import Lacking, Prospect
 from packbook.core.rounding import SIGMAS_90
 from packbook.core.words import ABSENT, Words
@@ -26,6 +26,7 @@ from packbook.web.figures import Figure
 from packbook.web.headline import Headline, headline
 from packbook.web.owner import ahead
 from packbook.web.owner.frame import battery_of, download
+from packbook.web.owner.spread import spread_mv
 from packbook.web.render import render, words_for
 from packbook.web.tables import percent, session_path
 
@@ -86,6 +87,7 @@ async def overview(request: Request) -> Response:
         prospect=await prospect_of(book, battery, series, events),
         usage=await book.usage(name),
         sessions=await book.sessions(name, None, NEWEST_SESSIONS),
+        cells=await book.cells(name),
     )
     return render(request, "owner/overview.html", page=page, battery=battery)
 
@@ -103,6 +105,7 @@ def build(
     prospect: Prospect | Lacking,
     usage: UsageTotals | None,
     sessions: Sequence[SessionRow] = (),
+    cells: Sequence[CellsPoint] = (),
 ) -> Overview:
     newest = battery.soh or (series[-1] if series else None)
     seen = figures.coverage(usage, newest)
@@ -111,7 +114,13 @@ def build(
     counsel = (
         ()
         if battery.doubts
-        else advise(usage, newest, chemistry=battery.chemistry, km_share=driven.share if driven else None)
+        else advise(
+            usage,
+            newest,
+            chemistry=battery.chemistry,
+            km_share=driven.share if driven else None,
+            spread_mv=spread_mv(cells),
+        )
     )
     return Overview(
         headline=headline(newest, battery.doubts),
@@ -179,14 +188,12 @@ def _pull(t: Words, moved: Moved, paths: Mapping[int, str]) -> Pull:
     method = t.or_raw("method", moved.method.partition("/")[0])
     then, now = (t.number(ah, 1, "Ah") for ah in (moved.before_ah, moved.now_ah))
     readings = t.count("changes.readings", moved.readings)
-    known = moved.before_ah is not None and moved.now_ah is not None
-    text = t(
-        "changes.moved" if known else "changes.began" if moved.now_ah is not None else "changes.ended",
-        method=method,
-        then=then,
-        now=now,
-        readings=readings,
-    )
+    if moved.now_ah is None:
+        text = t("changes.ended", method=method, then=then)
+    elif moved.before_ah is None:
+        text = t("changes.began", method=method, now=now, readings=readings)
+    else:
+        text = t("changes.moved", method=method, then=then, now=now, readings=readings)
     return Pull(text, tuple((f"#{number}", paths.get(number)) for number in moved.sessions))
 
 
@@ -236,15 +243,24 @@ def _capacity(t: Words, point: SohPoint) -> tuple[Figure, ...]:
         reported = [
             Figure(t("capacity.reported"), t.number(point.capacity_reported_ah, 1, "Ah"), t("capacity.reported_note"))
         ]
+    energy = [_energy(t, point.energy)] if point.energy is not None else []
     basis = t.or_raw("basis", point.basis) if point.basis else ABSENT
     return (
         Figure(t("capacity.now"), value, t("capacity.now_note"), "capacity"),
         Figure(t("capacity.reference"), t.number(point.reference_ah, 1, "Ah"), point.reference_source, "reference"),
         *reported,
+        *energy,
         Figure(
             t("capacity.basis"), basis, t("capacity.method", method=point.method) if point.method else None, "basis"
         ),
     )
+
+
+def _energy(t: Words, energy: EnergyFull) -> Figure:
+    """By the car's own count, which says nothing of the capacity: it stands apart."""
+    half = t.number(SIGMAS_90 * energy.sigma_kwh, 1)
+    value = t("capacity.energy_value", value=t.number(energy.energy_full_kwh, 1), half=half)
+    return Figure(t("capacity.energy"), value, t("capacity.energy_gids") if energy.gids else t("capacity.energy_note"))
 
 
 def _estimates(t: Words, point: SohPoint) -> Table:

@@ -13,10 +13,11 @@ from fastapi import HTTPException, Request, Response
 
 from packbook.core.history import Provenance, SessionRow, SohPoint
 from packbook.core.words import ABSENT, Words
+from packbook.web import csv_files
 from packbook.web.access import histories
-from packbook.web.charts import Table, interval_text
+from packbook.web.charts import Chart, Table, curve_chart, interval_text
 from packbook.web.figures import Figure
-from packbook.web.owner.frame import battery_of
+from packbook.web.owner.frame import battery_of, download
 from packbook.web.render import render, words_for
 from packbook.web.tables import kwh, percent
 
@@ -39,17 +40,31 @@ class Sheet:
     main: tuple[Figure, ...]
     table: Table
     counted: Counted | None  # None: sessions of this kind are no evidence
+    curve: Chart | None  # of a charge that told one
 
 
 async def session(request: Request) -> Response:
     book, battery = histories(request), await battery_of(request, "session")
-    source = _source(request)
-    row = await book.session(battery.battery, source) if source else None
-    if row is None:
-        raise HTTPException(404)
-    t = words_for(request)
+    row, t = await _row(request, battery.battery), words_for(request)
     point = _made_after(row, await book.soh_series(battery.battery))
     return render(request, "owner/session.html", battery=battery, row=row, page=sheet(t, row, point))
+
+
+async def curve_csv(request: Request) -> Response:
+    """How this charge went over the state of charge, unrounded."""
+    battery = await battery_of(request, "curve.csv")
+    row = await _row(request, battery.battery)
+    if row.curve is None:
+        raise HTTPException(404)
+    return download(csv_files.curve_csv(row.curve), f"{battery.battery}-{row.provenance.seq}-curve.csv")
+
+
+async def _row(request: Request, battery: str) -> SessionRow:
+    source = _source(request)
+    row = await histories(request).session(battery, source) if source else None
+    if row is None:
+        raise HTTPException(404)
+    return row
 
 
 def _source(request: Request) -> Provenance | None:
@@ -73,7 +88,8 @@ def _made_after(row: SessionRow, series: Sequence[SohPoint]) -> SohPoint | None:
 
 
 def sheet(t: Words, row: SessionRow, point: SohPoint | None) -> Sheet:
-    return Sheet(_main(t, row), _table(t, row), _counted(t, row, point))
+    curve = None if row.curve is None else curve_chart(t, row.curve)
+    return Sheet(_main(t, row), _table(t, row), _counted(t, row, point), curve)
 
 
 def _main(t: Words, row: SessionRow) -> tuple[Figure, ...]:

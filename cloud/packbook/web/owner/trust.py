@@ -12,6 +12,7 @@ from typing import Final
 from fastapi import Request, Response
 
 from packbook.core.access import Read
+from packbook.core.accounts import May
 from packbook.core.history import Battery, Provenance, SessionRow, UsageTotals
 from packbook.core.words import Words
 from packbook.web import figures
@@ -20,7 +21,7 @@ from packbook.web.charts import Moment, Table
 from packbook.web.owner.frame import battery_of
 from packbook.web.passport_page import HOLDERS, figures_of
 from packbook.web.render import render, words_for
-from packbook.web.verify import verify_words
+from packbook.web.verify import panel_of
 
 READS_SHOWN: Final = 20
 
@@ -39,12 +40,13 @@ async def trust(request: Request) -> Response:
     reader = who_of(request).reader
     said = await access.passports.said(name)
     held = {field: facts for field, facts in said.items() if access.table.may_see(reader, field)}
+    shows_reads = May.READ_READS in who_of(request).may
     page = build(
         t,
         battery,
         usage=await book.usage(name),
         newest=await book.sessions(name, "charge", 1),
-        reads=await access.gate.reads(name, READS_SHOWN),
+        reads=await access.gate.reads(name, READS_SHOWN) if shows_reads else (),
     )
     return render(
         request,
@@ -53,7 +55,8 @@ async def trust(request: Request) -> Response:
         battery=battery,
         holders=figures_of(t, HOLDERS, held),
         signing=request.app.state.evidence is not None,
-        words=verify_words(t),
+        panel=panel_of(request),
+        shows_reads=shows_reads,
     )
 
 

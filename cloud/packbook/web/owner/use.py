@@ -12,13 +12,14 @@ from typing import Final
 
 from fastapi import Request, Response
 
-from packbook.core.history import EventRow, SessionRow, UsageTotals
+from packbook.core.history import CellsPoint, EventRow, SessionRow, UsageTotals
 from packbook.core.words import Words
 from packbook.web import charts, csv_files, figures
 from packbook.web.access import histories
 from packbook.web.charts import Chart, Table
 from packbook.web.figures import Figure
 from packbook.web.owner.frame import SESSIONS_ON_PAGE, all_sessions, battery_of, download
+from packbook.web.owner.spread import Spread, spread
 from packbook.web.render import render, words_for
 from packbook.web.tables import event_table, percent
 
@@ -35,6 +36,7 @@ class Use:
     drive_weeks: Chart | None
     stress_figures: tuple[Figure, ...]
     stress: tuple[Chart, ...]
+    cells: Spread | None
     harmful: tuple[Figure, ...]
     harmful_seen: int
     observed_s: float
@@ -51,8 +53,14 @@ async def use(request: Request) -> Response:
         charges=await all_sessions(book, name, "charge", SESSIONS_ON_PAGE),
         drives=await all_sessions(book, name, "drive", SESSIONS_ON_PAGE),
         events=await book.events(name),
+        cells=await book.cells(name),
     )
     return render(request, "owner/use.html", page=page, battery=battery)
+
+
+async def cells_csv(request: Request) -> Response:
+    book, battery = histories(request), await battery_of(request, "cells.csv")
+    return download(csv_files.cells_csv(await book.cells(battery.battery)), f"{battery.battery}-cells.csv")
 
 
 async def events_csv(request: Request) -> Response:
@@ -69,6 +77,7 @@ def build(
     charges: Sequence[SessionRow],
     drives: Sequence[SessionRow],
     events: Sequence[EventRow],
+    cells: Sequence[CellsPoint] = (),
 ) -> Use:
     counts = usage.events if usage else {}
     harmful = [row for row in events if row.event in figures.HARMFUL_EVENTS]
@@ -81,6 +90,7 @@ def build(
         drive_weeks=charts.drive_weeks_chart(t, drives),
         stress_figures=_stress_figures(t, usage) if usage else (),
         stress=_stress(t, usage) if usage else (),
+        cells=spread(t, cells),
         harmful=tuple(
             Figure(t(f"event.{kind}"), t.number(counts.get(kind, 0) if usage else None), t(f"event_meaning.{kind}"))
             for kind in figures.HARMFUL_EVENTS

@@ -13,6 +13,7 @@
   const dayOfMonth = new Intl.DateTimeFormat(language, { month: "short", day: "numeric" });
   const year = new Intl.DateTimeFormat(language, { year: "numeric" });
   const drawn = new Map(); // figure -> ECharts instance
+  const library = document.currentScript.dataset.library; // its address; absent where the package came without it
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -314,6 +315,21 @@
     for (const instance of drawn.values()) instance.resize({ width: "auto" });
     drawAll();
   });
+
+  // Figures, words and tables come first: the library is fetched when all of the page stands.
+  function fetchLibrary() {
+    if (!library || !document.querySelector(".chart")) {
+      drawAll();
+      return;
+    }
+    const script = document.createElement("script");
+    script.src = library;
+    script.addEventListener("load", drawAll);
+    script.addEventListener("error", drawAll);
+    document.head.append(script);
+  }
+
   document.addEventListener("packbook:changed", drawAll);
-  drawAll();
+  if (document.readyState === "complete") fetchLibrary();
+  else addEventListener("load", fetchLibrary);
 })();

@@ -1,5 +1,6 @@
-// Shows times in the browser's zone and keeps the page current: asks the API whether something changed, and if so takes
-// the changed parts from a fresh copy of the page. What the reader opened, focused or scrolled to stays as it is.
+// Shows times in the browser's zone and keeps the page current: hears from the book when something changed (or asks every
+// few seconds where it cannot listen), asks the API whether that concerns this page, and if so takes the changed parts
+// from a fresh copy of it. What the reader opened, focused or scrolled to stays as it is.
 "use strict";
 
 (() => {
@@ -28,9 +29,13 @@
   const tags = new Map(); // address -> ETag last seen
   const text = panel.querySelector(".live-text");
   const button = panel.querySelector(".live-button");
+  const one = addresses.length === 1 && addresses[0].match(/^\/api\/v1\/batteries\/([^/?]+)$/);
+  const events = `/api/v1/live${one ? `?battery=${one[1]}` : ""}`;
   let paused = false;
   let timer = 0;
   let wait = POLL_MS;
+  let asked = 0; // when last
+  let stream = null;
 
   function say(state) {
     panel.classList.toggle("paused", state === "paused");
@@ -76,9 +81,13 @@
     document.dispatchEvent(new Event("packbook:changed"));
   }
 
+  const hearing = () => stream?.readyState === EventSource.OPEN; // then nobody needs to ask
+
   async function poll() {
     clearTimeout(timer);
+    timer = 0;
     if (paused || document.hidden) return;
+    asked = Date.now();
     try {
       const answers = await Promise.all(addresses.map(changed));
       if (answers.includes(true)) await refresh();
@@ -89,16 +98,40 @@
       tags.clear(); // what was missed meanwhile is not known
       say("offline");
     }
-    if (!paused) timer = setTimeout(poll, wait);
+    if (!paused && !timer && (wait > POLL_MS || !hearing())) timer = setTimeout(poll, wait);
+  }
+
+  // A fleet may have news every second; nobody reads that fast.
+  function pollSoon() {
+    clearTimeout(timer);
+    timer = setTimeout(poll, Math.max(0, asked + POLL_MS - Date.now()));
+  }
+
+  // A browser opens few connections to one host: a page that nobody looks at holds none.
+  function listen() {
+    stream?.close();
+    stream = null;
+    if (paused || document.hidden) return;
+    stream = new EventSource(events);
+    stream.addEventListener("ready", pollSoon); // who knows what changed before
+    stream.addEventListener("changed", pollSoon);
+    stream.addEventListener("error", () => {
+      if (!timer) timer = setTimeout(poll, wait); // it comes back by itself, unless it was refused
+    });
+  }
+
+  function keepCurrent() {
+    listen();
+    poll();
   }
 
   button.addEventListener("click", () => {
     paused = !paused;
     button.textContent = paused ? button.dataset.resumeText : button.dataset.pauseText;
     say(paused ? "paused" : "live");
-    poll();
+    keepCurrent();
   });
-  document.addEventListener("visibilitychange", poll);
+  document.addEventListener("visibilitychange", keepCurrent);
   panel.hidden = false;
-  timer = setTimeout(poll, POLL_MS);
+  timer = setTimeout(keepCurrent, POLL_MS); // the page itself comes first
 })();

@@ -61,7 +61,8 @@
 
     // The book's own keys, as it publishes them; a book without a public address publishes none.
     async function published() {
-      const answer = await fetch("/.well-known/did.json").catch(() => null);
+      if (!panel.dataset.verifyDid) return null;
+      const answer = await fetch(panel.dataset.verifyDid).catch(() => null);
       return answer?.ok ? answer.json() : null;
     }
 

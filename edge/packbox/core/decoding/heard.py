@@ -12,7 +12,17 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from packbox.core.answers import Reading, Window, cells_contradict, is_foreign, layout_for, matching, read
+from packbox.core.answers import (
+    Reading,
+    Window,
+    cells_contradict,
+    is_foreign,
+    layout_for,
+    matching,
+    read,
+    single_cells,
+    tells_cells,
+)
 from packbox.core.decoding.meaning import CELL_QUANTITIES, as_quantity, plausible_range
 from packbox.core.decoding.sorting import Slots, Sorted
 from packbox.core.decoding.sources import Series
@@ -22,6 +32,7 @@ from packbox.core.frames import EXTENDED, FrameBatch, IntArray
 from packbox.core.isotp import IDLE, Answer, Line, hear_answer, hear_request
 from packbox.core.packs import PackFacts
 from packbox.core.profile import EXTENDED_BIT, AnswerLayout, Poll, QuantityUse
+from packbox.core.signals import CellsTold
 
 BUS_SHIFT: Final = 32
 
@@ -87,11 +98,21 @@ class Listener:
         if layout is None:
             tally.add("wrong_length", 1)
             return None
-        readings = read(layout, Window(0, data[len(poll.head) :]), each_row=False)
+        readings = read(layout, Window(0, data[len(poll.head) :]), each_row=tells_cells(layout))
         if cells_contradict(readings):
             tally.add("cells_not_sum", 1)
-            readings = [r for r in readings if not any(use.quantity in CELL_QUANTITIES for use in r.uses)]
+            readings = [r for r in readings if not _is_of_cells(r)]
         return poll, tuple(readings), len(data)
+
+
+def _is_of_cells(reading: Reading) -> bool:
+    return bool(single_cells([reading])) or any(use.quantity in CELL_QUANTITIES for use in reading.uses)
+
+
+def cells_of(answered: Sequence[Answered]) -> tuple[CellsTold, ...]:
+    """Single cells, answer by answer."""
+    found = ((answer.mono_ns, single_cells(answer.readings)) for answer in answered)
+    return tuple(CellsTold(mono_ns, cells) for mono_ns, cells in found if cells)
 
 
 def series_of_answers(answered: Sequence[Answered], view: View, tally: Tally) -> list[Series]:
