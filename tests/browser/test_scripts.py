@@ -71,7 +71,7 @@ def test_a_battery_that_arrives_appears_by_itself(browser: Browser, book: Memory
     class Arriving(MemoryHistories):
         asked = 0
 
-        async def batteries(self) -> Sequence[Battery]:
+        async def batteries(self, limit: int | None = None, offset: int = 0) -> Sequence[Battery]:
             self.asked += 1
             return [] if self.asked < 3 else await book.batteries()
 
