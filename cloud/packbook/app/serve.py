@@ -51,9 +51,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
     """
     with ExitStack() as doors:
         door = doors.enter_context(listening(settings))
-        est = doors.enter_context(est_door(settings)) if settings.enrol_port is not None else None
         ops = doors.enter_context(ops_door(settings))
-        rules = alert_rules(settings)
+        est = doors.enter_context(est_door(settings)) if settings.enrol_port is not None else None
         read_all = doors.enter_context(reading(settings))
         async with (
             open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
@@ -62,8 +61,9 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
         ):
             metrics = Metrics(__version__)
             collector = make_collector(settings, database, read_all, metrics)
-            condition = ProcessCondition(database, metrics, collector.connected.is_set)
+            condition = ProcessCondition(database, metrics, lambda: collector.up)
             evidence = book_evidence(settings, database)
+            rules = alert_rules(settings)
             desk = make_desk(settings, database, evidence.book_key) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()

@@ -38,6 +38,7 @@ from packbook.ports import StoreError
 CONNECT_WAIT_MAX_S: Final = 10.0
 BUSY_WAIT_MAX_MS: Final = 5000  # another process that reads may hold the file for a moment
 JOURNAL_BYTES_MAX: Final = 4_194_304
+CACHE_KB: Final = 65_536  # boxes' names are random: with the usual 2 MB most of an index is read again for each batch
 POSTGRES_CONNECTIONS: Final = 5  # one writes, the rest answer pages
 WORKER_LOCKS: Final = 0x7061636B  # "pack": our class of PostgreSQL advisory locks
 
@@ -98,6 +99,7 @@ class Database:
                 cursor.execute("PRAGMA journal_mode = WAL")
                 cursor.execute("PRAGMA synchronous = FULL")
                 cursor.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES_MAX}")
+                cursor.execute(f"PRAGMA cache_size = -{CACHE_KB}")
             cursor.close()
 
         @sa.event.listens_for(engine.sync_engine, "begin")

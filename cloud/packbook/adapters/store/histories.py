@@ -92,7 +92,7 @@ class SqlHistories:
     async def session(self, battery: str, source: Provenance) -> SessionRow | None:
         table = tables.session
         place = (table.c.box == source.box, table.c.store == source.store, table.c.seq == source.seq)
-        query = sa.select(table).where(table.c.battery == battery, *place)
+        query = sa.select(table).where(*self._of(table, battery), *place)
         return next((_session(row) for row in await self._rows(query)), None)
 
     async def usage(self, battery: str) -> UsageTotals | None:
