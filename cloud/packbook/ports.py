@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -132,11 +132,42 @@ class Taken:
     quarantined: Mapping[str, int]  # reason -> how many
 
 
+class Incoming(Protocol):
+    """One message of a box, on its way into the ledger."""
+
+    @property
+    def topic(self) -> str:
+        """The MQTT topic that the box published it on."""
+
+    @property
+    def payload(self) -> bytes: ...
+
+    @property
+    def qos(self) -> int:
+        """0: it may be dropped where there are too many."""
+
+    def acknowledge(self) -> None:
+        """To whoever handed it over, once it is on disk. Else it comes again."""
+
+    def pause(self) -> None:
+        """No more for now: the inbox is full."""
+
+
+class Source(Protocol):
+    """Where messages of boxes come from, in place of a subscription at the broker."""
+
+    @property
+    def connected(self) -> bool: ...
+
+    async def run(self, take: Callable[[Incoming], None]) -> None:
+        """Until cancelled; trouble is waited out."""
+
+    def resume(self) -> None:
+        """There is room again."""
+
+
 class Observer(Protocol):
     """Is told what the collector does. Must be quick, and never raises."""
-
-    def connected(self, *, up: bool) -> None:
-        """To the source of records."""
 
     def committed(self, batch: Sequence[Arrival], taken: Taken) -> None:
         """All of it is on disk and acknowledged."""
@@ -144,9 +175,6 @@ class Observer(Protocol):
 
 class Unobserved:
     """Nobody looks."""
-
-    def connected(self, *, up: bool) -> None:
-        pass
 
     def committed(self, batch: Sequence[Arrival], taken: Taken) -> None:
         pass

@@ -134,8 +134,8 @@ async def _empty(connection: AsyncConnection, group: _Group, held: Collection[Ch
     for table in (*tables.DATED, tables.clock_anchor):
         for chain in held:
             await connection.execute(sa.delete(table).where(table.c.box == chain.box, table.c.store == chain.store))
-    for table in tables.BY_BATTERY:
-        await connection.execute(sa.delete(table).where(table.c.battery.in_(sorted(group.batteries))))
+    counts = tables.battery
+    await connection.execute(sa.delete(counts).where(counts.c.battery.in_(sorted(group.batteries))))
 
 
 async def _whole(connection: AsyncConnection, group: _Group) -> _Group:
