@@ -26,23 +26,27 @@ def pages_over(
     evidence: Evidence,
     *,
     own: bool,
+    reading: Database | None = None,
     looks: Mapping[str, str] | None = None,
     condition: Condition | None = None,
 ) -> FastAPI:
-    """`own`: this process may write the database; else the one that writes it is asked to. Raises PackbookError."""
+    """`own`: this process may write the database; else the one that writes it is asked to. `reading`: the same one, by
+    connections of its own for what is read most. Raises PackbookError.
+    """
+    reading = reading or database
     office = Office(database, settings)
     gate = own_gate(office) if own else gate_beside(settings, database)
     accounts = None
     if settings.accounts == "on":
         accounts = own_accounts(office) if own else accounts_beside(settings, database)
     return create_app(
-        SqlHistories(database),
+        SqlHistories(reading),
         evidence,
         access=access_for(settings, gate, database),
         signed=BookCredentials(database, issuer_of(settings)),
         accounts=accounts,
         fleet=own_fleet(settings, database) if own else fleet_beside(settings, database),
-        watch=SqlWatch(database),
+        watch=SqlWatch(reading),
         looks=looks,
         alerts=own_alerts(office) if own else alerts_beside(settings, database),
         condition=condition,

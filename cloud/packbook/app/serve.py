@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from packbook.adapters.metrics import Metrics
-from packbook.adapters.store import open_writer
+from packbook.adapters.store import open_beside, open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.acts import ACTS
 from packbook.app.alert_watch import alert_rules, watch_alerts
@@ -56,6 +56,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
         read_all = doors.enter_context(reading(settings))
         async with (
             open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
+            open_beside(settings.database_url.get_secret_value(), database) as beside,
             operators_door(Office(database, settings), ACTS),
         ):
             metrics = Metrics(__version__)
@@ -80,6 +81,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
                 book.create_task(sign_daily(evidence), name="sign")
                 if house is not None:
                     book.create_task(house.run(), name="home assistant")
-                app = pages_over(settings, database, evidence, own=True, looks=looks, condition=condition)
+                app = pages_over(
+                    settings, database, evidence, own=True, reading=beside, looks=looks, condition=condition
+                )
                 pages = serve_pages(app, door, on_ready, settings.trusted_proxies)
                 book.create_task(pages, name="web")

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse
 
 from packbook.core.accounts import Visit
 from packbook.core.password import LENGTH_MIN
-from packbook.core.sign_in import digest_of
+from packbook.core.sign_in import device_of, digest_of
 from packbook.ports import AccountProblem, Accounts, Begun
 from packbook.web.access import NOT_HERE, private, who_of
 from packbook.web.door import SEE_OTHER, SIGN_IN
@@ -26,7 +26,6 @@ from packbook.web.words import LANGUAGES
 CODE: Final = f"{SIGN_IN}/code"
 WRONG: Final = 422
 TOO_MANY: Final = 429
-DEVICE_MAX: Final = 200
 
 
 def accounts_of(request: Request) -> Accounts:
@@ -38,7 +37,7 @@ def accounts_of(request: Request) -> Accounts:
 
 def visit_of(request: Request) -> Visit:
     address = request.client.host if request.client is not None else "unknown"
-    return Visit(address, request.headers.get("user-agent", "")[:DEVICE_MAX])
+    return Visit(address, device_of(request.headers.get("user-agent", "")))
 
 
 def here_of(request: Request) -> bytes | None:
