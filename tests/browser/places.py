@@ -66,6 +66,8 @@ FILES: Final = frozenset(
         "/battery/{battery}/sessions.csv",
         "/battery/{battery}/soh.csv",
         "/battery/{battery}/events.csv",
+        "/battery/{battery}/cells.csv",
+        "/battery/{battery}/sessions/{box}/{store}/{seq}/curve.csv",
         "/battery/{battery}/sheet.pdf",
         "/battery/{battery}/everything.zip",
         "/battery/{battery}/export/{format}",
