@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -32,6 +34,26 @@ from packbook.core.live import Look
 from packbook.core.ouranos import PartEntry
 from packbook.core.passport import Fact, Passport
 from packbook.core.share import Ended, Link
+
+_wall: Final[ContextVar[str | None]] = ContextVar("tenant's wall", default=None)
+
+
+@contextmanager
+def walled(tenant: str | None) -> Iterator[None]:
+    """While open, a store that can shows no rows of other tenants: a second wall behind `Histories.within`.
+
+    Ambient on purpose: it is there for the query that forgot to ask. None: no wall.
+    """
+    before = _wall.set(tenant)
+    try:
+        yield
+    finally:
+        _wall.reset(before)
+
+
+def walled_in() -> str | None:
+    """Behind whose wall we are."""
+    return _wall.get()
 
 
 class PackbookError(Exception):
@@ -195,6 +217,9 @@ class Histories(Protocol):
         """In the order of their ids. `limit` None: all."""
 
     async def battery(self, battery: str) -> Battery | None: ...
+
+    async def has(self, battery: str) -> bool:
+        """Whether `battery` would find it, for who needs nothing of its head."""
 
     async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         """Oldest first. `limit` None: all."""

@@ -35,6 +35,13 @@ def box_of_two_days() -> ScriptedBox:
     return box
 
 
+def put_back(copy: Path, book: Path) -> None:
+    """As docs/book.md says."""
+    for belongs in ("", "-wal", "-shm"):
+        Path(f"{book}{belongs}").unlink(missing_ok=True)
+    shutil.copy(copy, book)
+
+
 async def comes_back(database: Database, box: ScriptedBox) -> None:
     """The box takes us to hold everything, hears that we do not, and sends it again."""
     online = encode_status(Status(online=True, standing=Standing(StoreId(box.store), 14)))
@@ -57,9 +64,7 @@ async def test_a_sqlite_book_is_copied_while_it_is_written_to(sqlite_url: str, t
         assert copy_book(file, copy) == copy.stat().st_size
         assert stat.S_IMODE(copy.stat().st_mode) == 0o600
         await Ledger(database).take(box.arrivals[7:])
-    for belongs in ("", "-wal", "-shm"):
-        Path(f"{file}{belongs}").unlink(missing_ok=True)
-    shutil.copy(copy, file)
+    put_back(copy, file)
     async with open_writer(sqlite_url, "test") as database:
         await comes_back(database, box)
 

@@ -33,12 +33,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from packbook.adapters import migrations
-from packbook.ports import StoreError
+from packbook.ports import StoreError, walled_in
 
 CONNECT_WAIT_MAX_S: Final = 10.0
 BUSY_WAIT_MAX_MS: Final = 5000  # another process that reads may hold the file for a moment
 JOURNAL_BYTES_MAX: Final = 4_194_304
 CACHE_KB: Final = 65_536  # boxes' names are random: with the usual 2 MB most of an index is read again for each batch
+TENANT: Final = "packbook.tenant"  # whose rows PostgreSQL shows to a role that does not own the tables
+EVERYBODY: Final = "*"
 POSTGRES_CONNECTIONS: Final = 5  # one writes, the rest answer pages
 WORKER_LOCKS: Final = 0x7061636B  # "pack": our class of PostgreSQL advisory locks
 
@@ -112,7 +114,10 @@ class Database:
         return create_async_engine(
             self._url,
             pool_size=POSTGRES_CONNECTIONS,
-            connect_args={"timeout": CONNECT_WAIT_MAX_S, "server_settings": {"application_name": "packbook"}},
+            connect_args={
+                "timeout": CONNECT_WAIT_MAX_S,
+                "server_settings": {"application_name": "packbook", TENANT: EVERYBODY},
+            },
         )
 
     @property
@@ -133,6 +138,9 @@ class Database:
         """Committed when the block ends, rolled back when it raises. Raises StoreError."""
         with self._named_trouble():
             async with self._engine.begin() as connection:
+                tenant = None if self.is_sqlite else walled_in()
+                if tenant is not None:
+                    await connection.execute(sa.select(sa.func.set_config(TENANT, tenant, sa.true())))
                 yield connection
 
     @contextmanager
