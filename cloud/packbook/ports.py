@@ -218,6 +218,9 @@ class Histories(Protocol):
 
     async def battery(self, battery: str) -> Battery | None: ...
 
+    async def has(self, battery: str) -> bool:
+        """Whether `battery` would find it, for who needs nothing of its head."""
+
     async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         """Oldest first. `limit` None: all."""
 

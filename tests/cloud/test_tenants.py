@@ -9,6 +9,7 @@ from packbook.adapters.store import enrolment, tables, tenants
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
+from packbook.adapters.store.rebuilding import rebuild
 from packbook.core.accounts import FIRST_TENANT, AccountAct, Reach
 from packbook.core.enrolment import BoxState, EnrolledBox
 from packbook.testing.scripted_box import ScriptedBox
@@ -76,7 +77,7 @@ async def test_a_box_that_claims_anothers_battery_does_not_take_it_over(database
     claiming.hello("A")
     await heard(database, claiming, "rivals")
     assert (await seen(database, OURS), await seen(database, THEIRS)) == (["A"], [])
-    await Ledger(database).rebuild(lambda _done, _total: None)
+    await rebuild(database, lambda _done, _total: None)
     assert (await seen(database, OURS), await seen(database, THEIRS)) == (["A"], [])
     async with database.transaction() as connection:
         assert not await tenants.give(connection, "A", "nobody")
@@ -88,7 +89,7 @@ async def test_a_rebuilt_book_has_the_same_owners(database: Database) -> None:
     """`packbook rebuild` empties the projections; nobody sees more or less after it."""
     await heard(database, speaking("alfa", "A"), "taxis")
     await heard(database, speaking("bravo", "B"), "rivals")
-    await Ledger(database).rebuild(lambda _done, _total: None)
+    await rebuild(database, lambda _done, _total: None)
     assert (await seen(database, OURS), await seen(database, THEIRS)) == (["A"], ["B"])
 
 

@@ -11,7 +11,6 @@ from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.watch import SqlWatch
 from packbook.app.access import access_for, gate_beside, own_gate
 from packbook.app.accounts import accounts_beside, own_accounts
-from packbook.app.alerts import alerts_beside, own_alerts
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.fleet import fleet_beside, own_fleet
 from packbook.app.operate import Office
@@ -48,6 +47,5 @@ def pages_over(
         fleet=own_fleet(settings, database) if own else fleet_beside(settings, database),
         watch=SqlWatch(reading),
         looks=looks,
-        alerts=own_alerts(office) if own else alerts_beside(settings, database),
         condition=condition,
     )

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from packbook.core.accounts import May
-from packbook.ports import Accounts, Alerts, Condition, Credentials, Evidence, Histories, PackbookError, Watch
+from packbook.ports import Accounts, Condition, Credentials, Evidence, Histories, PackbookError, Watch
 from packbook.web import account, credentials, guard, ops, owner, shared, sign_in, users
 from packbook.web.access import Access
 from packbook.web.api_routes import API, FILES, JSON, V1
@@ -60,7 +60,6 @@ def create_app(
     fleet: Fleet | None = None,
     watch: Watch | None = None,
     looks: Mapping[str, str] | None = None,
-    alerts: Alerts | None = None,
     condition: Condition | None = None,
     title: str = "Packbook",
 ) -> FastAPI:
@@ -69,7 +68,7 @@ def create_app(
     `access` None: nobody could put on record who reads, so nothing of a battery's own life is shown.
     `signed` None: this book signs no credentials.
     `accounts` None: whoever gets here owns the book, as on loopback. `fleet` None: no operator's pages.
-    `condition` None: no process is around it that could be unready. `alerts` None: nobody looks for what is wrong.
+    `condition` None: no process is around it that could be unready.
     `watch` None: whether something changed is seen by reading all heads, as a small book can afford.
     `looks`: of a demo alone: accounts by the word on a button that signs in as them.
     """
@@ -87,7 +86,6 @@ def create_app(
     app.state.accounts = accounts
     app.state.fleet = fleet
     app.state.looks = looks or {}
-    app.state.alerts = alerts
     app.state.condition = condition
     app.state.title = title
     app.state.assets = Assets.shipped()

@@ -80,7 +80,7 @@ def _refusal(request: Request, who: Who) -> Response:
     if who.account is not None or request.app.state.accounts is None:
         raise HTTPException(FORBIDDEN, "not with what this account may do")
     if request.url.path.startswith(API):
-        if "authorization" in request.headers:
+        if request.headers.get("authorization", "").lower().startswith("bearer "):
             raise HTTPException(FORBIDDEN, "a share link opens the passport, not the history behind it")
         raise HTTPException(UNAUTHORIZED, "sign in, or send a key", headers=CHALLENGE)
     address = SIGN_IN

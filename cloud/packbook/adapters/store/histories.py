@@ -58,6 +58,10 @@ class SqlHistories:
         async with self._database.transaction() as connection:
             return await _one(connection, self._reach, battery)
 
+    async def has(self, battery: str) -> bool:
+        async with self._database.transaction() as connection:
+            return await _is_within(connection, self._reach, battery)
+
     async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         table = tables.soh_point
         query = sa.select(table).where(*self._of(table, battery)).order_by(*oldest_first(table))
