@@ -34,6 +34,7 @@ from packbook.core.accounts import (
     Account,
     AccountAct,
     ApiKey,
+    ExternalIdentity,
     May,
     OpenSession,
     Reach,
@@ -55,14 +56,21 @@ BATTERIES_MAX: Final = 200
 
 class BookAccounts:
     def __init__(
-        self, database: Database, do: Do, vault: AccountVault, book: str, passwords: Passwords | None = None
+        self,
+        database: Database,
+        do: Do,
+        vault: AccountVault,
+        book: str,
+        passwords: Passwords | None = None,
+        sign_on_only: str | None = None,
     ) -> None:
-        """`book`: as authenticator apps show it."""
+        """`book`: as authenticator apps show it. `sign_on_only`: the issuer whose people come in by its word alone."""
         self._database = database
         self._do = do
         self._vault = vault
         self._book = book
         self._passwords = passwords or Passwords()
+        self._sign_on_only = sign_on_only
         self._by_address = WrongTries(limits.ADDRESS_TRIES_MAX)
         self._by_login = WrongTries(limits.ACCOUNT_TRIES_MAX)
         self._by_code = WrongTries(limits.CODE_TRIES_MAX)
@@ -119,10 +127,20 @@ class BookAccounts:
                 self._by_login.count(known, now_ms())
             await self._failed(account, visit, "wrong password" if account is not None else "unknown name")
             raise AccountProblem("wrong", "name and password do not belong together")
+        if await self._comes_by_sign_on(account):
+            await self._failed(account, visit, "a password, where the issuer's word is asked for")
+            raise AccountProblem("elsewhere", "this account signs in through its identity provider")
         if kept is not None and self._passwords.is_old(kept):
             fresh = await self._passwords.hash(password)
             await self._do("account.rehash", {"account": account.account, "password": fresh})
         return await self._begin(account, visit, half=account.has_totp, by="with a password", before=before)
+
+    async def _comes_by_sign_on(self, account: Account) -> bool:
+        if self._sign_on_only is None:
+            return False
+        async with self._database.transaction() as connection:
+            known = await shelf.identities_of(connection, account.account)
+        return any(one.issuer == self._sign_on_only for one in known)
 
     async def second_step(self, digest: bytes, typed: str, visit: Visit) -> Begun:
         now = now_ms()
@@ -149,16 +167,32 @@ class BookAccounts:
             raise AccountProblem("code", "this code is wrong or was used")
         return Begun(token, half=False, language=account.language)
 
-    async def vouched(self, account: str, visit: Visit, by: str) -> Begun:
+    async def vouched(
+        self, account: str, visit: Visit, by: str, before: bytes | None = None, *, second_step: bool = False
+    ) -> Begun:
         async with self._database.transaction() as connection:
             found = await _must_be(connection, account)
         if found.disabled_ms is not None:
             raise AccountProblem("wrong", f"{found.login} is disabled")
-        return await self._begin(found, visit, half=False, by=by, before=None)
+        return await self._begin(found, visit, half=second_step and found.has_totp, by=by, before=before)
 
     async def known_as(self, issuer: str, subject: str) -> Account | None:
         async with self._database.transaction() as connection:
             return await shelf.of_identity(connection, issuer, subject)
+
+    async def identities(self, who: Who) -> Sequence[ExternalIdentity]:
+        async with self._database.transaction() as connection:
+            return await shelf.identities_of(connection, who.account or "")
+
+    async def prove(self, who: Who, password: str, visit: Visit) -> None:
+        await self._proven(who, password, visit)
+
+    async def unbind(self, who: Who, issuer: str, password: str, visit: Visit, here: bytes | None) -> None:
+        if issuer == self._sign_on_only:
+            raise AccountProblem("elsewhere", "in this book nobody unbinds himself")
+        account = await self._proven(who, password, visit)
+        wish = {"account": account.account, "issuer": issuer, "here": None if here is None else here.hex()}
+        await self._do("identity.unbind", wish | self._by(account.login, visit))
 
     async def sign_out(self, digest: bytes, visit: Visit) -> None:
         async with self._database.transaction() as connection:
@@ -482,24 +516,32 @@ def _text(text: str) -> str:
     return "".join(c for c in text if c.isprintable()).strip()[:TEXT_MAX]
 
 
-def own_accounts(office: Office) -> BookAccounts:
-    """For a process that may write the database."""
+def doing(office: Office, *, own: bool) -> Do:
+    """How acts are done. `own`: this process may write the database; else the one that writes it is asked to."""
+    if not own and office.database.is_sqlite:
+        return partial(operate, office.settings, ACTS)
 
     async def do(act: str, wish: Mapping[str, Any]) -> object:
         return await ACTS[act](office, wish)
 
-    return _accounts(office.settings, office.database, do)
+    return do
+
+
+def own_accounts(office: Office) -> BookAccounts:
+    """For a process that may write the database."""
+    return _accounts(office, own=True)
 
 
 def accounts_beside(settings: Settings, database: Database) -> BookAccounts:
     """For a process that reads it beside the one that writes."""
-    if database.is_sqlite:
-        return _accounts(settings, database, partial(operate, settings, ACTS))
-    return own_accounts(Office(database, settings))
+    return _accounts(Office(database, settings), own=False)
 
 
-def _accounts(settings: Settings, database: Database, do: Do) -> BookAccounts:
-    return BookAccounts(database, do, AccountVault(settings.accounts_key), "Packbook")
+def _accounts(office: Office, *, own: bool) -> BookAccounts:
+    settings = office.settings
+    vault = AccountVault(settings.accounts_key)
+    only = settings.oidc_issuer if settings.oidc_only else None
+    return BookAccounts(office.database, doing(office, own=own), vault, "Packbook", sign_on_only=only)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from packbook.app.alerts import alerts_beside, own_alerts
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.fleet import fleet_beside, own_fleet
 from packbook.app.operate import Office
+from packbook.app.sign_on import sign_on_for
 from packbook.ports import Condition, Evidence
 from packbook.settings import Settings
 from packbook.web.app import create_app
@@ -32,15 +33,17 @@ def pages_over(
     """`own`: this process may write the database; else the one that writes it is asked to. Raises PackbookError."""
     office = Office(database, settings)
     gate = own_gate(office) if own else gate_beside(settings, database)
-    accounts = None
+    accounts = sign_on = None
     if settings.accounts == "on":
         accounts = own_accounts(office) if own else accounts_beside(settings, database)
+        sign_on = sign_on_for(office, accounts, own=own)
     return create_app(
         SqlHistories(database),
         evidence,
         access=access_for(settings, gate, database),
         signed=BookCredentials(database, issuer_of(settings)),
         accounts=accounts,
+        sign_on=sign_on,
         fleet=own_fleet(settings, database) if own else fleet_beside(settings, database),
         watch=SqlWatch(database),
         looks=looks,
