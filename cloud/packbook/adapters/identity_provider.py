@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ ANSWER_WAIT_MAX_S: Final = 10.0
 ANSWER_BYTES_MAX: Final = 1_048_576
 FRESH_MS: Final = 60 * 60 * MS_PER_S  # a key that was taken back is not believed longer than this
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+PLAIN: Final = re.compile(r"[A-Za-z0-9._~-]*")
 NEEDED: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 OFFERED: Final = ("userinfo_endpoint", "end_session_endpoint")
 
@@ -140,11 +142,16 @@ class IdentityProvider:
         return await self._ask("POST", address, headers=headers, content=form)
 
     def _way_to_show(self, metadata: Json) -> str:
-        """How the secret goes over: in the header, as is the rule, but where only the form is taken."""
-        if self._relying.secret is None:
+        """How the secret goes over: in the header, as is the rule, or in the form where that is not taken.
+
+        Providers differ in how they read other than plain characters in the header (RFC 6749 §2.3.1): not in the form.
+        """
+        secret = self._relying.secret
+        if secret is None:
             return "none"
         ways = metadata.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-        return "client_secret_post" if "client_secret_basic" not in ways else "client_secret_basic"
+        plain = PLAIN.fullmatch(secret) is not None and "client_secret_basic" in ways
+        return "client_secret_basic" if plain or "client_secret_post" not in ways else "client_secret_post"
 
     async def _checked(self, token: Json, nonce: str) -> Json:
         shown = token.get("id_token")

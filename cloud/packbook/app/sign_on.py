@@ -2,9 +2,9 @@
 
 In:  browsers that go there and come back; claims that were checked.
 Out: a session of the account that is meant; or AccountProblem.
-Whom the issuer knows by a subject is bound to one account, and after that only the subject counts. Before it, a verified
-e-mail address finds an account that was invited and has no password yet; whoever has a password shows it first, so
-that the issuer's word alone takes over nobody. Rules (`oidc_roles`) may make accounts, and lead those they made.
+A subject of the issuer is bound to one account, and after that only the subject counts. Before it, a verified e-mail
+address finds an account that was invited and has no password yet; whoever has a password shows it first, so that the
+issuer's word alone takes over nobody. Rules (`oidc_roles`) may make accounts, and lead those they made.
 What a browser must bring back is sealed in its cookie: nothing is kept here for who never returns.
 """
 
@@ -31,7 +31,6 @@ from packbook.core.enrolment import WrongTries
 from packbook.core.sign_in import network_of, new_token
 from packbook.core.sign_on import FLOW_MS, RoleRule, Stranger, lacking, rule_for, stranger_of
 from packbook.ports import AccountProblem, Begun, Departure, Homecoming, PackbookError
-from packbook.settings import Settings
 
 PURPOSE: Final = "sign-on"  # what the cookie is sealed for; account ids are hex digits
 USED_MAX: Final = 10_000  # trips that are remembered as over

@@ -1,6 +1,6 @@
 """What another's word about somebody amounts to here: which claims count, and what they make him.
 
-In:  claims of an ID token whose signature, issuer, audience, nonce and times were checked (`adapters.identity_provider`).
+In:  claims of an ID token that was checked (`adapters.identity_provider`).
 Out: a `Stranger`, and the rule that fits him. An e-mail address that nobody verified is none.
 No rule makes an admin, and none touches one: that is decided by people of this book.
 """
