@@ -14,6 +14,7 @@
 # bench-web  how soon pages stand on a slow phone, and what they weigh
 # bench-box  what a running box costs its computer, against the budgets of docs/budgets.md
 # bench-forecast  errors of forecasts and broken promises, on the shared data
+# bench-readers  200 readers of a served book while records come in, on SQLite and PostgreSQL
 # bench-soh  how well the box tells the state of health, on ../shared/data
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -28,7 +29,7 @@ SEED ?=
 SECONDS ?= 60
 DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
 
-.PHONY: setup demo test test-kernel worlds fuzz api-fuzz audit lint bench bench-box bench-forecast bench-ingest bench-soh bench-web screens deb lock clean
+.PHONY: setup demo test test-kernel worlds fuzz api-fuzz audit lint bench bench-box bench-forecast bench-ingest bench-readers bench-soh bench-web screens deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -98,6 +99,9 @@ bench-ingest: setup
 
 bench-forecast: setup
 	$(BIN)/python -m pytest tests/bench/forecast -m "" --bench -s
+
+bench-readers: setup
+	PYTHONPATH=tests $(BIN)/python tests/bench/readers.py
 
 bench-soh: setup
 	$(BIN)/python tests/bench/soh.py

@@ -42,8 +42,12 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql://book@127.0.0.1:{self.port}/{database}"
 
+    def scratch(self, name: str) -> Path:
+        """A place for a file of the server's own programs, which run as its user."""
+        return self._folder / name
+
     def start(self) -> None:
-        self._run("initdb", "-D", self._data, "-U", "book", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
+        self.run("initdb", "-D", self._data, "-U", "book", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
         with (self._data / "postgresql.conf").open("a") as config:
             config.write(
                 f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{self._folder}'\n"
@@ -52,20 +56,20 @@ class Postgres:
         self.resume()
 
     def resume(self) -> None:
-        self._run("pg_ctl", "-D", self._data, "-w", "-l", self._folder / "log", "start")
+        self.run("pg_ctl", "-D", self._data, "-w", "-l", self._folder / "log", "start")
 
     def crash(self) -> None:
         """As a power cut would: no clean shutdown."""
-        self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
+        self.run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
 
     def stop(self) -> None:
         pid_file = self._data / "postmaster.pid"
         if pid_file.exists():
             os.kill(int(pid_file.read_text().split()[0]), signal.SIGQUIT)
-            self._run("pg_ctl", "-D", self._data, "-w", "-m", "immediate", "stop", check=False)
+            self.run("pg_ctl", "-D", self._data, "-w", "-m", "immediate", "stop", check=False)
         shutil.rmtree(self._folder)
 
-    def _run(self, program: str, *arguments: str | Path, check: bool = True) -> None:
+    def run(self, program: str, *arguments: str | Path, check: bool = True) -> None:
         subprocess.run(
             [*self._as_user, str(self._bin / program), *map(str, arguments)],
             check=check,

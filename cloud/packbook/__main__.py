@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "broker-config": ("packbook.app.broker_config", "write the configuration of a mosquitto broker for the fleet"),
     "migrate": ("packbook.app.migrate", "bring the database to this version's schema"),
     "rebuild": ("packbook.app.rebuild", "make all histories anew from the ledger"),
+    "backup": ("packbook.app.backup", "copy a SQLite book while it runs"),
     "learn": ("packbook.app.learn", "learn from the stored batteries how each family of packs ages"),
     "forecast": ("packbook.app.forecast", "say how SoH goes on from a table of months, and what may be promised"),
     "quarantine": ("packbook.app.quarantine", "look at what could not be believed, and deal with it"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -43,6 +45,26 @@ from packbook.core.live import Look
 from packbook.core.ouranos import PartEntry
 from packbook.core.passport import Fact, Passport
 from packbook.core.share import Ended, Link
+
+_wall: Final[ContextVar[str | None]] = ContextVar("tenant's wall", default=None)
+
+
+@contextmanager
+def walled(tenant: str | None) -> Iterator[None]:
+    """While open, a store that can shows no rows of other tenants: a second wall behind `Histories.within`.
+
+    Ambient on purpose: it is there for the query that forgot to ask. None: no wall.
+    """
+    before = _wall.set(tenant)
+    try:
+        yield
+    finally:
+        _wall.reset(before)
+
+
+def walled_in() -> str | None:
+    """Behind whose wall we are."""
+    return _wall.get()
 
 
 class PackbookError(Exception):
@@ -121,11 +143,42 @@ class Taken:
     quarantined: Mapping[str, int]  # reason -> how many
 
 
+class Incoming(Protocol):
+    """One message of a box, on its way into the ledger."""
+
+    @property
+    def topic(self) -> str:
+        """The MQTT topic that the box published it on."""
+
+    @property
+    def payload(self) -> bytes: ...
+
+    @property
+    def qos(self) -> int:
+        """0: it may be dropped where there are too many."""
+
+    def acknowledge(self) -> None:
+        """To whoever handed it over, once it is on disk. Else it comes again."""
+
+    def pause(self) -> None:
+        """No more for now: the inbox is full."""
+
+
+class Source(Protocol):
+    """Where messages of boxes come from, in place of a subscription at the broker."""
+
+    @property
+    def connected(self) -> bool: ...
+
+    async def run(self, take: Callable[[Incoming], None]) -> None:
+        """Until cancelled; trouble is waited out."""
+
+    def resume(self) -> None:
+        """There is room again."""
+
+
 class Observer(Protocol):
     """Is told what the collector does. Must be quick, and never raises."""
-
-    def connected(self, *, up: bool) -> None:
-        """To the source of records."""
 
     def committed(self, batch: Sequence[Arrival], taken: Taken) -> None:
         """All of it is on disk and acknowledged."""
@@ -133,9 +186,6 @@ class Observer(Protocol):
 
 class Unobserved:
     """Nobody looks."""
-
-    def connected(self, *, up: bool) -> None:
-        pass
 
     def committed(self, batch: Sequence[Arrival], taken: Taken) -> None:
         pass
@@ -178,6 +228,9 @@ class Histories(Protocol):
         """In the order of their ids. `limit` None: all."""
 
     async def battery(self, battery: str) -> Battery | None: ...
+
+    async def has(self, battery: str) -> bool:
+        """Whether `battery` would find it, for who needs nothing of its head."""
 
     async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         """Oldest first. `limit` None: all."""

@@ -37,10 +37,12 @@ ONLY_CREDENTIALS: Final = (  # from the service manager's folder
     "smtp_password",
     "alert_webhook_secrets",
     "oidc_client_secret",
+    "kafka_password",
 )
 CREDENTIALS: Final = (*ONLY_CREDENTIALS, "database_url")  # may come from there
 SCHEMES: Final = {"mqtt": 1883, "mqtts": 8883}  # with their usual ports
 SECRET_CHARS_MIN: Final = 16
+SERVER: Final = r"^[A-Za-z0-9.-]+:[0-9]{1,5}$"
 MAIL: Final = r"^[^@\s<>,;\"]{1,64}@[A-Za-z0-9.-]{1,253}$"
 
 
@@ -171,6 +173,20 @@ class Settings(BaseSettings):
     ouranos_plant_id: str | None = Field(None, description="Our plant's UUID there")
     ouranos_api_key: SecretStr | None = Field(None, description="Only from the credentials folder, never from here")
     ouranos_token: SecretStr | None = Field(None, description="Only from the credentials folder, never from here")
+    kafka_servers: tuple[Annotated[str, Field(pattern=SERVER)], ...] = Field(
+        (), description="Take records from a Kafka-protocol topic at these HOST:PORT; acks still go to the broker"
+    )
+    kafka_topic: str = Field("packbook", pattern=r"^[A-Za-z0-9._-]{1,249}$", description="Its name")
+    kafka_group: str = Field("packbook", min_length=1, description="Group of collectors that share its partitions")
+    kafka_security: Literal["plaintext", "ssl", "sasl_ssl"] = Field("ssl", description="How the way there is secured")
+    kafka_ca_file: Path | None = Field(None, description="Certificates that theirs must descend from; absent: system")
+    kafka_cert_file: Path | None = Field(None, description="Our certificate, for servers that ask for one")
+    kafka_key_file: Path | None = Field(None, description="The certificate's private key")
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How user and password are shown, with sasl_ssl"
+    )
+    kafka_user: str | None = Field(None, min_length=1, description="User name, with sasl_ssl")
+    kafka_password: SecretStr | None = Field(None, description="Only from the credentials folder, never from here")
     alert_receivers: tuple[AlertReceiver, ...] = Field((), description="Who hears of alerts, and how")
     alert_webhook_secrets: SecretStr | None = Field(
         None, description="Only from the credentials folder, never from here"
@@ -270,6 +286,7 @@ class Settings(BaseSettings):
             raise ValueError("share: several collectors need PostgreSQL; a SQLite database has one writer")
         self._check_sign_on()
         self._check_alerts()
+        self._check_kafka()
         return self
 
     def _check_sign_on(self) -> None:
@@ -290,6 +307,15 @@ class Settings(BaseSettings):
             raise ValueError("oidc_scopes: without openid nobody says who signed in")
         if (self.oidc_accounts == "mapped") != bool(self.oidc_roles):
             raise ValueError('oidc_roles and oidc_accounts = "mapped" go together: give both or none')
+
+    def _check_kafka(self) -> None:
+        if self.kafka_servers and self.share is not None:
+            raise ValueError("share: with kafka_servers collectors share the topic's partitions, not a subscription")
+        if (self.kafka_cert_file is None) != (self.kafka_key_file is None):
+            raise ValueError("kafka_cert_file and kafka_key_file go together: give both or none")
+        login = (self.kafka_user is not None, self.kafka_password is not None)
+        if len({self.kafka_security == "sasl_ssl", *login}) > 1:
+            raise ValueError("kafka_security: sasl_ssl goes with kafka_user and kafka_password")
 
     def _check_alerts(self) -> None:
         names = [receiver.name for receiver in self.alert_receivers]

@@ -7,7 +7,7 @@ import pytest
 from packbook.adapters.second_step import recovery_codes, recovery_digest, step_of
 from packbook.core.accounts import KEY, Reach, login_of
 from packbook.core.password import refused
-from packbook.core.sign_in import network_of, new_key
+from packbook.core.sign_in import device_of, network_of, new_key
 
 from .firm import quick
 
@@ -89,6 +89,18 @@ def test_keys_and_networks() -> None:
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff") != network_of("2001:db8:1::1")
     assert network_of("192.0.2.1") == "192.0.2.1"
     assert network_of("unknown") == "unknown"
+
+
+def test_a_browser_is_named_as_its_owner_would() -> None:
+    """So that he knows his own in the list; every browser also says that it is some others."""
+    chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
+    phone = (
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile Safari/604.1"
+    )
+    assert device_of(chrome) == "Chrome, Linux"
+    assert device_of(f"{chrome} Edg/126.0") == "Edge, Linux"
+    assert device_of(phone) == "Safari, iPhone"
+    assert device_of("") == ""
 
 
 def test_a_reach_within_a_reach_is_the_smaller() -> None:

@@ -11,7 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from packbook.adapters.store import accounts as shelf
+from packbook.adapters.store import open_reader
 from packbook.adapters.store.account_tables import account, sign_in_session
+from packbook.app.account_acts import ACTS
+from packbook.app.accounts import accounts_beside
+from packbook.app.operate import Office, operators_door
 from packbook.core.accounts import EVERYWHERE, Visit, Who
 from packbook.core.sign_in import ACCOUNT_TRIES_MAX, ADDRESS_TRIES_MAX, digest_of
 from packbook.ports import AccountProblem
@@ -344,3 +348,21 @@ async def test_one_click_is_a_demos_alone(firm: Firm) -> None:
         answer = await client.post("/sign-in/as/admin", data={"csrf": token})
         assert answer.status_code == 404
         assert isinstance(answer, httpx.Response)
+
+
+async def test_pages_beside_a_running_book_have_it_write(firm: Firm) -> None:
+    """A SQLite file has one writer: sessions and wrong tries are kept there, the pages are shown here."""
+    settings = firm.settings
+    office = Office(firm.database, settings)
+    async with (
+        operators_door(office, {name: act for name, act in ACTS.items() if name.startswith(("account", "session"))}),
+        open_reader(settings.database_url.get_secret_value()) as reader,
+    ):
+        beside = accounts_beside(settings, reader)
+        with pytest.raises(AccountProblem, match="do not belong"):
+            await beside.sign_in("owner", "not the right password", HERE)
+        begun = await beside.sign_in("owner", PASSWORD, HERE)
+        session = await beside.by_session(digest_of(begun.token))
+        assert session is not None
+        await beside.sign_out(digest_of(begun.token), HERE)
+        assert await beside.by_session(digest_of(begun.token)) is None

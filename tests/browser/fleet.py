@@ -26,6 +26,7 @@ import lived_fleet
 from packbook.__main__ import main
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.histories import SqlHistories
+from packbook.adapters.store.judging import judge
 from packbook.adapters.store.ledger import Ledger
 from packbook.core.intake import Arrival
 from packbook.settings import Settings
@@ -83,9 +84,10 @@ def demo_like(folder: Path) -> Iterator[Served]:
 
 
 async def _prepare(settings: Settings) -> str:
-    """Something for the quarantine: a message that is no record. Gives where the newest charge is told about."""
+    """Something for the quarantine, and promises as `packbook collect` judges them. Gives the newest charge's place."""
     async with open_writer(settings.database_url.get_secret_value(), "test") as database:
         await Ledger(database).take([Arrival(topic(STRANGER, Leaf.RECORD), b"\x00", lived_fleet.LAST_MS)])
+        await judge(database, lived_fleet.LAST_MS)
         [charge] = await SqlHistories(database).sessions(BATTERY, "charge", 1, 0)
     return "/".join((charge.provenance.box, charge.provenance.store, str(charge.provenance.seq)))
 

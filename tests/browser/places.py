@@ -37,6 +37,7 @@ OPERATOR: Final = (
     Stop("boxes", "/fleet/boxes"),
     Stop("box", "/fleet/boxes/{box}"),
     Stop("enrol", "/fleet/enrol"),
+    Stop("alerts", "/fleet/alerts"),
     Stop("lease-return", "/fleet/reports/lease-return"),
     Stop("guarantee", "/fleet/reports/guarantee"),
     Stop("triage", "/fleet/reports/triage"),

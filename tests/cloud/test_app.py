@@ -195,7 +195,8 @@ async def _fill(url: str, arrivals: list[Arrival]) -> None:
     [
         ({"colour": "red"}, "packbook.toml: colour: there is no such setting"),
         ({"web_port": "many"}, "packbook.toml: web_port: Input should be a valid integer"),
-        ({"web_host": "192.0.2.1"}, "packbook.toml: web_host: only loopback addresses for now"),
+        ({"trusted_proxies": ["everybody"]}, "packbook.toml: trusted_proxies: 'everybody' does not appear to be"),
+        ({"web_host": "192.0.2.1"}, "packbook.toml: web_host: only a loopback address while accounts are off"),
         ({"broker": "http://example.org"}, "packbook.toml: broker: expected mqtt://HOST:PORT or mqtts://HOST:PORT"),
         ({"broker": "mqtt://u:p@h"}, "packbook.toml: broker: user and password do not belong into the URL"),
         ({"broker": "mqtt://h:99999"}, "packbook.toml: broker: Port out of range"),

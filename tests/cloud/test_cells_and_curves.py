@@ -13,7 +13,7 @@ from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.history import CellsPoint, ChargeCurve, EnergyFull, Provenance, UsageTotals
 from packbook.core.intake import Moment, facts_of
 from packbook.core.merge import add_usage
-from packbook.testing.scripted_box import ScriptedBox
+from packbook.testing.scripted_box import SOME_DAY_MS, ScriptedBox
 from packwire.messages import Cells, Charge, CurveItem, EnergyItem, Soh, SohState, Usage
 
 PLACE = Provenance("box", "store", 7)
@@ -62,6 +62,24 @@ async def test_cells_of_a_battery_out_of_reach_are_not_told(database: Database) 
     assert len(await SqlHistories(database).within(EVERYWHERE).cells("BAT-1")) == 1
     assert await SqlHistories(database).within(Reach(tenant="another")).cells("BAT-1") == []
     assert await SqlHistories(database).cells("NOBODY") == []
+
+
+async def test_one_session_is_found_by_its_record_and_some_by_their_days(database: Database) -> None:
+    """Its page has an address for good; a list may be asked for one day."""
+    box = ScriptedBox()
+    box.hello()
+    for number in (1, 2, 3):
+        start_ms = SOME_DAY_MS + number * 1000
+        box.say(Charge(session=number, boot=box.boot, start_mono_ms=box.mono_ms, start_wall_ms=start_ms))
+    await Ledger(database).take(box.arrivals)
+    histories = SqlHistories(database)
+    newest, middle, _ = await histories.sessions("BAT-1")
+    assert await histories.session("BAT-1", middle.provenance) == middle
+    assert await histories.session("ANOTHER", middle.provenance) is None
+    assert await histories.session("BAT-1", Provenance(box.box, box.store, 99)) is None
+    assert await histories.within(Reach(tenant="another")).session("BAT-1", middle.provenance) is None
+    assert await histories.sessions("BAT-1", since_ms=SOME_DAY_MS + 2000, until_ms=SOME_DAY_MS + 3000) == [middle]
+    assert await histories.sessions("BAT-1", since_ms=SOME_DAY_MS + 2001) == [newest]
 
 
 def cells(**told: Any) -> CellsPoint | None:

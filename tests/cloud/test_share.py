@@ -23,12 +23,13 @@ from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
 from packbook.app.access import BookGate, access_for, gate_beside, own_gate
 from packbook.app.acts import ACTS
-from packbook.app.operate import Office, operators_door
+from packbook.app.operate import Office, OperateError, operators_door
 from packbook.clock import now_ms
 from packbook.core.access import ALL_BATTERIES, Read, Reader
 from packbook.core.share import Ended, Link, token_digest
 from packbook.ports import StoreError
 from packbook.settings import Settings
+from packbook.testing.scripted_box import ScriptedBox
 from packbook.web.app import create_app
 
 from .test_consent import agreeing
@@ -59,6 +60,22 @@ async def test_links_come_back_as_they_were_kept(database: Database, gate: BookG
         await keep(database, link)
         assert await gate.link(link.digest) == link
     assert await gate.link(b"\x03" * 32) is None
+
+
+async def test_the_pages_make_list_and_revoke_links_through_the_gate(database: Database, gate: BookGate) -> None:
+    """The same acts as the command's: one way to make a link, whoever asks."""
+    box = ScriptedBox()
+    box.hello()
+    await Ledger(database).take(box.arrivals)
+    newer = replace(LINK, digest=b"\x04" * 32, made_ms=1100)
+    await gate.keep_link(LINK)
+    await gate.keep_link(newer)
+    assert await gate.links_of(BATTERY) == [newer, LINK]
+    await gate.revoke_link(BATTERY, newer.id)
+    assert [link.ended(1500) for link in await gate.links_of(BATTERY)] == [Ended.REVOKED, None]
+    with pytest.raises(OperateError, match="has no link"):
+        await gate.revoke_link(BATTERY, "0" * 16)
+    assert await gate.links_of("ANOTHER") == []
 
 
 async def test_a_link_is_counted_and_noted_together_until_it_is_used_up(database: Database, gate: BookGate) -> None:

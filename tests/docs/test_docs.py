@@ -44,6 +44,15 @@ def test_every_command_is_documented(root: Path, program: str, commands: list[st
     assert [name for name in commands if f"{program} {name}" not in text] == []
 
 
+def test_the_pictures_of_the_readme_are_there_and_light(root: Path) -> None:
+    """`make screens` takes them; a picture nobody shows, or that loads for seconds, is none."""
+    shown = set(re.findall(r'src="(docs/pictures/[^"]+)"', (root / "README.md").read_text()))
+    there = {path.relative_to(root).as_posix(): path.stat().st_size for path in (root / "docs/pictures").iterdir()}
+    assert shown == there.keys()
+    assert len(shown) == 2
+    assert max(there.values()) < 300_000
+
+
 def test_every_decision_is_listed(root: Path) -> None:
     """A decision nobody can find is made again, differently."""
     folder = root / "docs/decisions"

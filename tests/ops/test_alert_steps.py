@@ -180,7 +180,7 @@ def test_every_kind_has_a_rule_that_ships() -> None:
         ("clear_left_days = 30.0", "clear_left_days = 3.0", "certificate_ending: it is cleared at 3 and raised at 21"),
         ("frames_min = 100000.0", "frames_min = 1.0\nframes_max = 2.0", "can_drops.frames_max: there is no such key"),
         ('severity = "critical"', 'severity = "loud"', "chain_broken.severity: "),
-        ("every_s = 3600", "every_s = 0", "coverage_falling: every_s: expected 1 or more"),
+        ("every_s = 21600", "every_s = 0", "coverage_falling: every_s: expected 1 or more"),
     ],
 )
 def test_a_rule_file_that_cannot_be_meant_is_refused_by_name(

@@ -87,7 +87,8 @@ async def test_a_database_of_another_version_is_not_ready(database: Database) ->
 async def test_what_the_collector_does_is_counted() -> None:
     """Rates, lag and refusals, by names that the dashboard asks for."""
     metrics = Metrics("1.2.3")
-    metrics.connected(up=True)
+    up = True
+    metrics.follow(lambda: up)
     batch = [Arrival("t", b"12345", now_ms() - 200), Arrival("t", b"123", now_ms())]
     metrics.committed(batch, Taken((), 1, 1, 0, {"fork": 2}))
     told = values(metrics.exposition()[0].decode())
@@ -99,7 +100,7 @@ async def test_what_the_collector_does_is_counted() -> None:
     assert (told["packbook_quarantined_total/fork"], told["packbook_quarantined_total/malformed"]) == (2, 0)
     assert (told["packbook_commit_lag_seconds_count"], told["packbook_batch_messages_sum"]) == (2, 2)
     assert told["packbook_commit_lag_seconds_bucket/0.1"] == 1
-    metrics.connected(up=False)
+    up = False
     assert values(metrics.exposition()[0].decode())["packbook_source_connected"] == 0
 
 

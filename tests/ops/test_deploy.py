@@ -17,6 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench import scale
 from packbook.__main__ import COMMANDS
 from packbook.adapters.metrics import Metrics
 from packbook.adapters.store.database import Pool
@@ -174,3 +175,8 @@ def test_the_images_constraints_are_requirements(root: Path) -> None:
     lines = [line.removesuffix(" \\") for line in (root / "requirements.lock").read_text().splitlines()]
     kept = [line for line in lines if "--hash=" not in line and line.strip() and not line.lstrip().startswith("#")]
     assert {"sqlalchemy", "aiokafka", "prometheus-client"} <= {Requirement(line).name for line in kept}
+
+
+def test_the_sizes_in_the_document_are_those_that_are_calculated(root: Path) -> None:
+    """A record that grows makes the table wrong."""
+    assert scale.table() in (root / "docs/scale.md").read_text()

@@ -15,8 +15,8 @@ def test_every_api_route_is_documented(root: Path) -> None:
 
 
 def test_every_page_is_documented(root: Path) -> None:
-    """Files are described with the API, pages with the views."""
-    text = (root / "docs/api.md").read_text(encoding="utf-8") + (root / "docs/views.md").read_text(encoding="utf-8")
+    """Files are described with the API, pages with the views, or with accounts."""
+    text = "".join((root / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("api", "views", "accounts"))
     assert [page.path for page in PAGES if not page.path.startswith("/static/") and f"`{page.path}`" not in text] == []
 
 

@@ -287,7 +287,7 @@ async def test_everything_comes_in_one_file_and_is_put_on_record(rooms: Rooms) -
     ends = ("-soh.csv", "-sessions.csv", "-events.csv", ".packbook", ".json", ".sheet.pdf")
     assert names == {"README.txt", *(f"{LEAF}{end}" for end in ends)}
     noted: list[Read] = rooms.gate.noted
-    assert [read.what for read in noted if read.fields] == ["everything.zip"]
+    assert [read.what for read in noted if read.fields] == ["neutral", "sheet"]
 
 
 async def test_what_a_reader_may_not_have_is_left_out_of_the_zip_and_said(at: Visit) -> None:

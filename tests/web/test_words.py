@@ -15,6 +15,7 @@ from packwire.messages import ChargeKind, EventKind, SohState
 
 BOOK = Path("cloud/packbook")
 SPEAKERS = ("web/**/*.html", "web/**/*.py", "core/word*.py", "core/formats/sheet/*.py")
+NAMES = {"(OpenAPI)", "CSV", "PDF", "JSON"}  # the same in every language
 LITERAL = re.compile(r"""(?P<f>f?)(?P<quote>["'])(?P<text>.*?)(?P=quote)""")
 
 
@@ -54,8 +55,35 @@ def key_pattern(argument: str) -> str | None:
 
 
 def test_both_languages_have_the_same_keys() -> None:
-    """A page that is half English is worse than one that is all English."""
-    assert ALL_WORDS["en"].messages.keys() == ALL_WORDS["ja"].messages.keys()
+    """A page that is half English is worse than one that is all English. Plural forms are each language's own."""
+    assert _without_plurals("en") == _without_plurals("ja")
+
+
+def _without_plurals(language: str) -> set[str]:
+    return {key for key in ALL_WORDS[language].messages if not key.endswith(".one")}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_plural_form_of_a_language_is_there(language: str) -> None:
+    """English has two, Japanese one; which, CLDR says."""
+    counted = {key.removesuffix(".one") for key in ALL_WORDS["en"].messages if key.endswith(".one")}
+    forms = {*ALL_WORDS[language].locale.plural_form.tags, "other"}
+    assert {f"{key}.{form}" for key in counted for form in forms} - ALL_WORDS[language].messages.keys() == set()
+
+
+def test_templates_hold_no_words_of_their_own(root: Path) -> None:
+    """What stands in a template instead of a catalogue is English for everybody."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((root / BOOK / "web/templates").rglob("*.html")):
+        text = re.sub(r"\{% block (?:main_class|brand_link|body_attributes) %\}.*?\{% endblock %\}", " ", path.read_text())
+        text = re.sub(r"\{#.*?#\}|\{%.*?%\}|<(script|code|pre|svg)\b.*?</\1>", " ", text, flags=re.DOTALL)
+        text = re.sub(r"\{\{.*?\}\}", " ", text, flags=re.DOTALL)
+        said = re.findall(r'\b(?:aria-label|title|alt|placeholder)="([^"]*)"', text)
+        said += re.sub(r"<[^>]*>", "\n", text).splitlines()
+        own = [line.strip() for line in said if re.search(r"[^\W\d_]{2,}", line) and line.strip() not in NAMES]
+        if own:
+            found[path.name] = own
+    assert found == {}
 
 
 def test_both_languages_fill_in_the_same_values() -> None:

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
-from packbook.adapters.mqtt import CONNECT_WAIT_MAX_S, BrokerAddress, Link, Message, TlsFiles, uninterrupted
+from packbook.adapters.mqtt import CONNECT_WAIT_MAX_S, BrokerAddress, Link, TlsFiles, uninterrupted
 from packbook.clock import now_ms
 from packbook.core.intake import PARTS, Arrival, Reading
-from packbook.ports import BrokerError, Holding, Ledger, Observer, StoreError, Taken, Unobserved
+from packbook.ports import BrokerError, Holding, Incoming, Ledger, Observer, Source, StoreError, Taken, Unobserved
 from packwire.ack import Ack, ack_of, encode_ack
 from packwire.ids import BoxId, StoreId
 from packwire.tls import explain, visit
@@ -56,20 +56,23 @@ class Collector:
         share: str | None = None,
         retry_max_s: float = RETRY_MAX_S,
         observer: Observer | None = None,
+        source: Source | None = None,
     ) -> None:
+        """`source`: where records come from instead of the broker, which then only takes our acks."""
         self._ledger = ledger
         self._address = address
         self._name = address.client_id
         self._limits = limits
-        self._subscriptions = everything_up(share)
+        self._source = source
+        self._subscriptions = everything_up(share) if source is None else ()
         self._retry_max_s = retry_max_s
         self._observer = observer or Unobserved()
-        self._inbox: deque[tuple[Message, Arrival]] = deque()
+        self._inbox: deque[tuple[Incoming, Arrival]] = deque()
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
         self._link: Link | None = None
         self._owed: dict[tuple[str, str], Holding] = {}  # acks that the broker has not taken yet
-        self._waiting: asyncio.Queue[tuple[Sequence[tuple[Message, Arrival]], Sequence[Reading]]] = asyncio.Queue(
+        self._waiting: asyncio.Queue[tuple[Sequence[tuple[Incoming, Arrival]], Sequence[Reading]]] = asyncio.Queue(
             maxsize=1
         )
         self._database = Outage("database", retry_max_s)
@@ -82,6 +85,8 @@ class Collector:
         """Until cancelled. What is being committed then is committed."""
         async with asyncio.TaskGroup() as collector:
             collector.create_task(self._stay_connected(), name="collector link")
+            if self._source is not None:
+                collector.create_task(self._source.run(self._take), name="collector source")
             collector.create_task(self._read(), name="collector reading")
             collector.create_task(self._keep(), name="collector ledger")
 
@@ -97,6 +102,11 @@ class Collector:
             heard = self._heard
             await asyncio.sleep(QUIET_S)
 
+    @property
+    def up(self) -> bool:
+        """Records can come in, and acks go out."""
+        return self.connected.is_set() and (self._source is None or self._source.connected)
+
     # --- the broker ---------------------------------------------------------------------------------------------
 
     async def _stay_connected(self) -> None:
@@ -109,7 +119,6 @@ class Collector:
                 await link.open(() if self._leaving else self._subscriptions)
                 outage.over()
                 self.connected.set()
-                self._observer.connected(up=True)
                 for holding in list(self._owed.values()):
                     self._publish(link, holding)
                 raise BrokerError(f"broker {self._address.name}: {await link.lost}")
@@ -117,15 +126,14 @@ class Collector:
                 outage.go_on(problem)
             finally:
                 self.connected.clear()
-                self._observer.connected(up=False)
                 self._link = None
                 await (link.close(forget=True) if self._leaving else link.close())
             await outage.wait()
 
-    def _take(self, message: Message) -> None:
-        """Called by the link for each message."""
+    def _take(self, message: Incoming) -> None:
+        """Called by the link, or the source, for each message."""
         if len(self._inbox) >= INBOX_MAX:
-            message.link.pause()
+            message.pause()
             if message.qos == 0:  # a heartbeat: the next one says the same
                 return
         self._inbox.append((message, Arrival(message.topic, message.payload, now_ms())))
@@ -158,7 +166,7 @@ class Collector:
             self._observer.committed([arrival for _, arrival in batch], taken)
             _report(taken)
 
-    async def _batch(self) -> list[tuple[Message, Arrival]]:
+    async def _batch(self) -> list[tuple[Incoming, Arrival]]:
         """What came, at once when many, after a moment when few."""
         await self._arrived.wait()
         with suppress(TimeoutError):
@@ -172,6 +180,8 @@ class Collector:
             self._full.clear()
         if self._link is not None and len(self._inbox) < INBOX_MAX:
             self._link.resume()
+        if self._source is not None and len(self._inbox) < INBOX_MAX:
+            self._source.resume()
         return batch
 
     async def _through(self, ask: Callable[[], Awaitable[ResultT]]) -> ResultT:

@@ -8,7 +8,7 @@ docs/run.md explains each; the dashboard and the alert rules in deploy/ are test
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
@@ -59,8 +59,9 @@ class Metrics:
         for reason in Reason:
             self._quarantined.labels(reason.value)
 
-    def connected(self, *, up: bool) -> None:
-        self._source_up.set(up)
+    def follow(self, source_up: Callable[[], bool]) -> None:
+        """From now on this says whether records can come in."""
+        self._source_up.set_function(source_up)
 
     def committed(self, batch: Sequence[Arrival], taken: Taken) -> None:
         at_ms = now_ms()

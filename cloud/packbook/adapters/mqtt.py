@@ -77,6 +77,9 @@ class Message:
     mid: int
     qos: int
 
+    def pause(self) -> None:
+        self.link.pause()
+
     def acknowledge(self) -> None:
         """PUBACK. On a connection that ended meanwhile it does nothing: the broker sends the message again."""
         self.link.puback(self)

@@ -243,6 +243,14 @@ async def _fleet(office: Office, wish: Wish) -> int:
         return len(await shelf.batteries_of(connection, wish["tenant"]))
 
 
+async def _battery(office: Office, wish: Wish) -> None:
+    """Which another tenant's box watches by now: sold, with the old owner's box left in the drawer."""
+    async with office.database.transaction() as connection:
+        if not await tenants.give(connection, wish["battery"], wish["tenant"]):
+            raise OperateError(f"no box of tenant {wish['tenant']} watches battery {wish['battery']}")
+        await _note(connection, wish, "battery given", None, wish["battery"], wish["tenant"])
+
+
 async def _tenants(office: Office, _wish: Wish) -> object:
     async with office.database.transaction() as connection:
         return {"tenants": await shelf.tenants(connection), "fleets": await shelf.fleets(connection)}
@@ -311,5 +319,6 @@ ACTS: Final[dict[str, Act]] = {
     "key.touch": _touch_key,
     "tenant.keep": _tenant,
     "tenant.list": _tenants,
+    "tenant.battery": _battery,
     "fleet.keep": _fleet,
 }

@@ -1,31 +1,27 @@
-"""Signing in and what follows: `ports.Accounts` over a database that is read here and, where it must be, written by
-the running book (see `app.operate`).
+"""One's own account, and others' for an admin: `ports.Accounts` over a database that is read here and, where it must
+be, written by the running book (see `app.operate`).
 
-In:  what people type, tokens they show, who they are by now.
-Out: sessions, keys, accounts; `AccountProblem` where the answer is no. Wrong passwords and unknown names cost the same.
-Wrong tries are counted by address and by account. From an address that an account signed in from lately only the
-address counts: who guesses from elsewhere cannot lock the right one out.
+In:  who somebody is by now, and what he wants changed. Out: sessions, keys, accounts; `AccountProblem` where the answer
+is no. How they came in is `app.signing_in`.
 """
 
 from __future__ import annotations
 
 import getpass
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from packbook.adapters import second_step
-from packbook.adapters.passwords import Passwords
 from packbook.adapters.second_step import AccountVault
 from packbook.adapters.store import accounts as shelf
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.database import Database
 from packbook.app.account_acts import ACTS
 from packbook.app.operate import Office, OperateError, operate
+from packbook.app.signing_in import Do, SigningIn, must_be, text_of
 from packbook.clock import now_ms
 from packbook.core import password as rules
 from packbook.core import sign_in as limits
@@ -43,165 +39,15 @@ from packbook.core.accounts import (
     Who,
     login_of,
 )
-from packbook.core.enrolment import MS_PER_DAY, WrongTries
-from packbook.core.sign_in import digest_of, network_of, new_key, new_token
-from packbook.ports import AccountProblem, Begun, Offer, Session
+from packbook.core.enrolment import MS_PER_DAY
+from packbook.core.sign_in import digest_of, new_key, new_token
+from packbook.ports import AccountProblem, Offer
 from packbook.settings import Settings
 
-Do = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
-
-TEXT_MAX: Final = 120  # of names, notes and what a browser calls itself
 BATTERIES_MAX: Final = 200
 
 
-class BookAccounts:
-    def __init__(
-        self,
-        database: Database,
-        do: Do,
-        vault: AccountVault,
-        book: str,
-        passwords: Passwords | None = None,
-        sign_on_only: str | None = None,
-    ) -> None:
-        """`book`: as authenticator apps show it. `sign_on_only`: the issuer whose people come in by its word alone."""
-        self._database = database
-        self._do = do
-        self._vault = vault
-        self._book = book
-        self._passwords = passwords or Passwords()
-        self._sign_on_only = sign_on_only
-        self._by_address = WrongTries(limits.ADDRESS_TRIES_MAX)
-        self._by_login = WrongTries(limits.ACCOUNT_TRIES_MAX)
-        self._by_code = WrongTries(limits.CODE_TRIES_MAX)
-
-    # --- who comes ----------------------------------------------------------------------------------------------
-
-    async def by_session(self, digest: bytes) -> Session | None:
-        now = now_ms()
-        async with self._database.transaction() as connection:
-            row = await shelf.session_of(connection, digest)
-            account = None if row is None else await shelf.of_id(connection, row["account"])
-        if row is None or account is None or account.disabled_ms is not None:
-            return None
-        if now >= row["until_ms"] or now - row["seen_ms"] >= limits.IDLE_MS:
-            return None
-        if now - row["seen_ms"] >= limits.TOUCH_EVERY_MS:
-            await self._do("session.touch", {"digest": digest.hex()})
-        return Session(account.who(), row["half"])
-
-    async def by_key(self, digest: bytes) -> Who | None:
-        now = now_ms()
-        async with self._database.transaction() as connection:
-            row = await shelf.key_of(connection, digest)
-            account = None if row is None else await shelf.of_id(connection, row["account"])
-        if row is None or account is None or account.disabled_ms is not None or row["revoked_ms"] is not None:
-            return None
-        if row["expires_ms"] is not None and now >= row["expires_ms"]:
-            return None
-        if now - (row["used_ms"] or 0) >= limits.TOUCH_EVERY_MS:
-            await self._do("key.touch", {"prefix": row["prefix"]})
-        return account.who(scopes=row["scopes"].split(), key=row["prefix"])
-
-    async def exist(self) -> bool:
-        async with self._database.transaction() as connection:
-            return any(one.has_password for one in await shelf.all_of(connection, Reach(None)))
-
-    # --- signing in ---------------------------------------------------------------------------------------------
-
-    async def sign_in(self, login: str, password: str, visit: Visit, before: bytes | None = None) -> Begun:
-        known = login_of(login) or ""
-        async with self._database.transaction() as connection:
-            account = await shelf.of_login(connection, known)
-            kept = None if account is None else (await shelf.secrets_of(connection, account.account))["password"]
-            familiar = account is not None and await shelf.is_familiar(
-                connection, account.account, self._address(visit), now_ms()
-            )
-        self._wait(self._by_address, network_of(visit.address))
-        if not familiar:
-            self._wait(self._by_login, known)
-        right = await self._passwords.belongs(password[: rules.LENGTH_MAX + 1], kept)
-        if account is None or not right or account.disabled_ms is not None:
-            self._by_address.count(network_of(visit.address), now_ms())
-            if not familiar:
-                self._by_login.count(known, now_ms())
-            await self._failed(account, visit, "wrong password" if account is not None else "unknown name")
-            raise AccountProblem("wrong", "name and password do not belong together")
-        if await self._comes_by_sign_on(account):
-            await self._failed(account, visit, "a password, where the issuer's word is asked for")
-            raise AccountProblem("elsewhere", "this account signs in through its identity provider")
-        if kept is not None and self._passwords.is_old(kept):
-            fresh = await self._passwords.hash(password)
-            await self._do("account.rehash", {"account": account.account, "password": fresh})
-        return await self._begin(account, visit, half=account.has_totp, by="with a password", before=before)
-
-    async def _comes_by_sign_on(self, account: Account) -> bool:
-        if self._sign_on_only is None:
-            return False
-        async with self._database.transaction() as connection:
-            known = await shelf.identities_of(connection, account.account)
-        return any(one.issuer == self._sign_on_only for one in known)
-
-    async def second_step(self, digest: bytes, typed: str, visit: Visit) -> Begun:
-        now = now_ms()
-        async with self._database.transaction() as connection:
-            row = await shelf.session_of(connection, digest)
-            if row is None or not row["half"] or now >= row["until_ms"]:
-                raise AccountProblem("expired", "that took too long: begin again with the password")
-            account = await _must_be(connection, row["account"])
-            kept = await shelf.secrets_of(connection, account.account)
-        self._wait(self._by_code, account.account)
-        step = None
-        if kept["totp"] is not None and typed.strip().replace(" ", "").isdigit():
-            secret = self._vault.open(account.account, kept["totp"])
-            step = second_step.step_of(secret, typed, now, kept["totp_step"])
-        token = new_token()
-        wish = self._session(account, token, visit, half=False) | {
-            "before": digest.hex(),
-            "step": step,
-            "recovery": second_step.recovery_digest(account.account, typed).hex(),
-        }
-        if account.disabled_ms is not None or not await self._do("session.whole", wish):
-            self._by_code.count(account.account, now)
-            await self._failed(account, visit, "wrong second step")
-            raise AccountProblem("code", "this code is wrong or was used")
-        return Begun(token, half=False, language=account.language)
-
-    async def vouched(
-        self, account: str, visit: Visit, by: str, before: bytes | None = None, *, second_step: bool = False
-    ) -> Begun:
-        async with self._database.transaction() as connection:
-            found = await _must_be(connection, account)
-        if found.disabled_ms is not None:
-            raise AccountProblem("wrong", f"{found.login} is disabled")
-        return await self._begin(found, visit, half=second_step and found.has_totp, by=by, before=before)
-
-    async def known_as(self, issuer: str, subject: str) -> Account | None:
-        async with self._database.transaction() as connection:
-            return await shelf.of_identity(connection, issuer, subject)
-
-    async def identities(self, who: Who) -> Sequence[ExternalIdentity]:
-        async with self._database.transaction() as connection:
-            return await shelf.identities_of(connection, who.account or "")
-
-    async def prove(self, who: Who, password: str, visit: Visit) -> None:
-        await self._proven(who, password, visit)
-
-    async def unbind(self, who: Who, issuer: str, password: str, visit: Visit, here: bytes | None) -> None:
-        if issuer == self._sign_on_only:
-            raise AccountProblem("elsewhere", "in this book nobody unbinds himself")
-        account = await self._proven(who, password, visit)
-        wish = {"account": account.account, "issuer": issuer, "here": None if here is None else here.hex()}
-        await self._do("identity.unbind", wish | self._by(account.login, visit))
-
-    async def sign_out(self, digest: bytes, visit: Visit) -> None:
-        async with self._database.transaction() as connection:
-            row = await shelf.session_of(connection, digest)
-            account = None if row is None else await shelf.of_id(connection, row["account"])
-        if account is not None:
-            wish = {"account": account.account, "only": digest.hex(), "but": None}
-            await self._do("session.end", wish | self._by(account.login, visit))
-
+class BookAccounts(SigningIn):
     # --- invitations --------------------------------------------------------------------------------------------
 
     async def invited(self, digest: bytes) -> Account | None:
@@ -219,7 +65,7 @@ class BookAccounts:
 
     async def account(self, who: Who) -> Account:
         async with self._database.transaction() as connection:
-            return await _must_be(connection, who.account)
+            return await must_be(connection, who.account)
 
     async def sessions(self, who: Who) -> Sequence[OpenSession]:
         now = now_ms()
@@ -292,7 +138,7 @@ class BookAccounts:
         wish = {
             "prefix": prefix,
             "account": account.account,
-            "note": _text(note),
+            "note": text_of(note),
             "scopes": " ".join(wanted),
             "expires_ms": now_ms() + days * MS_PER_DAY,
             "digest": digest_of(key).hex(),
@@ -305,6 +151,22 @@ class BookAccounts:
             raise AccountProblem("unknown", "there is no such key")
         account = await self.account(who)
         await self._do("key.revoke", {"prefix": prefix} | self._by(account.login, visit))
+
+    # --- one's identities elsewhere -----------------------------------------------------------------------------
+
+    async def identities(self, who: Who) -> Sequence[ExternalIdentity]:
+        async with self._database.transaction() as connection:
+            return await shelf.identities_of(connection, who.account or "")
+
+    async def prove(self, who: Who, password: str, visit: Visit) -> None:
+        await self._proven(who, password, visit)
+
+    async def unbind(self, who: Who, issuer: str, password: str, visit: Visit, here: bytes | None) -> None:
+        if issuer == self._sign_on_only:
+            raise AccountProblem("elsewhere", "in this book nobody unbinds himself")
+        account = await self._proven(who, password, visit)
+        wish = {"account": account.account, "issuer": issuer, "here": None if here is None else here.hex()}
+        await self._do("identity.unbind", wish | self._by(account.login, visit))
 
     # --- others' ------------------------------------------------------------------------------------------------
 
@@ -358,7 +220,7 @@ class BookAccounts:
         kept = None if password is None else await self._new_hash(password, known, name)
         wish = {
             "login": known,
-            "name": _text(name) or known,
+            "name": text_of(name) or known,
             "tenant": tenant,
             "role": str(role),
             "batteries": named,
@@ -411,22 +273,6 @@ class BookAccounts:
 
     # --- helpers ------------------------------------------------------------------------------------------------
 
-    async def _begin(self, account: Account, visit: Visit, *, half: bool, by: str, before: bytes | None) -> Begun:
-        token = new_token()
-        wish = self._session(account, token, visit, half=half)
-        await self._do("session.begin", wish | {"before": None if before is None else before.hex(), "by": by})
-        return Begun(token, half, account.language)
-
-    def _session(self, account: Account, token: str, visit: Visit, *, half: bool) -> dict[str, object]:
-        return {
-            "digest": digest_of(token).hex(),
-            "account": account.account,
-            "half": half,
-            "until_ms": now_ms() + (limits.HALF_MS if half else limits.LONGEST_MS),
-            "device": _text(visit.device),
-            **self._by(account.login, visit),
-        }
-
     async def _proven(self, who: Who, password: str, visit: Visit) -> Account:
         """Whoever sits here knows the password, too. Raises AccountProblem."""
         account = await self.account(who)
@@ -470,21 +316,6 @@ class BookAccounts:
         wish["here"] = None if here is None else here.hex()
         await self._do("account.totp", wish | self._by(account.login, visit))
 
-    async def _failed(self, account: Account | None, visit: Visit, why: str) -> None:
-        wish = {"account": None if account is None else account.account, "why": why}
-        await self._do("account.failed", wish | self._by("" if account is None else account.login, visit))
-
-    def _by(self, who: str, visit: Visit) -> dict[str, object]:
-        return {"who": who, "address": self._address(visit)}
-
-    def _address(self, visit: Visit) -> str:
-        return self._vault.address(network_of(visit.address))
-
-    def _wait(self, tries: WrongTries, of: str) -> None:
-        wait_ms = tries.wait_ms(of, now_ms())
-        if wait_ms > 0:
-            raise AccountProblem("wait", "too many wrong tries; wait", wait_s=wait_ms // 1000 + 1)
-
 
 WHY: Final = {
     "short": f"a password has at least {rules.LENGTH_MIN} characters; a few words make one",
@@ -498,22 +329,11 @@ def scopes_of(account: Account) -> list[str]:
     return [scope for scope, needed in SCOPES.items() if needed <= account.who().may]
 
 
-async def _must_be(connection: AsyncConnection, account: str | None) -> Account:
-    found = None if account is None else await shelf.of_id(connection, account)
-    if found is None:
-        raise AccountProblem("unknown", "there is no such account")
-    return found
-
-
 def _tenant(who: Who) -> str:
     """An admin's. Nobody without a tenant administers anything."""
     if who.tenant is None or May.ADMINISTER not in who.may:
         raise AccountProblem("unknown", "not with what this account may do")
     return who.tenant
-
-
-def _text(text: str) -> str:
-    return "".join(c for c in text if c.isprintable()).strip()[:TEXT_MAX]
 
 
 def doing(office: Office, *, own: bool) -> Do:

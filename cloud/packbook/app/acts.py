@@ -13,6 +13,7 @@ from packbook.app import (
     declaration,
     enrolment,
     quarantine,
+    rebuild,
     relation,
 )
 from packbook.app.operate import Act
@@ -26,5 +27,6 @@ ACTS: Final[dict[str, Act]] = {
     **declaration.ACTS,
     **enrolment.ACTS,
     **quarantine.ACTS,
+    **rebuild.ACTS,
     **relation.ACTS,
 }

@@ -29,6 +29,7 @@ from packbook.app.fleet import keep_judged
 from packbook.app.forget import forget_daily
 from packbook.app.meanwhile import meanwhile
 from packbook.app.operate import Office, operators_door
+from packbook.app.source import source_of
 from packbook.app.workers import supervise, worker_settings
 from packbook.ports import Observer
 from packbook.settings import Settings
@@ -85,7 +86,7 @@ async def _until_retired(settings: Settings, database: Database) -> None:
     with ops_door(settings) as ops, reading(settings) as read_all:
         metrics = Metrics(__version__)
         collector = make_collector(settings, database, read_all, metrics)
-        condition = ProcessCondition(database, metrics, collector.connected.is_set)
+        condition = ProcessCondition(database, metrics, lambda: collector.up)
         async with AsyncExitStack() as beside:
             if ops is not None:
                 await beside.enter_async_context(meanwhile(serve_ops(condition, ops), "metrics"))
@@ -126,4 +127,5 @@ def make_collector(
 ) -> Collector:
     limits = BatchLimits(settings.batch_records_max, settings.batch_wait_max_s)
     ledger = Ledger(database, enrolled_only=settings.enrolled_only, read_all=read_all)
-    return Collector(ledger, broker_address(settings), limits, settings.share, observer=observer)
+    source = source_of(settings)
+    return Collector(ledger, broker_address(settings), limits, settings.share, observer=observer, source=source)

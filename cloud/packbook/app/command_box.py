@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from packbook.app.command import DONE, add_settings, run
-from packbook.app.send_down import operator_of, send_down
+from packbook.app.send_down import operator_of, send_down, write_down
 from packbook.app.token import box_name
 from packbook.clock import now_ms
 from packbook.ports import SettingsError
@@ -46,6 +46,7 @@ async def _command(settings: Settings, args: argparse.Namespace) -> int:
     operator, box = operator_of(settings), BoxId(args.box)
     signed = encode_command(command, box, operator.sign, operator.public_key)
     await send_down(settings, {topic(box, Leaf.COMMAND): signed}, expiry_s=round(args.hours * 3600))
+    await write_down(settings, "command sent", [box], f"{command.id.hex()} {args.what}")
     print(f"box {box}: command {command.id.hex()} waits for it at the broker for {args.hours:g} h")
     return DONE
 

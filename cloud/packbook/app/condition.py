@@ -36,6 +36,8 @@ class ProcessCondition:
         self._database = database
         self._metrics = metrics
         self._source_up = source_up
+        if source_up is not None:
+            metrics.follow(source_up)
         self._looked_s = -FIGURES_EVERY_S
         self._turn = asyncio.Lock()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from packbook.app.command import DONE, add_settings, run
-from packbook.app.send_down import add_boxes, boxes_meant, operator_of, send_down
+from packbook.app.send_down import add_boxes, boxes_meant, operator_of, send_down, write_down
 from packbook.clock import now_ms
 from packbook.ports import PackbookError
 from packbook.settings import Settings
@@ -49,6 +49,7 @@ async def _push(settings: Settings, args: argparse.Namespace) -> int:
         topic(box, Leaf.CONFIG): encode_config(config, box, operator.sign, operator.public_key) for box in boxes
     }
     await send_down(settings, messages)
+    await write_down(settings, "config sent", boxes, f"{config.version} from {args.file.name}")
     for box in boxes:
         print(f"box {box}: version {config.version} waits for it at the broker")
     return DONE

@@ -117,6 +117,14 @@ async def _adopt(office: Office, wish: Mapping[str, Any]) -> None:
         await shelf.note(connection, "adopted", box, f"into fleet {wish['fleet']}", now)
 
 
+async def _note_sent(office: Office, wish: Mapping[str, Any]) -> None:
+    """What was left at the broker for each of `boxes`: its page tells what was wanted beside what is in force."""
+    now = now_ms()
+    async with office.database.transaction() as connection:
+        for box in wish["boxes"]:
+            await shelf.note(connection, wish["act"], box, wish["detail"], now, who=wish["who"])
+
+
 def _shown_code(code: Code) -> dict[str, Any]:
     """The digest tells one from another; it is of no use to anybody who finds it."""
     return asdict(code) | {"digest": code.digest.hex()[:16]}
@@ -139,5 +147,6 @@ ACTS: Final[dict[str, Act]] = {
     "box.show": _show_box,
     "box.state": _set_state,
     "box.transfer": _transfer,
+    "box.sent": _note_sent,
     "box.adopt": _adopt,
 }

@@ -11,7 +11,6 @@ from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.watch import SqlWatch
 from packbook.app.access import access_for, gate_beside, own_gate
 from packbook.app.accounts import accounts_beside, own_accounts
-from packbook.app.alerts import alerts_beside, own_alerts
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.fleet import fleet_beside, own_fleet
 from packbook.app.operate import Office
@@ -27,10 +26,14 @@ def pages_over(
     evidence: Evidence,
     *,
     own: bool,
+    reading: Database | None = None,
     looks: Mapping[str, str] | None = None,
     condition: Condition | None = None,
 ) -> FastAPI:
-    """`own`: this process may write the database; else the one that writes it is asked to. Raises PackbookError."""
+    """`own`: this process may write the database; else the one that writes it is asked to. `reading`: the same one, by
+    connections of its own for what is read most. Raises PackbookError.
+    """
+    reading = reading or database
     office = Office(database, settings)
     gate = own_gate(office) if own else gate_beside(settings, database)
     accounts = sign_on = None
@@ -38,15 +41,14 @@ def pages_over(
         accounts = own_accounts(office) if own else accounts_beside(settings, database)
         sign_on = sign_on_for(office, accounts, own=own)
     return create_app(
-        SqlHistories(database),
+        SqlHistories(reading),
         evidence,
         access=access_for(settings, gate, database),
         signed=BookCredentials(database, issuer_of(settings)),
         accounts=accounts,
         sign_on=sign_on,
         fleet=own_fleet(settings, database) if own else fleet_beside(settings, database),
-        watch=SqlWatch(database),
+        watch=SqlWatch(reading),
         looks=looks,
-        alerts=own_alerts(office) if own else alerts_beside(settings, database),
         condition=condition,
     )

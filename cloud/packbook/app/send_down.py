@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import getpass
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -72,6 +73,11 @@ async def send_down(settings: Settings, messages: Mapping[str, bytes], expiry_s:
         raise BrokerError(f"broker {address.name}: did not take {_few(sorted(open_topics))}: denied?") from problem
     finally:
         await link.close()
+
+
+async def write_down(settings: Settings, act: str, boxes: Sequence[BoxId], detail: str) -> None:
+    """After it was sent: who sent what to which boxes."""
+    await operate(settings, ACTS, "box.sent", {"boxes": boxes, "act": act, "detail": detail, "who": getpass.getuser()})
 
 
 def _few(topics: Sequence[str]) -> str:

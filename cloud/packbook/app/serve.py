@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from packbook.adapters.metrics import Metrics
-from packbook.adapters.store import open_writer
+from packbook.adapters.store import open_beside, open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.acts import ACTS
 from packbook.app.alert_watch import alert_rules, watch_alerts
@@ -51,18 +51,19 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
     """
     with ExitStack() as doors:
         door = doors.enter_context(listening(settings))
-        est = doors.enter_context(est_door(settings)) if settings.enrol_port is not None else None
         ops = doors.enter_context(ops_door(settings))
-        rules = alert_rules(settings)
+        est = doors.enter_context(est_door(settings)) if settings.enrol_port is not None else None
         read_all = doors.enter_context(reading(settings))
         async with (
             open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database,
+            open_beside(settings.database_url.get_secret_value(), database) as beside,
             operators_door(Office(database, settings), ACTS),
         ):
             metrics = Metrics(__version__)
             collector = make_collector(settings, database, read_all, metrics)
-            condition = ProcessCondition(database, metrics, collector.connected.is_set)
+            condition = ProcessCondition(database, metrics, lambda: collector.up)
             evidence = book_evidence(settings, database)
+            rules = alert_rules(settings)
             desk = make_desk(settings, database, evidence.book_key) if est is not None else None
             if desk is not None:
                 await desk.write_revoked()
@@ -80,6 +81,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None], looks: M
                 book.create_task(sign_daily(evidence), name="sign")
                 if house is not None:
                     book.create_task(house.run(), name="home assistant")
-                app = pages_over(settings, database, evidence, own=True, looks=looks, condition=condition)
+                app = pages_over(
+                    settings, database, evidence, own=True, reading=beside, looks=looks, condition=condition
+                )
                 pages = serve_pages(app, door, on_ready, settings.trusted_proxies)
                 book.create_task(pages, name="web")

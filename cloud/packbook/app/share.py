@@ -91,7 +91,8 @@ async def _new(settings: Settings, args: argparse.Namespace) -> int:
     )
     problem = unfit(access_rules(rules_of(settings)), link, FORMATS)
     if problem is not None:
-        raise ShareError(problem)
+        option = problem.partition(":")[0] in ("fields", "formats", "note")
+        raise ShareError(f"--{problem}" if option else problem)
     await operate(settings, ACTS, "share.new", {**asdict(link), "digest": digest.hex()})
     await _warn(settings, args.battery)
     address = settings.public_url + PATH + token

@@ -22,8 +22,9 @@ from typing import Any, Final
 from packbook.adapters.identity_provider import IdentityProvider, Relying, Trip
 from packbook.adapters.second_step import AccountVault, VaultError
 from packbook.adapters.store import accounts as shelf
-from packbook.app.accounts import BookAccounts, Do, doing
+from packbook.app.accounts import BookAccounts, doing
 from packbook.app.operate import Office, OperateError
+from packbook.app.signing_in import Do
 from packbook.clock import now_ms
 from packbook.core import sign_in as limits
 from packbook.core.accounts import Account, ExternalIdentity, Role, Visit, Who

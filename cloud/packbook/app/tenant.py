@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ways.add_parser("list", help="all of them, with their fleets")
     fleet = ways.add_parser("fleet", help="give a fleet, its boxes and the batteries they watch to a tenant")
     fleet.add_argument("fleet", type=fleet_name, metavar="FLEET")
-    fleet.add_argument("--tenant", type=fleet_name, required=True, metavar="TENANT")
+    battery = ways.add_parser("battery", help="let a tenant whose box watches it have another's battery")
+    battery.add_argument("battery", metavar="BATTERY")
+    for way in (fleet, battery):
+        way.add_argument("--tenant", type=fleet_name, required=True, metavar="TENANT")
     for way in ways.choices.values():
         add_settings(way)
 
@@ -42,6 +45,11 @@ async def _tenant(settings: Settings, args: argparse.Namespace) -> int:
         wish = {"fleet": args.fleet, "tenant": args.tenant}
         batteries = await operate(settings, ACTS, "fleet.keep", wish | on_the_spot())
         print(f"fleet {args.fleet} is {args.tenant}'s now, who has {batteries} batteries")
+    elif args.way == "battery":
+        await operate(
+            settings, ACTS, "tenant.battery", {"battery": args.battery, "tenant": args.tenant} | on_the_spot()
+        )
+        print(f"battery {args.battery} is {args.tenant}'s now, with its history")
     else:
         known = await operate(settings, ACTS, "tenant.list", {})
         for tenant, label in known["tenants"].items():

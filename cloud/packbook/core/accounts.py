@@ -132,7 +132,7 @@ class Visit:
     """Where a request came from. `address`: of the client, as told by a trusted proxy where there is one."""
 
     address: str
-    device: str  # what the browser calls itself
+    device: str  # core.sign_in.device_of
 
 
 @dataclass(frozen=True, slots=True)

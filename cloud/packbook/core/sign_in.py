@@ -26,6 +26,35 @@ PREFIX_BYTES: Final = 4
 IPV6_NETWORK: Final = 64  # what one customer has
 
 
+# What browsers call themselves holds the names of others, so the first of these that is there is the one.
+BROWSERS: Final = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+    ("curl/", "curl"),
+)
+SYSTEMS: Final = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+
+
+def device_of(user_agent: str) -> str:
+    """A browser as its owner would name it: enough to tell one's own, and no more is kept."""
+    found = (next((name for mark, name in known if mark in user_agent), None) for known in (BROWSERS, SYSTEMS))
+    return ", ".join(name for name in found if name is not None)
+
+
 def digest_of(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 

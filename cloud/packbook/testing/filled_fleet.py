@@ -1,7 +1,8 @@
 """A fleet in a database, for tests, screenshots and work on the operator's pages: a few lived-in batteries, or a crowd.
 
-`fill` writes a `MemoryHistories` into the tables as intake would have, with boxes, codes, certificates, refused messages
-and acts around it. `crowd` adds thousands of made-up batteries with plausible figures, seeded: the same every time.
+`fill` writes a `MemoryHistories` into the tables as intake would have, with boxes, codes, certificates, refused
+messages and acts around it. `crowd` adds thousands of made-up batteries with plausible figures, seeded: the same every
+time.
 Nothing here goes through signatures; what is to be believed comes by `tests/lived_fleet.py`.
 """
 
@@ -47,7 +48,9 @@ async def fill(database: Database, book: MemoryHistories, now_ms: int) -> None:
         for battery, head in book.heads.items():
             counts = {f"{kind}s": head.sessions.get(kind, 0) for kind in ("charge", "drive", "rest")}
             await _insert(connection, tables.battery, {"battery": battery, "records": head.records, **counts})
-            of_head = {column.name: getattr(head, column.name, None) for column in tables.installation.c}
+            of_head: dict[str, Any] = {
+                column.name: getattr(head, column.name, None) for column in tables.installation.c
+            }
             place = {"box": head.boxes[0], "store": STORE, "seq": 1, "hello_seq": 1, **_moment()}
             await _insert(connection, tables.installation, of_head | place | {"from_ms": head.first_ms})
             rows: list[SessionRow | SohPoint | EventRow] = [
@@ -257,7 +260,7 @@ async def _around(connection: AsyncConnection, boxes: list[str], now_ms: int) ->
         await _insert(
             connection, tables.quarantine, refused | {"topic": f"pb/1/{topic}", "digest": digest, "id": number + 1}
         )
-    for number, used in enumerate((boxes[:1] or [None])[0:1] + [None]):
+    for number, used in enumerate((boxes[0] if boxes else None, None)):
         code = {
             "digest": hashlib.sha256(f"code {number}".encode()).digest(),
             "fleet": FLEETS[0],

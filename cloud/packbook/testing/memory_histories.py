@@ -118,6 +118,9 @@ class MemoryHistories:
     async def battery(self, battery: str) -> Battery | None:
         return self.heads.get(battery)
 
+    async def has(self, battery: str) -> bool:
+        return battery in self.heads
+
     async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         return self.points.get(battery, [])[offset:][:limit]
 

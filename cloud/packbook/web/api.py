@@ -82,15 +82,28 @@ Part = Annotated[Window, Depends(window)]
 
 
 async def known_battery(request: Request, battery: BatteryPath, book: Book) -> Battery:
-    """Reading on is put on record here, for every resource of a battery's own life."""
+    """Reading on is put on record here, and in `known_name`, for every resource of a battery's own life."""
     found = await book.battery(battery)
     if found is None:
-        raise HTTPException(404, f"no battery {battery!r} is in this book")
+        raise _unknown(battery)
     await note_history(request, battery, "api", request.scope["route"].name)
     return found
 
 
+async def known_name(request: Request, battery: BatteryPath, book: Book) -> str:
+    """For what stands beside the head: whether there is such a battery is asked with a sixth of the work."""
+    if not await book.has(battery):
+        raise _unknown(battery)
+    await note_history(request, battery, "api", request.scope["route"].name)
+    return battery
+
+
+def _unknown(battery: str) -> HTTPException:
+    return HTTPException(404, f"no battery {battery!r} is in this book")
+
+
 Known = Annotated[Battery, Depends(known_battery)]
+Named = Annotated[str, Depends(known_name)]
 
 
 def reply(request: Request, answer: models.Answer, links: Mapping[str, str] | None = None) -> Response:
@@ -136,10 +149,10 @@ async def battery(request: Request, known: Known) -> Response:
     return reply(request, models.BatteryOut.model_validate(known))
 
 
-async def soh(request: Request, known: Known, book: Book, part: Part) -> Response:
-    points = await book.soh_series(known.battery, part.one_more, part.offset)
+async def soh(request: Request, named: Named, book: Book, part: Part) -> Response:
+    points = await book.soh_series(named, part.one_more, part.offset)
     shown, place, links = paged(request, part, points)
-    answer = {"battery": known.battery, "points": shown, **place}
+    answer = {"battery": named, "points": shown, **place}
     return reply(request, models.SohSeriesOut.model_validate(answer), links)
 
 
@@ -166,44 +179,44 @@ async def forecast(request: Request, known: Known, book: Book) -> Response:
     return reply(request, models.ForecastOut.model_validate(answer))
 
 
-async def sessions(request: Request, known: Known, book: Book, part: Part, kind: KindFilter = None) -> Response:
-    rows = await book.sessions(known.battery, kind, part.one_more, part.offset)
+async def sessions(request: Request, named: Named, book: Book, part: Part, kind: KindFilter = None) -> Response:
+    rows = await book.sessions(named, kind, part.one_more, part.offset)
     shown, place, links = paged(request, part, rows)
-    answer = {"battery": known.battery, "kind": kind, "sessions": shown, **place}
+    answer = {"battery": named, "kind": kind, "sessions": shown, **place}
     return reply(request, models.SessionsOut.model_validate(answer), links)
 
 
-async def cells(request: Request, known: Known, book: Book) -> Response:
-    points = await book.cells(known.battery)
-    return reply(request, models.CellsSeriesOut.model_validate({"battery": known.battery, "points": points}))
+async def cells(request: Request, named: Named, book: Book) -> Response:
+    points = await book.cells(named)
+    return reply(request, models.CellsSeriesOut.model_validate({"battery": named, "points": points}))
 
 
-async def usage(request: Request, known: Known, book: Book) -> Response:
-    totals = await book.usage(known.battery)
+async def usage(request: Request, named: Named, book: Book) -> Response:
+    totals = await book.usage(named)
     if totals is None:
-        raise HTTPException(404, f"no usage of battery {known.battery!r} has arrived yet")
-    return reply(request, models.UsageOut.of(known.battery, totals))
+        raise HTTPException(404, f"no usage of battery {named!r} has arrived yet")
+    return reply(request, models.UsageOut.of(named, totals))
 
 
-async def events(request: Request, known: Known, book: Book, part: Part) -> Response:
-    rows = await book.events(known.battery, part.one_more, part.offset)
+async def events(request: Request, named: Named, book: Book, part: Part) -> Response:
+    rows = await book.events(named, part.one_more, part.offset)
     shown, place, links = paged(request, part, rows)
-    return reply(request, models.EventsOut.model_validate({"battery": known.battery, "events": shown, **place}), links)
+    return reply(request, models.EventsOut.model_validate({"battery": named, "events": shown, **place}), links)
 
 
-async def reads(request: Request, known: Known, part: Part) -> Response:
-    found = await access_of(request).gate.reads(known.battery, part.one_more, part.offset)
+async def reads(request: Request, named: Named, part: Part) -> Response:
+    found = await access_of(request).gate.reads(named, part.one_more, part.offset)
     shown, place, links = paged(request, part, found)
     told = tuple(models.ReadOut.of(read) for read in shown)
-    return reply(request, models.ReadsOut(battery=known.battery, reads=told, **place), links)
+    return reply(request, models.ReadsOut(battery=named, reads=told, **place), links)
 
 
-async def bundle(request: Request, known: Known, signing: Signing) -> Response:
-    data = await signing.bundle(known.battery)
+async def bundle(request: Request, named: Named, signing: Signing) -> Response:
+    data = await signing.bundle(named)
     if data is None:
-        raise HTTPException(404, f"no records of battery {known.battery!r} can be exported yet")
+        raise HTTPException(404, f"no records of battery {named!r} can be exported yet")
     headers = {
-        "Content-Disposition": f'attachment; filename="{file_name(known.battery)}.packbook"',
+        "Content-Disposition": f'attachment; filename="{file_name(named)}.packbook"',
         "Cache-Control": "private, no-cache",
         "Vary": VARY,
     }

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from packbook.core.accounts import May
-from packbook.ports import Accounts, Alerts, Condition, Credentials, Evidence, Histories, PackbookError, SignOn, Watch
+from packbook.ports import Accounts, Condition, Credentials, Evidence, Histories, PackbookError, SignOn, Watch
 from packbook.web import account, credentials, guard, ops, owner, shared, sign_in, single_sign_on, users
 from packbook.web.access import Access
 from packbook.web.api_routes import API, FILES, JSON, V1
@@ -62,7 +62,6 @@ def create_app(
     fleet: Fleet | None = None,
     watch: Watch | None = None,
     looks: Mapping[str, str] | None = None,
-    alerts: Alerts | None = None,
     condition: Condition | None = None,
     title: str = "Packbook",
 ) -> FastAPI:
@@ -72,7 +71,7 @@ def create_app(
     `signed` None: this book signs no credentials.
     `accounts` None: whoever gets here owns the book, as on loopback. `fleet` None: no operator's pages.
     `sign_on` None: there is no identity provider.
-    `condition` None: no process is around it that could be unready. `alerts` None: nobody looks for what is wrong.
+    `condition` None: no process is around it that could be unready.
     `watch` None: whether something changed is seen by reading all heads, as a small book can afford.
     `looks`: of a demo alone: accounts by the word on a button that signs in as them.
     """
@@ -91,7 +90,6 @@ def create_app(
     app.state.sign_on = sign_on
     app.state.fleet = fleet
     app.state.looks = looks or {}
-    app.state.alerts = alerts
     app.state.condition = condition
     app.state.title = title
     app.state.assets = Assets.shipped()

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from packbook.core.accounts import BOOKS_OWN, KEY, NOBODY, May, Who
 from packbook.core.share import token_digest
-from packbook.ports import Accounts
+from packbook.ports import Accounts, walled
 from packbook.web.session import FORM_BYTES_MAX, SAFE, check_form, is_a_program, session_token
 
 API: Final = "/api/"
@@ -47,7 +47,8 @@ class Door:
             receive = _again(body, receive)
             if who.key is None and not _is_local_program(request):
                 await check_form(Request(scope, _again(body, receive)))
-        await self.app(scope, receive, send)
+        with walled(None if self.may is May.ANYBODY else who.reach.tenant):
+            await self.app(scope, receive, send)
 
 
 async def who_comes(request: Request) -> Who:
@@ -79,7 +80,7 @@ def _refusal(request: Request, who: Who) -> Response:
     if who.account is not None or request.app.state.accounts is None:
         raise HTTPException(FORBIDDEN, "not with what this account may do")
     if request.url.path.startswith(API):
-        if "authorization" in request.headers:
+        if request.headers.get("authorization", "").lower().startswith("bearer "):
             raise HTTPException(FORBIDDEN, "a share link opens the passport, not the history behind it")
         raise HTTPException(UNAUTHORIZED, "sign in, or send a key", headers=CHALLENGE)
     address = SIGN_IN

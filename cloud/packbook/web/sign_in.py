@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse
 
 from packbook.core.accounts import Visit
 from packbook.core.password import LENGTH_MIN
-from packbook.core.sign_in import digest_of
+from packbook.core.sign_in import device_of, digest_of
 from packbook.ports import AccountProblem, Accounts, Begun, SignOn
 from packbook.web.access import NOT_HERE, private, who_of
 from packbook.web.door import SEE_OTHER, SIGN_IN
@@ -28,7 +28,6 @@ WRONG: Final = 422
 TOO_MANY: Final = 429
 STATUSES: Final = {"oidc_away": 503, "oidc_unknown": 403, "elsewhere": 403}
 DONE: Final = ("password", "out")
-DEVICE_MAX: Final = 200
 
 
 def accounts_of(request: Request) -> Accounts:
@@ -40,7 +39,7 @@ def accounts_of(request: Request) -> Accounts:
 
 def visit_of(request: Request) -> Visit:
     address = request.client.host if request.client is not None else "unknown"
-    return Visit(address, request.headers.get("user-agent", "")[:DEVICE_MAX])
+    return Visit(address, device_of(request.headers.get("user-agent", "")))
 
 
 def here_of(request: Request) -> bytes | None:

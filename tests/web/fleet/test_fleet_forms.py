@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Sequence
 from io import BytesIO
 
 import sqlalchemy as sa
 
 from packbook.adapters.store import tables
 from packbook.core.accounts import EVERYWHERE
-from packbook.core.fleet_papers import AuditQuery, Trail
+from packbook.core.fleet_papers import AuditQuery, CodeLine, Trail
+from packbook.core.fleet_table import FleetQuery
 from packbook.web.fleet.enrol import BOOT_FILE
 from packwire.enrolment import BOOT_FILE as WIRES_BOOT_FILE
 from packwire.enrolment import code_digest
@@ -85,8 +87,8 @@ async def test_unused_codes_of_a_fleet_can_be_taken_back(opened: Open) -> None:
     assert any(code.state(0) == "open" for code in codes if code.fleet != "lease")
 
 
-def answer_ms(codes: object) -> int:
-    return max(code.expires_ms for code in codes if code.fleet == "lease")  # type: ignore[attr-defined]
+def answer_ms(codes: Sequence[CodeLine]) -> int:
+    return max(code.expires_ms for code in codes if code.fleet == "lease")
 
 
 async def test_a_box_is_revoked_with_a_reason_and_a_name(opened: Open) -> None:
@@ -157,3 +159,24 @@ async def test_what_is_not_there_is_not_found(opened: Open) -> None:
     async with opened("one") as fleet:
         for path in ("/fleet/boxes/0000000000000000", "/fleet/quarantine/99", "/fleet/quarantine/99/bytes"):
             assert (await fleet.client.get(path)).status_code == 404, path
+
+
+async def test_an_alert_is_taken_on_with_a_note(opened: Open) -> None:
+    """Two people must not drive to the same car; whoever goes says so, and the list shows it."""
+    async with opened("lived") as fleet:
+        async with fleet.database.transaction() as connection:
+            raised = {"kind": "box_silent", "subject": BOX, "severity": "warning", "state": "raised", "box": BOX}
+            told = {"figure": 9.0, "detail": {"last_seen_ms": 1}, "rules": "1", "since_ms": 1, "raised_ms": 2}
+            await connection.execute(sa.insert(tables.alert), [raised | told])
+        (row,) = await fleet.fleet.batteries.rows(EVERYWHERE, FleetQuery(alerted=True), 0)
+        listed = await fleet.text(f"/fleet/alerts?battery={row.battery}")
+        answer = await fleet.send("/fleet/alerts", "/fleet/alerts/1", why="I call the depot")
+        after = await fleet.text("/fleet/alerts?done=alert_taken")
+        missing = await fleet.send("/fleet/enrol", "/fleet/alerts/77", why="which?")
+    assert (row.battery, row.alerts) == ("leaf-24-0001", 1)
+    assert BOX in listed
+    assert answer.status_code == 303
+    assert "I call the depot" in after
+    assert "The alert is yours now." in after
+    assert 'action="/fleet/alerts/1"' not in after
+    assert missing.status_code == 404

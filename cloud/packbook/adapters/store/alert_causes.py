@@ -271,7 +271,7 @@ async def _unseen(database: Database, rules: AlertRules) -> list[Sighting]:
     found = []
     async for battery, before, after in _pairs(database, rule.span_days, of_value=False):
         drop_pct = coverage_drop_pct(before, after)
-        if drop_pct is not None:
+        if drop_pct is not None and rule.stands(drop_pct):  # of most batteries nothing is to be said
             detail = {"drop_pct": round(drop_pct), "from_ms": before.at_ms, "at_ms": after.at_ms}
             found.append(Sighting(battery, drop_pct, battery=battery, detail=detail))
     return found
@@ -282,7 +282,7 @@ async def _fading(database: Database, rules: AlertRules) -> list[Sighting]:
     found = []
     async for battery, before, after in _pairs(database, rule.span_days, of_value=True):
         fade = fade_pct_per_year(before, after)
-        if fade is not None:
+        if fade is not None and rule.stands(fade):
             detail = {"fade_pct": round(fade, 1), "from_ms": before.at_ms, "at_ms": after.at_ms}
             found.append(Sighting(battery, fade, battery=battery, detail=detail))
     return found

@@ -4,8 +4,9 @@ In:  a URL from the settings.
 Out: transactions; every trouble comes out as `StoreError` with the database's name (never its password).
 Refuses a schema that this version does not know, and a second writer where one would harm.
 
-SQLite: WAL, synchronous FULL, and one connection, because libraries before 3.51.3 have a WAL-reset race between two
-connections of one file (facts: Debian 12 has 3.40.1). Other processes may only read it.
+SQLite: WAL, synchronous FULL, and one connection that writes, because libraries before 3.51.3 have a WAL-reset race
+between two connections of one file (facts: Debian 12 has 3.40.1). All others, here and in other processes, open it
+read-only: these never check-point.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from packbook.adapters import migrations
-from packbook.ports import StoreError
+from packbook.ports import StoreError, walled_in
 
 CONNECT_WAIT_MAX_S: Final = 10.0
 BUSY_WAIT_MAX_MS: Final = 5000  # another process that reads may hold the file for a moment
 JOURNAL_BYTES_MAX: Final = 4_194_304
+CACHE_KB: Final = 65_536  # boxes' names are random: with the usual 2 MB most of an index is read again for each batch
+TENANT: Final = "packbook.tenant"  # whose rows PostgreSQL shows to a role that does not own the tables
+EVERYBODY: Final = "*"
 POSTGRES_CONNECTIONS: Final = 5  # one writes, the rest answer pages
 WORKER_LOCKS: Final = 0x7061636B  # "pack": our class of PostgreSQL advisory locks
 
@@ -70,8 +74,11 @@ def database_url(text: str) -> sa.URL:
 
 
 class Database:
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str, *, read_only: bool = False, connections: int = 1) -> None:
+        """`connections`: of a SQLite file that is only read; a writer has one."""
+        assert read_only or connections == 1
         self._url = database_url(url)
+        self._connections = connections
         self._read_only = read_only
         self.name = self._url.render_as_string(hide_password=True)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
@@ -83,7 +90,7 @@ class Database:
         url = self._url
         if self._file is not None and read_only:
             url = url.set(database=f"file:{quote(str(self._file.absolute()))}", query={"mode": "ro", "uri": "true"})
-        engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
+        engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=self._connections, max_overflow=0)
 
         @sa.event.listens_for(engine.sync_engine, "connect")
         def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
@@ -94,6 +101,7 @@ class Database:
                 cursor.execute("PRAGMA journal_mode = WAL")
                 cursor.execute("PRAGMA synchronous = FULL")
                 cursor.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES_MAX}")
+                cursor.execute(f"PRAGMA cache_size = -{CACHE_KB}")
             cursor.close()
 
         @sa.event.listens_for(engine.sync_engine, "begin")
@@ -106,8 +114,15 @@ class Database:
         return create_async_engine(
             self._url,
             pool_size=POSTGRES_CONNECTIONS,
-            connect_args={"timeout": CONNECT_WAIT_MAX_S, "server_settings": {"application_name": "packbook"}},
+            connect_args={
+                "timeout": CONNECT_WAIT_MAX_S,
+                "server_settings": {"application_name": "packbook", TENANT: EVERYBODY},
+            },
         )
+
+    @property
+    def in_memory(self) -> bool:
+        return self.is_sqlite and self._file is None
 
     @property
     def pool(self) -> Pool:
@@ -123,6 +138,9 @@ class Database:
         """Committed when the block ends, rolled back when it raises. Raises StoreError."""
         with self._named_trouble():
             async with self._engine.begin() as connection:
+                tenant = None if self.is_sqlite else walled_in()
+                if tenant is not None:
+                    await connection.execute(sa.select(sa.func.set_config(TENANT, tenant, sa.true())))
                 yield connection
 
     @contextmanager

@@ -56,7 +56,11 @@ class SqlHistories:
 
     async def battery(self, battery: str) -> Battery | None:
         async with self._database.transaction() as connection:
-            return next(iter(await _batteries(connection, self._reach, (battery,))), None)
+            return await _one(connection, self._reach, battery)
+
+    async def has(self, battery: str) -> bool:
+        async with self._database.transaction() as connection:
+            return await _is_within(connection, self._reach, battery)
 
     async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         table = tables.soh_point
@@ -88,7 +92,7 @@ class SqlHistories:
     async def session(self, battery: str, source: Provenance) -> SessionRow | None:
         table = tables.session
         place = (table.c.box == source.box, table.c.store == source.store, table.c.seq == source.seq)
-        query = sa.select(table).where(table.c.battery == battery, *place)
+        query = sa.select(table).where(*self._of(table, battery), *place)
         return next((_session(row) for row in await self._rows(query)), None)
 
     async def usage(self, battery: str) -> UsageTotals | None:
@@ -160,8 +164,22 @@ class SqlHistories:
             return (await connection.execute(query)).mappings().all()
 
 
+async def _one(connection: AsyncConnection, reach: Reach, battery: str) -> Battery | None:
+    """Asked with nearly every page, by statements that were put together once."""
+    if reach != EVERYWHERE and not await _is_within(connection, reach, battery):
+        return None
+    named = {"battery": battery}
+    head = (await connection.execute(_HEAD, named)).mappings().one_or_none()
+    if head is None:
+        return None
+    installed = (await connection.execute(_INSTALLED, named)).mappings().all()
+    newest = (await connection.execute(_NEWEST_SOH, named)).mappings().one_or_none()
+    doubted = await doubts.of_batteries(connection, battery)
+    return _battery(head, installed, None if newest is None else soh_from(newest), doubted.get(battery, ()))
+
+
 async def _batteries(connection: AsyncConnection, reach: Reach, only: Sequence[str] | None) -> list[Battery]:
-    """All batteries within the reach, or the one named, with their newest installation and SoH."""
+    """All batteries within the reach, or those named, with their newest installation and SoH."""
     head, table = tables.battery, tables.installation
     heads = sa.select(head, *_span_columns(head)).order_by(head.c.battery)
     heads = heads.where(tenants.battery_within(head.c.battery, reach))
@@ -174,7 +192,7 @@ async def _batteries(connection: AsyncConnection, reach: Reach, only: Sequence[s
     for row in (await connection.execute(installed)).mappings():
         installations.setdefault(row["battery"], []).append(row)
     newest = await _newest_soh(connection, reach, only)
-    doubted = await doubts.of_batteries(connection, only[0] if only is not None and len(only) == 1 else None)
+    doubted = await doubts.of_batteries(connection, None)
     rows = (await connection.execute(heads)).mappings()
     return [
         _battery(row, installations[row["battery"]], newest.get(row["battery"]), doubted.get(row["battery"], ()))
@@ -280,3 +298,18 @@ def usage_from(row: sa.RowMapping) -> UsageTotals:
 def _with_tuples(item: Mapping[str, Any]) -> dict[str, Any]:
     """JSON knows lists only."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in item.items()}
+
+
+_NAMED: Final = sa.bindparam("battery", type_=sa.String)
+_HEAD: Final = sa.select(tables.battery, *_span_columns(tables.battery)).where(tables.battery.c.battery == _NAMED)
+_INSTALLED: Final = (
+    sa.select(tables.installation)
+    .where(tables.installation.c.battery == _NAMED)
+    .order_by(*oldest_first(tables.installation))
+)
+_NEWEST_SOH: Final = (
+    sa.select(tables.soh_point)
+    .where(tables.soh_point.c.battery == _NAMED)
+    .order_by(*_newest_first(tables.soh_point))
+    .limit(1)
+)

@@ -65,7 +65,7 @@ async def _due(connection: AsyncConnection, doubted: frozenset[str], now_ms: int
     stale = (row.c.judged_ms < now_ms - ANEW_MS) | (
         (row.c.records != head.c.records) & (row.c.judged_ms < now_ms - AGAIN_MS)
     )
-    disputed = row.c.lacking == Lacking.DISPUTED.value
+    disputed = sa.func.coalesce(row.c.lacking, "") == Lacking.DISPUTED.value
     changed = sa.or_(disputed & head.c.battery.not_in(doubted), ~disputed & head.c.battery.in_(doubted))
     query = (
         sa.select(head.c.battery)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,11 +21,23 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.projections import Projector
 from packbook.adapters.store.relations import forget_names
 
+RECORDS_AT_ONCE: Final = 10_000  # of a part: whoever asked hears of it within some seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
     boxes: frozenset[str]
     records: int  # read
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the work. `after`: the box to go on behind; None when all is done. `skip`: done already, further on."""
+
+    after: str | None
+    skip: frozenset[str]
+    records: int
+    total: int  # that the ledger holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +57,29 @@ class _More(Exception):
 
 async def rebuild(database: Database, progress: Callable[[int, int], None]) -> int:
     """All of it. Gives the number of records read. Raises StoreError."""
+    part = Part(after="", skip=frozenset(), records=0, total=0)
+    done = 0
+    while part.after is not None:
+        part = await rebuild_part(database, part.after, part.skip)
+        done += part.records
+        progress(done, part.total)
+    return done
+
+
+async def rebuild_part(database: Database, after: str, skip: Collection[str]) -> Part:
+    """The next boxes after this one, without those that were done with others: enough for some seconds."""
     waiting = await records_by_box(database)
-    total, done = sum(waiting.values()), 0
-    finished: set[str] = set()
+    finished, records = set(skip), 0
     for box in waiting:
-        if box in finished:
+        if box <= after or box in finished:
             continue
+        if records >= RECORDS_AT_ONCE:
+            return Part(after, frozenset(done for done in finished if done > after), records, sum(waiting.values()))
         rebuilt = await rebuild_box(database, box)
         finished |= rebuilt.boxes
-        done += rebuilt.records
-        progress(done, total)
-    return done
+        records += rebuilt.records
+        after = box
+    return Part(None, frozenset(), records, sum(waiting.values()))
 
 
 async def records_by_box(database: Database) -> dict[str, int]:
@@ -109,8 +134,8 @@ async def _empty(connection: AsyncConnection, group: _Group, held: Collection[Ch
     for table in (*tables.DATED, tables.clock_anchor):
         for chain in held:
             await connection.execute(sa.delete(table).where(table.c.box == chain.box, table.c.store == chain.store))
-    for table in tables.BY_BATTERY:
-        await connection.execute(sa.delete(table).where(table.c.battery.in_(sorted(group.batteries))))
+    counts = tables.battery
+    await connection.execute(sa.delete(counts).where(counts.c.battery.in_(sorted(group.batteries))))
 
 
 async def _whole(connection: AsyncConnection, group: _Group) -> _Group:

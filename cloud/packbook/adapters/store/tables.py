@@ -160,7 +160,7 @@ battery: Final = sa.Table(
 )
 
 battery_tenant: Final = sa.Table(
-    "battery_tenant",  # who sees it: the tenant of the box that watches it now (store.tenants)
+    "battery_tenant",  # who sees it (store.tenants); never made anew, for it remembers whose it was
     metadata,
     sa.Column("battery", _NAME, primary_key=True),
     sa.Column("tenant", _NAME, nullable=False),
@@ -621,8 +621,7 @@ DATED: Final[dict[sa.Table, str]] = {
     event: "at_ms",
     cells: "at_ms",
 }
-BY_BATTERY: Final = (battery, battery_tenant)  # one row for each battery, of all its boxes
-PROJECTIONS: Final = (*DATED, clock_anchor, *BY_BATTERY)  # `chain` is set back, not emptied: it says what is held
+PROJECTIONS: Final = (*DATED, clock_anchor, battery)  # `chain` is set back, not emptied: it says what is held
 
 for _table, _column in DATED.items():
     sa.Index(f"{_table.name}_by_battery", _table.c.battery, _table.c[_column])

@@ -1,4 +1,4 @@
-"""Looks at the whole book for what changed: three narrow queries. Implements `ports.Watch`."""
+"""Looks at the whole book for what changed: four narrow queries. Implements `ports.Watch`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from packbook.adapters.store import tables, tenants
 from packbook.adapters.store.database import Database
 from packbook.core.accounts import FIRST_TENANT
+from packbook.core.alerts import State
 from packbook.core.live import Look, Sight, Topic
 
 
@@ -22,6 +23,7 @@ class SqlWatch:
             heads = (await connection.execute(_HEADS)).all()
             chains = (await connection.execute(_STANDING)).all()
             boxes = (await connection.execute(_BOXES)).all()
+            alerts = (await connection.execute(_ALERTS)).all()
         watched: defaultdict[str | None, set[str]] = defaultdict(set)
         for row in heads:
             watched[row.box].add(row.battery)
@@ -38,6 +40,14 @@ class SqlWatch:
             Topic.BOXES: {
                 row.box: Sight((row.last_seen_ms, row.online), row.tenant, frozenset(watched.get(row.box, ())))
                 for row in boxes
+            },
+            Topic.ALERTS: {
+                str(row.id): Sight(
+                    (row.state, row.severity),
+                    row.tenant,
+                    frozenset(() if row.battery is None else (row.battery,)),
+                )
+                for row in alerts
             },
         }
 
@@ -57,3 +67,10 @@ _BOXES: Final = sa.select(
     tables.box.c.online,
     tenants.tenant_of(tables.box.c.box).label("tenant"),
 )
+_ALERTS: Final = sa.select(  # that stand: one that is cleared is gone, which is a change
+    tables.alert.c.id,
+    tables.alert.c.state,
+    tables.alert.c.severity,
+    tables.alert.c.battery,
+    tenants.tenant_of(tables.alert.c.box).label("tenant"),
+).where(tables.alert.c.state != State.CLEARED.value)

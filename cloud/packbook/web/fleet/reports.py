@@ -244,7 +244,7 @@ async def guarantee(request: Request) -> Response:
     price, wanted = within(said.get("price", ""), 0.0, PRICE_MAX), _promise_wanted(request)
     rows = await _promises(request)
     offered = [(row, told) for row, told in rows if told is not None and told.offered]
-    listed = offered if said.get("show", "offered") != "all" else rows
+    listed: Sequence[tuple[FleetRow, Promise | None]] = rows if said.get("show") == "all" else offered
     await note_list(request, [row.battery for row, _ in listed[:ROWS_MAX]], "page", "guarantee")
     names = ("battery", "pack", "soh", "decision", "probability", "cost", "against")
     table = grid(t, t("fleet.guarantee.title"), names, (_promise_cells(t, *each, price) for each in listed[:ROWS_MAX]))
@@ -259,7 +259,7 @@ async def guarantee(request: Request) -> Response:
         grid=table,
         offered=len(offered),
         total=len(rows),
-        cost=None if price is None else sum(expected_cost(told, price) for _, told in offered if told is not None),
+        cost=None if price is None else sum((expected_cost(told, price) for _, told in offered), 0.0),
         cut=len(listed) > ROWS_MAX,
         most=ROWS_MAX,
         wish=request.url.query,

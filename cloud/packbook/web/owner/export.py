@@ -74,32 +74,31 @@ async def everything(request: Request) -> Response:
     access, reader = access_of(request), who_of(request).reader
     cut = await own_cut(request, battery.battery)
     made, lacking = await _record_files(request, cut, t)
-    if made:
-        await access.trail.note(read_of(access, cut, reader, "page", "everything.zip"))
-    made |= await _tables(request, battery)
+    for name in made:
+        await access.trail.note(read_of(access, cut, reader, "page", name))
+    files = {access.exports.suffixes[name]: data for name, data in made.items()} | await _tables(request, battery)
     evidence: Evidence | None = request.app.state.evidence
     bundle = None if evidence is None else await evidence.bundle(battery.battery)
     if bundle is None:
         lacking["bundle"] = t("export.no_key") if evidence is None else t("export.no_records")
     else:
-        made[".packbook"] = bundle
+        files[".packbook"] = bundle
     name = file_name(battery.battery)
-    made_ms = now_ms()
-    files = {f"{name}{suffix}": data for suffix, data in made.items()}
-    files[t("export.readme_name")] = _readme(t, battery, made_ms, lacking).encode()
-    data = await asyncio.to_thread(_zipped, files)
+    named = {f"{name}{suffix}": data for suffix, data in files.items()}
+    named[t("export.readme_name")] = _readme(t, battery, now_ms(), lacking).encode()
+    data = await asyncio.to_thread(_zipped, named)
     return private(download(data, f"{name}.zip", ZIP))
 
 
 async def _record_files(request: Request, cut: Cut, t: Words) -> tuple[dict[str, bytes], dict[str, str]]:
-    """By the end of the name; and of those that were not made, why."""
+    """By format; and of those that were not made, why."""
     exports, made, lacking = access_of(request).exports, dict[str, bytes](), dict[str, str]()
     for name in IN_ZIP:
         if cut.why is not None:
             lacking[name] = t("export.no_consent")
         elif name in exports.suffixes:
             try:
-                made[exports.suffixes[name]] = await exports.make(name, cut.passport, Manner(t.language))
+                made[name] = await exports.make(name, cut.passport, Manner(t.language))
             except NotMade as problem:
                 lacking[name] = str(problem)
     return made, lacking

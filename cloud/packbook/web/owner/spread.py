@@ -1,6 +1,6 @@
 """How far the cells are apart in quiet, over time: a line drawn on the server, with the table behind it.
 
-In:  `CellsPoint`s, oldest first. Out: `Spread`: the line in drawing units with its scale; and the figure that advice needs.
+In:  `CellsPoint`s, oldest first. Out: `Spread`: the line in drawing units with its scale; and the figure for advice.
 Only moments at which the spread tells something are compared: near empty and near full all cells part.
 """
 

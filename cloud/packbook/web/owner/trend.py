@@ -54,30 +54,32 @@ class Trend:
     scale: Scale
 
 
-def readings(series: Sequence[SohPoint], since_ms: int | None = None) -> list[Reading]:
-    """Dated, sure, oldest first; thinned to what a small picture can show."""
+def readings(series: Sequence[SohPoint]) -> list[Reading]:
+    """Dated and sure, oldest first."""
     found = []
     for point in series:
         interval = figures.interval_pct(point) if figures.shown_soh(point) is not None else None
-        if point.at_ms is None or point.soh_pct is None or interval is None:
-            continue
-        if since_ms is None or point.at_ms >= since_ms:
+        if point.at_ms is not None and point.soh_pct is not None and interval is not None:
             found.append(Reading(point.at_ms, point.soh_pct, *interval))
-    found.sort(key=lambda reading: reading.at_ms)
-    step = -(-len(found) // POINTS_MAX) or 1
-    return found[::-1][::step][::-1]
+    return sorted(found, key=lambda reading: reading.at_ms)
+
+
+def thinned(shown: Sequence[Reading]) -> list[Reading]:
+    """To what a small picture can show; the newest is always one."""
+    step = -(-len(shown) // POINTS_MAX) or 1
+    return list(shown[::-1][::step])[::-1]
 
 
 def trend(series: Sequence[SohPoint]) -> Trend | None:
     """The last year of it; None with fewer than two readings."""
-    newest = max((p.at_ms for p in series if p.at_ms is not None), default=None)
-    shown = readings(series, None if newest is None else newest - YEAR_MS)
+    every = readings(series)
+    shown = thinned([reading for reading in every if every[-1].at_ms - reading.at_ms <= YEAR_MS])
     return _drawn(shown, scale_of([shown])) if len(shown) > 1 else None
 
 
 def together(one: Sequence[SohPoint], other: Sequence[SohPoint]) -> tuple[Trend | None, Trend | None]:
     """Two on one scale, to be compared."""
-    shown = (readings(one), readings(other))
+    shown = (thinned(readings(one)), thinned(readings(other)))
     scale = scale_of(shown)
     first, second = (_drawn(some, scale) if len(some) > 1 else None for some in shown)
     return first, second

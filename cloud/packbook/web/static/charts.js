@@ -14,6 +14,7 @@
   const year = new Intl.DateTimeFormat(language, { year: "numeric" });
   const drawn = new Map(); // figure -> ECharts instance
   const library = document.currentScript.dataset.library; // its address; absent where the package came without it
+  let missing = !library;
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -284,7 +285,7 @@
 
   function drawAll() {
     if (typeof echarts === "undefined") {
-      showTables();
+      if (missing) showTables(); // else it is on its way
       return;
     }
     for (const [figure, instance] of drawn) {
@@ -318,14 +319,17 @@
 
   // Figures, words and tables come first: the library is fetched when all of the page stands.
   function fetchLibrary() {
-    if (!library || !document.querySelector(".chart")) {
+    if (missing || !document.querySelector(".chart")) {
       drawAll();
       return;
     }
     const script = document.createElement("script");
     script.src = library;
     script.addEventListener("load", drawAll);
-    script.addEventListener("error", drawAll);
+    script.addEventListener("error", () => {
+      missing = true;
+      drawAll();
+    });
     document.head.append(script);
   }
 
