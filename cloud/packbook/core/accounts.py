@@ -152,6 +152,16 @@ class OpenSession:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalIdentity:
+    """Who an account is to an identity provider."""
+
+    issuer: str
+    subject: str
+    since_ms: int
+    mapped: bool  # the account was made by a rule, and its role follows the rules
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """What is shown of a key: never the key."""
 
