@@ -179,7 +179,8 @@ def _shown(account: Account) -> dict[str, Any]:
 
 
 def _line(account: Account) -> str:
-    state = "disabled" if account.disabled_ms is not None else "invited" if not (account.has_password or account.is_bound) else "active"
+    way_in = "active" if account.has_password or account.is_bound else "invited"
+    state = way_in if account.disabled_ms is None else "disabled"
     extra = "  second step" if account.has_totp else ""
     batteries = f"  {' '.join(sorted(account.batteries))}" if account.batteries else ""
     return f"{account.login}  {account.role} of {account.tenant}  {state}{extra}{batteries}"
