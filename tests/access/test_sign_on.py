@@ -10,6 +10,7 @@ import pyotp
 import pytest
 
 from packbook.adapters.store import accounts as shelf
+from packbook.clock import now_ms
 from packbook.core.accounts import EVERYWHERE, Account, Role
 from packbook.core.sign_in import digest_of
 
@@ -74,6 +75,20 @@ async def test_an_invited_one_comes_in_and_is_bound(firm: Firm, provider: Provid
         ("identity bound", provider.issuer),
     ]
     assert await firm.accounts.invited(digest_of(token)) is None, "the link to set a password opens nothing any more"
+
+
+async def test_the_word_of_another_holds_for_a_day(
+    firm: Firm, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was let go over there is out here by then, however often he looks in."""
+    await invite(firm)
+    provider.is_("kim-1", email=MAIL, email_verified=True)
+    async with firm.browser() as client:
+        await walk(client)
+        for hours, status in ((23, 200), (24, 303)):
+            later = now_ms() + hours * 3_600_000
+            monkeypatch.setattr("packbook.app.signing_in.now_ms", lambda later=later: later)
+            assert (await client.get("/account")).status_code == status
 
 
 async def test_after_that_only_the_subject_counts(firm: Firm, provider: Provider) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import RSAKey
 
 from packbook.adapters.store import accounts as shelf
 from packbook.clock import now_ms
@@ -90,15 +90,10 @@ async def test_a_token_that_is_not_for_this_way_opens_nothing(firm: Firm, liar: 
 
 async def test_a_token_that_others_could_have_made_opens_nothing(firm: Firm, liar: Liar) -> None:
     """Unsigned, signed under our own secret or under the public key as if it were one, or by a stranger's key."""
-    public = liar.key.as_pem(private=False)
-    forged: list[tuple[str, RSAKey | OctKey | None]] = [
-        ("none", None),
-        ("HS256", OctKey.import_key(b"plain-secret")),
-        ("HS256", OctKey.import_key(public.replace(b"-----", b""))),
-        ("RS256", RSAKey.generate_key(2048, {"kid": "one"})),
-    ]
-    for liar.algorithm, liar.signs in forged:
-        assert (await opened_by(firm, liar)).status_code == 422, liar.algorithm
+    forged = [b"", b"plain-secret", liar.key.as_pem(private=False), RSAKey.generate_key(2048, {"kid": "one"})]
+    for liar.signs in forged:
+        answer = await opened_by(firm, liar)
+        assert (answer.status_code, "cannot be trusted" in answer.text) == (422, True), liar.signs
 
 
 async def test_new_keys_are_asked_for_once(firm: Firm, liar: Liar) -> None:

@@ -138,7 +138,7 @@ class BookSignOn:
             await self._failed(account, visit, "disabled")
             raise AccountProblem("oidc_unknown", f"{account.login} is disabled")
         by = f"through {stranger.issuer}"
-        return await self._accounts.vouched(account.account, visit, by, before, second_step=True)
+        return await self._accounts.vouched(account.account, visit, by, before, sign_on=True)
 
     async def _first_time(self, stranger: Stranger, visit: Visit) -> Account:
         """Bound now, or made by a rule and bound. Raises AccountProblem."""
@@ -170,10 +170,13 @@ class BookSignOn:
         return account
 
     async def _follow_rules(self, account: Account, stranger: Stranger, visit: Visit) -> None:
-        """Of accounts that a rule made. Whom no rule fits any more stays outside. Raises AccountProblem."""
+        """Of accounts that a rule made, while there are rules. Whom none fits any more stays outside.
+
+        Raises AccountProblem.
+        """
         async with self._database.transaction() as connection:
             known = await shelf.identities_of(connection, account.account)
-        if account.role is Role.ADMIN or not _is_mapped(known, stranger):
+        if not self._rules or account.role is Role.ADMIN or not _is_mapped(known, stranger):
             return
         rule = rule_for(self._rules, stranger)
         if rule is None or rule.tenant != account.tenant:
