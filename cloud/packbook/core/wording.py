@@ -30,7 +30,7 @@ def value_text(t: Words, fact: Fact) -> str:
     if value is None or isinstance(value, Histogram):
         return ABSENT
     if isinstance(value, str):
-        return t.or_raw("fact_text", value)
+        return str(t.told(value)) if "broken" in fact.conditions else t.or_raw("fact_text", value)
     if fact.unit == "s":
         return t.span(float(value))
     digits = 0 if isinstance(value, int) else DIGITS.get(fact.unit, 0)
@@ -43,4 +43,6 @@ def value_text(t: Words, fact: Fact) -> str:
 
 
 def by_whom(t: Words, fact: Fact) -> str:
-    return t("fact.declared", by=t.told(fact.by)) if fact.source is Source.DECLARED else t(f"fact.{fact.source}")
+    if fact.source is not Source.DECLARED:
+        return t(f"fact.{fact.source}")
+    return t("fact.declared", by=t.reason(fact.by) or fact.by)  # of a box or a profile the book says who in words

@@ -90,7 +90,7 @@ class Words:
         parts, pieces = text.strip().split(BETWEEN), list[Piece]()
         while parts:
             longest = range(len(parts), 0, -1)  # a reason may itself hold what stands between two
-            found = ((self._reason(BETWEEN.join(parts[:taken])), taken) for taken in longest)
+            found = ((self.reason(BETWEEN.join(parts[:taken])), taken) for taken in longest)
             said, taken = next(((said, taken) for said, taken in found if said is not None), (None, 1))
             last = len(parts) == taken
             if said is None:
@@ -100,8 +100,8 @@ class Words:
             del parts[:taken]
         return Told(tuple(pieces))
 
-    def _reason(self, text: str) -> str | None:
-        """None: no sentence that we know, or one about something that we do not know."""
+    def reason(self, text: str) -> str | None:
+        """One reason. None: no sentence that we know, or one about something that we do not know."""
         found = self.reasons.find(text)
         if found is None:
             return None
@@ -110,7 +110,7 @@ class Words:
 
     def _place(self, kind: str, said: str) -> str | None:
         if kind == INNER:
-            return self._reason(said)
+            return self.reason(said)
         if kind not in PLACES:
             return said
         names = MANY.split(said)

@@ -25,7 +25,7 @@ def alert_text(t: Words, alert: Alert) -> str:
     said = {name: _moment(t, told.get(name)) for name in _MOMENTS}
     said |= {name: _number(t, told.get(name), _DIGITS.get(name, 0)) for name in _FIGURES}
     said["event"] = t.or_raw("event", str(told.get("event", ABSENT)))
-    said["reason"] = str(told.get("reason", ABSENT))
+    said["reason"] = t.or_raw("fleet.reason", str(told.get("reason", ABSENT)))
     template = t.or_raw("alert.text", key.removeprefix("alert.text."))
     return template.format(
         box=alert.box or ABSENT, store=alert.store or ABSENT, battery=alert.battery or ABSENT, **said

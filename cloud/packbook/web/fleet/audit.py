@@ -15,7 +15,18 @@ from packbook.core.fleet_papers import (
     read_audit_query,
 )
 from packbook.core.words import Words
-from packbook.web.fleet.room import Cell, csv_answer, fleet_of, grid, moment, place_of, reach_of, text, told_at
+from packbook.web.fleet.room import (
+    Cell,
+    act_cell,
+    csv_answer,
+    fleet_of,
+    grid,
+    moment,
+    place_of,
+    reach_of,
+    text,
+    told_at,
+)
 from packbook.web.render import render, words_for
 
 CSV_ROWS_MAX: Final = 100_000
@@ -47,12 +58,12 @@ async def audit_csv(request: Request) -> Response:
 
 
 def _cells(t: Words, row: AuditRow) -> tuple[Cell, ...]:
-    detail = t.or_raw("door", row.detail) if row.trail is Trail.READ else row.detail
+    read = row.trail is Trail.READ
     return (
         moment(row.at_ms),
         Cell(t(f"fleet.trail.{row.trail}"), tone="quiet"),
-        Cell(row.act if row.trail is Trail.READ else t.or_raw("fleet_act", row.act)),
+        Cell(row.act if read else t.or_raw("fleet_act", row.act)),
         text(row.who),
         text(row.about),
-        text(detail, wide=True),
+        text(t.or_raw("door", row.detail), wide=True) if read else act_cell(t, row.act, row.detail),
     )

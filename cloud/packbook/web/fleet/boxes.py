@@ -33,6 +33,7 @@ from packbook.web.fleet.room import (
     Grid,
     Heading,
     Place,
+    act_cell,
     battery_cell,
     box_cell,
     csv_answer,
@@ -380,7 +381,7 @@ def _certificates(t: Words, life: BoxLife, now: int) -> Grid:
 
 def _acts(t: Words, life: BoxLife) -> Grid:
     rows = (
-        (moment(act.at_ms), Cell(t.or_raw("fleet_act", act.act)), text(act.who), text(act.detail, wide=True))
+        (moment(act.at_ms), Cell(t.or_raw("fleet_act", act.act)), text(act.who), act_cell(t, act.act, act.detail))
         for act in life.acts
     )
     return grid(t, t("fleet.box.acts"), ("at", "act", "who", "detail"), rows)

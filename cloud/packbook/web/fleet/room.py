@@ -22,6 +22,7 @@ from packbook.web.access import who_of
 from packbook.web.charts import Moment
 
 SEE_OTHER: Final = 303
+DESKS_WORDS: Final = frozenset({"enrolled", "renewed", "replaced", "transferred"})  # acts whose detail it writes
 WHY_MAX: Final = 500  # characters of a reason
 
 
@@ -105,6 +106,11 @@ def number(t: Words, value: float | None, digits: int = 0, unit: str = "") -> Ce
 
 def text(value: str | None, *, wide: bool = False) -> Cell:
     return Cell(value, wide=wide) if value else DASH
+
+
+def act_cell(t: Words, act: str, detail: str) -> Cell:
+    """What is behind an act: the desk's own words are said in the reader's, a person's stay as they were typed."""
+    return Cell(t.told(detail), wide=True) if act in DESKS_WORDS and detail else text(detail, wide=True)
 
 
 def moment(at_ms: int | None) -> Cell:
