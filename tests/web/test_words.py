@@ -75,7 +75,9 @@ def test_templates_hold_no_words_of_their_own(root: Path) -> None:
     """What stands in a template instead of a catalogue is English for everybody."""
     found: dict[str, list[str]] = {}
     for path in sorted((root / BOOK / "web/templates").rglob("*.html")):
-        text = re.sub(r"\{% block (?:main_class|brand_link|body_attributes) %\}.*?\{% endblock %\}", " ", path.read_text())
+        text = re.sub(
+            r"\{% block (?:main_class|brand_link|body_attributes) %\}.*?\{% endblock %\}", " ", path.read_text()
+        )
         text = re.sub(r"\{#.*?#\}|\{%.*?%\}|<(script|code|pre|svg)\b.*?</\1>", " ", text, flags=re.DOTALL)
         text = re.sub(r"\{\{.*?\}\}", " ", text, flags=re.DOTALL)
         said = re.findall(r'\b(?:aria-label|title|alt|placeholder)="([^"]*)"', text)

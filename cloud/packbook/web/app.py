@@ -21,6 +21,7 @@ from packbook.core.accounts import May
 from packbook.ports import Accounts, Condition, Credentials, Evidence, Histories, PackbookError, Watch
 from packbook.web import account, credentials, guard, ops, owner, shared, sign_in, users
 from packbook.web.access import Access
+from packbook.web.admission import Admission
 from packbook.web.api_routes import API, FILES, JSON, V1
 from packbook.web.assets import Assets, static_file
 from packbook.web.current import Kept, Unchanged, on_unchanged
@@ -126,6 +127,7 @@ def create_app(
     app.add_exception_handler(Unchanged, on_unchanged)
     app.add_exception_handler(Exception, guard.on_mistake)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    app.add_middleware(Admission, refuse=guard.too_many)
     app.add_middleware(guard.SecureHeaders)
     app.add_middleware(guard.HeadAsGet)
     return app

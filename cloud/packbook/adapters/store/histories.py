@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import cache
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -37,6 +36,11 @@ from packbook.ports import Quarantined
 _HISTOGRAMS: Final = ("soc_temp_s", "c_rate_temp_s", "depth_counts", "charging_temp_s")
 
 ValueT = TypeVar("ValueT", SessionRow, SohPoint, UsageTotals, EventRow, CellsPoint)
+
+_NAMES: Final = {  # of columns; worked out once, for a page may be of thousands of rows
+    target: tuple(field.name for field in fields(target) if field.name != "provenance")
+    for target in (SessionRow, SohPoint, UsageTotals, EventRow, CellsPoint)
+}
 
 
 class SqlHistories:
@@ -284,13 +288,8 @@ def _newest_first(table: sa.Table) -> list[sa.ColumnElement[object]]:
 
 def _value(target: type[ValueT], row: sa.RowMapping, **given: object) -> ValueT:
     """A history value from the columns of the same names."""
-    values: dict[str, Any] = {name: row[name] for name in _names(target) if name not in given} | given
+    values: dict[str, Any] = {name: row[name] for name in _NAMES[target] if name not in given} | given
     return target(**values, provenance=Provenance(row["box"], row["store"], row["seq"]))
-
-
-@cache  # a page may be of thousands of rows
-def _names(target: type[ValueT]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(target) if field.name != "provenance")
 
 
 def soh_from(row: sa.RowMapping) -> SohPoint:
