@@ -19,6 +19,7 @@ from babel.numbers import NumberPattern, parse_pattern
 from babel.units import format_unit
 
 ABSENT: Final = "–"  # stands where a value is unknown; never a zero
+TEXTS_KEPT: Final = 8192  # of numbers, and of days
 
 
 class Manner(NamedTuple):
@@ -49,7 +50,7 @@ class Words:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "manner", MANNERS[self.language])
-        object.__setattr__(self, "locale", Locale.parse(self.manner.locale))
+        object.__setattr__(self, "locale", _locale(self.language))
 
     def __call__(self, key: str, /, **values: object) -> str:
         """Values are plain text: what a template's macro gives is escaped already, and would be so twice."""
@@ -72,8 +73,7 @@ class Words:
     def number(self, value: float | None, digits: int = 0, unit: str = "") -> str:
         if value is None:
             return ABSENT
-        rounded = round(value, digits) + 0.0  # no minus zero
-        text = _pattern(digits).apply(rounded, self.locale).replace("-", "−")
+        text = _number(round(value, digits) + 0.0, digits, self.language)  # no minus zero
         return f"{text} {unit}" if unit else text
 
     def span(self, seconds: float | None) -> str:
@@ -98,15 +98,15 @@ class Words:
         """The UTC date, for readers without JavaScript; with it the browser's own zone replaces this."""
         if at_ms is None:
             return self("time.unknown")
-        return format_date(utc(at_ms), self.manner.date, self.locale)
+        return _date(utc(at_ms).date(), self.language)
 
     def month(self, at_ms: int) -> str:
         """Of the UTC date."""
-        return format_skeleton("yMMM", utc(at_ms), locale=self.locale)
+        return _skeleton("yMMM", utc(at_ms).date(), self.language)
 
     def day(self, day: datetime.date) -> str:
         """A day whose year stands elsewhere."""
-        return format_skeleton(self.manner.day, day, locale=self.locale)
+        return _skeleton(self.manner.day, day, self.language)
 
     def moment(self, at_ms: int | None) -> str:
         """UTC, and says so: a server does not know its readers' zones."""
@@ -118,6 +118,30 @@ class Words:
 @functools.cache
 def _pattern(digits: int) -> NumberPattern:
     return parse_pattern("#,##0." + "0" * digits)
+
+
+# Pages say the same figures and days over and over: rounded ones are few, and writing one takes longer than the page's
+# own part in it.
+
+
+@functools.lru_cache(TEXTS_KEPT)
+def _number(rounded: float, digits: int, language: str) -> str:
+    return _pattern(digits).apply(rounded, _locale(language)).replace("-", "−")
+
+
+@functools.lru_cache(TEXTS_KEPT)
+def _date(day: datetime.date, language: str) -> str:
+    return format_date(day, MANNERS[language].date, _locale(language))
+
+
+@functools.lru_cache(TEXTS_KEPT)
+def _skeleton(skeleton: str, day: datetime.date, language: str) -> str:
+    return format_skeleton(skeleton, day, locale=_locale(language))
+
+
+@functools.cache
+def _locale(language: str) -> Locale:
+    return Locale.parse(MANNERS[language].locale)
 
 
 def utc(at_ms: int) -> datetime.datetime:

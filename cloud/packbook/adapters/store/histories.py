@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -271,9 +272,13 @@ def _newest_first(table: sa.Table) -> list[sa.ColumnElement[object]]:
 
 def _value(target: type[ValueT], row: sa.RowMapping, **given: object) -> ValueT:
     """A history value from the columns of the same names."""
-    names = {field.name for field in fields(target)} - given.keys() - {"provenance"}
-    values: dict[str, Any] = {name: row[name] for name in names} | given
-    return target(**values, provenance=Provenance(row["box"], row["store"], row["seq"]))
+    values: dict[str, Any] = {name: row[name] for name in _names(target) if name not in given}
+    return target(**values, **given, provenance=Provenance(row["box"], row["store"], row["seq"]))
+
+
+@cache  # a page may be of thousands of rows
+def _names(target: type[ValueT]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(target) if field.name != "provenance")
 
 
 def soh_from(row: sa.RowMapping) -> SohPoint:
