@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from packbook.core.access import Read
-from packbook.core.accounts import EVERYWHERE, Account, AccountAct, ApiKey, OpenSession, Reach, Role, Visit, Who
+from packbook.core.accounts import (
+    EVERYWHERE,
+    Account,
+    AccountAct,
+    ApiKey,
+    ExternalIdentity,
+    OpenSession,
+    Reach,
+    Role,
+    Visit,
+    Who,
+)
 from packbook.core.alerts import OPEN, Alert, Kind, Severity, State
 from packbook.core.fleet import FleetModel
 from packbook.core.fleet_boxes import BoxLife, BoxLine, BoxQuery, Fit
@@ -574,11 +585,24 @@ class Accounts(Protocol):
     async def second_step(self, digest: bytes, typed: str, visit: Visit) -> Begun:
         """The half session becomes a whole one, with another token."""
 
-    async def vouched(self, account: str, visit: Visit, by: str) -> Begun:
-        """Signs in whom somebody else identified: `by` goes on record."""
+    async def vouched(
+        self, account: str, visit: Visit, by: str, before: bytes | None = None, *, sign_on: bool = False
+    ) -> Begun:
+        """Signs in whom somebody else identified: `by` goes on record.
+
+        `sign_on`: an identity provider did: a second step that he has here is asked for, and the session is short.
+        """
 
     async def known_as(self, issuer: str, subject: str) -> Account | None:
         """Whoever is known to that issuer by this name."""
+
+    async def identities(self, who: Who) -> Sequence[ExternalIdentity]: ...
+
+    async def prove(self, who: Who, password: str, visit: Visit) -> None:
+        """Whoever sits here knows the password, too."""
+
+    async def unbind(self, who: Who, issuer: str, password: str, visit: Visit, here: bytes | None) -> None:
+        """From now on that issuer's word opens nothing of his; all other sessions end."""
 
     async def sign_out(self, digest: bytes, visit: Visit) -> None: ...
 
@@ -651,3 +675,45 @@ class Alerts(Protocol):
 
     async def counts(self, reach: Reach) -> Mapping[tuple[Kind, Severity, State], int]:
         """Of those that are open. Raises StoreError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """To an identity provider: where the browser goes, and what it must bring back in a cookie."""
+
+    address: str
+    sealed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Homecoming:
+    """Back from there. `begun` None: the identity was bound to the account that is signed in already."""
+
+    begun: Begun | None
+    onward: str
+
+
+class SignOn(Protocol):
+    """Sign-in by the word of an identity provider. All raise AccountProblem."""
+
+    @property
+    def name(self) -> str:
+        """On the button."""
+
+    @property
+    def issuer(self) -> str: ...
+
+    @property
+    def required(self) -> bool:
+        """Passwords open nothing of who is bound to the issuer, and nobody unbinds himself."""
+
+    async def depart(self, back: str, onward: str, *, prompt: str | None = None, bind: Who | None = None) -> Departure:
+        """`back`: our address that the browser returns to. `bind`: to whose account the identity is to be bound."""
+
+    async def arrive(
+        self, sealed: str, told: Mapping[str, str], back: str, who: Who, visit: Visit, before: bytes | None
+    ) -> Homecoming:
+        """`told`: what the address says that the browser came back with."""
+
+    async def ending(self, back: str) -> str | None:
+        """Where to sign out over there, too; None: that is not offered."""

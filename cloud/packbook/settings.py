@@ -20,7 +20,9 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from packbook.adapters.store.database import database_url
+from packbook.core.accounts import FIRST_TENANT, Role
 from packbook.core.alerts import Kind, Severity
+from packbook.core.sign_on import ISSUER_MAX, is_private_way
 from packbook.ports import SettingsError, StoreError
 
 DEFAULT_FILE: Final = Path("/etc/packbook/packbook.toml")
@@ -34,6 +36,7 @@ ONLY_CREDENTIALS: Final = (  # from the service manager's folder
     "ouranos_token",
     "smtp_password",
     "alert_webhook_secrets",
+    "oidc_client_secret",
     "kafka_password",
 )
 CREDENTIALS: Final = (*ONLY_CREDENTIALS, "database_url")  # may come from there
@@ -68,6 +71,17 @@ class AlertReceiver(BaseModel):
 
     def wants(self, kind: Kind, severity: Severity) -> bool:
         return severity.rank >= self.severity.rank and (not self.kinds or kind in self.kinds)
+
+
+class OidcRole(BaseModel):
+    """Whom an identity provider's word makes what (`core.sign_on.RoleRule`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    claim: str = Field(min_length=1)
+    value: str = Field(min_length=1)
+    role: Literal[Role.OWNER, Role.VIEWER, Role.OPERATOR]  # an admin is made by people of this book
+    tenant: str = FIRST_TENANT
 
 
 class Settings(BaseSettings):
@@ -105,6 +119,17 @@ class Settings(BaseSettings):
     accounts_key_file: Path | None = Field(
         None, description="Key that seals second factors, made at first use; absent: beside the database"
     )
+    oidc_issuer: str | None = Field(None, description="Identity provider that people may sign in through: https://...")
+    oidc_client_id: str | None = Field(None, min_length=1, description="What this book is called there")
+    oidc_client_secret: SecretStr | None = Field(None, description="Only from the credentials folder, never from here")
+    oidc_name: str = Field("single sign-on", min_length=1, max_length=60, description="What the button calls it")
+    oidc_scopes: str = Field("openid email profile", description="What it is asked to tell, with spaces between")
+    oidc_ca_file: Path | None = Field(None, description="Certificates its own must descend from; absent: system")
+    oidc_accounts: Literal["invited", "mapped"] = Field(
+        "invited", description="Who comes in: who has an account here, or also whom oidc_roles gives one"
+    )
+    oidc_roles: tuple[OidcRole, ...] = Field((), description="Which claim gives which role in which tenant")
+    oidc_only: bool = Field(default=False, description="Passwords open nothing of accounts bound to it")
     trusted_proxies: list[str] = Field(
         default_factory=list, description="Addresses of proxies whose word on the client's address and TLS counts"
     )
@@ -259,9 +284,29 @@ class Settings(BaseSettings):
             raise ValueError("web_host: only a loopback address while accounts are off: anybody could read there")
         if self.share is not None and self.database_url.get_secret_value().startswith("sqlite"):
             raise ValueError("share: several collectors need PostgreSQL; a SQLite database has one writer")
+        self._check_sign_on()
         self._check_alerts()
         self._check_kafka()
         return self
+
+    def _check_sign_on(self) -> None:
+        if (self.oidc_issuer is None) != (self.oidc_client_id is None):
+            raise ValueError("oidc_issuer and oidc_client_id go together: give both or none")
+        if self.oidc_issuer is None:
+            if self.oidc_only or self.oidc_roles or self.oidc_client_secret is not None:
+                raise ValueError("oidc_only, oidc_roles and oidc_client_secret need oidc_issuer")
+            return
+        parts = urlsplit(self.oidc_issuer)
+        if parts.query or parts.fragment or parts.username or len(self.oidc_issuer) > ISSUER_MAX:
+            raise ValueError("oidc_issuer: expected https://HOST, perhaps with a path")
+        if not is_private_way(self.oidc_issuer, loopback=True):
+            raise ValueError("oidc_issuer: expected https://; http:// is for a provider on this machine alone")
+        if self.accounts == "off":
+            raise ValueError('oidc_issuer: there is nobody to sign in: set accounts = "on"')
+        if "openid" not in self.oidc_scopes.split():
+            raise ValueError("oidc_scopes: without openid nobody says who signed in")
+        if (self.oidc_accounts == "mapped") != bool(self.oidc_roles):
+            raise ValueError('oidc_roles and oidc_accounts = "mapped" go together: give both or none')
 
     def _check_kafka(self) -> None:
         if self.kafka_servers and self.share is not None:

@@ -108,17 +108,19 @@ async def sign_in(client: httpx.AsyncClient, login: str, password: str = PASSWOR
 
 
 @asynccontextmanager
-async def a_firm(url: str, folder: Path) -> AsyncIterator[Firm]:
-    settings = Settings(
-        database_url=url, accounts="on", accounts_key_file=folder / "accounts.key", book_key_file=folder / "book.pem"
-    )
+async def a_firm(url: str, folder: Path, **more: Any) -> AsyncIterator[Firm]:
+    """`more`: settings besides those that every one of these books has."""
+    files = {"accounts_key_file": folder / "accounts.key", "book_key_file": folder / "book.pem"}
+    settings = Settings(database_url=url, accounts="on", **files, **more)
     async with open_writer(url, "test") as database:
         office = Office(database, settings)
 
         async def do(act: str, wish: Mapping[str, Any]) -> object:
             return await ACTS[act](office, json.loads(json.dumps(wish)))  # as it would go over the socket
 
-        accounts = BookAccounts(database, do, AccountVault(settings.accounts_key), "Packbook", quick())
+        vault = AccountVault(settings.accounts_key)
+        only = settings.oidc_issuer if settings.oidc_only else None
+        accounts = BookAccounts(database, do, vault, "Packbook", quick(), only)
         evidence = book_evidence(settings, database)
         firm = Firm(database, settings, accounts, evidence)
         if not await accounts.exist():

@@ -160,8 +160,10 @@ def tab_through(page: Page, most: int = 400) -> list[str]:
                 if (!e || e === document.body) return null;
                 const box = e.getBoundingClientRect();
                 const visible = box.width >= 1 && box.height >= 1 && e.checkVisibility();
-                const outlined = [e, ...parents(e)].some((each) => getComputedStyle(each).outlineStyle !== "none");
-                function parents(e) { return e.closest(".card") ? [e.closest(".card")] : []; }
+                // Within a date field Chromium moves on its own, and rings its parts itself.
+                const rings = (each) => each && getComputedStyle(each).outlineStyle !== "none";
+                const ringed = rings(e) || rings(e.closest(".card"));
+                const outlined = e.type === "date" || ringed;
                 const name = (e.getAttribute("aria-label") ?? e.textContent).trim().replace(/\\s+/g, " ").slice(0, 60);
                 return `${e.tagName.toLowerCase()} ${name}${visible ? "" : " HIDDEN"}${outlined ? "" : " NO RING"}`;
             }"""

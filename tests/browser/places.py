@@ -62,30 +62,18 @@ ROLES: Final = {"owner": OWNER, "operator": OPERATOR, "admin": ADMIN, "buyer": B
 STOPS: Final = tuple((role, stop) for role, stops in ROLES.items() for stop in stops)
 
 # What answers a GET with something else than a page to read.
+DOWNLOADS: Final = (".csv", ".json", ".pdf", ".zip")
 FILES: Final = frozenset(
     {
-        "/battery/{battery}/sessions.csv",
-        "/battery/{battery}/soh.csv",
-        "/battery/{battery}/events.csv",
-        "/battery/{battery}/sheet.pdf",
-        "/battery/{battery}/everything.zip",
         "/battery/{battery}/export/{format}",
-        "/s/{token}/{format}",
-        "/.well-known/did.json",
-        "/did.json",
         "/credentials/status/{number:int}",
-        "/credentials/schema/credential-1.schema.json",
+        "/fleet/quarantine/{number:int}/bytes",
         "/healthz",
         "/readyz",
-        "/fleet.csv",
-        "/fleet/distribution.csv",
-        "/fleet/boxes.csv",
-        "/fleet/reports/lease-return.csv",
-        "/fleet/reports/guarantee.csv",
-        "/fleet/reports/triage.csv",
-        "/fleet/profile-fit.csv",
-        "/fleet/audit.csv",
-        "/fleet/quarantine/{number:int}/bytes",
+        "/s/{token}/{format}",
+        "/sign-in/oidc",  # these three lead to another server and back
+        "/sign-in/oidc/callback",
+        "/sign-in/oidc/end",
         "/static/{name:path}",
     }
 )

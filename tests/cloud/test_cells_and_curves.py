@@ -10,8 +10,8 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
 from packbook.core.accounts import EVERYWHERE, Reach
+from packbook.core.facts import Moment, facts_of
 from packbook.core.history import CellsPoint, ChargeCurve, EnergyFull, Provenance, UsageTotals
-from packbook.core.intake import Moment, facts_of
 from packbook.core.merge import add_usage
 from packbook.testing.scripted_box import SOME_DAY_MS, ScriptedBox
 from packwire.messages import Cells, Charge, CurveItem, EnergyItem, Soh, SohState, Usage

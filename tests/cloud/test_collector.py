@@ -38,7 +38,7 @@ from packwire.topics import Leaf, topic
 
 V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
 LIMITS = BatchLimits(records_max=50, wait_max_s=0.01)
-SOON_S = 15.0
+SOON_S = 60.0  # on a machine that does many other things
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ async def collecting(ledger: Any, where: BrokerAddress, *, connected: bool = Tru
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON_S):
+async def until(true: Callable[[], bool], within_s: float = SOON_S) -> None:
+    async with asyncio.timeout(within_s):
         while not true():  # noqa: ASYNC110 - what we wait for happens in another room, without an event
             await asyncio.sleep(0.01)
 
@@ -151,7 +151,7 @@ async def test_a_broker_killed_half_way_costs_nothing(mosquitto: Mosquitto, book
     ledger = TroubledLedger(Ledger(book), failures=0)
     async with collecting(ledger, address(mosquitto.port)):
         senders = [Sender(box, mosquitto.host, mosquitto.port, V5) for box in boxes]
-        deliveries = [asyncio.create_task(sender.deliver(40.0)) for sender in senders]
+        deliveries = [asyncio.create_task(sender.deliver(120.0)) for sender in senders]
         for kept in (5, 40, 80, 120, 160):
             await until(lambda: ledger.accepted >= kept)  # noqa: B023 - awaited before `kept` changes
             mosquitto.kill()
@@ -352,10 +352,10 @@ async def test_a_collector_killed_half_way_costs_nothing(
     collector = Process(tmp_path, database_url, mosquitto.port)
     collector.start()
     senders = [Sender(box, mosquitto.host, mosquitto.port, V5) for box in boxes]
-    deliveries = [asyncio.create_task(sender.deliver(60.0)) for sender in senders]
+    deliveries = [asyncio.create_task(sender.deliver(120.0)) for sender in senders]
     try:
         for acknowledged in (1, 150, 300):
-            await until(lambda: sum(sender.ack.upto for sender in senders) >= acknowledged)  # noqa: B023 - as above
+            await until(lambda: sum(sender.ack.upto for sender in senders) >= acknowledged, 60.0)  # noqa: B023 - as above
             collector.kill()
             collector.start()
         await asyncio.gather(*deliveries)

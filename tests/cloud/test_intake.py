@@ -15,10 +15,10 @@ from cloud.test_store import snapshot
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.ledger import Ledger
 from packbook.core import intake
+from packbook.core.facts import ClockAnchor
 from packbook.core.intake import (
     Accept,
     Arrival,
-    ClockAnchor,
     Duplicate,
     Entry,
     Ignored,

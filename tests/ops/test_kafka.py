@@ -1,7 +1,7 @@
 """Records from a topic of the Kafka protocol: what reaches the ledger, and what comes again.
 
 The cluster is the mock that librdkafka has built in (real protocol over real sockets, groups and offsets included, but
-no replication and nothing on disk): no Kafka broker can be had from Debian, PyPI or npm.
+no replication and nothing on disk): Debian has no Kafka broker.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from packbook.adapters.store import accounts as shelf
 from packbook.adapters.store import tenants
 from packbook.app.operate import Act, Office, OperateError
 from packbook.clock import now_ms
-from packbook.core.accounts import EVERYWHERE, Account, AccountAct, Role
+from packbook.core.accounts import EVERYWHERE, Account, AccountAct, ExternalIdentity, Role
 from packbook.core.sign_in import IDLE_MS
 
 Wish = Mapping[str, Any]
@@ -126,6 +126,62 @@ async def _whole(office: Office, wish: Wish) -> bool:
         how = "with a recovery code" if wish["step"] is None else "with a second step"
         await _note(connection, wish, shelf.SIGNED_IN, name, how)
     return True
+
+
+async def _bind(office: Office, wish: Wish) -> None:
+    """`issuer`, `subject` are this account's from now on. Without a `proven` password: an invited one's alone."""
+    name = wish["account"]
+    async with office.database.transaction() as connection:
+        found = await shelf.of_id(connection, name)
+        if found is None or found.disabled_ms is not None or (found.has_password and not wish["proven"]):
+            raise OperateError("this account cannot be bound now")
+        await _identify(connection, wish, name, mapped=False)
+
+
+async def _map(office: Office, wish: Wish) -> str:
+    """An account that a rule makes: `login`, `name`, `tenant`, `role`, and `issuer`, `subject` that it is known by."""
+    now, name = now_ms(), secrets.token_hex(ID_BYTES)
+    row = {key: wish[key] for key in ("login", "name", "tenant", "role")}
+    async with office.database.transaction() as connection:
+        if await shelf.of_login(connection, wish["login"]) is not None:
+            raise OperateError(f"{wish['login']}: there is such an account")
+        if wish["tenant"] not in await shelf.tenants(connection):
+            raise OperateError(f"there is no tenant {wish['tenant']}; 'packbook tenant add' makes one")
+        await shelf.add(connection, {**row, "password": None, "account": name, "made_ms": now}, ())
+        await _note(connection, wish, "account made", name, f"{wish['login']}, {wish['role']}, by a rule")
+        await _identify(connection, wish, name, mapped=True)
+    return name
+
+
+async def _follow(office: Office, wish: Wish) -> None:
+    """The role that the rules give now. An admin was made by people, and is theirs to change."""
+    async with office.database.transaction() as connection:
+        found = await shelf.of_id(connection, wish["account"])
+        if found is None or Role.ADMIN in (found.role, Role(wish["role"])):
+            raise OperateError("rules neither make admins nor change them")
+        await shelf.change(connection, wish["account"], role=wish["role"])
+        await _note(connection, wish, "role set", wish["account"], f"{wish['role']}, by a rule")
+
+
+async def _identify(connection: AsyncConnection, wish: Wish, name: str, *, mapped: bool) -> None:
+    """One identity of an issuer for each account, one account for each identity."""
+    issuer, subject = wish["issuer"], wish["subject"]
+    taken = any(one.issuer == issuer for one in await shelf.identities_of(connection, name))
+    if taken or await shelf.of_identity(connection, issuer, subject) is not None:
+        raise OperateError("there is such an identity already")
+    await shelf.add_identity(connection, name, ExternalIdentity(issuer, subject, now_ms(), mapped))
+    await shelf.uninvite(connection, name)
+    await _note(connection, wish, "identity bound", name, issuer)
+
+
+async def _unbind(office: Office, wish: Wish) -> bool:
+    """Whoever came in by it is out."""
+    async with office.database.transaction() as connection:
+        dropped = await shelf.drop_identities(connection, wish["account"], wish["issuer"])
+        if dropped:
+            await shelf.end(connection, wish["account"], but=_digest(wish["here"]))
+            await _note(connection, wish, "identity unbound", wish["account"], wish["issuer"])
+    return dropped
 
 
 async def _touch(office: Office, wish: Wish) -> None:
@@ -250,6 +306,10 @@ ACTS: Final[dict[str, Act]] = {
     "account.language": _language,
     "account.totp": _totp,
     "account.failed": _failed,
+    "identity.bind": _bind,
+    "identity.map": _map,
+    "identity.follow": _follow,
+    "identity.unbind": _unbind,
     "session.begin": _begin,
     "session.whole": _whole,
     "session.touch": _touch,

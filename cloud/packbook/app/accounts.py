@@ -30,6 +30,7 @@ from packbook.core.accounts import (
     Account,
     AccountAct,
     ApiKey,
+    ExternalIdentity,
     May,
     OpenSession,
     Reach,
@@ -150,6 +151,22 @@ class BookAccounts(SigningIn):
             raise AccountProblem("unknown", "there is no such key")
         account = await self.account(who)
         await self._do("key.revoke", {"prefix": prefix} | self._by(account.login, visit))
+
+    # --- one's identities elsewhere -----------------------------------------------------------------------------
+
+    async def identities(self, who: Who) -> Sequence[ExternalIdentity]:
+        async with self._database.transaction() as connection:
+            return await shelf.identities_of(connection, who.account or "")
+
+    async def prove(self, who: Who, password: str, visit: Visit) -> None:
+        await self._proven(who, password, visit)
+
+    async def unbind(self, who: Who, issuer: str, password: str, visit: Visit, here: bytes | None) -> None:
+        if issuer == self._sign_on_only:
+            raise AccountProblem("elsewhere", "in this book nobody unbinds himself")
+        account = await self._proven(who, password, visit)
+        wish = {"account": account.account, "issuer": issuer, "here": None if here is None else here.hex()}
+        await self._do("identity.unbind", wish | self._by(account.login, visit))
 
     # --- others' ------------------------------------------------------------------------------------------------
 
@@ -319,24 +336,32 @@ def _tenant(who: Who) -> str:
     return who.tenant
 
 
-def own_accounts(office: Office) -> BookAccounts:
-    """For a process that may write the database."""
+def doing(office: Office, *, own: bool) -> Do:
+    """How acts are done. `own`: this process may write the database; else the one that writes it is asked to."""
+    if not own and office.database.is_sqlite:
+        return partial(operate, office.settings, ACTS)
 
     async def do(act: str, wish: Mapping[str, Any]) -> object:
         return await ACTS[act](office, wish)
 
-    return _accounts(office.settings, office.database, do)
+    return do
+
+
+def own_accounts(office: Office) -> BookAccounts:
+    """For a process that may write the database."""
+    return _accounts(office, own=True)
 
 
 def accounts_beside(settings: Settings, database: Database) -> BookAccounts:
     """For a process that reads it beside the one that writes."""
-    if database.is_sqlite:
-        return _accounts(settings, database, partial(operate, settings, ACTS))
-    return own_accounts(Office(database, settings))
+    return _accounts(Office(database, settings), own=False)
 
 
-def _accounts(settings: Settings, database: Database, do: Do) -> BookAccounts:
-    return BookAccounts(database, do, AccountVault(settings.accounts_key), "Packbook")
+def _accounts(office: Office, *, own: bool) -> BookAccounts:
+    settings = office.settings
+    vault = AccountVault(settings.accounts_key)
+    only = settings.oidc_issuer if settings.oidc_only else None
+    return BookAccounts(office.database, doing(office, own=own), vault, "Packbook", sign_on_only=only)
 
 
 @dataclass(frozen=True, slots=True)

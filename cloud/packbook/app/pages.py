@@ -14,6 +14,7 @@ from packbook.app.accounts import accounts_beside, own_accounts
 from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.fleet import fleet_beside, own_fleet
 from packbook.app.operate import Office
+from packbook.app.sign_on import sign_on_for
 from packbook.ports import Condition, Evidence
 from packbook.settings import Settings
 from packbook.web.app import create_app
@@ -35,15 +36,17 @@ def pages_over(
     reading = reading or database
     office = Office(database, settings)
     gate = own_gate(office) if own else gate_beside(settings, database)
-    accounts = None
+    accounts = sign_on = None
     if settings.accounts == "on":
         accounts = own_accounts(office) if own else accounts_beside(settings, database)
+        sign_on = sign_on_for(office, accounts, own=own)
     return create_app(
         SqlHistories(reading),
         evidence,
         access=access_for(settings, gate, database),
         signed=BookCredentials(database, issuer_of(settings)),
         accounts=accounts,
+        sign_on=sign_on,
         fleet=own_fleet(settings, database) if own else fleet_beside(settings, database),
         watch=SqlWatch(reading),
         looks=looks,

@@ -32,14 +32,21 @@ TEXT_MAX: Final = 120  # of names, notes and what a browser calls itself
 
 class SigningIn:
     def __init__(
-        self, database: Database, do: Do, vault: AccountVault, book: str, passwords: Passwords | None = None
+        self,
+        database: Database,
+        do: Do,
+        vault: AccountVault,
+        book: str,
+        passwords: Passwords | None = None,
+        sign_on_only: str | None = None,
     ) -> None:
-        """`book`: as authenticator apps show it."""
+        """`book`: as authenticator apps show it. `sign_on_only`: the issuer whose people come in by its word alone."""
         self._database = database
         self._do = do
         self._vault = vault
         self._book = book
         self._passwords = passwords or Passwords()
+        self._sign_on_only = sign_on_only
         self._by_address = WrongTries(limits.ADDRESS_TRIES_MAX)
         self._by_login = WrongTries(limits.ACCOUNT_TRIES_MAX)
         self._by_code = WrongTries(limits.CODE_TRIES_MAX)
@@ -96,10 +103,20 @@ class SigningIn:
                 self._by_login.count(known, now_ms())
             await self._failed(account, visit, "wrong password" if account is not None else "unknown name")
             raise AccountProblem("wrong", "name and password do not belong together")
+        if await self._comes_by_sign_on(account):
+            await self._failed(account, visit, "a password, where the issuer's word is asked for")
+            raise AccountProblem("elsewhere", "this account signs in through its identity provider")
         if kept is not None and self._passwords.is_old(kept):
             fresh = await self._passwords.hash(password)
             await self._do("account.rehash", {"account": account.account, "password": fresh})
         return await self._begin(account, visit, half=account.has_totp, by="with a password", before=before)
+
+    async def _comes_by_sign_on(self, account: Account) -> bool:
+        if self._sign_on_only is None:
+            return False
+        async with self._database.transaction() as connection:
+            known = await shelf.identities_of(connection, account.account)
+        return any(one.issuer == self._sign_on_only for one in known)
 
     async def second_step(self, digest: bytes, typed: str, visit: Visit) -> Begun:
         now = now_ms()
@@ -115,7 +132,9 @@ class SigningIn:
             secret = self._vault.open(account.account, kept["totp"])
             step = second_step.step_of(secret, typed, now, kept["totp_step"])
         token = new_token()
-        wish = self._session(account, token, visit, half=False) | {
+        by_word = not account.has_password or await self._comes_by_sign_on(account)
+        longest_ms = limits.SIGN_ON_MS if by_word else limits.LONGEST_MS
+        wish = self._session(account, token, visit, longest_ms, half=False) | {
             "before": digest.hex(),
             "step": step,
             "recovery": second_step.recovery_digest(account.account, typed).hex(),
@@ -126,12 +145,16 @@ class SigningIn:
             raise AccountProblem("code", "this code is wrong or was used")
         return Begun(token, half=False, language=account.language)
 
-    async def vouched(self, account: str, visit: Visit, by: str) -> Begun:
+    async def vouched(
+        self, account: str, visit: Visit, by: str, before: bytes | None = None, *, sign_on: bool = False
+    ) -> Begun:
         async with self._database.transaction() as connection:
             found = await must_be(connection, account)
         if found.disabled_ms is not None:
             raise AccountProblem("wrong", f"{found.login} is disabled")
-        return await self._begin(found, visit, half=False, by=by, before=None)
+        longest_ms = limits.SIGN_ON_MS if sign_on else limits.LONGEST_MS
+        half = sign_on and found.has_totp
+        return await self._begin(found, visit, half=half, by=by, before=before, longest_ms=longest_ms)
 
     async def known_as(self, issuer: str, subject: str) -> Account | None:
         async with self._database.transaction() as connection:
@@ -147,18 +170,27 @@ class SigningIn:
 
     # --- helpers ------------------------------------------------------------------------------------------------
 
-    async def _begin(self, account: Account, visit: Visit, *, half: bool, by: str, before: bytes | None) -> Begun:
+    async def _begin(
+        self,
+        account: Account,
+        visit: Visit,
+        *,
+        half: bool,
+        by: str,
+        before: bytes | None,
+        longest_ms: int = limits.LONGEST_MS,
+    ) -> Begun:
         token = new_token()
-        wish = self._session(account, token, visit, half=half)
+        wish = self._session(account, token, visit, limits.HALF_MS if half else longest_ms, half=half)
         await self._do("session.begin", wish | {"before": None if before is None else before.hex(), "by": by})
         return Begun(token, half, account.language)
 
-    def _session(self, account: Account, token: str, visit: Visit, *, half: bool) -> dict[str, object]:
+    def _session(self, account: Account, token: str, visit: Visit, longest_ms: int, *, half: bool) -> dict[str, object]:
         return {
             "digest": digest_of(token).hex(),
             "account": account.account,
             "half": half,
-            "until_ms": now_ms() + (limits.HALF_MS if half else limits.LONGEST_MS),
+            "until_ms": now_ms() + longest_ms,
             "device": text_of(visit.device),
             **self._by(account.login, visit),
         }

@@ -102,6 +102,7 @@ class Account:
     disabled_ms: int | None
     has_password: bool
     has_totp: bool
+    is_bound: bool = False  # to an identity provider, which may open it too
     batteries: frozenset[str] = frozenset()  # of an owner
 
     @property
@@ -149,6 +150,16 @@ class OpenSession:
     @property
     def id(self) -> str:
         return self.digest.hex()[:ID_DIGITS]
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalIdentity:
+    """Who an account is to an identity provider."""
+
+    issuer: str
+    subject: str
+    since_ms: int
+    mapped: bool  # the account was made by a rule, and its role follows the rules
 
 
 @dataclass(frozen=True, slots=True)

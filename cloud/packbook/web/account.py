@@ -24,12 +24,12 @@ from packbook.web.sign_in import accounts_of, field, here_of, status_of, visit_o
 from packbook.web.words import LANGUAGES
 
 HERE: Final = "/account"
-DONE: Final = ("password", "second_step_off", "sessions", "revoked", "language")
+DONE: Final = ("password", "second_step_off", "sessions", "revoked", "language", "bound", "unbound")
 KEY_DAYS: Final = (30, 90, 365)
 
 
 async def show(request: Request) -> Response:
-    return await _page(request, None, None)
+    return await page_with(request, None, None)
 
 
 async def password(request: Request) -> Response:
@@ -37,7 +37,7 @@ async def password(request: Request) -> Response:
     try:
         await accounts_of(request).set_password(who_of(request), old, new, visit_of(request), here_of(request))
     except AccountProblem as problem:
-        return await _page(request, "password", problem)
+        return await page_with(request, "password", problem)
     return _done("password")
 
 
@@ -55,7 +55,7 @@ async def second_step_on(request: Request) -> Response:
             who_of(request), sealed, await field(request, "code"), visit_of(request), here_of(request)
         )
     except AccountProblem as problem:
-        return await _page(request, "second_step", problem)
+        return await page_with(request, "second_step", problem)
     return private(render(request, "account_codes.html", codes=codes))
 
 
@@ -63,7 +63,7 @@ async def second_step_off(request: Request) -> Response:
     try:
         await accounts_of(request).drop_totp(who_of(request), await field(request, "password"), visit_of(request))
     except AccountProblem as problem:
-        return await _page(request, "second_step", problem)
+        return await page_with(request, "second_step", problem)
     return _done("second_step_off")
 
 
@@ -87,7 +87,7 @@ async def new_key(request: Request) -> Response:
             visit_of(request),
         )
     except AccountProblem as problem:
-        return await _page(request, "keys", problem)
+        return await page_with(request, "keys", problem)
     base = str(request.base_url)
     return private(render(request, "account_key.html", key=key, base=base))
 
@@ -96,7 +96,7 @@ async def revoke_key(request: Request) -> Response:
     try:
         await accounts_of(request).revoke_key(who_of(request), await field(request, "prefix"), visit_of(request))
     except AccountProblem as problem:
-        return await _page(request, "keys", problem)
+        return await page_with(request, "keys", problem)
     return _done("revoked")
 
 
@@ -110,7 +110,7 @@ async def language(request: Request) -> Response:
     return answer
 
 
-async def _page(request: Request, section: str | None, problem: AccountProblem | None) -> Response:
+async def page_with(request: Request, section: str | None, problem: AccountProblem | None) -> Response:
     """`section`: where the problem is said."""
     accounts, who = accounts_of(request), who_of(request)
     status, headers = (200, {}) if problem is None else status_of(problem)
@@ -127,6 +127,8 @@ async def _page(request: Request, section: str | None, problem: AccountProblem |
         sessions=await accounts.sessions(who),
         here=here_of(request),
         recovery_left=await accounts.recovery_left(who) if account.has_totp else 0,
+        sign_on=request.app.state.sign_on,
+        identities=await accounts.identities(who),
         keys=await accounts.keys(who),
         scopes=[scope for scope, needed in SCOPES.items() if needed <= who.may],
         key_days=KEY_DAYS,

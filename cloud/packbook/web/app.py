@@ -18,8 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from packbook.core.accounts import May
-from packbook.ports import Accounts, Condition, Credentials, Evidence, Histories, PackbookError, Watch
-from packbook.web import account, credentials, guard, ops, owner, shared, sign_in, users
+from packbook.ports import Accounts, Condition, Credentials, Evidence, Histories, PackbookError, SignOn, Watch
+from packbook.web import account, credentials, guard, ops, owner, shared, sign_in, single_sign_on, users
 from packbook.web.access import Access
 from packbook.web.admission import Admission
 from packbook.web.api_routes import API, FILES, JSON, V1
@@ -45,6 +45,7 @@ PAGES: Final = (
     Page("/credentials/schema/credential-1.schema.json", credentials.schema),
     Page("/static/{name:path}", static_file),
     *sign_in.PAGES,
+    *single_sign_on.PAGES,
     *account.PAGES,
     *users.PAGES,
     *FLEET_PAGES,
@@ -59,6 +60,7 @@ def create_app(
     access: Access | None = None,
     signed: Credentials | None = None,
     accounts: Accounts | None = None,
+    sign_on: SignOn | None = None,
     fleet: Fleet | None = None,
     watch: Watch | None = None,
     looks: Mapping[str, str] | None = None,
@@ -70,6 +72,7 @@ def create_app(
     `access` None: nobody could put on record who reads, so nothing of a battery's own life is shown.
     `signed` None: this book signs no credentials.
     `accounts` None: whoever gets here owns the book, as on loopback. `fleet` None: no operator's pages.
+    `sign_on` None: there is no identity provider.
     `condition` None: no process is around it that could be unready.
     `watch` None: whether something changed is seen by reading all heads, as a small book can afford.
     `looks`: of a demo alone: accounts by the word on a button that signs in as them.
@@ -86,6 +89,7 @@ def create_app(
     app.state.access = access
     app.state.credentials = signed
     app.state.accounts = accounts
+    app.state.sign_on = sign_on
     app.state.fleet = fleet
     app.state.looks = looks or {}
     app.state.condition = condition

@@ -16,9 +16,14 @@ from urllib.parse import urlsplit
 from fastapi import Request, Response
 from fastapi.exceptions import HTTPException
 
+from packbook.core.enrolment import MS_PER_S
+from packbook.core.sign_on import FLOW_MS
+
 TOKEN_BYTES: Final = 32
 SESSION: Final = "packbook_session"
 FORM: Final = "packbook_form"
+TRIP: Final = "packbook_trip"
+TRIP_S: Final = FLOW_MS // MS_PER_S
 FIELD: Final = "csrf"
 HEADER: Final = "x-csrf-token"
 FORM_BYTES_MAX: Final = 1_048_576
@@ -47,8 +52,21 @@ def keep_session(request: Request, answer: Response, token: str) -> None:
 
 
 def drop_session(request: Request, answer: Response) -> None:
-    secure = request.url.scheme == "https"
-    answer.delete_cookie(_name(request, SESSION), path="/", secure=secure, httponly=True, samesite="lax")
+    _drop(request, answer, SESSION)
+
+
+def trip_of(request: Request) -> str:
+    """What a browser took along to an identity provider; empty: it never went."""
+    return request.cookies.get(_name(request, TRIP), "")
+
+
+def keep_trip(request: Request, answer: Response, sealed: str) -> None:
+    """`SameSite=Lax`: the way back begins on another site, and is a plain link."""
+    _set(request, answer, TRIP, sealed, TRIP_S)
+
+
+def drop_trip(request: Request, answer: Response) -> None:
+    _drop(request, answer, TRIP)
 
 
 def csrf_token(request: Request) -> str:
@@ -107,6 +125,11 @@ def _name(request: Request, name: str) -> str:
     return HOST_PREFIX + name if request.url.scheme == "https" else name
 
 
-def _set(request: Request, answer: Response, name: str, value: str) -> None:
+def _set(request: Request, answer: Response, name: str, value: str, max_age_s: int | None = None) -> None:
     secure = request.url.scheme == "https"
-    answer.set_cookie(_name(request, name), value, path="/", secure=secure, httponly=True, samesite="lax")
+    answer.set_cookie(_name(request, name), value, max_age_s, path="/", secure=secure, httponly=True, samesite="lax")
+
+
+def _drop(request: Request, answer: Response, name: str) -> None:
+    secure = request.url.scheme == "https"
+    answer.delete_cookie(_name(request, name), path="/", secure=secure, httponly=True, samesite="lax")

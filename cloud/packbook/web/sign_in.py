@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse
 from packbook.core.accounts import Visit
 from packbook.core.password import LENGTH_MIN
 from packbook.core.sign_in import device_of, digest_of
-from packbook.ports import AccountProblem, Accounts, Begun
+from packbook.ports import AccountProblem, Accounts, Begun, SignOn
 from packbook.web.access import NOT_HERE, private, who_of
 from packbook.web.door import SEE_OTHER, SIGN_IN
 from packbook.web.render import remember_language, render
@@ -26,6 +26,8 @@ from packbook.web.words import LANGUAGES
 CODE: Final = f"{SIGN_IN}/code"
 WRONG: Final = 422
 TOO_MANY: Final = 429
+STATUSES: Final = {"oidc_away": 503, "oidc_unknown": 403, "elsewhere": 403}
+DONE: Final = ("password", "out")
 
 
 def accounts_of(request: Request) -> Accounts:
@@ -53,14 +55,14 @@ async def field(request: Request, name: str) -> str:
 
 def status_of(problem: AccountProblem) -> tuple[int, dict[str, str]]:
     if problem.wait_s is None:
-        return WRONG, {}
+        return STATUSES.get(problem.kind, WRONG), {}
     return TOO_MANY, {"Retry-After": str(problem.wait_s)}
 
 
 async def ask(request: Request) -> Response:
     if who_of(request).account is not None:
-        return _go(_onward(request.query_params.get("next")))
-    return await _form(request, request.query_params.get("next"), "", None)
+        return go_to(onward_of(request.query_params.get("next")))
+    return await form(request, request.query_params.get("next"), "", None)
 
 
 async def enter(request: Request) -> Response:
@@ -69,8 +71,8 @@ async def enter(request: Request) -> Response:
     try:
         begun = await accounts.sign_in(login, password, visit_of(request), here_of(request))
     except AccountProblem as problem:
-        return await _form(request, onward, login, problem)
-    return _in(request, begun, onward)
+        return await form(request, onward, login, problem)
+    return come_in(request, begun, onward)
 
 
 async def look_as(request: Request) -> Response:
@@ -78,7 +80,7 @@ async def look_as(request: Request) -> Response:
     account = request.app.state.looks.get(request.path_params["look"])
     if account is None:
         raise HTTPException(NOT_HERE)
-    return _in(request, await accounts_of(request).vouched(account, visit_of(request), "in the demo"), None)
+    return come_in(request, await accounts_of(request).vouched(account, visit_of(request), "in the demo"), None)
 
 
 async def ask_code(request: Request) -> Response:
@@ -88,19 +90,19 @@ async def ask_code(request: Request) -> Response:
 async def enter_code(request: Request) -> Response:
     accounts, here, onward = accounts_of(request), here_of(request), await field(request, "next")
     if here is None:
-        return _go(SIGN_IN)
+        return go_to(SIGN_IN)
     try:
         begun = await accounts.second_step(here, await field(request, "code"), visit_of(request))
     except AccountProblem as problem:
-        return _go(SIGN_IN) if problem.kind == "expired" else _code_form(request, onward, problem)
-    return _in(request, begun, onward)
+        return go_to(SIGN_IN) if problem.kind == "expired" else _code_form(request, onward, problem)
+    return come_in(request, begun, onward)
 
 
 async def leave(request: Request) -> Response:
     accounts, here = accounts_of(request), here_of(request)
     if here is not None:
         await accounts.sign_out(here, visit_of(request))
-    answer = _go(SIGN_IN)
+    answer = go_to(f"{SIGN_IN}?done=out")
     drop_session(request, answer)
     answer.headers["Clear-Site-Data"] = '"cache"'  # what he looked at is not shown by "back" any more
     return answer
@@ -116,22 +118,24 @@ async def accept(request: Request) -> Response:
         await accounts_of(request).accept(digest, await field(request, "password"), visit_of(request))
     except AccountProblem as problem:
         return await _invitation(request, problem)
-    return _go(f"{SIGN_IN}?done=password")
+    return go_to(f"{SIGN_IN}?done=password")
 
 
-async def _form(request: Request, onward: str | None, login: str, problem: AccountProblem | None) -> Response:
-    accounts = accounts_of(request)
+async def form(request: Request, onward: str | None, login: str, problem: AccountProblem | None) -> Response:
+    accounts, done = accounts_of(request), request.query_params.get("done")
+    sign_on: SignOn | None = request.app.state.sign_on
     status, headers = (200, {}) if problem is None else status_of(problem)
     answer = render(
         request,
         "sign_in.html",
         status=status,
-        onward=_onward(onward),
+        onward=onward_of(onward),
         login=login,
         problem=problem,
-        done=request.query_params.get("done") == "password",
+        done=done if done in DONE else None,
         looks=list(request.app.state.looks),
-        none_yet=not await accounts.exist(),
+        sign_on=sign_on,
+        none_yet=sign_on is None and not await accounts.exist(),
     )
     answer.headers.update(headers)
     return private(answer)
@@ -140,7 +144,7 @@ async def _form(request: Request, onward: str | None, login: str, problem: Accou
 def _code_form(request: Request, onward: str | None, problem: AccountProblem | None) -> Response:
     accounts_of(request)
     status, headers = (200, {}) if problem is None else status_of(problem)
-    answer = render(request, "sign_in_code.html", status=status, onward=_onward(onward), problem=problem)
+    answer = render(request, "sign_in_code.html", status=status, onward=onward_of(onward), problem=problem)
     answer.headers.update(headers)
     return private(answer)
 
@@ -155,20 +159,20 @@ async def _invitation(request: Request, problem: AccountProblem | None) -> Respo
     )
 
 
-def _in(request: Request, begun: Begun, onward: str | None) -> Response:
-    to = _onward(onward)
-    answer = _go(f"{CODE}?next={quote(to)}" if begun.half else to)
+def come_in(request: Request, begun: Begun, onward: str | None) -> Response:
+    to = onward_of(onward)
+    answer = go_to(f"{CODE}?next={quote(to)}" if begun.half else to)
     keep_session(request, answer, begun.token)
     if begun.language is not None and begun.language in LANGUAGES:
         remember_language(answer, begun.language)
     return answer
 
 
-def _go(address: str) -> Response:
+def go_to(address: str) -> Response:
     return RedirectResponse(address, SEE_OTHER, headers={"Cache-Control": "no-store"})
 
 
-def _onward(address: str | None) -> str:
+def onward_of(address: str | None) -> str:
     """A page of ours, or the first one. Browsers take a backslash for a slash, and skip what is not printable."""
     parts = urlsplit(address or "/")
     ours = not parts.scheme and not parts.netloc and parts.path.startswith("/") and not parts.path.startswith("//")

@@ -65,6 +65,7 @@ external_identity: Final = sa.Table(
     sa.Column("subject", sa.String(254), primary_key=True),
     sa.Column("account", _ID, nullable=False),
     sa.Column("since_ms", _MS, nullable=False),
+    sa.Column("mapped", sa.Boolean, nullable=False, server_default=sa.false()),  # made by a rule, and follows the rules
     sa.Index("external_identity_by_account", "account"),
 )
 

@@ -22,11 +22,21 @@ from packbook.adapters.store.account_tables import (
     tenant,
 )
 from packbook.adapters.store.rows import Row, insert_new, upsert
-from packbook.core.accounts import FIRST_TENANT, Account, AccountAct, ApiKey, OpenSession, Reach, Role
+from packbook.core.accounts import (
+    FIRST_TENANT,
+    Account,
+    AccountAct,
+    ApiKey,
+    ExternalIdentity,
+    OpenSession,
+    Reach,
+    Role,
+)
 from packbook.core.enrolment import MS_PER_DAY
 
 FAMILIAR_MS: Final = 90 * MS_PER_DAY  # how long an address that somebody signed in from is his
 SIGNED_IN: Final = "signed in"
+IS_BOUND: Final = sa.exists().where(external_identity.c.account == account.c.account).label("is_bound")
 
 
 # --- accounts ---------------------------------------------------------------------------------------------------
@@ -52,14 +62,34 @@ async def of_identity(connection: AsyncConnection, issuer: str, subject: str) ->
     return await _one(connection, account.c.account == known)
 
 
-async def keep_identity(connection: AsyncConnection, issuer: str, subject: str, name: str, now_ms: int) -> None:
-    row: Row = {"issuer": issuer, "subject": subject, "account": name, "since_ms": now_ms}
-    await upsert(connection, external_identity, [row])
+async def add_identity(connection: AsyncConnection, name: str, identity: ExternalIdentity) -> None:
+    row: Row = {
+        "issuer": identity.issuer,
+        "subject": identity.subject,
+        "account": name,
+        "since_ms": identity.since_ms,
+        "mapped": identity.mapped,
+    }
+    await connection.execute(sa.insert(external_identity), [row])
+
+
+async def identities_of(connection: AsyncConnection, name: str) -> list[ExternalIdentity]:
+    """Oldest first."""
+    table = external_identity
+    query = sa.select(table).where(table.c.account == name).order_by(table.c.since_ms, table.c.issuer, table.c.subject)
+    rows = await connection.execute(query)
+    return [ExternalIdentity(row.issuer, row.subject, row.since_ms, row.mapped) for row in rows]
+
+
+async def drop_identities(connection: AsyncConnection, name: str, issuer: str) -> bool:
+    table = external_identity
+    done = await connection.execute(sa.delete(table).where(table.c.account == name, table.c.issuer == issuer))
+    return done.rowcount > 0
 
 
 async def all_of(connection: AsyncConnection, reach: Reach) -> list[Account]:
     """By name. Of a tenant, or all."""
-    query = sa.select(account).order_by(account.c.tenant, account.c.login)
+    query = sa.select(account, IS_BOUND).order_by(account.c.tenant, account.c.login)
     if reach.tenant is not None:
         query = query.where(account.c.tenant == reach.tenant)
     rows = (await connection.execute(query)).mappings().all()
@@ -288,7 +318,7 @@ async def is_familiar(connection: AsyncConnection, name: str, address: str, now_
 
 
 async def _one(connection: AsyncConnection, condition: sa.ColumnElement[bool]) -> Account | None:
-    row = (await connection.execute(sa.select(account).where(condition))).mappings().first()
+    row = (await connection.execute(sa.select(account, IS_BOUND).where(condition))).mappings().first()
     if row is None:
         return None
     named = sa.select(account_battery.c.battery).where(account_battery.c.account == row["account"])
@@ -307,5 +337,6 @@ def _account(row: sa.RowMapping, batteries: Collection[str]) -> Account:
         disabled_ms=row["disabled_ms"],
         has_password=row["password"] is not None,
         has_totp=row["totp"] is not None,
+        is_bound=row["is_bound"],
         batteries=frozenset(batteries),
     )

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import rows, tables, tenants
 from packbook.adapters.store.chains import Chain
+from packbook.core.facts import ClockAnchor, Fact, Moment
 from packbook.core.history import (
     Agreement,
     CellsPoint,
@@ -28,7 +29,7 @@ from packbook.core.history import (
     SohPoint,
     UsageTotals,
 )
-from packbook.core.intake import ClockAnchor, Entry, Fact, Moment, beyond_consent
+from packbook.core.intake import Entry, beyond_consent
 
 Row: TypeAlias = dict[str, object]
 
