@@ -92,7 +92,7 @@ async def test_a_reader_is_told_unchanged_only_of_what_he_was_shown(
             tag = (await client.get(path)).headers["etag"]
             who = replace(BOOKS_OWN, account="a2", name="Aoi")
             other = await client.get(path, headers={"If-None-Match": tag})
-            assert (other.status_code, other.headers["etag"] != tag) == (200, True)
+            assert (other.status_code, other.headers.get("etag") != tag) == (200, True)
             who = replace(BOOKS_OWN, reach=Reach("elsewhere", None))
             assert (await client.get(path, headers={"If-None-Match": tag})).status_code == 404
             who = replace(BOOKS_OWN, may=frozenset())
