@@ -96,9 +96,7 @@ async def cost(client: httpx.AsyncClient, pattern: str, times: int) -> None:
     print(f"{pattern:46} {cpu_ms:8.1f} {cuts[9]:8.1f} {cuts[18]:8.1f} {tagged} {len(first.content) / 1000:7.1f}")
 
 
-async def timed(
-    client: httpx.AsyncClient, path: str, headers: dict[str, str], times: int
-) -> tuple[list[float], float]:
+async def timed(client: httpx.AsyncClient, path: str, headers: dict[str, str], times: int) -> tuple[list[float], float]:
     walls_ms = []
     began_s = time.process_time()
     for _ in range(times):
