@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +64,21 @@ class Postgres:
         """As a power cut would: no clean shutdown."""
         self.run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
 
+    @property
+    def pid(self) -> int:
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
+    def kill(self) -> None:
+        """SIGKILL for all of it at once; `resume` starts it again on what it had written."""
+        pids = [self.pid, *children_of(self.pid)]
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + STOP_WAIT_MAX_S
+        while any(is_alive(pid) for pid in pids):
+            assert time.monotonic() < deadline, "PostgreSQL survives SIGKILL"
+            time.sleep(0.01)
+
     def stop(self) -> None:
         pid_file = self._data / "postmaster.pid"
         if pid_file.exists():
@@ -79,3 +96,15 @@ class Postgres:
             cwd=self._folder,
             timeout=STOP_WAIT_MAX_S,
         )
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Somebody's zombie is dead."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
 from browser.fleet import PASSWORD, PEOPLE, Served
 
@@ -36,6 +36,7 @@ PHONE: Final = Size("phone", 390, 844)
 DESKTOP: Final = Size("desktop", 1280, 900)
 NARROWEST: Final = Size("narrowest", 360, 740)
 SCHEMES: Final = ("light", "dark")
+WAYS: Final = (("en", DESKTOP), ("ja", PHONE))  # each language and each size once
 
 
 @contextmanager
@@ -146,6 +147,42 @@ def violations(page: Page, rules: tuple[str, ...] = ()) -> list[str]:
         only,
     )
     return found
+
+
+def reach(page: Page, target: Locator, most: int = 400) -> Locator:
+    """By the Tab key alone, as somebody without a mouse gets there."""
+    for _ in range(most):
+        if target.evaluate("e => e === document.activeElement"):
+            return target
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not reach {target}")
+
+
+def press(page: Page, target: Locator) -> None:
+    """A link, a button, a summary."""
+    reach(page, target)
+    page.keyboard.press("Enter")
+
+
+def write(page: Page, target: Locator, text: str) -> None:
+    """Into a field, in place of what is there."""
+    reach(page, target)
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(text)
+
+
+def choose(page: Page, target: Locator, value: str) -> None:
+    """From a list, by its arrow keys."""
+    reach(page, target)
+    steps: int = target.evaluate("(e, v) => [...e.options].findIndex((o) => o.value === v) - e.selectedIndex", value)
+    for _ in range(abs(steps)):
+        page.keyboard.press("ArrowDown" if steps > 0 else "ArrowUp")
+    expect(target).to_have_value(value)
+
+
+def tick(page: Page, target: Locator) -> None:
+    reach(page, target)
+    page.keyboard.press("Space")
 
 
 def tab_through(page: Page, most: int = 400) -> list[str]:
