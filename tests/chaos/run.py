@@ -36,7 +36,7 @@ from postgres_server import Postgres
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DRAIN_MAX_S: Final = 300.0  # after the last kill; minutes only where the machine is shared
-WAKE_DEAD_AFTER_S: Final = 30.0  # a box that ended by itself comes back: cars are driven again
+WAKE_AFTER_S: Final = 30.0  # boxes that heard nothing wait up to five minutes; a car is driven before that
 CUT_S: Final = (0.3, 4.0)
 DOWN_SHARE: Final = 0.7  # of the time between two kills, at most: how long what was killed stays down
 SIM_SPEED: Final = 21_600  # a quarter of a day each second
@@ -178,8 +178,9 @@ class Run:
             f'broker = "mqtt://127.0.0.1:{workers.port}"\nshare = "chaos"\nbatch_records_max = 50\n'
             f'web_port = {free_port()}\nbook_key_file = "{self.folder / "book-key.pem"}"\n'
         )
-        self.judging = self.folder / "judge.toml"  # straight to the database
-        self.judging.write_text(self.settings.read_text().replace(f":{database.port}/", f":{self.postgres.port}/"))
+        straight = self.settings.read_text().replace(f":{database.port}/", f":{self.postgres.port}/")
+        self.judging = self.folder / "judge.toml"  # through no cable
+        self.judging.write_text(straight.replace(f":{workers.port}", f":{at.port}"))
 
     def _describe_programs(self) -> None:
         plan, boxes = self.plan, self.cables[0]
@@ -293,14 +294,17 @@ class Run:
             await way(for_s)
 
     async def _resize(self) -> None:
-        """One worker more, one less, under load."""
+        """One worker more, one less, under load. What is killed as a whole begins again with as many as it had."""
         dice = random.Random(f"resize {self.plan.seed}")
         extra = 0
         while True:
             await asyncio.sleep(dice.uniform(0.5, 1.0) * max(6.0, self.plan.duration_s / 12))
             more = extra == 0 or (extra < 2 and dice.random() < 0.5)
+            async with self.calm:
+                await asyncio.gather(*self.busy.values())
+                self.team.tell(signal.SIGTTIN if more else signal.SIGTTOU)
             extra += 1 if more else -1
-            self.team.tell(signal.SIGTTIN if more else signal.SIGTTOU)
+            self.team.command[self.team.command.index("--workers") + 1] = str(self.plan.workers + extra)
             self.report.acts["worker added" if more else "worker taken away"] += 1
 
     async def _keep_house(self) -> None:
@@ -407,11 +411,13 @@ class Run:
                 self.tell(f"waiting for {wanting}")
                 await self._publish_planted()
                 planted_s = time.monotonic()
-            if time.monotonic() - woken_s > WAKE_DEAD_AFTER_S:
+            if time.monotonic() - woken_s > WAKE_AFTER_S:
                 woken_s = time.monotonic()
                 for program in self.real:
-                    if program.process is not None and program.process.poll():  # it gave up waiting
+                    if program.process is not None and program.process.poll() != 0:  # waits longer and longer
+                        program.strike(self.dice)
                         program.mend()
+                        self.report.acts["boxes woken at the end"] += 1
         self.report.drain_s = time.monotonic() - begun_s
         await self.witness.forget()
 

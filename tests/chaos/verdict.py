@@ -6,6 +6,7 @@ Out: counts; all that is wrong, in words. Nothing wrong is an empty list.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import subprocess
@@ -74,10 +75,10 @@ async def judge(url: str, settings: Path, journals: list[Path], planted: set[byt
     for store, rows in held.items():
         verdict.wrong += [f"store {store}: {trouble}" for trouble in _chain(rows)]
     await _quarantine(url, planted, verdict.wrong)
-    _doctor(settings, verdict)
-    verdict.bundles = _bundles(settings, batteries, verdict.wrong)
+    await asyncio.to_thread(_doctor, settings, verdict)
+    verdict.bundles = await asyncio.to_thread(_bundles, settings, batteries, verdict.wrong)
     before = await snapshot(url)
-    said = command(settings, "rebuild")
+    said = await asyncio.to_thread(command, settings, "rebuild")
     verdict.wrong += [f"packbook rebuild: {said.stderr[-500:]}"] if said.returncode else []
     for table, rows in (await snapshot(url)).items():
         if rows != before[table]:
@@ -140,7 +141,11 @@ async def _quarantine(url: str, planted: set[bytes], wrong: list[str]) -> None:
 
 def _doctor(settings: Path, verdict: Verdict) -> None:
     """The book's own look at itself must agree. Open quarantine makes it end with 1, which is right."""
-    ledger = json.loads(command(settings, "doctor", "--json").stdout)["ledger"]
+    said = command(settings, "doctor", "--json")
+    if not said.stdout:
+        verdict.wrong.append(f"packbook doctor: {said.stderr[-500:]}")
+        return
+    ledger = json.loads(said.stdout)["ledger"]
     for key in ("troubles", "disputes", "two_lives", "unready"):
         if ledger[key]:
             verdict.wrong.append(f"packbook doctor: {key} {ledger[key]}")
