@@ -21,6 +21,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Final
+from urllib.request import urlopen
 
 import aiomqtt
 import asyncpg
@@ -42,6 +43,7 @@ DOWN_SHARE: Final = 0.7  # of the time between two kills, at most: how long what
 SIM_SPEED: Final = 21_600  # a quarter of a day each second
 FIRST_DAY: Final = date(2026, 1, 1)
 DATABASE: Final = "book"
+PAGE_WAIT_MAX_S: Final = 30.0
 WEIGHTS: Final = {
     "worker": 4,
     "all workers": 2,
@@ -129,6 +131,7 @@ class Run:
         (folder / "broker").mkdir()
         self.mosquitto = Mosquitto(folder / "broker", persistent=True)
         self.settings = folder / "book.toml"
+        self.web_port = free_port()
         self.calm = asyncio.Lock()  # held while something is done that nobody else may disturb
         self.busy: dict[str, asyncio.Task[None]] = {}  # what is down, by the victim's place
         self.planted: dict[bytes, str] = {}
@@ -176,7 +179,7 @@ class Run:
         self.settings.write_text(
             f'database_url = "postgresql://book@127.0.0.1:{database.port}/{DATABASE}"\n'
             f'broker = "mqtt://127.0.0.1:{workers.port}"\nshare = "chaos"\nbatch_records_max = 50\n'
-            f'web_port = {free_port()}\nbook_key_file = "{self.folder / "book-key.pem"}"\n'
+            f'web_port = {self.web_port}\nbook_key_file = "{self.folder / "book-key.pem"}"\n'
         )
         straight = self.settings.read_text().replace(f":{database.port}/", f":{self.postgres.port}/")
         self.judging = self.folder / "judge.toml"  # through no cable
@@ -215,7 +218,7 @@ class Run:
             f'profiles_dir = "{ROOT / "can_profiles"}"\nclock_trusted = "always"\n'
             f'[broker]\nhost = "{boxes.host}"\nport = {boxes.port}\ntls = false\n'
         )
-        days = int(self.plan.duration_s * SIM_SPEED / 86_400) + 5
+        days = int(self.plan.duration_s * SIM_SPEED / 86_400) + 2
         until = FIRST_DAY + timedelta(days=days)
         source = f"sim:leaf-24,seed={number + 7},start={FIRST_DAY},until={until},speed={SIM_SPEED}"
         run = [sys.executable, "-m", "packbox", "run", "--settings", str(file), "--until-sent"]
@@ -440,8 +443,11 @@ class Run:
             for program in self.real
             if program.process is None or program.process.poll() != 0
         ]
-        if not self.web.running:
-            wrong.append("packbook web has ended")
+        try:
+            address = f"http://127.0.0.1:{self.web_port}/battery/real-0"
+            await asyncio.to_thread(lambda: urlopen(address, timeout=PAGE_WAIT_MAX_S).close())
+        except OSError as problem:
+            wrong.append(f"packbook web does not show a battery: {problem}")
         if await asyncio.to_thread(self.team.leave) != 0:
             wrong.append("the workers did not stop when asked")
         for program in (self.web, *self.real, *self.scripted):

@@ -71,9 +71,9 @@ async def judge(url: str, settings: Path, journals: list[Path], planted: set[byt
     verdict.records, verdict.stores = sum(map(len, held.values())), len(held)
     if not verdict.records:
         verdict.wrong.append("the book is empty: nothing was judged")
-    _same(made, held, verdict.wrong)
+    differences(made, held, verdict.wrong)
     for store, rows in held.items():
-        verdict.wrong += [f"store {store}: {trouble}" for trouble in _chain(rows)]
+        verdict.wrong += [f"store {store}: {trouble}" for trouble in trouble_in_chain(rows)]
     await _quarantine(url, planted, verdict.wrong)
     await asyncio.to_thread(_doctor, settings, verdict)
     verdict.bundles = await asyncio.to_thread(_bundles, settings, batteries, verdict.wrong)
@@ -88,7 +88,7 @@ async def judge(url: str, settings: Path, journals: list[Path], planted: set[byt
     return verdict
 
 
-def _same(made: dict[Store, Records], held: dict[Store, list[tuple[int, bytes]]], wrong: list[str]) -> None:
+def differences(made: dict[Store, Records], held: dict[Store, list[tuple[int, bytes]]], wrong: list[str]) -> None:
     for store in made.keys() | held.keys():
         mine, theirs = made.get(store, {}), held.get(store, [])
         seqs = [seq for seq, _ in theirs]
@@ -100,7 +100,7 @@ def _same(made: dict[Store, Records], held: dict[Store, list[tuple[int, bytes]]]
                 wrong.append(f"store {store}: {len(which)} of {len(mine)} records {word}: {which[:NAMED_MAX]}")
 
 
-def _chain(rows: list[tuple[int, bytes]]) -> list[str]:
+def trouble_in_chain(rows: list[tuple[int, bytes]]) -> list[str]:
     """Every signature and every link, with nothing of the book's."""
     public_key, previous = b"", NO_PREVIOUS
     for place, (seq, sealed) in enumerate(rows, start=1):
