@@ -16,6 +16,7 @@ from typing import Final
 import pytest
 
 from brokers import free_port
+from processes import children_of, is_alive
 
 POSTGRES_BINS: Final = "/usr/lib/postgresql"
 STOP_WAIT_MAX_S: Final = 20.0
@@ -96,15 +97,3 @@ class Postgres:
             cwd=self._folder,
             timeout=STOP_WAIT_MAX_S,
         )
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    """Somebody's zombie is dead."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

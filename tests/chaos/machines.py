@@ -21,7 +21,8 @@ from typing import Final, Protocol
 import asyncpg
 
 from brokers import Mosquitto
-from postgres_server import Postgres, children_of
+from postgres_server import Postgres
+from processes import children_of
 
 GONE_WAIT_MAX_S: Final = 20.0
 MEND_WAIT_MAX_S: Final = 90.0

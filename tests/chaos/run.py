@@ -21,6 +21,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Final
+from urllib.request import urlopen
 
 import aiomqtt
 import asyncpg
@@ -36,12 +37,13 @@ from postgres_server import Postgres
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DRAIN_MAX_S: Final = 300.0  # after the last kill; minutes only where the machine is shared
-WAKE_DEAD_AFTER_S: Final = 30.0  # a box that ended by itself comes back: cars are driven again
+WAKE_AFTER_S: Final = 30.0  # boxes that heard nothing wait up to five minutes; a car is driven before that
 CUT_S: Final = (0.3, 4.0)
 DOWN_SHARE: Final = 0.7  # of the time between two kills, at most: how long what was killed stays down
 SIM_SPEED: Final = 21_600  # a quarter of a day each second
 FIRST_DAY: Final = date(2026, 1, 1)
 DATABASE: Final = "book"
+PAGE_WAIT_MAX_S: Final = 30.0
 WEIGHTS: Final = {
     "worker": 4,
     "all workers": 2,
@@ -129,6 +131,7 @@ class Run:
         (folder / "broker").mkdir()
         self.mosquitto = Mosquitto(folder / "broker", persistent=True)
         self.settings = folder / "book.toml"
+        self.web_port = free_port()
         self.calm = asyncio.Lock()  # held while something is done that nobody else may disturb
         self.busy: dict[str, asyncio.Task[None]] = {}  # what is down, by the victim's place
         self.planted: dict[bytes, str] = {}
@@ -176,10 +179,11 @@ class Run:
         self.settings.write_text(
             f'database_url = "postgresql://book@127.0.0.1:{database.port}/{DATABASE}"\n'
             f'broker = "mqtt://127.0.0.1:{workers.port}"\nshare = "chaos"\nbatch_records_max = 50\n'
-            f'web_port = {free_port()}\nbook_key_file = "{self.folder / "book-key.pem"}"\n'
+            f'web_port = {self.web_port}\nbook_key_file = "{self.folder / "book-key.pem"}"\n'
         )
-        self.judging = self.folder / "judge.toml"  # straight to the database
-        self.judging.write_text(self.settings.read_text().replace(f":{database.port}/", f":{self.postgres.port}/"))
+        straight = self.settings.read_text().replace(f":{database.port}/", f":{self.postgres.port}/")
+        self.judging = self.folder / "judge.toml"  # through no cable
+        self.judging.write_text(straight.replace(f":{workers.port}", f":{at.port}"))
 
     def _describe_programs(self) -> None:
         plan, boxes = self.plan, self.cables[0]
@@ -214,7 +218,7 @@ class Run:
             f'profiles_dir = "{ROOT / "can_profiles"}"\nclock_trusted = "always"\n'
             f'[broker]\nhost = "{boxes.host}"\nport = {boxes.port}\ntls = false\n'
         )
-        days = int(self.plan.duration_s * SIM_SPEED / 86_400) + 5
+        days = int(self.plan.duration_s * SIM_SPEED / 86_400) + 2
         until = FIRST_DAY + timedelta(days=days)
         source = f"sim:leaf-24,seed={number + 7},start={FIRST_DAY},until={until},speed={SIM_SPEED}"
         run = [sys.executable, "-m", "packbox", "run", "--settings", str(file), "--until-sent"]
@@ -293,14 +297,17 @@ class Run:
             await way(for_s)
 
     async def _resize(self) -> None:
-        """One worker more, one less, under load."""
+        """One worker more, one less, under load. What is killed as a whole begins again with as many as it had."""
         dice = random.Random(f"resize {self.plan.seed}")
         extra = 0
         while True:
             await asyncio.sleep(dice.uniform(0.5, 1.0) * max(6.0, self.plan.duration_s / 12))
             more = extra == 0 or (extra < 2 and dice.random() < 0.5)
+            async with self.calm:
+                await asyncio.gather(*self.busy.values())
+                self.team.tell(signal.SIGTTIN if more else signal.SIGTTOU)
             extra += 1 if more else -1
-            self.team.tell(signal.SIGTTIN if more else signal.SIGTTOU)
+            self.team.command[self.team.command.index("--workers") + 1] = str(self.plan.workers + extra)
             self.report.acts["worker added" if more else "worker taken away"] += 1
 
     async def _keep_house(self) -> None:
@@ -407,11 +414,13 @@ class Run:
                 self.tell(f"waiting for {wanting}")
                 await self._publish_planted()
                 planted_s = time.monotonic()
-            if time.monotonic() - woken_s > WAKE_DEAD_AFTER_S:
+            if time.monotonic() - woken_s > WAKE_AFTER_S:
                 woken_s = time.monotonic()
                 for program in self.real:
-                    if program.process is not None and program.process.poll():  # it gave up waiting
+                    if program.process is not None and program.process.poll() != 0:  # waits longer and longer
+                        program.strike(self.dice)
                         program.mend()
+                        self.report.acts["boxes woken at the end"] += 1
         self.report.drain_s = time.monotonic() - begun_s
         await self.witness.forget()
 
@@ -434,8 +443,11 @@ class Run:
             for program in self.real
             if program.process is None or program.process.poll() != 0
         ]
-        if not self.web.running:
-            wrong.append("packbook web has ended")
+        try:
+            address = f"http://127.0.0.1:{self.web_port}/battery/real-0"
+            await asyncio.to_thread(lambda: urlopen(address, timeout=PAGE_WAIT_MAX_S).close())
+        except OSError as problem:
+            wrong.append(f"packbook web does not show a battery: {problem}")
         if await asyncio.to_thread(self.team.leave) != 0:
             wrong.append("the workers did not stop when asked")
         for program in (self.web, *self.real, *self.scripted):

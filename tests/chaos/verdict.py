@@ -6,6 +6,7 @@ Out: counts; all that is wrong, in words. Nothing wrong is an empty list.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import subprocess
@@ -70,14 +71,14 @@ async def judge(url: str, settings: Path, journals: list[Path], planted: set[byt
     verdict.records, verdict.stores = sum(map(len, held.values())), len(held)
     if not verdict.records:
         verdict.wrong.append("the book is empty: nothing was judged")
-    _same(made, held, verdict.wrong)
+    differences(made, held, verdict.wrong)
     for store, rows in held.items():
-        verdict.wrong += [f"store {store}: {trouble}" for trouble in _chain(rows)]
+        verdict.wrong += [f"store {store}: {trouble}" for trouble in trouble_in_chain(rows)]
     await _quarantine(url, planted, verdict.wrong)
-    _doctor(settings, verdict)
-    verdict.bundles = _bundles(settings, batteries, verdict.wrong)
+    await asyncio.to_thread(_doctor, settings, verdict)
+    verdict.bundles = await asyncio.to_thread(_bundles, settings, batteries, verdict.wrong)
     before = await snapshot(url)
-    said = command(settings, "rebuild")
+    said = await asyncio.to_thread(command, settings, "rebuild")
     verdict.wrong += [f"packbook rebuild: {said.stderr[-500:]}"] if said.returncode else []
     for table, rows in (await snapshot(url)).items():
         if rows != before[table]:
@@ -87,7 +88,7 @@ async def judge(url: str, settings: Path, journals: list[Path], planted: set[byt
     return verdict
 
 
-def _same(made: dict[Store, Records], held: dict[Store, list[tuple[int, bytes]]], wrong: list[str]) -> None:
+def differences(made: dict[Store, Records], held: dict[Store, list[tuple[int, bytes]]], wrong: list[str]) -> None:
     for store in made.keys() | held.keys():
         mine, theirs = made.get(store, {}), held.get(store, [])
         seqs = [seq for seq, _ in theirs]
@@ -99,7 +100,7 @@ def _same(made: dict[Store, Records], held: dict[Store, list[tuple[int, bytes]]]
                 wrong.append(f"store {store}: {len(which)} of {len(mine)} records {word}: {which[:NAMED_MAX]}")
 
 
-def _chain(rows: list[tuple[int, bytes]]) -> list[str]:
+def trouble_in_chain(rows: list[tuple[int, bytes]]) -> list[str]:
     """Every signature and every link, with nothing of the book's."""
     public_key, previous = b"", NO_PREVIOUS
     for place, (seq, sealed) in enumerate(rows, start=1):
@@ -140,7 +141,11 @@ async def _quarantine(url: str, planted: set[bytes], wrong: list[str]) -> None:
 
 def _doctor(settings: Path, verdict: Verdict) -> None:
     """The book's own look at itself must agree. Open quarantine makes it end with 1, which is right."""
-    ledger = json.loads(command(settings, "doctor", "--json").stdout)["ledger"]
+    said = command(settings, "doctor", "--json")
+    if not said.stdout:
+        verdict.wrong.append(f"packbook doctor: {said.stderr[-500:]}")
+        return
+    ledger = json.loads(said.stdout)["ledger"]
     for key in ("troubles", "disputes", "two_lives", "unready"):
         if ledger[key]:
             verdict.wrong.append(f"packbook doctor: {key} {ledger[key]}")

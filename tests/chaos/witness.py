@@ -76,14 +76,15 @@ class Witness:
             try:
                 if self._connection is None:
                     self._connection = await asyncpg.connect(self.url, timeout=5, command_timeout=20)
-                return await self._compare(self._connection, box, ack)
+                return await self.compare(self._connection, box, ack)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 if self._connection is not None:
                     self._connection.terminate()
                 self._connection = None
                 await asyncio.sleep(AGAIN_EVERY_S)
 
-    async def _compare(self, connection: asyncpg.Connection, box: str, ack: Ack) -> str:
+    async def compare(self, connection: asyncpg.Connection, box: str, ack: Ack) -> str:
+        """What the ack names and the ledger does not hold; empty when all is well."""
         key = (box, str(ack.store))
         known = self._known.get(key, 0)
         for lo, hi in [(known + 1, ack.upto), *ack.ranges]:
