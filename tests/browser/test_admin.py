@@ -88,8 +88,8 @@ def _sign_in(page: Page, login: str) -> None:
     page.goto("/sign-in")
     write(page, page.locator("#login"), login)
     write(page, page.locator("#password"), NEW)
-    page.keyboard.press("Enter")
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
 
 
 @READERS

@@ -97,10 +97,11 @@ async def crowd(database: Database, vehicles: int, now_ms: int, seed: int = 1) -
     for number in range(vehicles):
         pack = PACKS[number % len(PACKS)]
         battery, box = f"{pack.pack}-{number:05d}", hashlib.sha256(f"{seed}/{number}".encode()).hexdigest()[:16]
-        seen_ms = now_ms - int(dice.expovariate(1 / 2.0) * DAY_MS)
+        silent_days = dice.expovariate(1 / dice.choice((1.5,) * 12 + (30.0,)))
+        seen_ms = now_ms - int(silent_days * DAY_MS)
         batteries.append({"battery": battery, "records": 500, "charges": 200, "drives": 200, "rests": 50})
         installed.append(_installation(box, battery, pack, now_ms - 400 * DAY_MS, number))
-        boxes.append(_presence(box, seen_ms, online=dice.random() < 0.8, health=_health(dice)))
+        boxes.append(_presence(box, seen_ms, online=silent_days < 1.0 or dice.random() < 0.6, health=_health(dice)))
         state = "revoked" if number % 211 == 210 else "active"
         enrolled.append(_enrolled(box, FLEETS[number % 7 % len(FLEETS)], state, now_ms - 400 * DAY_MS))
         rows.append(_judged_row(dice, battery, box, pack.soh_pct, now_ms))
@@ -120,12 +121,19 @@ async def crowd(database: Database, vehicles: int, now_ms: int, seed: int = 1) -
 async def beats(database: Database, box: str, days: int, now_ms: int, seed: int = 1) -> None:
     """A box's health over so many days: it writes more, its disk fills, at noon it is warm."""
     dice = random.Random(seed)  # noqa: S311 - no secret
-    health, rows = _health(dice), []
+    rows: list[dict[str, Any]] = []
+    health: dict[str, Any] = _health(dice) | {"clock": "set", "frames": 0, "frames_dropped": 0, "journal_bytes": 0}
     for number, at_ms in enumerate(range(now_ms - days * DAY_MS, now_ms, BEAT_EVERY_MS)):
-        frames = 1_400_000 * number
-        warm = {"cpu_temp_degc": round(44 + 9 * (number % 4 == 2) + dice.gauss(0, 2), 1)}
-        counts = {"frames": frames, "frames_dropped": frames // 90_000, "journal_bytes": 21_000 * number}
-        health = health | warm | counts | {"uptime_s": 21_600.0 * number, "outbox_waiting": dice.randrange(5)}
+        health = health | {
+            "uptime_s": number * BEAT_EVERY_MS / 1000,
+            "frames": health["frames"] + 1_400_000,
+            "frames_dropped": health["frames_dropped"] + int(dice.expovariate(1 / 15)),
+            "journal_bytes": health["journal_bytes"] + dice.randrange(30_000),
+            "disk_free_bytes": 20_400_000_000 - 9_000_000 * number,
+            "cpu_temp_degc": round(44 + 9 * (number % 4 == 2) + dice.gauss(0, 2), 1),
+            "outbox_waiting": dice.choice((0, 0, 0, 2)),
+            "oldest_waiting_s": 0.0,
+        }
         rows.append({"box": box, "hour_ms": at_ms - at_ms % HOUR_MS, "at_ms": at_ms, "health": health})
     async with database.transaction() as connection:
         await connection.execute(sa.insert(tables.heartbeat), rows)
