@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -17,6 +18,8 @@ from babel import Locale
 from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import NumberPattern, parse_pattern
 from babel.units import format_unit
+
+from packbook.core.told import BETWEEN, NO_REASONS, WRITTEN_IN, Piece, Reasons, Told
 
 ABSENT: Final = "–"  # stands where a value is unknown; never a zero
 TEXTS_KEPT: Final = 8192  # of numbers, and of days
@@ -39,12 +42,28 @@ MANNERS: Final = {
 }
 
 
+# What stands in a place of a reason and has a word of its own: the place's last word, and whose words they are.
+PLACES: Final = {
+    "field": "field.{}",
+    "method": "method.{}",
+    "purpose": "fleet.purpose.{}",
+    "purposes": "fleet.purpose.{}",
+    "role": "custody_role.{}",
+    "roles": "custody_role.{}",
+    "status": "fact_text.{}",
+}
+KNOWN_ALONE: Final = "field"  # any word "is not known": only of a field that is one of our reasons
+INNER: Final = "reason"  # a place that holds another reason
+MANY: Final = re.compile(r", | or ")
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One language."""
+    """One language. `reasons`: the sentences of programs that it can say."""
 
     language: str
     messages: Mapping[str, str]
+    reasons: Reasons = NO_REASONS
     manner: Manner = field(init=False)
     locale: Locale = field(init=False)
 
@@ -65,6 +84,41 @@ class Words:
     def count(self, key: str, n: int) -> str:
         """A number of things: the message of the plural form that the language uses for it."""
         return self(f"{key}.{self.locale.plural_form(n)}", n=self.number(n))
+
+    def told(self, text: str) -> Told:
+        """Reasons that a program gave: those we know in this language, the others as they came."""
+        parts, pieces = text.strip().split(BETWEEN), list[Piece]()
+        while parts:
+            longest = range(len(parts), 0, -1)  # a reason may itself hold what stands between two
+            found = ((self._reason(BETWEEN.join(parts[:taken])), taken) for taken in longest)
+            said, taken = next(((said, taken) for said, taken in found if said is not None), (None, 1))
+            last = len(parts) == taken
+            if said is None:
+                pieces.append(Piece(parts[0] + ("" if last else BETWEEN), WRITTEN_IN))
+            else:
+                pieces.append(Piece(said if last else self("list.reasons", left=said, right=""), None))
+            del parts[:taken]
+        return Told(tuple(pieces))
+
+    def _reason(self, text: str) -> str | None:
+        """None: no sentence that we know, or one about something that we do not know."""
+        found = self.reasons.find(text)
+        if found is None:
+            return None
+        places = {name: self._place(name.rpartition("_")[2], said) for name, said in found.places.items()}
+        return None if None in places.values() else self(f"reason.{found.name}", **places)
+
+    def _place(self, kind: str, said: str) -> str | None:
+        if kind == INNER:
+            return self._reason(said)
+        if kind not in PLACES:
+            return said
+        names = MANY.split(said)
+        words = [self.messages.get(PLACES[kind].format(name.partition("/")[0])) for name in names]
+        if kind == KNOWN_ALONE and None in words:
+            return None
+        named = (self("list.named", name=word or name) for word, name in zip(words, names, strict=True))
+        return self.joined(named)
 
     def joined(self, parts: Iterable[str], kind: str = "items") -> str:
         """Items of a list, or sentences of a paragraph: Japanese puts no space between these."""

@@ -249,9 +249,10 @@ def _capacity(t: Words, point: SohPoint) -> tuple[Figure, ...]:
         ]
     energy = [_energy(t, point.energy)] if point.energy is not None else []
     basis = t.or_raw("basis", point.basis) if point.basis else ABSENT
+    source = t.told(point.reference_source) if point.reference_source else None
     return (
         Figure(t("capacity.now"), value, t("capacity.now_note"), "capacity"),
-        Figure(t("capacity.reference"), t.number(point.reference_ah, 1, "Ah"), point.reference_source, "reference"),
+        Figure(t("capacity.reference"), t.number(point.reference_ah, 1, "Ah"), source, "reference"),
         *reported,
         *energy,
         Figure(
@@ -275,7 +276,7 @@ def _estimates(t: Words, point: SohPoint) -> Table:
             t.number(None if estimate.sigma_ah is None else SIGMAS_90 * estimate.sigma_ah, 1, "Ah"),
             t.number(estimate.n),
             ", ".join(f"#{session}" for session in estimate.evidence) or ABSENT,
-            estimate.why or ABSENT,
+            t.told(estimate.why) if estimate.why else ABSENT,
         )
         for estimate in point.estimates
     )
