@@ -1,4 +1,4 @@
-"""A book with the demo's three cars, a firm's fleet and people of each role, on SQLite, served by `packbook web`.
+"""A book with the demo's three cars, a firm's fleet and people of each role, served by `packbook web` on SQLite.
 
 In:  an empty folder. Out: where it answers, and a buyer's way in.
 """
