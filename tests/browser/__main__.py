@@ -34,7 +34,7 @@ td, th { padding: 6px; text-align: left; vertical-align: top }
 img { width: 220px }
 </style>
 """
-README_SIZE: Final = Size("readme", 1180, 820)
+README_SIZE: Final = Size("readme", 1280, 860)
 
 
 def main() -> int:

@@ -71,6 +71,9 @@ FILES: Final = frozenset(
         "/healthz",
         "/readyz",
         "/s/{token}/{format}",
+        "/sign-in/oidc",  # these three lead to another server and back
+        "/sign-in/oidc/callback",
+        "/sign-in/oidc/end",
         "/static/{name:path}",
     }
 )

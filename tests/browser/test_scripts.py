@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -65,25 +66,27 @@ def test_times_are_told_in_the_browsers_zone(browser: Browser, address: str) -> 
     page.context.close()
 
 
-def test_a_battery_that_arrives_appears_by_itself(browser: Browser, book: MemoryHistories) -> None:
-    """The demo shows growth: whoever watches the empty list sees the first battery come."""
+def test_a_page_that_is_open_follows_its_battery(browser: Browser, book: MemoryHistories) -> None:
+    """Whoever watches while records arrive sees them without a click, and keeps what he opened."""
 
-    class Arriving(MemoryHistories):
+    class Growing(MemoryHistories):
         asked = 0
 
-        async def batteries(self, limit: int | None = None, offset: int = 0) -> Sequence[Battery]:
+        async def battery(self, battery: str) -> Battery | None:
             self.asked += 1
-            return [] if self.asked < 3 else await book.batteries()
+            head = await book.battery(battery)
+            return head and replace(head, records=head.records + self.asked)
 
-    with serving(create_app(Arriving(), access=memory_access(access_rules(RuleBook())))) as address:
+    growing = Growing(**{each.name: getattr(book, each.name) for each in fields(MemoryHistories)})
+    with serving(create_app(growing, access=memory_access(access_rules(RuleBook())))) as address:
         page = reader(browser, address).new_page()
         complaints = Complaints().listen(page)
-        page.clock.install()
-        page.goto("/")
-        expect(page.locator(".empty")).to_be_visible()
-        page.clock.run_for(10_000)  # live.js looks once, then listens
-        expect(page.locator(".card", has_text="Leaf, demo car 1")).to_be_visible(timeout=30_000)
-        assert page.locator(".empty").count() == 0
+        page.goto(BATTERY)
+        lead, explained = page.locator("[data-live=lead]"), page.locator("details.explain").first
+        before = lead.inner_text()
+        explained.locator("summary").click()
+        expect(lead).not_to_have_text(before)
+        expect(explained).to_have_attribute("open", "")
         assert complaints.said == []
         page.context.close()
 

@@ -71,8 +71,8 @@ async def collecting(ledger: Any, where: BrokerAddress, *, connected: bool = Tru
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON_S):
+async def until(true: Callable[[], bool], within_s: float = SOON_S) -> None:
+    async with asyncio.timeout(within_s):
         while not true():  # noqa: ASYNC110 - what we wait for happens in another room, without an event
             await asyncio.sleep(0.01)
 
@@ -355,7 +355,7 @@ async def test_a_collector_killed_half_way_costs_nothing(
     deliveries = [asyncio.create_task(sender.deliver(120.0)) for sender in senders]
     try:
         for acknowledged in (1, 150, 300):
-            await until(lambda: sum(sender.ack.upto for sender in senders) >= acknowledged)  # noqa: B023 - as above
+            await until(lambda: sum(sender.ack.upto for sender in senders) >= acknowledged, 60.0)  # noqa: B023 - as above
             collector.kill()
             collector.start()
         await asyncio.gather(*deliveries)

@@ -111,7 +111,7 @@ async def test_the_owner_reads_all_figures_without_javascript(client: httpx.Asyn
         "65.4 Ah",
         "battery system&#39;s 100 %",
         "charge_count/1",
-        "no open-circuit curve measured on these cells",
+        "no open-circuit curve is known for this pack",
         "Fast-charge share",
         "kWh/100 km",
         "Battery too hot",
@@ -154,7 +154,7 @@ async def test_a_battery_without_a_figure_gives_the_reason_and_what_helps(client
     """No number is better than a wrong one, if the reader learns why and what to do."""
     text = await page(client, "/battery/imiev-16-0007") + await page(client, "/battery/imiev-16-0007/use")
     assert "No figure yet" in text
-    assert "no charge of at least 20 % of the pack has been seen" in text
+    assert "no charge or drive has moved 10.0 Ah in one go yet; the most was 2.4 Ah" in text
     assert "One long charge helps most" in text
     assert "% ±" not in text
     assert re.search(r'Crash signal</dt>\s*<dd[^>]*><span class="value">–</span>', text)  # not counted yet is not 0

@@ -22,9 +22,9 @@ from typing import Any, Final
 from packbook.adapters.identity_provider import IdentityProvider, Relying, Trip
 from packbook.adapters.second_step import AccountVault, VaultError
 from packbook.adapters.store import accounts as shelf
-from packbook.app.accounts import BookAccounts, doing
-from packbook.app.operate import Office, OperateError
-from packbook.app.signing_in import Do
+from packbook.app.account_acts import ACTS
+from packbook.app.accounts import BookAccounts
+from packbook.app.operate import Do, Office, OperateError, doing
 from packbook.clock import now_ms
 from packbook.core import sign_in as limits
 from packbook.core.accounts import Account, ExternalIdentity, Role, Visit, Who
@@ -138,7 +138,7 @@ class BookSignOn:
             await self._failed(account, visit, "disabled")
             raise AccountProblem("oidc_unknown", f"{account.login} is disabled")
         by = f"through {stranger.issuer}"
-        return await self._accounts.vouched(account.account, visit, by, before, second_step=True)
+        return await self._accounts.vouched(account.account, visit, by, before, sign_on=True)
 
     async def _first_time(self, stranger: Stranger, visit: Visit) -> Account:
         """Bound now, or made by a rule and bound. Raises AccountProblem."""
@@ -170,10 +170,13 @@ class BookSignOn:
         return account
 
     async def _follow_rules(self, account: Account, stranger: Stranger, visit: Visit) -> None:
-        """Of accounts that a rule made. Whom no rule fits any more stays outside. Raises AccountProblem."""
+        """Of accounts that a rule made, while there are rules. Whom none fits any more stays outside.
+
+        Raises AccountProblem.
+        """
         async with self._database.transaction() as connection:
             known = await shelf.identities_of(connection, account.account)
-        if account.role is Role.ADMIN or not _is_mapped(known, stranger):
+        if not self._rules or account.role is Role.ADMIN or not _is_mapped(known, stranger):
             return
         rule = rule_for(self._rules, stranger)
         if rule is None or rule.tenant != account.tenant:
@@ -224,7 +227,7 @@ class SignOnError(PackbookError):
 
 
 def sign_on_for(office: Office, accounts: BookAccounts, *, own: bool) -> BookSignOn | None:
-    """None: there is no identity provider. `own`: see `app.accounts.doing`. Raises SignOnError."""
+    """None: there is no identity provider. `own`: see `app.operate.doing`. Raises SignOnError."""
     settings = office.settings
     if settings.oidc_issuer is None or settings.oidc_client_id is None:
         return None
@@ -234,4 +237,4 @@ def sign_on_for(office: Office, accounts: BookAccounts, *, own: bool) -> BookSig
         context = ssl.create_default_context(cafile=settings.oidc_ca_file)
     except OSError as problem:  # ssl's own errors are among these
         raise SignOnError(f"oidc_ca_file: {settings.oidc_ca_file}: cannot be used: {problem}") from problem
-    return BookSignOn(office, doing(office, own=own), accounts, IdentityProvider(relying, context))
+    return BookSignOn(office, doing(office, ACTS, own=own), accounts, IdentityProvider(relying, context))

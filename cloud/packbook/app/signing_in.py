@@ -7,8 +7,7 @@ in from lately only the address counts: who guesses from elsewhere cannot lock t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +16,7 @@ from packbook.adapters.passwords import Passwords
 from packbook.adapters.second_step import AccountVault
 from packbook.adapters.store import accounts as shelf
 from packbook.adapters.store.database import Database
+from packbook.app.operate import Do
 from packbook.clock import now_ms
 from packbook.core import password as rules
 from packbook.core import sign_in as limits
@@ -24,8 +24,6 @@ from packbook.core.accounts import Account, Reach, Visit, Who, login_of
 from packbook.core.enrolment import WrongTries
 from packbook.core.sign_in import digest_of, network_of, new_token
 from packbook.ports import AccountProblem, Begun, Session
-
-Do = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 TEXT_MAX: Final = 120  # of names, notes and what a browser calls itself
 
@@ -132,7 +130,9 @@ class SigningIn:
             secret = self._vault.open(account.account, kept["totp"])
             step = second_step.step_of(secret, typed, now, kept["totp_step"])
         token = new_token()
-        wish = self._session(account, token, visit, half=False) | {
+        by_word = not account.has_password or await self._comes_by_sign_on(account)
+        longest_ms = limits.SIGN_ON_MS if by_word else limits.LONGEST_MS
+        wish = self._session(account, token, visit, longest_ms, half=False) | {
             "before": digest.hex(),
             "step": step,
             "recovery": second_step.recovery_digest(account.account, typed).hex(),
@@ -144,13 +144,15 @@ class SigningIn:
         return Begun(token, half=False, language=account.language)
 
     async def vouched(
-        self, account: str, visit: Visit, by: str, before: bytes | None = None, *, second_step: bool = False
+        self, account: str, visit: Visit, by: str, before: bytes | None = None, *, sign_on: bool = False
     ) -> Begun:
         async with self._database.transaction() as connection:
             found = await must_be(connection, account)
         if found.disabled_ms is not None:
             raise AccountProblem("wrong", f"{found.login} is disabled")
-        return await self._begin(found, visit, half=second_step and found.has_totp, by=by, before=before)
+        longest_ms = limits.SIGN_ON_MS if sign_on else limits.LONGEST_MS
+        half = sign_on and found.has_totp
+        return await self._begin(found, visit, half=half, by=by, before=before, longest_ms=longest_ms)
 
     async def known_as(self, issuer: str, subject: str) -> Account | None:
         async with self._database.transaction() as connection:
@@ -166,18 +168,27 @@ class SigningIn:
 
     # --- helpers ------------------------------------------------------------------------------------------------
 
-    async def _begin(self, account: Account, visit: Visit, *, half: bool, by: str, before: bytes | None) -> Begun:
+    async def _begin(
+        self,
+        account: Account,
+        visit: Visit,
+        *,
+        half: bool,
+        by: str,
+        before: bytes | None,
+        longest_ms: int = limits.LONGEST_MS,
+    ) -> Begun:
         token = new_token()
-        wish = self._session(account, token, visit, half=half)
+        wish = self._session(account, token, visit, limits.HALF_MS if half else longest_ms, half=half)
         await self._do("session.begin", wish | {"before": None if before is None else before.hex(), "by": by})
         return Begun(token, half, account.language)
 
-    def _session(self, account: Account, token: str, visit: Visit, *, half: bool) -> dict[str, object]:
+    def _session(self, account: Account, token: str, visit: Visit, longest_ms: int, *, half: bool) -> dict[str, object]:
         return {
             "digest": digest_of(token).hex(),
             "account": account.account,
             "half": half,
-            "until_ms": now_ms() + (limits.HALF_MS if half else limits.LONGEST_MS),
+            "until_ms": now_ms() + longest_ms,
             "device": text_of(visit.device),
             **self._by(account.login, visit),
         }

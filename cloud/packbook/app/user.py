@@ -20,7 +20,7 @@ from packbook.app.command import DONE, add_settings, run
 from packbook.app.operate import operate
 from packbook.app.token import day
 from packbook.core.accounts import EVERYWHERE, FIRST_TENANT, Account, Role, login_of
-from packbook.ports import AccountProblem
+from packbook.ports import AccountProblem, SettingsError
 from packbook.settings import Settings
 
 PATH: Final = "/account/invitation/"
@@ -45,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sessions = ways.add_parser("sessions", help="browsers that are signed in")
     sessions.add_argument("--end", metavar="ID", help="end this one, or all of them with --end all")
     second = ways.add_parser("second-step-off", help="for somebody who lost phone and recovery codes")
-    for way in (adding, password, role, disabling, enabling, sessions, second):
+    binding = ways.add_parser("bind", help="let the identity provider's word for this subject open the account")
+    binding.add_argument("--subject", required=True, help="what the provider calls him, for ever (claim sub)")
+    unbinding = ways.add_parser("unbind", help="no identity provider's word opens the account any more")
+    for way in (adding, password, role, disabling, enabling, sessions, second, binding, unbinding):
         way.add_argument("login", metavar="LOGIN", help="e-mail address or name")
     for way in ways.choices.values():
         add_settings(way)
@@ -104,6 +107,14 @@ async def _decide(settings: Settings, own: OperatorsOwn, account: Account, args:
         wish = named | {"sealed": None, "step": None, "recovery": [], "here": None} | own.by
         await operate(settings, ACTS, "account.totp", wish)
         print(f"{account.login} signs in with the password alone now")
+    elif args.way == "bind":
+        if settings.oidc_issuer is None:
+            raise SettingsError("oidc_issuer: there is no identity provider to bind to")
+        identity = {"issuer": settings.oidc_issuer, "subject": args.subject, "proven": True}
+        await operate(settings, ACTS, "identity.bind", named | identity | own.by)
+        print(f"{account.login} comes in by the word of {settings.oidc_issuer}")
+    elif args.way == "unbind":
+        await _unbind(settings, own, account)
     else:
         disabled = args.way == "disable"
         await operate(settings, ACTS, "account.disable", named | {"disabled": disabled} | own.by)
@@ -117,6 +128,13 @@ async def _sessions(settings: Settings, own: OperatorsOwn, account: Account, end
         return
     for one in await own.accounts.sessions(account.who()):
         print(f"{one.id}  since {day(one.made_ms)}  seen {day(one.seen_ms)}  {one.device}")
+
+
+async def _unbind(settings: Settings, own: OperatorsOwn, account: Account) -> None:
+    for identity in await own.accounts.identities(account.who()):
+        wish = {"account": account.account, "issuer": identity.issuer, "here": None}
+        await operate(settings, ACTS, "identity.unbind", wish | own.by)
+        print(f"{account.login} does not come in by the word of {identity.issuer} any more, signed out everywhere")
 
 
 async def account_of(database: Database, login: str) -> Account:
@@ -155,12 +173,14 @@ def _shown(account: Account) -> dict[str, Any]:
         "batteries": sorted(account.batteries),
         "second_step": account.has_totp,
         "password": account.has_password,
+        "identity_provider": account.is_bound,
         "disabled": account.disabled_ms is not None,
     }
 
 
 def _line(account: Account) -> str:
-    state = "disabled" if account.disabled_ms is not None else "invited" if not account.has_password else "active"
+    way_in = "active" if account.has_password or account.is_bound else "invited"
+    state = way_in if account.disabled_ms is None else "disabled"
     extra = "  second step" if account.has_totp else ""
     batteries = f"  {' '.join(sorted(account.batteries))}" if account.batteries else ""
     return f"{account.login}  {account.role} of {account.tenant}  {state}{extra}{batteries}"

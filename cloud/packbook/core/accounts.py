@@ -102,6 +102,7 @@ class Account:
     disabled_ms: int | None
     has_password: bool
     has_totp: bool
+    is_bound: bool = False  # to an identity provider, which may open it too
     batteries: frozenset[str] = frozenset()  # of an owner
 
     @property

@@ -15,6 +15,7 @@ from packbook.core.enrolment import MS_PER_DAY, MS_PER_S
 MS_PER_MINUTE: Final = 60 * MS_PER_S
 IDLE_MS: Final = 7 * MS_PER_DAY
 LONGEST_MS: Final = 30 * MS_PER_DAY
+SIGN_ON_MS: Final = MS_PER_DAY  # begun by an identity provider's word: whoever was let go over there is out by then
 HALF_MS: Final = 10 * MS_PER_MINUTE  # to fetch the phone
 TOUCH_EVERY_MS: Final = 10 * MS_PER_MINUTE  # a page that asks every few seconds writes no row each time
 INVITATION_MS: Final = 7 * MS_PER_DAY

@@ -1,4 +1,4 @@
-"""Say a fact of the record in words: a number with its unit in the digits it deserves, a code as its word.
+"""Say a fact of the record in words: a number with its unit in the digits it deserves, a code as its word, by whom.
 
 In:  a fact, `Words`. Out: text. Whether the fact may be told is decided before.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from packbook.core.passport import Fact, Histogram
+from packbook.core.passport import Fact, Histogram, Source
 from packbook.core.words import ABSENT, Words
 
 DIGITS: Final[Mapping[str, int]] = {
@@ -40,3 +40,7 @@ def value_text(t: Words, fact: Fact) -> str:
         fact.unit, SIGNS.get(fact.unit, fact.unit)
     )
     return t.number(float(value), digits, unit)
+
+
+def by_whom(t: Words, fact: Fact) -> str:
+    return t("fact.declared", by=t.told(fact.by)) if fact.source is Source.DECLARED else t(f"fact.{fact.source}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -18,7 +19,10 @@ from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import NumberPattern, parse_pattern
 from babel.units import format_unit
 
+from packbook.core.told import BETWEEN, NO_REASONS, WRITTEN_IN, Piece, Reasons, Told
+
 ABSENT: Final = "–"  # stands where a value is unknown; never a zero
+TEXTS_KEPT: Final = 8192  # of numbers, and of days
 
 
 class Manner(NamedTuple):
@@ -38,18 +42,34 @@ MANNERS: Final = {
 }
 
 
+# What stands in a place of a reason and has a word of its own: the place's last word, and whose words they are.
+PLACES: Final = {
+    "field": "field.{}",
+    "method": "method.{}",
+    "purpose": "fleet.purpose.{}",
+    "purposes": "fleet.purpose.{}",
+    "role": "custody_role.{}",
+    "roles": "custody_role.{}",
+    "status": "fact_text.{}",
+}
+KNOWN_ALONE: Final = "field"  # any word "is not known": only of a field that is one of our reasons
+INNER: Final = "reason"  # a place that holds another reason
+MANY: Final = re.compile(r", | or ")
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One language."""
+    """One language. `reasons`: the sentences of programs that it can say."""
 
     language: str
     messages: Mapping[str, str]
+    reasons: Reasons = NO_REASONS
     manner: Manner = field(init=False)
     locale: Locale = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "manner", MANNERS[self.language])
-        object.__setattr__(self, "locale", Locale.parse(self.manner.locale))
+        object.__setattr__(self, "locale", _locale(self.language))
 
     def __call__(self, key: str, /, **values: object) -> str:
         """Values are plain text: what a template's macro gives is escaped already, and would be so twice."""
@@ -65,6 +85,41 @@ class Words:
         """A number of things: the message of the plural form that the language uses for it."""
         return self(f"{key}.{self.locale.plural_form(n)}", n=self.number(n))
 
+    def told(self, text: str) -> Told:
+        """Reasons that a program gave: those we know in this language, the others as they came."""
+        parts, pieces = text.strip().split(BETWEEN), list[Piece]()
+        while parts:
+            longest = range(len(parts), 0, -1)  # a reason may itself hold what stands between two
+            found = ((self._reason(BETWEEN.join(parts[:taken])), taken) for taken in longest)
+            said, taken = next(((said, taken) for said, taken in found if said is not None), (None, 1))
+            last = len(parts) == taken
+            if said is None:
+                pieces.append(Piece(parts[0] + ("" if last else BETWEEN), WRITTEN_IN))
+            else:
+                pieces.append(Piece(said if last else self("list.reasons", left=said, right=""), None))
+            del parts[:taken]
+        return Told(tuple(pieces))
+
+    def _reason(self, text: str) -> str | None:
+        """None: no sentence that we know, or one about something that we do not know."""
+        found = self.reasons.find(text)
+        if found is None:
+            return None
+        places = {name: self._place(name.rpartition("_")[2], said) for name, said in found.places.items()}
+        return None if None in places.values() else self(f"reason.{found.name}", **places)
+
+    def _place(self, kind: str, said: str) -> str | None:
+        if kind == INNER:
+            return self._reason(said)
+        if kind not in PLACES:
+            return said
+        names = MANY.split(said)
+        words = [self.messages.get(PLACES[kind].format(name.partition("/")[0])) for name in names]
+        if kind == KNOWN_ALONE and None in words:
+            return None
+        named = (self("list.named", name=word or name) for word, name in zip(words, names, strict=True))
+        return self.joined(named)
+
     def joined(self, parts: Iterable[str], kind: str = "items") -> str:
         """Items of a list, or sentences of a paragraph: Japanese puts no space between these."""
         return functools.reduce(lambda left, right: self(f"list.{kind}", left=left, right=right), parts)
@@ -72,8 +127,7 @@ class Words:
     def number(self, value: float | None, digits: int = 0, unit: str = "") -> str:
         if value is None:
             return ABSENT
-        rounded = round(value, digits) + 0.0  # no minus zero
-        text = _pattern(digits).apply(rounded, self.locale).replace("-", "−")
+        text = _number(round(value, digits) + 0.0, digits, self.language)  # no minus zero
         return f"{text} {unit}" if unit else text
 
     def span(self, seconds: float | None) -> str:
@@ -98,15 +152,15 @@ class Words:
         """The UTC date, for readers without JavaScript; with it the browser's own zone replaces this."""
         if at_ms is None:
             return self("time.unknown")
-        return format_date(utc(at_ms), self.manner.date, self.locale)
+        return _date(utc(at_ms).date(), self.language)
 
     def month(self, at_ms: int) -> str:
         """Of the UTC date."""
-        return format_skeleton("yMMM", utc(at_ms), locale=self.locale)
+        return _skeleton("yMMM", utc(at_ms).date(), self.language)
 
     def day(self, day: datetime.date) -> str:
         """A day whose year stands elsewhere."""
-        return format_skeleton(self.manner.day, day, locale=self.locale)
+        return _skeleton(self.manner.day, day, self.language)
 
     def moment(self, at_ms: int | None) -> str:
         """UTC, and says so: a server does not know its readers' zones."""
@@ -118,6 +172,31 @@ class Words:
 @functools.cache
 def _pattern(digits: int) -> NumberPattern:
     return parse_pattern("#,##0." + "0" * digits)
+
+
+# Pages say the same figures and days over and over: rounded ones are few, and writing one takes longer than the page's
+# own part in it.
+
+
+@functools.lru_cache(TEXTS_KEPT)
+def _number(rounded: float, digits: int, language: str) -> str:
+    text: str = _pattern(digits).apply(rounded, _locale(language))
+    return text.replace("-", "−")
+
+
+@functools.lru_cache(TEXTS_KEPT)
+def _date(day: datetime.date, language: str) -> str:
+    return format_date(day, MANNERS[language].date, _locale(language))
+
+
+@functools.lru_cache(TEXTS_KEPT)
+def _skeleton(skeleton: str, day: datetime.date, language: str) -> str:
+    return format_skeleton(skeleton, day, locale=_locale(language))
+
+
+@functools.cache
+def _locale(language: str) -> Locale:
+    return Locale.parse(MANNERS[language].locale)
 
 
 def utc(at_ms: int) -> datetime.datetime:

@@ -8,6 +8,7 @@ come from plain formulas, not dice: the same every time.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -120,6 +121,16 @@ class MemoryHistories:
 
     async def has(self, battery: str) -> bool:
         return battery in self.heads
+
+    async def version(self, battery: str) -> str | None:
+        """Of what was added, replaced or taken away; a value changed in the middle of a list is not looked for."""
+        head = self.heads.get(battery)
+        if head is None:
+            return None
+        lists = (self.points, self.session_rows, self.event_rows, self.cell_rows)
+        ends = [(len(rows), rows[:1], rows[-1:]) for rows in (kept.get(battery, []) for kept in lists)]
+        told = (head, ends, self.totals.get(battery), self.agreed.get(battery), self.fleets.get(head.pack or ""))
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
     async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         return self.points.get(battery, [])[offset:][:limit]
@@ -275,7 +286,7 @@ def lived_in() -> MemoryHistories:
     young = _Life(box=YOUNG_BOX)
     for day in range(DAYS - 9, DAYS):
         young.live(day)
-    points = [replace(p, state="learning", why="4 of 10 charge segments seen") for p in young.points]
+    points = [replace(p, state="learning", why="4 of 10 readings taken") for p in young.points]
     points = [
         replace(p, sigma_pct=4.4, lo90_pct=(p.soh_pct or 0) - 7.2, hi90_pct=(p.soh_pct or 0) + 7.2) for p in points
     ]
@@ -283,7 +294,7 @@ def lived_in() -> MemoryHistories:
     book.add(replace(head, last_ms=last_ms), points, young.sessions, young.usage(), cells=young.cells)
     silent = soh_point(
         state="none",
-        why="no charge of at least 20 % of the pack has been seen",
+        why="no charge or drive has moved 10.0 Ah in one go yet; the most was 2.4 Ah",
         soh_pct=None,
         sigma_pct=None,
         lo90_pct=None,
@@ -532,7 +543,7 @@ class _Life:
             soh_point(
                 at_ms=_ms(self.now),
                 state="learning" if learning else "ok",
-                why=f"{self.segments} of 10 charge segments seen" if learning else None,
+                why=f"{self.segments} of 10 readings taken" if learning else None,
                 soh_pct=round(soh_pct, 2),
                 sigma_pct=round(sigma_pct, 2),
                 lo90_pct=round(soh_pct - 1.645 * sigma_pct, 2),
@@ -544,7 +555,7 @@ class _Life:
                     Estimate(
                         "bms_value/1", round(capacity_ah * 0.985, 3), 1.5, len(self.points) + 1, evidence[-1:], None
                     ),
-                    Estimate("ocv_bands/1", None, None, 0, (), "no open-circuit curve measured on these cells"),
+                    Estimate("ocv_bands/1", None, None, 0, (), "no open-circuit curve is known for this pack"),
                 ),
                 soh_reported_pct=math.floor((0.985 * capacity_ah / REFERENCE_AH * 100 + 0.9) * 4) / 4,
                 capacity_reported_ah=round(capacity_ah * 0.985, 2),

@@ -16,6 +16,7 @@ from typing import Final
 
 from packbook.core.history import SOC_BANDS_PCT, ChargeCurve, SessionRow, SohPoint
 from packbook.core.prospect import MonthAhead, Prospect
+from packbook.core.told import Told
 from packbook.core.words import ABSENT, Words, utc
 from packbook.web import figures
 
@@ -33,7 +34,7 @@ class Moment:
     href: str | None = None  # where it leads
 
 
-Cell = str | Moment
+Cell = str | Told | Moment
 
 
 @dataclass(frozen=True, slots=True)

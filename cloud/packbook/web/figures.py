@@ -22,6 +22,7 @@ from packbook.core.history import (
     UsageTotals,
 )
 from packbook.core.rounding import SIGMAS_90, ShownSoh, shown
+from packbook.core.told import Told
 
 TEMP_BANDS: Final = len(TEMP_EDGES_DEGC) + 1
 SOC_BANDS: Final = len(SOC_BANDS_PCT)
@@ -42,7 +43,7 @@ class Figure:
 
     label: str
     value: str
-    detail: str | None = None
+    detail: str | Told | None = None
     explain: str | None = None
     swatch: str | None = None  # the part of the coverage bar it stands for
 

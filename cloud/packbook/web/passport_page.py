@@ -15,7 +15,8 @@ from packbook.core import rounding
 from packbook.core.access import Cut
 from packbook.core.passport import Coverage, Fact, Histogram, Passport, Source
 from packbook.core.rules import Tier
-from packbook.core.wording import DIGITS, value_text
+from packbook.core.told import Piece, Told
+from packbook.core.wording import DIGITS, by_whom, value_text
 from packbook.core.words import ABSENT, Words
 from packbook.web.charts import Table, band_text
 from packbook.web.figures import Figure
@@ -162,16 +163,16 @@ def section(t: Words, name: str, fields: Sequence[str], passport: Passport) -> S
 
 
 def _figure(t: Words, field: str, fact: Fact) -> Figure:
-    details = [t("fact.declared", by=fact.by) if fact.source is Source.DECLARED else t(f"fact.{fact.source}")]
+    details = [by_whom(t, fact) if fact.source is Source.DECLARED else t(f"fact.{fact.source}")]
     if fact.lo90 is not None and fact.hi90 is not None and fact.value is not None:
         digits = DIGITS.get(fact.unit, 0)
         details.append(t("fact.interval", lo=t.number(fact.lo90, digits), hi=t.number(fact.hi90, digits)))
     if fact.at_ms is not None:
         details.append(t.date(fact.at_ms))
     details += [t(f"condition_of.{name}", value=_plain(t, name, value)) for name, value in _told(fact)]
-    if fact.value is None and fact.why is not None:
-        details.append(fact.why)
-    return Figure(t.or_raw("field", field), value_text(t, fact), " · ".join(details))
+    why = t.told(fact.why).pieces if fact.value is None and fact.why else ()
+    told = Told((Piece(" · ".join([*details, ""] if why else details), None), *why))
+    return Figure(t.or_raw("field", field), value_text(t, fact), told)
 
 
 def _told(fact: Fact) -> list[tuple[str, float | str]]:

@@ -119,7 +119,7 @@ def event_table(t: Words, caption: str, rows: Sequence[EventRow]) -> Table:
                 t.or_raw("event", row.event),
                 _extreme(t, row),
                 t.span(row.duration_s),
-                row.text or ABSENT,
+                t.told(row.text) if row.text else ABSENT,
                 _record(row.provenance),
             )
             for row in rows

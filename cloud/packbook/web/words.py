@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from packbook.core.told import WRITTEN_IN, reasons_in
 from packbook.core.words import Words
 
 LANGUAGES: Final = ("en", "ja")
@@ -56,4 +57,7 @@ def _accepted(header: str) -> list[tuple[str, float]]:
     return ranges
 
 
-ALL_WORDS: Final[Mapping[str, Words]] = {language: Words(language, read_catalogue(language)) for language in LANGUAGES}
+_REASONS: Final = reasons_in(read_catalogue(WRITTEN_IN))
+ALL_WORDS: Final[Mapping[str, Words]] = {
+    language: Words(language, read_catalogue(language), _REASONS) for language in LANGUAGES
+}

@@ -36,6 +36,7 @@ from packbook.core.enrolment import MS_PER_DAY
 
 FAMILIAR_MS: Final = 90 * MS_PER_DAY  # how long an address that somebody signed in from is his
 SIGNED_IN: Final = "signed in"
+IS_BOUND: Final = sa.exists().where(external_identity.c.account == account.c.account).label("is_bound")
 
 
 # --- accounts ---------------------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ async def drop_identities(connection: AsyncConnection, name: str, issuer: str) -
 
 async def all_of(connection: AsyncConnection, reach: Reach) -> list[Account]:
     """By name. Of a tenant, or all."""
-    query = sa.select(account).order_by(account.c.tenant, account.c.login)
+    query = sa.select(account, IS_BOUND).order_by(account.c.tenant, account.c.login)
     if reach.tenant is not None:
         query = query.where(account.c.tenant == reach.tenant)
     rows = (await connection.execute(query)).mappings().all()
@@ -317,7 +318,7 @@ async def is_familiar(connection: AsyncConnection, name: str, address: str, now_
 
 
 async def _one(connection: AsyncConnection, condition: sa.ColumnElement[bool]) -> Account | None:
-    row = (await connection.execute(sa.select(account).where(condition))).mappings().first()
+    row = (await connection.execute(sa.select(account, IS_BOUND).where(condition))).mappings().first()
     if row is None:
         return None
     named = sa.select(account_battery.c.battery).where(account_battery.c.account == row["account"])
@@ -336,5 +337,6 @@ def _account(row: sa.RowMapping, batteries: Collection[str]) -> Account:
         disabled_ms=row["disabled_ms"],
         has_password=row["password"] is not None,
         has_totp=row["totp"] is not None,
+        is_bound=row["is_bound"],
         batteries=frozenset(batteries),
     )

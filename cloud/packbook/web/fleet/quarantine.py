@@ -53,7 +53,7 @@ async def quarantine(request: Request) -> Response:
             Cell(t(f"fleet.fate.{line.fate}"), tone=FATE_TONES[line.fate]),
             number(t, line.times),
             box_cell(line.box),
-            text(line.detail, wide=True),
+            Cell(t.told(line.detail), wide=True),
         )
         for line in found.lines
     )

@@ -14,6 +14,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from packbook.core.accounts import Reach
+from packbook.core.told import Told
 from packbook.core.words import ABSENT, Words, iso
 from packbook.ports import Alerts, FleetBoxes, FleetDesk, FleetList, FleetPapers
 from packbook.web import csv_files
@@ -59,7 +60,7 @@ def name_of(request: Request) -> str:
 class Cell:
     """`tone`: a badge. `state`: of a battery. `wide`: running text that may break into lines."""
 
-    text: str | Moment
+    text: str | Told | Moment
     href: str | None = None
     tone: str | None = None
     state: str | None = None

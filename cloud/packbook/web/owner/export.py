@@ -115,7 +115,7 @@ async def _tables(request: Request, battery: Battery) -> dict[str, bytes]:
 
 def _readme(t: Words, battery: Battery, made_ms: int, lacking: Mapping[str, str]) -> str:
     lines = [t("export.readme", battery=battery.battery, at=iso(made_ms))]
-    lines += [t("export.lacking", name=t(f"format.{name}.name"), why=why) for name, why in lacking.items()]
+    lines += [t("export.lacking", name=t(f"format.{name}.name"), why=t.told(why)) for name, why in lacking.items()]
     return "\n".join(lines) + "\n"
 
 

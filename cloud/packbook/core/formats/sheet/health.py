@@ -10,10 +10,11 @@ from typing import Final
 from packbook.core.formats.sheet.blocks import Alarm, Block, Pair, Pairs, Stack, Text
 from packbook.core.formats.sheet.drawings import Bar, Opinion, Opinions
 from packbook.core.formats.sheet.pen import BODY, Style
-from packbook.core.formats.sheet.record import Record, by_whom, condition, reason, said, since
+from packbook.core.formats.sheet.record import Record, condition, reason, said, since
 from packbook.core.formats.writing import number
 from packbook.core.passport import Fact, Source
 from packbook.core.rounding import ShownSoh, shown
+from packbook.core.wording import by_whom
 from packbook.core.words import ABSENT
 
 BIG: Final = Style(size=28.0, bold=True)

@@ -18,7 +18,7 @@ from packbook.core.passport_of import REFERENCE_UNKNOWN
 from packbook.core.prospect import Lacking
 from packbook.core.words import ABSENT, Words
 
-# Reasons that the record itself gives; what a box says in its own words is left as it came.
+# Reasons of the record itself for which there is little room.
 REASONS: Final[Mapping[str, str]] = {
     WHY[Lacking.NO_VALUE]: "no_value",
     WHY[Lacking.TOO_FEW]: "too_few",
@@ -60,19 +60,15 @@ class Record:
         return None if fact is None else number(fact)
 
 
-def by_whom(t: Words, fact: Fact) -> str:
-    return t("fact.declared", by=fact.by) if fact.source is Source.DECLARED else t(f"fact.{fact.source}")
-
-
 def reason(t: Words, why: str) -> str:
-    """In the reader's language where the record gave it, else as the box wrote it."""
+    """In the reader's language where it is known, else as the box wrote it; shorter than on the pages."""
     known = REASONS.get(why)
     if known is not None:
         return t(f"sheet_reason.{known}")
     of_field = OF_FIELD.fullmatch(why)
     if of_field is not None and f"field.{of_field[1]}" in t.messages:
         return t(f"sheet_reason.not_{of_field[2]}", field=t.or_raw("field", of_field[1]))
-    return why
+    return str(t.told(why))
 
 
 def share(t: Words, part: float) -> str:
