@@ -1,7 +1,7 @@
 """A network that fails: a TCP cable of our own that can be cut in four ways, and a room of its own for the boxes.
 
 In:  where connections shall go.
-Out: an address to connect to; cuts, each of which ends by itself.
+Out: an address to connect to; cuts, each of which ends by itself, at the latest when it is cancelled.
 `Cable` works everywhere. `Room` is a network namespace behind a virtual Ethernet cable that is pulled out: packets
 vanish, nobody is told. It needs root and a kernel that has both; `Room.make` gives None elsewhere.
 """
@@ -109,8 +109,10 @@ class Cable:
     async def pause(self, for_s: float) -> None:
         """Nothing moves, then all of it."""
         self._flow.clear()
-        await asyncio.sleep(for_s)
-        self._flow.set()
+        try:
+            await asyncio.sleep(for_s)
+        finally:
+            self._flow.set()
 
     async def half_open(self, for_s: float) -> None:
         """The far side hears that the near one is gone; the near one hears nothing, until its line is reset too."""
@@ -118,15 +120,19 @@ class Cable:
         for call in cut:
             call.deaf = True
             call.reset(1)
-        await asyncio.sleep(for_s)
-        for call in cut:
-            call.told.set()
-            call.reset(0)
+        try:
+            await asyncio.sleep(for_s)
+        finally:
+            for call in cut:
+                call.told.set()
+                call.reset(0)
 
     async def slow(self, for_s: float) -> None:
         self._slow = True
-        await asyncio.sleep(for_s)
-        self._slow = False
+        try:
+            await asyncio.sleep(for_s)
+        finally:
+            self._slow = False
 
 
 class Room:
@@ -167,9 +173,12 @@ class Room:
 
     async def unplug(self, for_s: float) -> None:
         """Packets vanish in both directions; connections live on if it is not for too long."""
-        await asyncio.to_thread(self._ip, "netns", "exec", self.name, "ip", "link", "set", "eth0", "down")
-        await asyncio.sleep(for_s)
-        await asyncio.to_thread(self._ip, "netns", "exec", self.name, "ip", "link", "set", "eth0", "up")
+        link = ("netns", "exec", self.name, "ip", "link", "set", "eth0")
+        self._ip(*link, "down")
+        try:
+            await asyncio.sleep(for_s)
+        finally:
+            self._ip(*link, "up")
 
     def close(self) -> None:
         self._ip("link", "del", self._cable)

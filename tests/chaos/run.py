@@ -36,8 +36,8 @@ from packwire.topics import Leaf, topic
 from postgres_server import Postgres
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-DRAIN_MAX_S: Final = 300.0  # after the last kill; minutes only where the machine is shared
-WAKE_AFTER_S: Final = 30.0  # boxes that heard nothing wait up to five minutes; a car is driven before that
+DRAIN_MAX_S: Final = 600.0  # after the last kill; minutes only where the machine is shared
+WAKE_AFTER_S: Final = 60.0  # boxes that heard nothing wait up to five minutes; a car is driven before that
 CUT_S: Final = (0.3, 4.0)
 DOWN_SHARE: Final = 0.7  # of the time between two kills, at most: how long what was killed stays down
 SIM_SPEED: Final = 21_600  # a quarter of a day each second
