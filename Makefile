@@ -6,6 +6,7 @@
 # deb    one Debian package of the box for 64-bit Arm and x86, into dist/
 # lint   format, lint, types, import contracts
 # worlds car, box, broker and book on a virtual clock: SEEDS=200 DAYS=7 (FIRST=50: from that seed on), or one again: SEED=17 DAYS=7
+# chaos  real broker, PostgreSQL, workers and boxes, killed and cut off at random: MINUTES=10 KILLS=200 (SEED=17)
 # fuzz   every decoder that meets a stranger's bytes, in turn, with coverage: SECONDS=600 each, or some: DECODER=record
 # api-fuzz  requests to every route of the API, new ones each time, held against its manual
 # audit  known vulnerabilities of everything locked; asks PyPI and npm, and fails where they cannot answer for each
@@ -29,7 +30,7 @@ SEED ?=
 SECONDS ?= 60
 DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
 
-.PHONY: setup demo test test-kernel worlds fuzz api-fuzz audit lint bench bench-box bench-forecast bench-ingest bench-readers bench-soh bench-web screens deb lock clean
+.PHONY: setup demo test test-kernel worlds chaos fuzz api-fuzz audit lint bench bench-box bench-forecast bench-ingest bench-readers bench-soh bench-web screens deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -59,6 +60,12 @@ lint: setup
 
 worlds: setup
 	PYTHONPATH=tests $(BIN)/python -m worlds --days $(DAYS) $(if $(SEED),--seed $(SEED),--first $(FIRST) --seeds $(SEEDS))
+
+MINUTES ?= 10
+KILLS ?= 200
+chaos: setup
+	bash tests/needs.sh
+	PYTHONPATH=tests $(BIN)/python -m chaos --minutes $(MINUTES) --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 fuzz: setup
 	for decoder in $(DECODER); do $(BIN)/python tests/fuzz_decoders.py $$decoder --seconds $(SECONDS) || exit 1; done

@@ -71,6 +71,11 @@ class Mosquitto:
         broker._config.write_text(f"{text}{own}")
         return broker
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "not running"
+        return self._process.pid
+
     def reload(self) -> None:
         """As `systemctl reload` does."""
         assert self._process is not None, "not running"

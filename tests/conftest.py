@@ -23,7 +23,7 @@ KERNEL = "tests/kernel"  # one guest runs all of it
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bench", action="store_true", help="run tests/bench too (ratios, minutes)")
-    parser.addoption("--kills", default="9", help="how many processes tests/worlds kills")
+    parser.addoption("--kills", default="5", help="how many processes tests/worlds kills")
     parser.addoption("--kill-every-s", default="2.5", help="mean time between two of them")
     parser.addoption("--world-seed", default="", help="repeat a world that failed")
 

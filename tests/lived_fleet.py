@@ -45,10 +45,11 @@ FIRST_DAY: Final = 20_513  # 2026-03-01
 DAYS: Final = 240
 HEARD_EVERY_DAYS: Final = 15
 SEED: Final = 1
-OWNERS_NAME: Final = "Satsuki's car"  # for it, on his own pages alone
+OWNERS_NAMES: Final = ("Satsuki's car", "Haruto's car", "Aoi's car")  # on their own pages alone
 ASLEEP_MS: Final = 600_000  # until its sessions close
 LAST_MS: Final = (FIRST_DAY + DAYS) * DAY_MS
 BATTERIES: Final = {f"demo-{car.model}-{SEED}": car for car in CARS}
+NAMES: Final = dict(zip(BATTERIES, OWNERS_NAMES, strict=True))
 
 
 def fill(settings: Settings, profiles: Path) -> None:
@@ -80,7 +81,7 @@ def arrivals(battery: str, car: Car, profiles: Path) -> list[Arrival]:
     mind = Mind(journal, key)
     mind.open()
     decoder = Decoder(*Catalogue(profiles).find(car.profile))
-    plan = BoxPlan(decoder, box, BatteryId(battery), "configured", "packbox test", OWNERS_NAME)
+    plan = BoxPlan(decoder, box, BatteryId(battery), "configured", "packbox test", NAMES[battery])
     mind.meet(plan, None)
     mind.begin("sim", lambda stamp: BoxHealth(stamp, frames=mind.frames, frames_bad=0, outbox_waiting=0))
     mind.agree(Agreement(("history", "passport"), "owner", "demo", None))

@@ -8,12 +8,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from brokers import free_port
+from processes import children_of, is_alive
 
 POSTGRES_BINS: Final = "/usr/lib/postgresql"
 STOP_WAIT_MAX_S: Final = 20.0
@@ -61,6 +64,21 @@ class Postgres:
     def crash(self) -> None:
         """As a power cut would: no clean shutdown."""
         self.run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "stop")
+
+    @property
+    def pid(self) -> int:
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
+    def kill(self) -> None:
+        """SIGKILL for all of it at once; `resume` starts it again on what it had written."""
+        pids = [self.pid, *children_of(self.pid)]
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + STOP_WAIT_MAX_S
+        while any(is_alive(pid) for pid in pids):
+            assert time.monotonic() < deadline, "PostgreSQL survives SIGKILL"
+            time.sleep(0.01)
 
     def stop(self) -> None:
         pid_file = self._data / "postmaster.pid"

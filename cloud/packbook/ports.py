@@ -232,6 +232,9 @@ class Histories(Protocol):
     async def has(self, battery: str) -> bool:
         """Whether `battery` would find it, for who needs nothing of its head."""
 
+    async def version(self, battery: str) -> str | None:
+        """Another one whenever something of this battery's history changed, or what its fleet taught. None: unknown."""
+
     async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         """Oldest first. `limit` None: all."""
 

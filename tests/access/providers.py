@@ -50,6 +50,10 @@ class Provider:
         """Who signs in there from now on."""
         httpx.put(f"{self.issuer}/people/{subject}", json=claims).raise_for_status()
 
+    def sends_back_to(self, base: str) -> None:
+        """As well."""
+        httpx.put(f"{self.issuer}/back", json=f"{base}/sign-in/oidc/callback").raise_for_status()
+
     def rotate(self, kid: str) -> None:
         httpx.put(f"{self.issuer}/rotate/{kid}").raise_for_status()
 

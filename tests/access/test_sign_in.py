@@ -14,7 +14,7 @@ from packbook.adapters.store import accounts as shelf
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.account_tables import account, sign_in_session
 from packbook.app.account_acts import ACTS
-from packbook.app.accounts import accounts_beside
+from packbook.app.accounts import accounts_of
 from packbook.app.operate import Office, operators_door
 from packbook.core.accounts import EVERYWHERE, Visit, Who
 from packbook.core.sign_in import ACCOUNT_TRIES_MAX, ADDRESS_TRIES_MAX, digest_of
@@ -358,7 +358,7 @@ async def test_pages_beside_a_running_book_have_it_write(firm: Firm) -> None:
         operators_door(office, {name: act for name, act in ACTS.items() if name.startswith(("account", "session"))}),
         open_reader(settings.database_url.get_secret_value()) as reader,
     ):
-        beside = accounts_beside(settings, reader)
+        beside = accounts_of(Office(reader, settings), own=False)
         with pytest.raises(AccountProblem, match="do not belong"):
             await beside.sign_in("owner", "not the right password", HERE)
         begun = await beside.sign_in("owner", PASSWORD, HERE)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pyotp
 import pytest
+from playwright.sync_api import expect
 
+from browser.drive import CHROMIUM, chromium, reader
+from browser.fleet import serving
 from packbook.adapters.store import accounts as shelf
 from packbook.clock import now_ms
 from packbook.core.accounts import EVERYWHERE, Account, Role
@@ -154,7 +158,7 @@ async def test_who_has_a_password_shows_it_before_he_is_bound(firm: Firm, provid
         no = await post(client, "/account/identity/unbind", "/account", issuer=provider.issuer, password="wrong one")
         assert no.status_code == 422
         await post(client, "/account/identity/unbind", "/account", issuer=provider.issuer, password=PASSWORD)
-        assert "Signs in through" not in (await client.get("/account")).text
+        assert "Connected to" not in (await client.get("/account")).text
     async with firm.browser() as client:
         assert (await walk(client)).status_code == 422
 
@@ -368,10 +372,36 @@ async def test_one_issuer_one_identity_of_an_account(firm: Firm, provider: Provi
         away = page.text.split('<a class="button" href="')[1].split('"')[0].replace("&amp;", "&")
         answer = await client.get(await come_back(away))
         assert answer.status_code == 422
-        assert "bound already" in answer.text
+        assert "connected already" in answer.text
     assert [one.subject for one in await _identities(firm, firm.ids["owner"])] == []
 
 
 async def _identities(firm: Firm, account: str) -> list[object]:
     async with firm.database.transaction() as connection:
         return list(await shelf.identities_of(connection, account))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not here: tests/needs.sh installs it")
+async def test_a_browser_goes_there_and_comes_back(firm: Firm, provider: Provider) -> None:
+    """Only a browser keeps to cookies' sites and to our Content-Security-Policy."""
+    await invite(firm)
+    provider.is_("kim-1", email=MAIL, email_verified=True)
+    with serving(firm.app) as address:
+        provider.sends_back_to(address)
+        await asyncio.to_thread(_browse, address)
+
+
+def _browse(address: str) -> None:
+    with chromium() as browser, reader(browser, address) as context:
+        page = context.new_page()
+        page.goto(f"/battery/{MINE}")
+        page.get_by_role("link", name="Sign in through Kite").click()
+        page.wait_for_url(f"{address}/battery/{MINE}")
+        page.goto("/account")
+        expect(page.get_by_text("Connected to Kite")).to_be_visible()
+        cookies = {cookie.get("name"): cookie for cookie in context.cookies()}
+        assert (cookies["packbook_session"].get("sameSite"), cookies["packbook_session"].get("httpOnly")) == (
+            "Lax",
+            True,
+        )
+        assert "packbook_trip" not in cookies

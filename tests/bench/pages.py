@@ -26,7 +26,7 @@ from packbook.adapters.store.ledger import Ledger
 from packbook.adapters.store.watch import SqlWatch
 from packbook.app.access import access_rules
 from packbook.testing.memory_access import memory_access
-from packbook.testing.scripted_box import ScriptedBox
+from packbook.testing.scripted_box import ScriptedBox, arrival
 from packbook.web.app import create_app
 
 OLD: Final = "BAT-0000"
@@ -43,12 +43,14 @@ PATHS: Final = (
     "/api/v1/batteries/{b}/forecast",
 )
 BATCH: Final = 2000
+DAY_MS: Final = 86_400_000
 
 
 def lived(number: int, days: int) -> ScriptedBox:
     box = ScriptedBox(f"box-{number}", f"store-{number}")
     box.hello(f"BAT-{number:04d}")
     for day in range(days):
+        box.mono_ms = max(box.mono_ms, day * DAY_MS)
         box.drive()
         box.charge()
         box.rest()
@@ -63,7 +65,8 @@ async def fill(url: str, batteries: int, days: int) -> int:
     async with open_writer(url, "bench") as database:
         ledger = Ledger(database)
         for number in range(batteries):
-            arrivals = lived(number, days if number == 0 else 30).arrivals
+            box = lived(number, days if number == 0 else 30)
+            arrivals = [arrival(box.box, sealed, box.wall_ms) for sealed in box.sealed]
             for start in range(0, len(arrivals), BATCH):
                 kept += (await ledger.take(arrivals[start : start + BATCH])).accepted
     return kept
@@ -96,9 +99,7 @@ async def cost(client: httpx.AsyncClient, pattern: str, times: int) -> None:
     print(f"{pattern:46} {cpu_ms:8.1f} {cuts[9]:8.1f} {cuts[18]:8.1f} {tagged} {len(first.content) / 1000:7.1f}")
 
 
-async def timed(
-    client: httpx.AsyncClient, path: str, headers: dict[str, str], times: int
-) -> tuple[list[float], float]:
+async def timed(client: httpx.AsyncClient, path: str, headers: dict[str, str], times: int) -> tuple[list[float], float]:
     walls_ms = []
     began_s = time.process_time()
     for _ in range(times):

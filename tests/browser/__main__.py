@@ -24,8 +24,8 @@ LANGUAGES: Final = ("en", "ja")
 SIZES: Final = (PHONE, DESKTOP)
 MOST_PX: Final = 6000  # of height: past that nobody looks
 README: Final = {
-    "overview": "owner.png",
-    "fleet": "fleet.png",
+    "overview": ("owner.png", ""),
+    "fleet": ("fleet.png", "?sort=-alerts"),  # else it begins with cars of one kind
 }  # pictures of which pages, in English, light, on a desktop
 HEAD: Final = """<!doctype html><meta charset="utf-8"><title>Pages</title>
 <style>
@@ -34,7 +34,7 @@ td, th { padding: 6px; text-align: left; vertical-align: top }
 img { width: 220px }
 </style>
 """
-README_SIZE: Final = Size("readme", 1180, 820)
+README_SIZE: Final = Size("readme", 1280, 860)
 
 
 def main() -> int:
@@ -72,9 +72,10 @@ def _readme(browser: Browser, served: Served, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for role, stop in ((role, stop) for role, stop in STOPS if stop.name in README):
         page = signed_in(browser, served, role, size=README_SIZE).new_page()
-        page.goto(path_of(stop, served))
+        name, asked = README[stop.name]
+        page.goto(path_of(stop, served) + asked)
         _settle(page)
-        page.screenshot(path=folder / README[stop.name])
+        page.screenshot(path=folder / name)
 
 
 def _settle(page: Page) -> None:

@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from browser.fleet import PASSWORD, PEOPLE, Served
 
@@ -36,6 +46,7 @@ PHONE: Final = Size("phone", 390, 844)
 DESKTOP: Final = Size("desktop", 1280, 900)
 NARROWEST: Final = Size("narrowest", 360, 740)
 SCHEMES: Final = ("light", "dark")
+WAYS: Final = (("en", DESKTOP), ("ja", PHONE))  # each language and each size once
 
 
 @contextmanager
@@ -110,6 +121,19 @@ class Complaints:
         page.on("requestfailed", self._failed)
         return self
 
+    @contextmanager
+    def listening(self, page: Page) -> Iterator[Complaints]:
+        """For a while: the page is used for other things before and after."""
+        heard = {"console": self._console, "requestfailed": self._failed, "pageerror": self._error}
+        for event, hear in heard.items():
+            page.on(event, hear)  # type: ignore[call-overload]  # which takes one literal name each
+        yield self
+        for event, hear in heard.items():
+            page.remove_listener(event, hear)
+
+    def _error(self, error: Error) -> None:
+        self.said.append(str(error))
+
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.said.append(f"{message.location.get('url')}: {message.text}")
@@ -148,27 +172,71 @@ def violations(page: Page, rules: tuple[str, ...] = ()) -> list[str]:
     return found
 
 
+def reach(page: Page, target: Locator, most: int = 400) -> Locator:
+    """By the Tab key alone, as somebody without a mouse gets there."""
+    for _ in range(most):
+        if target.evaluate("e => e === document.activeElement"):
+            return target
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not reach {target}")
+
+
+def press(page: Page, target: Locator) -> None:
+    """A link, a button, a summary."""
+    reach(page, target)
+    page.keyboard.press("Enter")
+
+
+def write(page: Page, target: Locator, text: str) -> None:
+    """Into a field, in place of what is there."""
+    reach(page, target)
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(text)
+
+
+def choose(page: Page, target: Locator, value: str) -> None:
+    """From a list, by its arrow keys."""
+    reach(page, target)
+    steps: int = target.evaluate("(e, v) => [...e.options].findIndex((o) => o.value === v) - e.selectedIndex", value)
+    for _ in range(abs(steps)):
+        page.keyboard.press("ArrowDown" if steps > 0 else "ArrowUp")
+    expect(target).to_have_value(value)
+
+
+def tick(page: Page, target: Locator) -> None:
+    reach(page, target)
+    page.keyboard.press("Space")
+
+
+# Writes down what gets the focus, and null where it leaves the page.
+NOTE_FOCUS: Final = """() => {
+    document.activeElement?.blur();
+    window.reached = [];
+    document.addEventListener("focusin", ({ target: e }) => {
+        const box = e.getBoundingClientRect();
+        const visible = box.width >= 1 && box.height >= 1 && e.checkVisibility();
+        // Within a date field Chromium moves on its own, and rings its parts itself.
+        const rings = (each) => each && getComputedStyle(each).outlineStyle !== "none";
+        const outlined = e.type === "date" || rings(e) || rings(e.closest(".card"));
+        const name = (e.getAttribute("aria-label") ?? e.textContent).trim().replace(/\\s+/g, " ").slice(0, 60);
+        const said = `${e.tagName.toLowerCase()} ${name}${visible ? "" : " HIDDEN"}${outlined ? "" : " NO RING"}`;
+        window.reached.push(said);
+    });
+    document.addEventListener("focusout", ({ relatedTarget }) => {
+        if (relatedTarget === null && window.reached.length) window.reached.push(null);
+    });
+}"""
+AT_ONCE: Final = 10  # presses of a key before it is asked where they led
+
+
 def tab_through(page: Page, most: int = 400) -> list[str]:
     """What the Tab key reaches, in order; HIDDEN where it cannot be seen, NO RING where it does not show its focus."""
     seen: list[str] = []
-    page.evaluate("document.activeElement?.blur()")
-    for _ in range(most):
-        page.keyboard.press("Tab")
-        here = page.evaluate(
-            """() => {
-                const e = document.activeElement;
-                if (!e || e === document.body) return null;
-                const box = e.getBoundingClientRect();
-                const visible = box.width >= 1 && box.height >= 1 && e.checkVisibility();
-                // Within a date field Chromium moves on its own, and rings its parts itself.
-                const rings = (each) => each && getComputedStyle(each).outlineStyle !== "none";
-                const ringed = rings(e) || rings(e.closest(".card"));
-                const outlined = e.type === "date" || ringed;
-                const name = (e.getAttribute("aria-label") ?? e.textContent).trim().replace(/\\s+/g, " ").slice(0, 60);
-                return `${e.tagName.toLowerCase()} ${name}${visible ? "" : " HIDDEN"}${outlined ? "" : " NO RING"}`;
-            }"""
-        )
-        if here is None:
-            break
-        seen.append(here)
+    page.evaluate(NOTE_FOCUS)
+    while len(seen) < most:
+        for _ in range(AT_ONCE):
+            page.keyboard.press("Tab")
+        seen = page.evaluate("window.reached")
+        if None in seen:
+            return seen[: seen.index(None)]
     return seen

@@ -7,6 +7,8 @@ reception, as Lighthouse simulates it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,40 +43,58 @@ class Visit:
 
     @property
     def without_charts_bytes(self) -> int:
-        return sum(size for name, size in self.sent_bytes.items() if CHARTS not in name)
+        return without_charts_bytes(self.sent_bytes)
+
+
+def without_charts_bytes(sent: Counter[str]) -> int:
+    return sum(size for name, size in sent.items() if CHARTS not in name)
+
+
+class Scales:
+    """Counts what comes over the line to one page of a browser."""
+
+    def __init__(self, page: Page) -> None:
+        self.line = page.context.new_cdp_session(page)
+        self._names: dict[str, str] = {}
+        self._sent: Counter[str] = Counter()
+        self.line.on("Network.responseReceived", self._answered)
+        self.line.on("Network.loadingFinished", self._loaded)
+        self.line.send("Network.enable")
+
+    @contextmanager
+    def weighing(self) -> Iterator[Counter[str]]:
+        """As for somebody who was never here: nothing comes out of a cache."""
+        self._names.clear()
+        self._sent.clear()
+        self.line.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        yield self._sent
+
+    def _answered(self, event: dict[str, object]) -> None:
+        response = event["response"]
+        assert isinstance(response, dict)
+        self._names[str(event["requestId"])] = str(response["url"]).split("?", maxsplit=1)[0]
+
+    def _loaded(self, event: dict[str, object]) -> None:
+        size = event["encodedDataLength"]
+        assert isinstance(size, int | float)
+        self._sent[self._names.get(str(event["requestId"]), "")] += int(size)
 
 
 def first_visit(browser: Browser, served: Served, role: str, path: str, slow: Slow | None = None) -> Visit:
-    """By somebody who was never here: an empty cache, on a phone."""
-    context = signed_in(browser, served, role, size=PHONE)
-    try:
-        return _visit(context.new_page(), path, slow)
-    finally:
-        context.close()
+    """By somebody who was never here, on a phone."""
+    with signed_in(browser, served, role, size=PHONE) as context:
+        page = context.new_page()
+        scales = Scales(page)
+        if slow is not None:
+            _hamper(scales, slow)
+        with scales.weighing() as sent:
+            page.goto(path, wait_until="load")
+            at_ms, largest = page.evaluate(LCP)
+        return Visit(sent, at_ms, largest)
 
 
-def _visit(page: Page, path: str, slow: Slow | None) -> Visit:
-    line = page.context.new_cdp_session(page)
-    names: dict[str, str] = {}
-    sent: Counter[str] = Counter()
-
-    def answered(event: dict[str, object]) -> None:
-        response = event["response"]
-        assert isinstance(response, dict)
-        names[str(event["requestId"])] = str(response["url"]).split("?", maxsplit=1)[0]
-
-    def loaded(event: dict[str, object]) -> None:
-        size = event["encodedDataLength"]
-        assert isinstance(size, int | float)
-        sent[names.get(str(event["requestId"]), "")] += int(size)
-
-    line.on("Network.responseReceived", answered)
-    line.on("Network.loadingFinished", loaded)
-    line.send("Network.enable")
-    if slow is not None:
-        speeds = {"downloadThroughput": slow.down_bit_per_s / 8, "uploadThroughput": slow.up_bit_per_s / 8}
-        line.send("Network.emulateNetworkConditions", {"offline": False, "latency": slow.round_trip_ms, **speeds})
-        line.send("Emulation.setCPUThrottlingRate", {"rate": slow.processor})
-    page.goto(path, wait_until="load")
-    at_ms, largest = page.evaluate(LCP)
-    return Visit(sent, at_ms, largest)
+def _hamper(scales: Scales, slow: Slow) -> None:
+    speeds = {"downloadThroughput": slow.down_bit_per_s / 8, "uploadThroughput": slow.up_bit_per_s / 8}
+    conditions = {"offline": False, "latency": slow.round_trip_ms, **speeds}
+    scales.line.send("Network.emulateNetworkConditions", conditions)
+    scales.line.send("Emulation.setCPUThrottlingRate", {"rate": slow.processor})

@@ -17,7 +17,7 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.app.alert_news import TRIES_MAX, Post, deliver
 from packbook.app.alert_watch import look
-from packbook.app.alerts import BookAlerts, own_alerts
+from packbook.app.alerts import BookAlerts, alerts_of
 from packbook.app.operate import Office
 from packbook.clock import now_ms
 from packbook.core.accounts import EVERYWHERE, FIRST_TENANT, NOWHERE, Reach
@@ -92,7 +92,7 @@ async def found(database: Database, rules: AlertRules = RULES, at_ms: int = NOW_
 
 
 def desk(database: Database) -> BookAlerts:
-    return own_alerts(Office(database, Settings()))
+    return alerts_of(Office(database, Settings()), own=True)
 
 
 async def test_each_trouble_of_a_box_is_found_and_a_sound_box_is_left_alone(database: Database) -> None:

@@ -85,7 +85,7 @@ async def test_the_database_names_the_troubles_that_the_page_names(database_url:
         for column in BoxColumn:
             first = await boxes.page(EVERYWHERE, BoxQuery(sort=column, falling=True), NOW_MS)
             assert (first.total, len(first.lines)) == (CROWD, 50), column
-        assert {fit.boxes for fit in await boxes.fits(EVERYWHERE)} == {53, 54}
+        assert sum(fit.boxes for fit in await boxes.fits(EVERYWHERE)) == CROWD
 
 
 async def test_nothing_of_another_tenant_is_seen_by_any_list(database_url: str) -> None:

@@ -21,7 +21,7 @@ from packbook.adapters.store import open_reader, open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
-from packbook.app.access import BookGate, access_for, gate_beside, own_gate
+from packbook.app.access import BookGate, access_for, gate_of
 from packbook.app.acts import ACTS
 from packbook.app.operate import Office, OperateError, operators_door
 from packbook.clock import now_ms
@@ -45,7 +45,7 @@ def a_read(at_ms: int, what: str = "page", battery: str = BATTERY) -> Read:
 
 @pytest.fixture
 def gate(database: Database) -> BookGate:
-    return own_gate(Office(database, Settings(database_url="sqlite://")))
+    return gate_of(Office(database, Settings(database_url="sqlite://")), own=True)
 
 
 async def keep(database: Database, link: Link = LINK) -> None:
@@ -275,7 +275,7 @@ async def test_a_page_server_beside_a_running_book_has_it_write(book: Path, tmp_
     async with open_writer(url_of(tmp_path), "collector") as writer, operators_door(Office(writer, settings), ACTS):
         await keep(writer, link)
         async with open_reader(url_of(tmp_path)) as reader:
-            access = access_for(settings, gate_beside(settings, reader), reader)
+            access = access_for(settings, gate_of(Office(reader, settings), own=False), reader)
             transport = httpx.ASGITransport(create_app(SqlHistories(reader), access=access))
             async with httpx.AsyncClient(transport=transport, base_url="http://book.test") as client:
                 page = await client.get(f"/s/{token}")
@@ -292,7 +292,7 @@ async def test_without_the_running_book_nothing_is_shown(book: Path, tmp_path: P
     settings = Settings(database_url=url_of(tmp_path))
     async with open_writer(url_of(tmp_path), "collector"), open_reader(url_of(tmp_path)) as reader:
         with pytest.raises(StoreError, match="another packbook"):
-            await gate_beside(settings, reader).note([a_read(1)])
+            await gate_of(Office(reader, settings), own=False).note([a_read(1)])
 
 
 def test_a_declared_label_is_found(book: Path, tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_a_declared_label_is_found(book: Path, tmp_path: Path) -> None:
 
     async def names() -> list[str | None]:
         async with open_reader(url_of(tmp_path)) as reader:
-            gate = gate_beside(Settings(database_url=url_of(tmp_path)), reader)
+            gate = gate_of(Office(reader, Settings(database_url=url_of(tmp_path))), own=False)
             return [await gate.named(key) for key in ("/01/09506000134352/21/S1", "did:web:x:1", "did:web:x:2")]
 
     assert asyncio.run(names()) == [BATTERY, BATTERY, None]

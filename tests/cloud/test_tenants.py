@@ -10,7 +10,7 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
 from packbook.adapters.store.rebuilding import rebuild
-from packbook.core.accounts import FIRST_TENANT, AccountAct, Reach
+from packbook.core.accounts import FIRST_TENANT, AccountAct, ExternalIdentity, Reach
 from packbook.core.enrolment import BoxState, EnrolledBox
 from packbook.testing.scripted_box import ScriptedBox
 
@@ -99,7 +99,7 @@ async def test_accounts_are_kept_alike_on_both_databases(database: Database) -> 
     async with database.transaction() as connection:
         await shelf.add(connection, row, ["B", "A"])
         await shelf.set_recovery(connection, "a1", [b"\x01" * 32, b"\x02" * 32])
-        await shelf.keep_identity(connection, "https://issuer.example", "42", "a1", 5)
+        await shelf.add_identity(connection, "a1", ExternalIdentity("https://issuer.example", "42", 5, mapped=False))
         begun = {
             "account": "a1",
             "made_ms": 1,

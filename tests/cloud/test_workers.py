@@ -22,6 +22,7 @@ from packbook.adapters.store.audit import audit
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.testing.scripted_box import ScriptedBox
+from processes import children_of
 
 PATIENCE_S = 120.0
 BOXES = 4
@@ -32,10 +33,6 @@ CHARGES = 40
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     with Mosquitto(tmp_path) as running:
         yield running
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.mark.slow

@@ -2,7 +2,8 @@
 // In:  one line of JSON on standard input: { client, secret, redirects, leaving }, the last two being where browsers
 //      may be sent back to.
 // Out: one line { issuer }; then it serves until standard input ends. Tests have no fingers: whoever was put to
-//      /people/NAME (with his claims as JSON) last signs in without a page. /rotate/KID makes other keys.
+//      /people/NAME (with his claims as JSON) last signs in without a page. /rotate/KID makes other keys,
+//      /back takes one more address to be sent back to.
 import { createInterface } from "node:readline";
 import { createServer } from "node:http";
 import { exportJWK, generateKeyPair } from "jose";
@@ -50,16 +51,24 @@ function configuration(keys) {
   };
 }
 
+async function told(request) {
+  let body = "";
+  for await (const chunk of request) body += chunk;
+  return JSON.parse(body);
+}
+
 let provider;
 let now = "nobody";
 let keys = [await signingKey("first")];
 const server = createServer(async (request, response) => {
   const [, what, name] = request.url.split("?")[0].split("/");
   if (what === "people") {
-    let body = "";
-    for await (const chunk of request) body += chunk;
-    people.set(name, JSON.parse(body));
+    people.set(name, await told(request));
     now = name;
+    response.end();
+  } else if (what === "back") {
+    asked.redirects.push(await told(request));
+    build();
     response.end();
   } else if (what === "rotate") {
     keys = [await signingKey(name)];

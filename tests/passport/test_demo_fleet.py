@@ -291,7 +291,7 @@ def test_no_file_tells_a_moment_a_place_a_person_or_the_car(fleet: Fleet, batter
     text = text_of(name, fleet.made[battery][name].data)
     assert TELLING.findall(text) == []
     assert PLACES.findall(text) == []
-    assert lived_fleet.OWNERS_NAME not in text
+    assert lived_fleet.NAMES[battery] not in text
 
 
 @EACH

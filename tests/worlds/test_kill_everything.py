@@ -1,7 +1,7 @@
-"""Box, broker and collector die at random moments; every record the box made is in the ledger exactly once.
+"""Box, broker and collector of a book on SQLite die at random moments; every record is in the ledger exactly once.
 
 The car is simulated and drives for as long as the killing goes on. `--kills` and `--kill-every-s` make it longer:
-`pytest tests/worlds --kills 36 --kill-every-s 3.3` is the two-minute run of the acceptance list.
+`pytest tests/worlds --kills 36 --kill-every-s 3.3` takes two minutes. On PostgreSQL with several workers: tests/chaos.
 """
 
 from __future__ import annotations

@@ -7,9 +7,8 @@ A page server beside a running book cannot write its SQLite file, so it has the 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any, Final
 
 from packbook.adapters.rules import RuleBook, RulesError
@@ -18,7 +17,7 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.relations import must_be_known
 from packbook.app import formats
 from packbook.app.evidence import ExportError
-from packbook.app.operate import Act, Office, OperateError, operate
+from packbook.app.operate import Act, Do, Office, OperateError, doing
 from packbook.app.passports import BookPassports, rules_of
 from packbook.clock import now_ms
 from packbook.core.access import INTEREST, AccessError, AccessRules, AccessTable, Read, Reader, access_table
@@ -27,8 +26,6 @@ from packbook.core.share import Ended, Link
 from packbook.ports import PLAIN, Manner, NotMade
 from packbook.settings import Settings
 from packbook.web.access import Access
-
-Do = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 
 async def _new(office: Office, wish: Mapping[str, Any]) -> None:
@@ -129,20 +126,9 @@ class BookGate:
         await self._do("share.revoke", {"battery": battery, "id": link_id})
 
 
-def own_gate(office: Office) -> BookGate:
-    """For a process that may write the database."""
-
-    async def do(act: str, wish: Mapping[str, Any]) -> object:
-        return await ACTS[act](office, wish)
-
-    return BookGate(office.database, do)
-
-
-def gate_beside(settings: Settings, database: Database) -> BookGate:
-    """For a process that reads it beside the one that writes."""
-    if database.is_sqlite:
-        return BookGate(database, partial(operate, settings, ACTS))
-    return own_gate(Office(database, settings))
+def gate_of(office: Office, *, own: bool) -> BookGate:
+    """`own`: see `app.operate.doing`."""
+    return BookGate(office.database, doing(office, ACTS, own=own))
 
 
 class BookExports:

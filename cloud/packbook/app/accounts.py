@@ -11,7 +11,6 @@ import getpass
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from packbook.adapters import second_step
@@ -20,8 +19,8 @@ from packbook.adapters.store import accounts as shelf
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.database import Database
 from packbook.app.account_acts import ACTS
-from packbook.app.operate import Office, OperateError, operate
-from packbook.app.signing_in import Do, SigningIn, must_be, text_of
+from packbook.app.operate import Office, OperateError, doing, operate
+from packbook.app.signing_in import SigningIn, must_be, text_of
 from packbook.clock import now_ms
 from packbook.core import password as rules
 from packbook.core import sign_in as limits
@@ -336,32 +335,12 @@ def _tenant(who: Who) -> str:
     return who.tenant
 
 
-def doing(office: Office, *, own: bool) -> Do:
-    """How acts are done. `own`: this process may write the database; else the one that writes it is asked to."""
-    if not own and office.database.is_sqlite:
-        return partial(operate, office.settings, ACTS)
-
-    async def do(act: str, wish: Mapping[str, Any]) -> object:
-        return await ACTS[act](office, wish)
-
-    return do
-
-
-def own_accounts(office: Office) -> BookAccounts:
-    """For a process that may write the database."""
-    return _accounts(office, own=True)
-
-
-def accounts_beside(settings: Settings, database: Database) -> BookAccounts:
-    """For a process that reads it beside the one that writes."""
-    return _accounts(Office(database, settings), own=False)
-
-
-def _accounts(office: Office, *, own: bool) -> BookAccounts:
+def accounts_of(office: Office, *, own: bool) -> BookAccounts:
+    """`own`: see `app.operate.doing`."""
     settings = office.settings
     vault = AccountVault(settings.accounts_key)
     only = settings.oidc_issuer if settings.oidc_only else None
-    return BookAccounts(office.database, doing(office, own=own), vault, "Packbook", sign_on_only=only)
+    return BookAccounts(office.database, doing(office, ACTS, own=own), vault, "Packbook", sign_on_only=only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +357,7 @@ async def operators_accounts(settings: Settings) -> AsyncIterator[OperatorsOwn]:
     """For commands, beside a running book or without one; an empty database gets its schema. Raises PackbookError."""
     await operate(settings, ACTS, "tenant.list", {})
     async with open_reader(settings.database_url.get_secret_value()) as database:
-        yield OperatorsOwn(accounts_beside(settings, database), database, on_the_spot())
+        yield OperatorsOwn(accounts_of(Office(database, settings), own=False), database, on_the_spot())
 
 
 def on_the_spot() -> dict[str, object]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from packbook.adapters.store import alerts as shelf
@@ -19,7 +18,7 @@ from packbook.adapters.store.alerts import Delivery
 from packbook.adapters.store.database import Database
 from packbook.app.alert_news import as_json, posts
 from packbook.app.command import DONE, add_settings, run
-from packbook.app.operate import Act, Office, operate
+from packbook.app.operate import Act, Do, Office, doing
 from packbook.clock import now_ms
 from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.alerts import OPEN, Alert, Kind, Severity, State
@@ -30,7 +29,6 @@ from packbook.settings import Settings
 from packbook.web.words import ALL_WORDS, LANGUAGES
 
 NOTE_CHARS_MAX: Final = 1000
-Do = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 
 class NoSuchAlert(PackbookError):
@@ -99,20 +97,9 @@ class BookAlerts:
             )
 
 
-def own_alerts(office: Office) -> BookAlerts:
-    """For a process that may write the database."""
-
-    async def do(act: str, wish: Mapping[str, Any]) -> object:
-        return await ACTS[act](office, wish)
-
-    return BookAlerts(office.database, do)
-
-
-def alerts_beside(settings: Settings, database: Database) -> BookAlerts:
-    """For a process that reads it beside the one that writes."""
-    if database.is_sqlite:
-        return BookAlerts(database, partial(operate, settings, ACTS))
-    return own_alerts(Office(database, settings))
+def alerts_of(office: Office, *, own: bool) -> BookAlerts:
+    """`own`: see `app.operate.doing`."""
+    return BookAlerts(office.database, doing(office, ACTS, own=own))
 
 
 # --- command ------------------------------------------------------------------------------------------------------
@@ -146,7 +133,7 @@ async def _list(settings: Settings, args: argparse.Namespace) -> int:
     states = OPEN if args.state is None else (State(args.state),)
     kind = None if args.kind is None else Kind(args.kind)
     async with open_reader(settings.database_url.get_secret_value()) as database:
-        shown = alerts_beside(settings, database)
+        shown = alerts_of(Office(database, settings), own=False)
         found = await shown.list(
             EVERYWHERE, states, kind=kind, box=args.box, battery=args.battery, limit=max(0, args.limit)
         )
@@ -160,7 +147,7 @@ async def _list(settings: Settings, args: argparse.Namespace) -> int:
 async def _ack(settings: Settings, args: argparse.Namespace) -> int:
     who = f"{getpass.getuser()} (command line)"
     async with open_reader(settings.database_url.get_secret_value()) as database:
-        alert = await alerts_beside(settings, database).acknowledge(args.id, who, args.note)
+        alert = await alerts_of(Office(database, settings), own=False).acknowledge(args.id, who, args.note)
     if alert is None:
         raise NoSuchAlert(f"there is no alert {args.id}; 'packbook alerts list' shows them")
     print(f"alert {args.id}: {alert.state}" + (f" by {alert.acknowledged_by}" if alert.acknowledged_by else ""))

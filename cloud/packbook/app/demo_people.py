@@ -16,7 +16,7 @@ from packbook.adapters.store import accounts as shelf
 from packbook.adapters.store import enrolment, open_reader, open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.account_acts import ACTS
-from packbook.app.accounts import BookAccounts, on_the_spot, own_accounts, scopes_of
+from packbook.app.accounts import BookAccounts, accounts_of, on_the_spot, scopes_of
 from packbook.app.enrolment import ACTS as BOX_ACTS
 from packbook.app.operate import Office, operate
 from packbook.core.accounts import FIRST_TENANT, Account, Role
@@ -49,7 +49,7 @@ async def make_people(settings: Settings, owned: Sequence[str]) -> People:
     passwords = {login: secrets.token_urlsafe(PASSWORD_BYTES) for login in PEOPLE}
     async with open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database:
         office = Office(database, settings)
-        accounts = own_accounts(office)
+        accounts = accounts_of(office, own=True)
         await ACTS["tenant.keep"](office, {"tenant": OTHER, "label": OTHER_LABEL, **by})
         await ACTS["fleet.keep"](office, {"fleet": OTHER, "tenant": OTHER, **by})
         for login, (role, tenant) in PEOPLE.items():

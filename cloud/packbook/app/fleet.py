@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from packbook.adapters.authority import Authority, fingerprint_of
@@ -19,13 +18,13 @@ from packbook.adapters.store.fleet_boxes import SqlFleetBoxes
 from packbook.adapters.store.fleet_papers import SqlFleetPapers
 from packbook.adapters.store.judging import judge
 from packbook.app import enrolment, quarantine
-from packbook.app.alerts import alerts_beside, own_alerts
-from packbook.app.operate import Act, Office, OperateError, operate
+from packbook.app.alerts import alerts_of
+from packbook.app.operate import Act, Do, Office, OperateError, doing
 from packbook.app.token import COUNT_MAX, FLEET
 from packbook.clock import now_ms
 from packbook.core.enrolment import MS_PER_DAY
 from packbook.core.labels import Label
-from packbook.ports import Alerts, SettingsError, StoreError
+from packbook.ports import SettingsError, StoreError
 from packbook.settings import Settings
 from packbook.web.fleet.room import Fleet
 from packwire.codec import shown
@@ -36,7 +35,6 @@ from packwire.seal import peek, read
 ACTS: Final[dict[str, Act]] = {**enrolment.ACTS, **quarantine.ACTS}
 JUDGE_EVERY_S: Final = 20.0
 DAYS_MAX: Final = 365.0
-Do = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 log = logging.getLogger(__name__)
 
@@ -114,24 +112,11 @@ class BookDesk:
             return told | {"unreadable": str(problem)}
 
 
-def fleet_beside(settings: Settings, database: Database) -> Fleet:
-    """For a process that reads the database beside the one that writes it."""
-    do = partial(operate, settings, ACTS) if database.is_sqlite else None
-    return _fleet(settings, database, alerts_beside(settings, database), do)
-
-
-def own_fleet(settings: Settings, database: Database) -> Fleet:
-    """For a process that may write the database."""
-    return _fleet(settings, database, own_alerts(Office(database, settings)), None)
-
-
-def _fleet(settings: Settings, database: Database, alerts: Alerts, do: Do | None) -> Fleet:
-    office = Office(database, settings)
-
-    async def here(act: str, wish: Mapping[str, Any]) -> object:
-        return await ACTS[act](office, wish)
-
-    desk = BookDesk(settings, do or here)
+def fleet_of(office: Office, *, own: bool) -> Fleet:
+    """`own`: see `app.operate.doing`."""
+    database = office.database
+    desk = BookDesk(office.settings, doing(office, ACTS, own=own))
+    alerts = alerts_of(office, own=own)
     return Fleet(SqlFleetList(database), SqlFleetBoxes(database), SqlFleetPapers(database), desk, alerts)
 
 

@@ -16,6 +16,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ class Office:
 
 
 Act = Callable[[Office, Mapping[str, Any]], Awaitable[object]]
+Do = Callable[[str, Mapping[str, Any]], Awaitable[Any]]  # an act by its name
 
 
 class OperateError(PackbookError):
@@ -61,6 +63,17 @@ async def operate(settings: Settings, acts: Mapping[str, Act], act: str, argumen
             return await _ask(reader, writer, act, arguments)
     async with open_writer(settings.database_url.get_secret_value(), f"operator-{os.getpid()}") as database:
         return await acts[act](Office(database, settings), arguments)
+
+
+def doing(office: Office, acts: Mapping[str, Act], *, own: bool) -> Do:
+    """How acts are done. `own`: this process may write the database; else the one that writes it is asked to."""
+    if not own and office.database.is_sqlite:
+        return partial(operate, office.settings, acts)
+
+    async def do(act: str, wish: Mapping[str, Any]) -> object:
+        return await acts[act](office, wish)
+
+    return do
 
 
 async def _ask(

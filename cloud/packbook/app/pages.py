@@ -9,10 +9,10 @@ from fastapi import FastAPI
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.watch import SqlWatch
-from packbook.app.access import access_for, gate_beside, own_gate
-from packbook.app.accounts import accounts_beside, own_accounts
+from packbook.app.access import access_for, gate_of
+from packbook.app.accounts import accounts_of
 from packbook.app.credentials import BookCredentials, issuer_of
-from packbook.app.fleet import fleet_beside, own_fleet
+from packbook.app.fleet import fleet_of
 from packbook.app.operate import Office
 from packbook.app.sign_on import sign_on_for
 from packbook.ports import Condition, Evidence
@@ -30,15 +30,15 @@ def pages_over(
     looks: Mapping[str, str] | None = None,
     condition: Condition | None = None,
 ) -> FastAPI:
-    """`own`: this process may write the database; else the one that writes it is asked to. `reading`: the same one, by
+    """`own`: see `app.operate.doing`. `reading`: the same one, by
     connections of its own for what is read most. Raises PackbookError.
     """
     reading = reading or database
     office = Office(database, settings)
-    gate = own_gate(office) if own else gate_beside(settings, database)
+    gate = gate_of(office, own=own)
     accounts = sign_on = None
     if settings.accounts == "on":
-        accounts = own_accounts(office) if own else accounts_beside(settings, database)
+        accounts = accounts_of(office, own=own)
         sign_on = sign_on_for(office, accounts, own=own)
     return create_app(
         SqlHistories(reading),
@@ -47,7 +47,7 @@ def pages_over(
         signed=BookCredentials(database, issuer_of(settings)),
         accounts=accounts,
         sign_on=sign_on,
-        fleet=own_fleet(settings, database) if own else fleet_beside(settings, database),
+        fleet=fleet_of(office, own=own),
         watch=SqlWatch(reading),
         looks=looks,
         condition=condition,

@@ -22,9 +22,9 @@ from typing import Any, Final
 from packbook.adapters.identity_provider import IdentityProvider, Relying, Trip
 from packbook.adapters.second_step import AccountVault, VaultError
 from packbook.adapters.store import accounts as shelf
-from packbook.app.accounts import BookAccounts, doing
-from packbook.app.operate import Office, OperateError
-from packbook.app.signing_in import Do
+from packbook.app.account_acts import ACTS
+from packbook.app.accounts import BookAccounts
+from packbook.app.operate import Do, Office, OperateError, doing
 from packbook.clock import now_ms
 from packbook.core import sign_in as limits
 from packbook.core.accounts import Account, ExternalIdentity, Role, Visit, Who
@@ -227,7 +227,7 @@ class SignOnError(PackbookError):
 
 
 def sign_on_for(office: Office, accounts: BookAccounts, *, own: bool) -> BookSignOn | None:
-    """None: there is no identity provider. `own`: see `app.accounts.doing`. Raises SignOnError."""
+    """None: there is no identity provider. `own`: see `app.operate.doing`. Raises SignOnError."""
     settings = office.settings
     if settings.oidc_issuer is None or settings.oidc_client_id is None:
         return None
@@ -237,4 +237,4 @@ def sign_on_for(office: Office, accounts: BookAccounts, *, own: bool) -> BookSig
         context = ssl.create_default_context(cafile=settings.oidc_ca_file)
     except OSError as problem:  # ssl's own errors are among these
         raise SignOnError(f"oidc_ca_file: {settings.oidc_ca_file}: cannot be used: {problem}") from problem
-    return BookSignOn(office, doing(office, own=own), accounts, IdentityProvider(relying, context))
+    return BookSignOn(office, doing(office, ACTS, own=own), accounts, IdentityProvider(relying, context))

@@ -7,8 +7,7 @@ in from lately only the address counts: who guesses from elsewhere cannot lock t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +16,7 @@ from packbook.adapters.passwords import Passwords
 from packbook.adapters.second_step import AccountVault
 from packbook.adapters.store import accounts as shelf
 from packbook.adapters.store.database import Database
+from packbook.app.operate import Do
 from packbook.clock import now_ms
 from packbook.core import password as rules
 from packbook.core import sign_in as limits
@@ -24,8 +24,6 @@ from packbook.core.accounts import Account, Reach, Visit, Who, login_of
 from packbook.core.enrolment import WrongTries
 from packbook.core.sign_in import digest_of, network_of, new_token
 from packbook.ports import AccountProblem, Begun, Session
-
-Do = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 TEXT_MAX: Final = 120  # of names, notes and what a browser calls itself
 

@@ -180,7 +180,8 @@ def _pattern(digits: int) -> NumberPattern:
 
 @functools.lru_cache(TEXTS_KEPT)
 def _number(rounded: float, digits: int, language: str) -> str:
-    return _pattern(digits).apply(rounded, _locale(language)).replace("-", "−")
+    text: str = _pattern(digits).apply(rounded, _locale(language))
+    return text.replace("-", "−")
 
 
 @functools.lru_cache(TEXTS_KEPT)

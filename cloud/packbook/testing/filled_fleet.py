@@ -2,7 +2,7 @@
 
 `fill` writes a `MemoryHistories` into the tables as intake would have, with boxes, codes, certificates, refused
 messages and acts around it. `crowd` adds thousands of made-up batteries with plausible figures, seeded: the same every
-time.
+time. `beats` tells how one box fared.
 Nothing here goes through signatures; what is to be believed comes by `tests/lived_fleet.py`.
 """
 
@@ -12,7 +12,7 @@ import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,18 +20,38 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from packbook.adapters.store import tables, tenants
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.judging import judge
+from packbook.adapters.store.rows import upsert
 from packbook.core.fleet_row import Judged, Promise, as_json
 from packbook.core.guarantee import Condition, Failed
 from packbook.core.history import EventRow, SessionRow, SohPoint, UsageTotals
 from packbook.testing.memory_histories import MemoryHistories
 
 DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+BEAT_EVERY_MS: Final = 6 * HOUR_MS
 BOOT: Final = "b00700000000b007"
 STORE: Final = "c04e1f77a9b23d65"
+
+
+class Pack(NamedTuple):
+    """A kind of car in the crowd, and how its batteries fare."""
+
+    pack: str
+    profile: str
+    kwh: float
+    chemistry: str
+    cells: int
+    soh_pct: float  # of the middle one
+    cars: str  # what their firm calls them
+
+
 PACKS: Final = (
-    ("leaf-24", "nissan-leaf", 24.0),
-    ("leaf-40", "nissan-leaf", 40.0),
-    ("imiev-16", "mitsubishi-imiev", 16.0),
+    Pack("leaf-24", "nissan-leaf", 24.0, "lmo", 96, 79.0, "Pool car"),
+    Pack("leaf-40", "nissan-leaf", 40.0, "nmc", 96, 90.0, "Van"),
+    Pack("imiev-16", "mitsubishi-imiev", 16.0, "lmo", 88, 76.0, "Kei van"),
+    Pack("leaf-62", "nissan-leaf", 62.0, "nmc", 96, 93.0, "Taxi"),
+    Pack("zoe-52", "renault-zoe-ph2", 52.0, "nmc", 96, 91.0, "Courier"),
+    Pack("atto3-60", "byd-atto3", 60.0, "lfp", 126, 95.0, "Crew car"),
 )
 FLEETS: Final = ("vans-north", "vans-south", "lease")
 _TABLE_OF: Final[Mapping[type, sa.Table]] = {
@@ -75,15 +95,16 @@ async def crowd(database: Database, vehicles: int, now_ms: int, seed: int = 1) -
     dice = random.Random(seed)  # noqa: S311 - no secret
     batteries, installed, boxes, enrolled, rows = [], [], [], [], []
     for number in range(vehicles):
-        pack, profile, kwh = PACKS[number % len(PACKS)]
-        battery, box = f"{pack}-{number:05d}", hashlib.sha256(f"{seed}/{number}".encode()).hexdigest()[:16]
-        seen_ms = now_ms - int(dice.expovariate(1 / 2.0) * DAY_MS)
+        pack = PACKS[number % len(PACKS)]
+        battery, box = f"{pack.pack}-{number:05d}", hashlib.sha256(f"{seed}/{number}".encode()).hexdigest()[:16]
+        silent_days = dice.expovariate(1 / dice.choice((1.5,) * 12 + (30.0,)))
+        seen_ms = now_ms - int(silent_days * DAY_MS)
         batteries.append({"battery": battery, "records": 500, "charges": 200, "drives": 200, "rests": 50})
-        installed.append(_installation(box, battery, profile, pack, kwh, now_ms - 400 * DAY_MS, number))
-        boxes.append(_presence(box, seen_ms, online=dice.random() < 0.8, health=_health(dice)))
+        installed.append(_installation(box, battery, pack, now_ms - 400 * DAY_MS, number))
+        boxes.append(_presence(box, seen_ms, online=silent_days < 1.0 or dice.random() < 0.6, health=_health(dice)))
         state = "revoked" if number % 211 == 210 else "active"
         enrolled.append(_enrolled(box, FLEETS[number % 7 % len(FLEETS)], state, now_ms - 400 * DAY_MS))
-        rows.append(_judged_row(dice, battery, box, now_ms))
+        rows.append(_judged_row(dice, battery, box, pack.soh_pct, now_ms))
     async with database.transaction() as connection:
         for table, values in (
             (tables.battery, batteries),
@@ -95,6 +116,28 @@ async def crowd(database: Database, vehicles: int, now_ms: int, seed: int = 1) -
             if values:
                 await connection.execute(sa.insert(table), values)
         await tenants.settle(connection, [box["box"] for box in boxes])
+
+
+async def beats(database: Database, box: str, days: int, now_ms: int, seed: int = 1) -> None:
+    """A box's health over so many days: it writes more, its disk fills, at noon it is warm."""
+    dice = random.Random(seed)  # noqa: S311 - no secret
+    rows: list[dict[str, Any]] = []
+    health: dict[str, Any] = _health(dice) | {"clock": "set", "frames": 0, "frames_dropped": 0, "journal_bytes": 0}
+    for number, at_ms in enumerate(range(now_ms - days * DAY_MS, now_ms, BEAT_EVERY_MS)):
+        health = health | {
+            "uptime_s": number * BEAT_EVERY_MS / 1000,
+            "frames": health["frames"] + 1_400_000,
+            "frames_dropped": health["frames_dropped"] + int(dice.expovariate(1 / 15)),
+            "journal_bytes": health["journal_bytes"] + dice.randrange(30_000),
+            "disk_free_bytes": 20_400_000_000 - 9_000_000 * number,
+            "cpu_temp_degc": round(44 + 9 * (number % 4 == 2) + dice.gauss(0, 2), 1),
+            "outbox_waiting": dice.choice((0, 0, 0, 2)),
+            "oldest_waiting_s": 0.0,
+        }
+        rows.append({"box": box, "hour_ms": at_ms - at_ms % HOUR_MS, "at_ms": at_ms, "health": health})
+    async with database.transaction() as connection:
+        await connection.execute(sa.insert(tables.heartbeat), rows)
+        await upsert(connection, tables.box, [_presence(box, now_ms, online=True, health=health)])
 
 
 async def _insert(connection: AsyncConnection, table: sa.Table, row: Mapping[str, Any]) -> None:
@@ -139,9 +182,7 @@ def _enrolled(box: str, fleet: str, state: str, at_ms: int) -> dict[str, Any]:
     }
 
 
-def _installation(
-    box: str, battery: str, profile: str, pack: str, kwh: float, from_ms: int, number: int
-) -> dict[str, Any]:
+def _installation(box: str, battery: str, pack: Pack, from_ms: int, number: int) -> dict[str, Any]:
     return {
         "box": box,
         "store": STORE,
@@ -151,13 +192,13 @@ def _installation(
         **_moment(),
         "from_ms": from_ms,
         "battery_source": "read" if number % 3 else "provisional",
-        "vehicle": f"Van {number + 1}",
-        "profile": profile,
+        "vehicle": f"{pack.cars} {number + 1}",
+        "profile": pack.profile,
         "variant": None,
-        "pack": pack,
-        "chemistry": "LMO",
-        "cells_in_series": 96,
-        "nominal_kwh": kwh,
+        "pack": pack.pack,
+        "chemistry": pack.chemistry,
+        "cells_in_series": pack.cells,
+        "nominal_kwh": pack.kwh,
         "reference_ah": 65.4,
         "reference_source": "battery system's 100 %",
         "software": "packbox 0.1.0",
@@ -184,8 +225,8 @@ def _health(dice: random.Random) -> dict[str, object]:
     }
 
 
-def _judged_row(dice: random.Random, battery: str, box: str, now_ms: int) -> dict[str, Any]:
-    soh, half = min(101.0, dice.gauss(86.0, 6.0)), dice.uniform(1.0, 4.0)
+def _judged_row(dice: random.Random, battery: str, box: str, usual_pct: float, now_ms: int) -> dict[str, Any]:
+    soh, half = min(101.0, dice.gauss(usual_pct, 5.0)), dice.uniform(1.0, 4.0)
     probability = min(0.999, max(0.01, (soh - 66.0) / 22.0))
     failed = () if probability >= 0.95 else (Failed(Condition.PROBABILITY, probability, 0.95),)
     promises = tuple(

@@ -8,6 +8,7 @@ come from plain formulas, not dice: the same every time.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -120,6 +121,16 @@ class MemoryHistories:
 
     async def has(self, battery: str) -> bool:
         return battery in self.heads
+
+    async def version(self, battery: str) -> str | None:
+        """Of what was added, replaced or taken away; a value changed in the middle of a list is not looked for."""
+        head = self.heads.get(battery)
+        if head is None:
+            return None
+        lists = (self.points, self.session_rows, self.event_rows, self.cell_rows)
+        ends = [(len(rows), rows[:1], rows[-1:]) for rows in (kept.get(battery, []) for kept in lists)]
+        told = (head, ends, self.totals.get(battery), self.agreed.get(battery), self.fleets.get(head.pack or ""))
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
     async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         return self.points.get(battery, [])[offset:][:limit]

@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from fastapi import Depends, HTTPException, Path, Query, Request, Response
 
 from packbook.core.forecast import PRIOR, AgeingModel
-from packbook.core.history import Battery, EventRow, SohPoint
+from packbook.core.history import Battery
 from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.ports import Evidence, Histories
 from packbook.web import models, problems
 from packbook.web.access import access_of, histories, note_history, note_list, who_of
+from packbook.web.current import VARY, asked_tags, kept_in, require_change, tag_of, version_of
 
 PART_MAX: Final = 500  # of any list: about 300 kB of JSON; programs page on from there
 SESSIONS_MAX: Final = PART_MAX
@@ -31,7 +33,6 @@ NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f]+$"  # nothing that calls itself so can 
 BUNDLE_TYPE: Final = "application/vnd.packbook.bundle+cose"
 
 JSON: Final = "application/json"
-VARY: Final = "Authorization, Cookie"  # the same address answers each with what he may see
 
 Kind = Literal["charge", "drive", "rest"]
 Links = dict[str, str]
@@ -82,16 +83,26 @@ Part = Annotated[Window, Depends(window)]
 
 
 async def known_battery(request: Request, battery: BatteryPath, book: Book) -> Battery:
-    """Reading on is put on record here, and in `known_name`, for every resource of a battery's own life."""
-    found = await book.battery(battery)
+    """Reading on is put on record here, and by names, for every resource of a battery's own life."""
+    await known_name(request, battery, book)
+    found = await kept_in(request).part(("head", battery, version_of(request)), partial(book.battery, battery))
     if found is None:
         raise _unknown(battery)
-    await note_history(request, battery, "api", request.scope["route"].name)
     return found
 
 
 async def known_name(request: Request, battery: BatteryPath, book: Book) -> str:
-    """For what stands beside the head: whether there is such a battery is asked with a sixth of the work."""
+    """For what stands beside the head, and changes with the history alone."""
+    version = await book.version(battery)
+    if version is None:
+        raise _unknown(battery)
+    await note_history(request, battery, "api", request.scope["route"].name)
+    require_change(request, version)
+    return battery
+
+
+async def noted_name(request: Request, battery: BatteryPath, book: Book) -> str:
+    """For what changes without the history."""
     if not await book.has(battery):
         raise _unknown(battery)
     await note_history(request, battery, "api", request.scope["route"].name)
@@ -104,6 +115,7 @@ def _unknown(battery: str) -> HTTPException:
 
 Known = Annotated[Battery, Depends(known_battery)]
 Named = Annotated[str, Depends(known_name)]
+Noted = Annotated[str, Depends(noted_name)]
 
 
 def reply(request: Request, answer: models.Answer, links: Mapping[str, str] | None = None) -> Response:
@@ -113,10 +125,10 @@ def reply(request: Request, answer: models.Answer, links: Mapping[str, str] | No
 
 
 def tagged(request: Request, body: bytes, media_type: str, headers: Mapping[str, str]) -> Response:
-    """With an ETag of its bytes, or 304. It is weak: a proxy may compress it on the way."""
-    tag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+    """With the ETag of what it was made of, or else of its bytes; or 304."""
+    tag = tag_of(request) or f'"{hashlib.sha256(body).hexdigest()[:24]}"'
     headers = {**headers, "ETag": f"W/{tag}"}
-    asked = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+    asked = asked_tags(request)
     if tag in asked or "*" in asked:
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=media_type, headers=headers)
@@ -162,18 +174,20 @@ async def ageing_model(book: Histories, battery: Battery) -> AgeingModel:
     return PRIOR if learned is None else learned.model
 
 
-async def prospect_of(
-    book: Histories, battery: Battery, series: Sequence[SohPoint], events: Sequence[EventRow]
-) -> Prospect | Lacking:
+async def prospect_of(request: Request, book: Histories, battery: Battery) -> Prospect | Lacking:
     """What comes next, and what may be promised; nothing while the history is in dispute."""
+
+    async def make() -> Prospect | Lacking:
+        series, events = await book.soh_series(battery.battery), await book.events(battery.battery, SESSIONS_MAX)
+        return forecast_of(series, events, model=await ageing_model(book, battery))
+
     if battery.doubts:
         return Lacking.DISPUTED
-    return forecast_of(series, events, model=await ageing_model(book, battery))
+    return await kept_in(request).part(("prospect", battery.battery, version_of(request)), make)
 
 
 async def forecast(request: Request, known: Known, book: Book) -> Response:
-    series, events = await book.soh_series(known.battery), await book.events(known.battery, SESSIONS_MAX)
-    found = await prospect_of(book, known, series, events)
+    found = await prospect_of(request, book, known)
     lacking = isinstance(found, Lacking)
     answer = {"battery": known.battery, "why": found if lacking else None, "forecast": None if lacking else found}
     return reply(request, models.ForecastOut.model_validate(answer))
@@ -204,14 +218,14 @@ async def events(request: Request, named: Named, book: Book, part: Part) -> Resp
     return reply(request, models.EventsOut.model_validate({"battery": named, "events": shown, **place}), links)
 
 
-async def reads(request: Request, named: Named, part: Part) -> Response:
+async def reads(request: Request, named: Noted, part: Part) -> Response:
     found = await access_of(request).gate.reads(named, part.one_more, part.offset)
     shown, place, links = paged(request, part, found)
     told = tuple(models.ReadOut.of(read) for read in shown)
     return reply(request, models.ReadsOut(battery=named, reads=told, **place), links)
 
 
-async def bundle(request: Request, named: Named, signing: Signing) -> Response:
+async def bundle(request: Request, named: Noted, signing: Signing) -> Response:
     data = await signing.bundle(named)
     if data is None:
         raise HTTPException(404, f"no records of battery {named!r} can be exported yet")

@@ -21,8 +21,10 @@ from packbook.core.accounts import May
 from packbook.ports import Accounts, Condition, Credentials, Evidence, Histories, PackbookError, SignOn, Watch
 from packbook.web import account, credentials, guard, ops, owner, shared, sign_in, single_sign_on, users
 from packbook.web.access import Access
+from packbook.web.admission import Admission
 from packbook.web.api_routes import API, FILES, JSON, V1
 from packbook.web.assets import Assets, static_file
+from packbook.web.current import Kept, Unchanged, on_unchanged
 from packbook.web.door import Door
 from packbook.web.fleet import PAGES as FLEET_PAGES
 from packbook.web.fleet.room import Fleet
@@ -91,6 +93,7 @@ def create_app(
     app.state.fleet = fleet
     app.state.looks = looks or {}
     app.state.condition = condition
+    app.state.kept = Kept()
     app.state.title = title
     app.state.assets = Assets.shipped()
     app.state.live = Hub(watch or LookThrough(histories))
@@ -125,8 +128,10 @@ def create_app(
     app.add_exception_handler(HTTPException, guard.on_http_error)
     app.add_exception_handler(RequestValidationError, guard.on_bad_request)
     app.add_exception_handler(PackbookError, guard.on_trouble)
+    app.add_exception_handler(Unchanged, on_unchanged)
     app.add_exception_handler(Exception, guard.on_mistake)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
+    app.add_middleware(Admission, refuse=guard.too_many)
     app.add_middleware(guard.SecureHeaders)
     app.add_middleware(guard.HeadAsGet)
     return app

@@ -97,6 +97,13 @@ async def on_trouble(request: Request, error: Exception) -> Response:
     return response
 
 
+async def too_many(request: Request) -> Response:
+    """More wait already than will be answered in time."""
+    response = _wrong(request, 503, "too many requests wait; come again")
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
 async def on_mistake(request: Request, _error: Exception) -> Response:
     """Our own mistake. This answer is made outside all middleware, so it brings its headers itself."""
     response = _wrong(request, 500, "the server met a condition it was not written for; its log tells more")

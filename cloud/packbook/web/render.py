@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from packbook.core.words import Words, iso
 from packbook.web.access import who_of
+from packbook.web.current import tag_of
 from packbook.web.nav import nav_of
 from packbook.web.session import FIELD, csrf_token, keep_form_secret
 from packbook.web.words import ALL_WORDS, COOKIE, LANGUAGES, choose_language
@@ -68,9 +69,17 @@ def render(request: Request, template: str, *, status: int = 200, **values: obje
         },
     )
     keep_form_secret(request, answer)
+    tag = tag_of(request)
+    if tag is not None and "set-cookie" not in answer.headers:
+        answer.headers["ETag"] = f"W/{tag}"
     if request.query_params.get("lang") in LANGUAGES:
         remember_language(answer, words.language)
     return answer
+
+
+def piece(t: Words, template: str, **values: object) -> Markup:
+    """Of a page, and the same for all who read this language: it knows nothing of the request."""
+    return Markup(PAGES.get_template(template).render(t=t, lang=t.language, **values))  # noqa: S704  # autoescaped
 
 
 def remember_language(answer: Response, language: str) -> None:

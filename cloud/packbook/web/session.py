@@ -71,7 +71,7 @@ def drop_trip(request: Request, answer: Response) -> None:
 
 def csrf_token(request: Request) -> str:
     """For the forms of the page that is being made; `keep_form_secret` must follow when it is."""
-    secret = _secret(request)
+    secret = form_secret(request)
     if secret is None:
         secret = request.state.form_secret = secrets.token_urlsafe(TOKEN_BYTES)
     return _token(secret)
@@ -90,7 +90,7 @@ async def check_form(request: Request) -> None:
     shown: object = request.headers.get(HEADER)
     if shown is None and request.headers.get("content-type", "").partition(";")[0] in FORM_TYPES:
         shown = (await request.form()).get(FIELD)
-    secret = _secret(request)
+    secret = form_secret(request)
     if secret is None or not isinstance(shown, str):
         raise StaleForm
     if not hmac.compare_digest(shown.encode(), _token(secret).encode()):
@@ -111,7 +111,8 @@ def _from_elsewhere(request: Request) -> bool:
     return origin not in (None, "null") and urlsplit(origin).netloc != request.headers.get("host")
 
 
-def _secret(request: Request) -> str | None:
+def form_secret(request: Request) -> str | None:
+    """What ties this browser's forms to it. None: it has no secret yet."""
     made: str | None = getattr(request.state, "form_secret", None)
     return session_token(request) or request.cookies.get(_name(request, FORM)) or made
 

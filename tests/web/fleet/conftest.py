@@ -20,7 +20,8 @@ from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.access import access_rules
-from packbook.app.fleet import own_fleet
+from packbook.app.fleet import fleet_of
+from packbook.app.operate import Office
 from packbook.clock import now_ms
 from packbook.settings import Settings
 from packbook.testing.filled_fleet import crowd, fill
@@ -98,7 +99,7 @@ def opened(files: dict[str, Path], ca_dir: Path, tmp_path: Path) -> Open:
         shutil.copy(files[name], file)
         told = {"database_url": f"sqlite:///{file}", "ca_dir": ca_dir, "enrol_url": "https://book.test:8444"} | settings
         async with aclosing(Database(f"sqlite:///{file}")) as database:
-            fleet = own_fleet(Settings(**told), database)  # type: ignore[arg-type]  # pydantic checks them
+            fleet = fleet_of(Office(database, Settings(**told)), own=True)  # type: ignore[arg-type]  # pydantic checks them
             app = create_app(SqlHistories(database), access=memory_access(TABLE), fleet=fleet)
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             headers = {"Accept-Language": "en"}

@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from packbook.adapters.store import quarantine, tables
-from packbook.adapters.store.account_tables import account_act
+from packbook.adapters.store.account_tables import account, account_act
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.tenants import battery_within, box_within, fleet_within
 from packbook.core.access import ALL_BATTERIES
@@ -139,14 +139,14 @@ def _narrowed(wish: sa.Subquery, query: AuditQuery) -> list[sa.ColumnElement[boo
 
 def _reads(reach: Reach) -> sa.Select[Any]:
     table = tables.read_note
-    account, purpose = sa.func.coalesce(table.c.account, table.c.link), sa.func.coalesce("/" + table.c.purpose, "")
+    whose, purpose = sa.func.coalesce(table.c.account, table.c.link), sa.func.coalesce("/" + table.c.purpose, "")
     of_all = sa.literal(ALL_BATTERIES + (reach.tenant or ""))
     mine = sa.true() if reach == EVERYWHERE else battery_within(table.c.battery, reach) | (table.c.battery == of_all)
     return sa.select(
         table.c.id,
         table.c.at_ms,
         table.c.what.label("act"),
-        (table.c.role + purpose + sa.func.coalesce(" " + account, "")).label("who"),
+        (table.c.role + purpose + sa.func.coalesce(" " + whose, "")).label("who"),
         table.c.battery.label("about"),
         table.c.door.label("detail"),
     ).where(mine)
@@ -180,11 +180,12 @@ def _settled(reach: Reach) -> sa.Select[Any]:
 
 
 def _of_accounts(reach: Reach) -> sa.Select[Any]:
+    """Named as they sign in: nobody knows the number of an account."""
     table = account_act
+    login = sa.select(account.c.login).where(account.c.account == table.c.account).scalar_subquery()
+    about = sa.func.coalesce(login, table.c.account).label("about")
     mine = sa.true() if reach.tenant is None and reach.batteries is None else table.c.tenant == reach.tenant
-    return sa.select(
-        table.c.id, table.c.at_ms, table.c.act, table.c.who, table.c.account.label("about"), table.c.detail
-    ).where(mine)
+    return sa.select(table.c.id, table.c.at_ms, table.c.act, table.c.who, about, table.c.detail).where(mine)
 
 
 _OF_TRAIL: Final = {

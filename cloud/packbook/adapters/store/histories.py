@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import cache
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -37,6 +37,11 @@ _HISTOGRAMS: Final = ("soc_temp_s", "c_rate_temp_s", "depth_counts", "charging_t
 
 ValueT = TypeVar("ValueT", SessionRow, SohPoint, UsageTotals, EventRow, CellsPoint)
 
+_NAMES: Final = {  # of columns; worked out once, for a page may be of thousands of rows
+    target: tuple(field.name for field in fields(target) if field.name != "provenance")
+    for target in (SessionRow, SohPoint, UsageTotals, EventRow, CellsPoint)
+}
+
 
 class SqlHistories:
     def __init__(self, database: Database, reach: Reach = EVERYWHERE) -> None:
@@ -62,6 +67,17 @@ class SqlHistories:
     async def has(self, battery: str) -> bool:
         async with self._database.transaction() as connection:
             return await _is_within(connection, self._reach, battery)
+
+    async def version(self, battery: str) -> str | None:
+        named = {"battery": battery}
+        async with self._database.transaction() as connection:
+            if self._reach != EVERYWHERE and not await _is_within(connection, self._reach, battery):
+                return None
+            head = (await connection.execute(_COUNTED, named)).one_or_none()
+            if head is None:
+                return None
+            chains = (await connection.execute(_CHAINS, named)).all()
+        return hashlib.sha256(repr((tuple(head), [tuple(row) for row in chains])).encode()).hexdigest()
 
     async def soh_series(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[SohPoint]:
         table = tables.soh_point
@@ -272,13 +288,8 @@ def _newest_first(table: sa.Table) -> list[sa.ColumnElement[object]]:
 
 def _value(target: type[ValueT], row: sa.RowMapping, **given: object) -> ValueT:
     """A history value from the columns of the same names."""
-    values: dict[str, Any] = {name: row[name] for name in _names(target) if name not in given}
-    return target(**values, **given, provenance=Provenance(row["box"], row["store"], row["seq"]))
-
-
-@cache  # a page may be of thousands of rows
-def _names(target: type[ValueT]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(target) if field.name != "provenance")
+    values: dict[str, Any] = {name: row[name] for name in _NAMES[target] if name not in given} | given
+    return target(**values, provenance=Provenance(row["box"], row["store"], row["seq"]))
 
 
 def soh_from(row: sa.RowMapping) -> SohPoint:
@@ -311,6 +322,22 @@ _INSTALLED: Final = (
     sa.select(tables.installation)
     .where(tables.installation.c.battery == _NAMED)
     .order_by(*oldest_first(tables.installation))
+)
+_COUNTED: Final = sa.select(
+    tables.battery,
+    sa.select(sa.func.max(tables.fleet_model.c.learned_ms))
+    .where(
+        tables.fleet_model.c.family.in_(
+            sa.select(tables.installation.c.pack).where(tables.installation.c.battery == _NAMED)
+        )
+    )
+    .scalar_subquery()
+    .label("taught_ms"),
+).where(tables.battery.c.battery == _NAMED)
+_CHAINS: Final = (  # of all boxes that ever watched it: another store of theirs may put it in doubt
+    sa.select(tables.chain)
+    .where(tables.chain.c.box.in_(sa.select(tables.installation.c.box).where(tables.installation.c.battery == _NAMED)))
+    .order_by(tables.chain.c.box, tables.chain.c.store)
 )
 _NEWEST_SOH: Final = (
     sa.select(tables.soh_point)

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from packbook.core.forecast import LIFE_MAX_YEARS, Passage
-from packbook.core.guarantee import Condition, Decision, Failed
+from packbook.core.guarantee import Decision
 from packbook.core.prospect import Lacking, Prospect
 from packbook.core.triage import Triage
 from packbook.core.words import ABSENT, Words
 from packbook.web import charts
 from packbook.web.charts import Table
+from packbook.web.conditions import failed_text
 from packbook.web.figures import Figure
 
 
@@ -92,7 +93,7 @@ def _promises(t: Words, promises: Sequence[Decision]) -> Table:
             _promise(t, p),
             _probability(t, p.probability),
             t("prospect.offered") if p.offered else t("prospect.not_offered"),
-            t.joined(_failed(t, failed) for failed in p.failed) if p.failed else ABSENT,
+            t.joined(failed_text(t, failed) for failed in p.failed) if p.failed else ABSENT,
         )
         for p in promises
     )
@@ -110,14 +111,6 @@ def _promise(t: Words, asked: Decision) -> str:
 def _probability(t: Words, probability: float) -> str:
     """Never certain, never impossible."""
     return t.number(min(99.0, max(1.0, probability * 100.0)), 0, "%")
-
-
-def _failed(t: Words, failed: Failed) -> str:
-    """A condition in plain words, with the figures where they tell the owner more than the words do."""
-    scale = 100.0 if failed.condition is Condition.PROBABILITY else 1.0
-    digits = 0 if failed.condition in (Condition.PROBABILITY, Condition.EVIDENCE, Condition.RESISTANCE) else 1
-    found, asked = (t.number(value * scale, digits) for value in (failed.found, failed.asked))
-    return t(f"condition.{failed.condition}.text", found=found, asked=asked)
 
 
 def _next_use(t: Words, found: Triage) -> Figure:

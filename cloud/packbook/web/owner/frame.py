@@ -5,16 +5,47 @@ In:  a request whose path names a battery. Out: the battery, or a 404; reading i
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 from fastapi import HTTPException, Request, Response
+from markupsafe import Markup
 
 from packbook.core.history import Battery, SessionRow
 from packbook.ports import Histories
 from packbook.web.access import histories, note_history
+from packbook.web.current import kept_in, require_change, version_of
+from packbook.web.render import piece, words_for
 
 CHUNK: Final = 500  # sessions asked of the store at once
 SESSIONS_ON_PAGE: Final = 2000  # of a kind, the newest: calendars and weekly charts look back a year
+
+
+async def unread_battery_of(request: Request, page: str) -> Battery:
+    """For pages that change with the history alone: whoever has this one as it is now is told so by `Unchanged`."""
+    name = request.path_params["battery"]
+    book = histories(request)
+    version = await book.version(name)
+    if version is None:
+        raise HTTPException(404)
+    await note_history(request, name, "page", page)
+    require_change(request, version, words_for(request).language)
+    battery = await kept_in(request).part(("head", name, version), partial(book.battery, name))
+    if battery is None:
+        raise HTTPException(404)
+    return battery
+
+
+async def kept_room(request: Request, template: str, make: Callable[[], Awaitable[Mapping[str, object]]]) -> Markup:
+    """The page's own part, made once for all who read it in this language. `make`: the template's values."""
+    t = words_for(request)
+
+    async def room() -> Markup:
+        return piece(t, template, **await make())
+
+    of = (template, request.path_params["battery"], version_of(request), t.language)
+    return await kept_in(request).part(of, room)
 
 
 async def battery_of(request: Request, page: str) -> Battery:

@@ -25,7 +25,7 @@ from packbook.web.charts import Chart, Moment, Table
 from packbook.web.figures import Figure
 from packbook.web.headline import Headline, headline
 from packbook.web.owner import ahead
-from packbook.web.owner.frame import battery_of, download
+from packbook.web.owner.frame import battery_of, download, kept_room, unread_battery_of
 from packbook.web.owner.spread import spread_mv
 from packbook.web.render import render, words_for
 from packbook.web.tables import percent, session_path
@@ -77,19 +77,23 @@ class Overview:
 
 
 async def overview(request: Request) -> Response:
-    book, battery = histories(request), await battery_of(request, "battery")
+    book, battery = histories(request), await unread_battery_of(request, "battery")
     name = battery.battery
-    series, events = await book.soh_series(name), await book.events(name)
-    page = build(
-        words_for(request),
-        battery,
-        series=series,
-        prospect=await prospect_of(book, battery, series, events),
-        usage=await book.usage(name),
-        sessions=await book.sessions(name, None, NEWEST_SESSIONS),
-        cells=await book.cells(name),
-    )
-    return render(request, "owner/overview.html", page=page, battery=battery)
+
+    async def make() -> Mapping[str, object]:
+        page = build(
+            words_for(request),
+            battery,
+            series=await book.soh_series(name),
+            prospect=await prospect_of(request, book, battery),
+            usage=await book.usage(name),
+            sessions=await book.sessions(name, None, NEWEST_SESSIONS),
+            cells=await book.cells(name),
+        )
+        return {"page": page, "battery": battery}
+
+    room = await kept_room(request, "owner/overview_room.html", make)
+    return render(request, "owner/overview.html", room=room, battery=battery)
 
 
 async def soh_csv(request: Request) -> Response:

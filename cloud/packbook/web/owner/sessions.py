@@ -15,8 +15,9 @@ from fastapi import HTTPException, Request, Response
 
 from packbook.web import csv_files
 from packbook.web.access import histories
-from packbook.web.owner.calendar import calendar
-from packbook.web.owner.frame import SESSIONS_ON_PAGE, all_sessions, battery_of, download
+from packbook.web.current import kept_in, version_of
+from packbook.web.owner.calendar import Calendar, calendar
+from packbook.web.owner.frame import SESSIONS_ON_PAGE, all_sessions, battery_of, download, unread_battery_of
 from packbook.web.render import render, words_for
 from packbook.web.tables import session_table
 
@@ -62,17 +63,21 @@ def wanted(request: Request) -> Wanted:
 
 
 async def sessions(request: Request) -> Response:
-    book, battery = histories(request), await battery_of(request, "sessions")
+    book, battery = histories(request), await unread_battery_of(request, "sessions")
     name, asked, t = battery.battery, wanted(request), words_for(request)
     offset = (asked.page - 1) * ROWS_PER_PAGE
     rows = await book.sessions(
         name, asked.kind, ROWS_PER_PAGE + 1, offset, since_ms=asked.since_ms, until_ms=asked.until_ms
     )
     filtered = asked.kind not in (None, "charge") or asked.first or asked.last or asked.page > 1
-    year = None
+    year: Calendar | None = None
     if not filtered:
-        charges = await all_sessions(book, name, "charge", SESSIONS_ON_PAGE)
-        year = calendar(t, charges, f"/battery/{quote(name, safe='')}/sessions")
+
+        async def make() -> Calendar | None:
+            charges = await all_sessions(book, name, "charge", SESSIONS_ON_PAGE)
+            return calendar(t, charges, f"/battery/{quote(name, safe='')}/sessions")
+
+        year = await kept_in(request).part(("calendar", name, version_of(request), t.language), make)
     return render(
         request,
         "owner/sessions.html",

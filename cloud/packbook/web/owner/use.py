@@ -6,7 +6,7 @@ Out: the page; `build` chooses and words the figures. Drives are told by energy;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,14 @@ from packbook.web import charts, csv_files, figures
 from packbook.web.access import histories
 from packbook.web.charts import Chart, Table
 from packbook.web.figures import Figure
-from packbook.web.owner.frame import SESSIONS_ON_PAGE, all_sessions, battery_of, download
+from packbook.web.owner.frame import (
+    SESSIONS_ON_PAGE,
+    all_sessions,
+    battery_of,
+    download,
+    kept_room,
+    unread_battery_of,
+)
 from packbook.web.owner.spread import Spread, spread
 from packbook.web.render import render, words_for
 from packbook.web.tables import event_table, percent
@@ -45,17 +52,22 @@ class Use:
 
 
 async def use(request: Request) -> Response:
-    book, battery = histories(request), await battery_of(request, "use")
+    book, battery = histories(request), await unread_battery_of(request, "use")
     name = battery.battery
-    page = build(
-        words_for(request),
-        usage=await book.usage(name),
-        charges=await all_sessions(book, name, "charge", SESSIONS_ON_PAGE),
-        drives=await all_sessions(book, name, "drive", SESSIONS_ON_PAGE),
-        events=await book.events(name),
-        cells=await book.cells(name),
-    )
-    return render(request, "owner/use.html", page=page, battery=battery)
+
+    async def make() -> Mapping[str, object]:
+        page = build(
+            words_for(request),
+            usage=await book.usage(name),
+            charges=await all_sessions(book, name, "charge", SESSIONS_ON_PAGE),
+            drives=await all_sessions(book, name, "drive", SESSIONS_ON_PAGE),
+            events=await book.events(name),
+            cells=await book.cells(name),
+        )
+        return {"page": page, "battery": battery}
+
+    room = await kept_room(request, "owner/use_room.html", make)
+    return render(request, "owner/use.html", room=room, battery=battery)
 
 
 async def cells_csv(request: Request) -> Response:

@@ -65,11 +65,11 @@
     const [now, then] = [parts(fresh), parts(document)];
     if (now.size !== then.size || [...now.keys()].some((name) => !then.has(name))) {
       // Something appeared for the first time (the first chart, the first battery): take the whole content.
-      const [content, live] = [document.getElementById("content"), fresh.getElementById("live")];
+      const [content, coming] = [document, fresh].map((root) => root.getElementById("content"));
       const open = new Set([...content.querySelectorAll("details[open]")].map(nameOf));
-      for (const details of fresh.querySelectorAll("details")) details.open = open.has(nameOf(details));
-      live.replaceWith(panel);
-      content.replaceChildren(...fresh.getElementById("content").childNodes);
+      for (const details of coming.querySelectorAll("details")) details.open = open.has(nameOf(details));
+      fresh.getElementById("live").replaceWith(panel);
+      content.replaceChildren(...coming.childNodes);
     } else {
       for (const [name, part] of now) {
         const old = then.get(name);

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0016"
-down_revision = "0013"
+down_revision = "0015"
 
 BY_BATTERY = ("battery", "installation", "session", "soh_point", "usage", "event", "cells", "fleet_row")
 BY_BOX = ("ledger", "seen", "chain")

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012"
-down_revision = "0015"
+revision = "0014"
+down_revision = "0013"
 
 MONTH_AFTER = 31 * 86_400_000  # ms; the first of the month that follows is never further
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0015"
+down_revision = "0014"
 
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 STANDS = sa.text("state != 'cleared'")

@@ -1,0 +1,31 @@
+"""A short chaos run on every change; `make chaos` is the long one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from chaos.run import WEIGHTS, Plan, run
+
+SECONDS = 20.0
+KILLS = 15
+
+
+@pytest.mark.slow
+async def test_nothing_is_lost_or_doubled_whatever_is_killed_or_cut(
+    pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> None:
+    """A broker's PUBACK is no proof of storage, power goes at any instant: only the chain from box to ledger counts."""
+    seed = int(pytestconfig.getoption("--world-seed") or random.SystemRandom().randrange(2**32))
+    print(f"\nchaos seed {seed}")
+    plan = Plan(seed, minutes=SECONDS / 60, kills=KILLS, real_boxes=1, scripted=(1, 8))
+    report = await run(plan, tell=print)
+    told = report.told()
+    print(told)
+    assert not report.wrong, f"{told}\n{report.logs}"
+    assert report.killed.total() == KILLS
+    assert report.killed.keys() == WEIGHTS.keys()
+    assert (report.acts["rebuild under load"], report.acts["backup put back"]) == (1, 1)
+    record_property("records", report.verdict.records)
