@@ -18,7 +18,10 @@ PREFIX: Final = "reason."  # of the messages that are sentences of programs
 BETWEEN: Final = "; "  # what programs put between reasons
 WRITTEN_IN: Final = "en"  # what programs write
 TEXTS_KEPT: Final = 2048  # pages say the same reasons over and over
+INNER: Final = "reason"  # a place whose last word it is holds another reason
+TYPED: Final = "typed"  # one that holds what a person typed
 _PLACE: Final = re.compile(r"\{(\w+)\}")
+_WITHIN: Final = f"(?:(?!{BETWEEN}).)+?"
 
 
 class Piece(NamedTuple):
@@ -58,13 +61,14 @@ class Reasons:
 
 
 def pattern_of(sentence: str) -> str:
-    """A place twice in a sentence holds the same twice."""
+    """A place twice in a sentence holds the same twice. Figures and names end where a reason does."""
     seen: set[str] = set()
 
     def hole(name: str) -> str:
         again = name in seen
         seen.add(name)
-        return f"(?P={name})" if again else f"(?P<{name}>.+?)"
+        free = name.rpartition("_")[2] in (INNER, TYPED)
+        return f"(?P={name})" if again else f"(?P<{name}>{'.+?' if free else _WITHIN})"
 
     pieces = _PLACE.split(sentence)
     return "".join(hole(piece) if at % 2 else re.escape(piece) for at, piece in enumerate(pieces))

@@ -19,7 +19,7 @@ from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import NumberPattern, parse_pattern
 from babel.units import format_unit
 
-from packbook.core.told import BETWEEN, NO_REASONS, WRITTEN_IN, Piece, Reasons, Told
+from packbook.core.told import BETWEEN, INNER, NO_REASONS, WRITTEN_IN, Piece, Reasons, Told
 
 ABSENT: Final = "–"  # stands where a value is unknown; never a zero
 TEXTS_KEPT: Final = 8192  # of numbers, and of days
@@ -53,7 +53,6 @@ PLACES: Final = {
     "status": "fact_text.{}",
 }
 KNOWN_ALONE: Final = "field"  # any word "is not known": only of a field that is one of our reasons
-INNER: Final = "reason"  # a place that holds another reason
 MANY: Final = re.compile(r", | or ")
 
 
