@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 from starlette.routing import Match, Route
 
-from browser.drive import DESKTOP, NARROWEST, PHONE, Complaints, look, overflow_px, signed_in, violations
+from browser.drive import DESKTOP, NARROWEST, PHONE, Complaints, look, overflow_px, signed_in, tab_through, violations
 from browser.fleet import Served
 from browser.places import DOWNLOADS, FILES, STOPS, Stop, path_of
 from browser.weight import Scales, without_charts_bytes
@@ -19,6 +19,9 @@ from packbook.testing.memory_histories import MemoryHistories
 from packbook.web.app import PAGES, create_app
 
 FIRST_MAX_BYTES: Final = 200_000
+ONE_EACH: Final = (
+    "a[href], button, input:not([type=radio], [type=hidden]), select, textarea, summary"  # of radios Tab reaches one
+)
 SEEN = pytest.mark.parametrize(("role", "stop"), STOPS, ids=[f"{role}-{stop.name}" for role, stop in STOPS])
 
 
@@ -57,6 +60,7 @@ def test_everybody_can_use_it(
 ) -> None:
     """In English on a light desktop: WCAG 2.2 AA by axe, nothing on the console, no sideways scrolling at 360 px.
 
+    By the Tab key: first the way past the navigation, then every link and field in sight, each with its ring.
     And light on its way, for somebody who was never here: page, style and scripts as sent, compressed. Not the charts'
     library, which one visit keeps for good.
     """
@@ -67,6 +71,10 @@ def test_everybody_can_use_it(
         assert answer is not None
         assert answer.status == stop.status
         assert violations(page) == []
+        reached = tab_through(page)
+        assert reached[0].startswith("a Skip to content")
+        assert [each for each in reached if "HIDDEN" in each or "NO RING" in each] == []
+        assert len(reached) >= page.locator(ONE_EACH).filter(visible=True).count()
         look(page, NARROWEST)
         assert overflow_px(page) == 0
     assert 0 < without_charts_bytes(sent) <= FIRST_MAX_BYTES

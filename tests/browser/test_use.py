@@ -1,4 +1,4 @@
-"""How people go about: by keyboard alone, without script, on paper; and what the scripts add for the rest."""
+"""Pages for those whose browser runs no script, and the way past the navigation."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page
 
-from browser.drive import PHONE, overflow_px, signed_in, tab_through
+from browser.drive import PHONE, overflow_px, signed_in
 from browser.fleet import Served
 from browser.places import HERE, STOPS, Stop, path_of
 
 READ = pytest.mark.parametrize(("role", "stop"), STOPS, ids=[f"{role}-{stop.name}" for role, stop in STOPS])
-
-
-@pytest.fixture(scope="module")
-def readers(browser: Browser, served: Served) -> Callable[[str], Page]:
-    """A page of each role's own."""
-    return functools.cache(lambda role: signed_in(browser, served, role).new_page())
 
 
 @pytest.fixture(scope="module")
@@ -27,28 +21,14 @@ def plain(browser: Browser, served: Served) -> Callable[[str], Page]:
     return functools.cache(lambda role: signed_in(browser, served, role, size=PHONE, script=False).new_page())
 
 
-@READ
-def test_the_tab_key_reaches_everything_in_sight(
-    readers: Callable[[str], Page], served: Served, role: str, stop: Stop
-) -> None:
-    """First the way past the navigation, then every link and field in the order of the page, each with its ring."""
-    page = readers(role)
-    page.goto(path_of(stop, served))
-    reached = tab_through(page)
-    assert reached[0].startswith("a Skip to content")
-    assert [stop for stop in reached if "HIDDEN" in stop or "NO RING" in stop] == []
-    one_each = "a[href], button, input:not([type=radio]), select, textarea, summary"  # of radios Tab reaches one
-    links = page.locator(one_each).filter(visible=True).count()
-    assert len(reached) >= links
-
-
-def test_the_skip_link_leads_past_the_navigation(readers: Callable[[str], Page]) -> None:
+def test_the_skip_link_leads_past_the_navigation(browser: Browser, served: Served) -> None:
     """Nobody should have to press Tab twenty times on each page."""
-    page = readers("owner")
-    page.goto(HERE)
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "content"
+    with signed_in(browser, served, "owner") as context:
+        page = context.new_page()
+        page.goto(HERE)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "content"
 
 
 @READ

@@ -97,11 +97,11 @@ async def crowd(database: Database, vehicles: int, now_ms: int, seed: int = 1) -
     for number in range(vehicles):
         pack = PACKS[number % len(PACKS)]
         battery, box = f"{pack.pack}-{number:05d}", hashlib.sha256(f"{seed}/{number}".encode()).hexdigest()[:16]
-        silent_days = dice.expovariate(1 / dice.choice((1.5,) * 12 + (30.0,)))
+        silent_days = dice.expovariate(1 / dice.choice((0.5,) * 12 + (30.0,)))
         seen_ms = now_ms - int(silent_days * DAY_MS)
         batteries.append({"battery": battery, "records": 500, "charges": 200, "drives": 200, "rests": 50})
         installed.append(_installation(box, battery, pack, now_ms - 400 * DAY_MS, number))
-        boxes.append(_presence(box, seen_ms, online=silent_days < 1.0 or dice.random() < 0.6, health=_health(dice)))
+        boxes.append(_presence(box, seen_ms, online=silent_days < 1.0, health=_health(dice)))
         state = "revoked" if number % 211 == 210 else "active"
         enrolled.append(_enrolled(box, FLEETS[number % 7 % len(FLEETS)], state, now_ms - 400 * DAY_MS))
         rows.append(_judged_row(dice, battery, box, pack.soh_pct, now_ms))
