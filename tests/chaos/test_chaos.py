@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +10,7 @@ from chaos.run import WEIGHTS, Plan, run
 
 SECONDS = 20.0
 KILLS = 15
+SEED = 20_261_122  # the same plan each time; the moment that a process is hit stays luck
 
 
 @pytest.mark.slow
@@ -18,7 +18,7 @@ async def test_nothing_is_lost_or_doubled_whatever_is_killed_or_cut(
     pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
     """A broker's PUBACK is no proof of storage, power goes at any instant: only the chain from box to ledger counts."""
-    seed = int(pytestconfig.getoption("--world-seed") or random.SystemRandom().randrange(2**32))
+    seed = int(pytestconfig.getoption("--world-seed") or SEED)
     print(f"\nchaos seed {seed}")
     plan = Plan(seed, minutes=SECONDS / 60, kills=KILLS, real_boxes=1, scripted=(1, 8))
     report = await run(plan, tell=print)

@@ -167,6 +167,7 @@ def test_a_library_goes_where_it_can_be_shared(build: ModuleType, tags: list[str
 
 def test_every_unit_is_in_the_package(build: ModuleType, root: Path) -> None:
     """A file that nobody installs helps nobody."""
-    units = {f"systemd/{path.name}" for path in (root / "systemd").iterdir()}
+    files = [path.name for path in (root / "systemd").iterdir()]
+    units = {f"systemd/{name}" for name in files if not name.startswith("packbook")}  # the book's own are not the box's
     assert units <= set(build.FILES)
     assert [name for name in build.FILES if not (root / name).exists()] == []
