@@ -20,8 +20,10 @@ from packbook.core.access import Read, Reader
 from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.history import EventRow, Provenance
 from packbook.ports.trust import SignedCheckpoint
+from packbook.testing.lived_in import lived_in
 from packbook.testing.memory_access import MemoryGate, memory_access
-from packbook.testing.memory_histories import BOX, STORE, MemoryHistories, lived_in
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import BOX, STORE
 from packbook.web.api_routes import API, V1
 from packbook.web.app import create_app
 from packbook.web.openapi import EXAMPLES_FILE

@@ -7,8 +7,8 @@ import httpx
 from packbook.adapters.rules import RuleBook
 from packbook.app.access import access_rules
 from packbook.core.accounts import SCOPES
+from packbook.testing.lived_in import lived_in
 from packbook.testing.memory_access import memory_access
-from packbook.testing.memory_histories import lived_in
 from packbook.web import app as web_app
 from packbook.web.session import FORM_BYTES_MAX
 
