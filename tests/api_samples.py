@@ -19,7 +19,7 @@ from packbook.app.access import access_rules
 from packbook.core.access import Read, Reader
 from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.history import EventRow, Provenance
-from packbook.ports import SignedCheckpoint
+from packbook.ports.trust import SignedCheckpoint
 from packbook.testing.memory_access import MemoryGate, memory_access
 from packbook.testing.memory_histories import BOX, STORE, MemoryHistories, lived_in
 from packbook.web.api_routes import API, V1

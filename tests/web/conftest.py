@@ -9,7 +9,7 @@ import pytest
 
 from packbook.adapters.rules import RuleBook
 from packbook.app.access import access_rules
-from packbook.ports import Histories
+from packbook.ports.histories import Histories
 from packbook.testing.memory_access import memory_access
 from packbook.testing.memory_histories import MemoryHistories, lived_in
 from packbook.web.app import create_app

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from packbook.ports import Histories
+from packbook.ports.histories import Histories
 from packbook.testing.memory_histories import MemoryHistories, lived_in
 
 LEAF = "leaf-24-0001"

@@ -24,7 +24,7 @@ from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.alerts import OPEN, Alert, Kind, Severity, State
 from packbook.core.words import ABSENT, iso
 from packbook.core.words_of_alerts import alert_advice, alert_severity, alert_state, alert_text, alert_title
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 from packbook.settings import Settings
 from packbook.web.words import ALL_WORDS, LANGUAGES
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from packbook.adapters.store.database import database_url
 from packbook.app.command import DONE
-from packbook.ports import SettingsError
+from packbook.ports.trouble import SettingsError
 from packbook.settings import Settings
 
 WORKERS_MAX: Final = 64

@@ -35,7 +35,7 @@ from packbook.core.history import (
     SohPoint,
     UsageTotals,
 )
-from packbook.ports import Quarantined
+from packbook.ports.histories import Quarantined
 
 HOUR_S: Final = 3600.0
 DAY_MS: Final = 86_400_000

@@ -21,7 +21,9 @@ from packbook.core.accounts import BOOKS_OWN, KEY, NOBODY, May, Who
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.enrolment import WrongTries
 from packbook.core.share import Ended, Link, token_digest
-from packbook.ports import Exports, Gate, Histories, PackbookError, Passports
+from packbook.ports.histories import Histories
+from packbook.ports.passports import Exports, Gate, Passports
+from packbook.ports.trouble import PackbookError
 
 VISIT_MS: Final = 10 * 60 * 1000  # a page asks every 4 s whether something changed: that is one visit, one note
 VISITS_MAX: Final = 10_000  # remembered at once; a forgotten one is noted again

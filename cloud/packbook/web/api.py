@@ -18,7 +18,8 @@ from fastapi import Depends, HTTPException, Path, Query, Request, Response
 from packbook.core.forecast import PRIOR, AgeingModel
 from packbook.core.history import Battery
 from packbook.core.prospect import Lacking, Prospect, forecast_of
-from packbook.ports import Evidence, Histories
+from packbook.ports.histories import Histories
+from packbook.ports.trust import Evidence
 from packbook.web import models, problems
 from packbook.web.access import access_of, histories, note_history, note_list, who_of
 from packbook.web.current import VARY, asked_tags, kept_in, require_change, tag_of, version_of
