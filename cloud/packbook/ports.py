@@ -262,8 +262,8 @@ class Histories(Protocol):
     async def events(self, battery: str, limit: int = 100, offset: int = 0) -> Sequence[EventRow]:
         """Newest first."""
 
-    async def cells(self, battery: str) -> Sequence[CellsPoint]:
-        """How far the cells were apart in quiet. Oldest first, at most two a day."""
+    async def cells(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[CellsPoint]:
+        """How far the cells were apart in quiet. Oldest first, at most two a day. `limit` None: all."""
 
     async def fleet_model(self, family: str) -> FleetModel | None:
         """What batteries with this pack taught last; None: too few of them, or not learned yet."""
@@ -339,8 +339,10 @@ class Evidence(Protocol):
     async def bundle(self, battery: str) -> bytes | None:
         """One file with everything about this battery. None: not in this book. Raises PackbookError."""
 
-    async def checkpoints(self, battery: str | None = None, reach: Reach = EVERYWHERE) -> Sequence[SignedCheckpoint]:
-        """The newest of every store, of one battery or all within the reach."""
+    async def checkpoints(
+        self, battery: str | None = None, reach: Reach = EVERYWHERE, limit: int | None = None, offset: int = 0
+    ) -> Sequence[SignedCheckpoint]:
+        """The newest of every store, of one battery or all within the reach, by box and store. `limit` None: all."""
 
 
 class Passports(Protocol):
