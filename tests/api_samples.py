@@ -56,8 +56,10 @@ class OneCheckpoint:
     async def bundle(self, battery: str) -> bytes | None:
         return None
 
-    async def checkpoints(self, battery: str | None = None, reach: Reach = EVERYWHERE) -> Sequence[SignedCheckpoint]:
-        return (SignedCheckpoint(BOX, STORE, 812, LEAF, AT_MS, bytes(range(48))),)
+    async def checkpoints(
+        self, battery: str | None = None, reach: Reach = EVERYWHERE, limit: int | None = None, offset: int = 0
+    ) -> Sequence[SignedCheckpoint]:
+        return (SignedCheckpoint(BOX, STORE, 812, LEAF, AT_MS, bytes(range(48))),)[offset:][:limit]
 
 
 class OneRead(MemoryGate):

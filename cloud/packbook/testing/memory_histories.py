@@ -136,8 +136,8 @@ class MemoryHistories:
     async def events(self, battery: str, limit: int = 100, offset: int = 0) -> Sequence[EventRow]:
         return list(reversed(self.event_rows.get(battery, [])))[offset:][:limit]
 
-    async def cells(self, battery: str) -> Sequence[CellsPoint]:
-        return list(self.cell_rows.get(battery, []))
+    async def cells(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[CellsPoint]:
+        return list(self.cell_rows.get(battery, []))[offset:][:limit]
 
     async def fleet_model(self, family: str) -> FleetModel | None:
         return self.fleets.get(family)

@@ -12,7 +12,8 @@ from packbook.core.alerts import OPEN, Alert, AlertQuery, Kind, Severity, State
 from packbook.core.fleet_papers import ROWS_PER_PAGE
 from packbook.core.fleet_table import FleetQuery
 from packbook.core.words_of_alerts import alert_advice, alert_severity, alert_state, alert_text, alert_title
-from packbook.web.fleet.room import done, fleet_of, name_of, note_in, page_in, place_of, reach_of, reason_in
+from packbook.web.access import doer_of
+from packbook.web.fleet.room import done, fleet_of, note_in, page_in, place_of, reach_of, reason_in
 from packbook.web.render import render, words_for
 
 ALERTS: Final = "/fleet/alerts"
@@ -66,7 +67,7 @@ async def acknowledge(request: Request) -> Response:
     form = await request.form()
     number: int = request.path_params["number"]
     port, reach = fleet_of(request).alerts, reach_of(request)
-    if await port.acknowledge(number, name_of(request), reason_in(form), reach) is None:
+    if await port.acknowledge(number, doer_of(request), reason_in(form), reach) is None:
         raise HTTPException(NOT_HERE)
     return done(ALERTS, "alert_taken")
 
