@@ -35,7 +35,7 @@ class Talk:
         self._heard = bytearray()
         self._ids = itertools.count(1)
 
-    def ask(self, command: str, /, *, within_s: float = 30.0, **arguments: object) -> Any:  # noqa: ANN401  JSON
+    def ask(self, command: str, /, *, within_s: float = 30.0, **arguments: object) -> Any:  # whatever JSON it answers
         number = next(self._ids)
         dashed = {name.replace("_", "-"): value for name, value in arguments.items()}  # as QEMU writes them
         message = {"execute": command, "arguments": dashed, "id": number}
