@@ -26,8 +26,9 @@ from packbox.core.stamp import NS_PER_MS, NS_PER_S, Stamp, Tick
 from packbox.sim import leaf as sim_leaf
 from packbox.sim.car import LEAF_24, Awake, SimCar
 from packbox.sim.frames import Rates, encode
+from packbox.sim.units import Mood, SimUnits
 from packbox.testing.sim_clock import LoopClock
-from packbox.testing.sim_ecu import BOX, BusFrame, Mood, SimBus, SimBusSource, SimLink, SimUnits
+from packbox.testing.sim_ecu import BOX, BusFrame, SimBus, SimBusSource, SimLink
 
 pytestmark = pytest.mark.looptime
 
