@@ -106,8 +106,13 @@ class Rig(Protocol):
         """Comes back only when the shell of the box answers."""
         ...
 
+    @property
+    def expected(self) -> set[Fault]:
+        """Emptied before each test."""
+        ...
+
     def expects(self, *faults: Fault) -> None:
-        """The test under way causes these on purpose."""
+        """The test under way causes these on purpose: adds to `expected`."""
         ...
 
     def close(self) -> None: ...
