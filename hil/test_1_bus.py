@@ -1,4 +1,4 @@
-"""The box on the kernel's CAN sockets with a real controller's driver: what it hears, what it never does, what it survives."""
+"""The box on a real controller's driver: what it hears, what it never does, what it survives."""
 
 from __future__ import annotations
 
