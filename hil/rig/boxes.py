@@ -21,7 +21,7 @@ profile = "nissan-leaf:aze0-24"
 commit_every_s = 1
 """
 UPTIME: Final = "cut -d' ' -f1 /proc/uptime"
-# Python expression over the status (as `s`) until it is true; prints the status. On the box: our time says nothing there.
+# Python expression over the status (as `s`) until it is true; prints the status. Run on the box.
 WAIT: Final = """\
 python3 - <<'PYTHON'
 import json, time

@@ -27,6 +27,7 @@ from packbook.core.fleet_boxes import (
 from packbook.core.fleet_table import ROWS_PER_PAGE, Link
 from packbook.core.words import Words
 from packbook.web.access import doer_of, note_history
+from packbook.web.fleet.health_lines import health_lines
 from packbook.web.fleet.room import (
     DASH,
     Cell,
@@ -67,11 +68,11 @@ DECISIONS: Final = {
 COMMANDS: Final = ("config_applied", "config_refused", "config_undone", "command_done", "command_refused")
 COLUMNS: Final = (
     ("box", BoxColumn.BOX),
+    ("link", None),
+    ("troubles", None),
     ("battery", None),
     ("fleet", BoxColumn.FLEET),
-    ("link", None),
     ("seen", BoxColumn.SEEN),
-    ("troubles", None),
     ("waiting", BoxColumn.WAITING),
     ("dropped", BoxColumn.DROPPED),
     ("disk", BoxColumn.DISK),
@@ -99,6 +100,21 @@ CSV_NAMES: Final = (
     "software",
     "config_version",
     "profile",
+)
+
+BEAT_NAMES: Final = (
+    "outbox_waiting",
+    "oldest_waiting_s",
+    "frames",
+    "frames_dropped",
+    "frames_sent",
+    "disk_free_bytes",
+    "journal_bytes",
+    "clock",
+    "cpu_temp_degc",
+    "uptime_s",
+    "software",
+    "config_version",
 )
 
 
@@ -148,6 +164,7 @@ async def box(request: Request) -> Response:
         troubles=troubles(life.line, now),
         facts=_facts(t, life),
         beats=_beats(t, life),
+        lines=health_lines(t, life),
         installations=_installations(t, life),
         stores=_stores(t, life),
         certificates=_certificates(t, life, now),
@@ -158,6 +175,16 @@ async def box(request: Request) -> Response:
         here=f"{BOXES}/{quote(life.line.box, safe='')}",
         sent=_wanted(life),
     )
+
+
+async def box_csv(request: Request) -> Response:
+    """How it was: a row for each heartbeat that is kept, oldest first."""
+    life = await _life(request)
+    rows = (
+        (told_at(beat.at_ms), *(beat.health.get(name) for name in BEAT_NAMES))
+        for beat in sorted(life.beats, key=lambda beat: beat.at_ms)
+    )
+    return csv_answer(("at", *BEAT_NAMES), rows, f"box-{life.line.box}.csv")
 
 
 async def decide(request: Request) -> Response:
@@ -214,11 +241,11 @@ def _row(t: Words, line: BoxLine, now: int) -> tuple[Cell, ...]:
     clock = line.health.get("clock")
     return (
         box_cell(line.box),
+        link_cell(t, line.box, line.link),
+        _troubles_cell(t, found),
         battery_cell(line.battery),
         text(line.fleet),
-        link_cell(t, line.box, line.link),
         moment(line.seen_ms),
-        _troubles_cell(t, found),
         _waiting(t, line),
         number(t, line.dropped_per_million, 0, "ppm"),
         _disk(t, line),
