@@ -14,7 +14,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 from packbook.web import models, problems
 from packbook.web.nav import OUTSIDE
 from packbook.web.render import render

@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from starlette.responses import RedirectResponse
 
 from packbook.core.accounts import May, Role
-from packbook.ports import AccountProblem
+from packbook.ports.accounts import AccountProblem
 from packbook.web.access import histories, private, who_of
 from packbook.web.door import SEE_OTHER
 from packbook.web.render import render
