@@ -21,9 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from . import guest as guest_module
 from .figures import FIGURES
-from .guest import Disks, Guest, Machine
+from .guest import Disks, Guest, Machine, hardware
 from .machine import RigError, last_lines
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -52,7 +51,7 @@ def disks(machine: Machine) -> Disks:
     )
     inputs = [base, RECIPE / "box.sh", *(ROOT / name for name in PACKAGE_INPUTS)]
     box = _layer("box", machine, inputs, lambda out: _box(machine, base, out))
-    warm = _layer("warm", machine, [box, Path(guest_module.__file__)], lambda out: _warm(machine, base, box, out))
+    warm = _layer("warm", machine, [box, SETTLE, hardware(machine)], lambda out: _warm(machine, base, box, out))
     return Disks(base / "vmlinuz", base / "initrd", warm / "root.qcow2", box / "packages.img")
 
 
@@ -95,7 +94,7 @@ def copy(source: Path, goal: Path) -> None:
     _run("cp", "--reflink=auto", "--sparse=always", str(source), str(goal))
 
 
-def _layer(kind: str, machine: Machine, inputs: Iterable[Path], make: Callable[[Path], None]) -> Path:
+def _layer(kind: str, machine: Machine, inputs: Iterable[Path | str], make: Callable[[Path], None]) -> Path:
     goal = cache() / f"{kind}-{machine.architecture}-{_digest(inputs)[:16]}"
     with _alone(kind):
         if goal.exists():
@@ -132,10 +131,13 @@ def _alone(kind: str) -> Iterator[None]:
         yield
 
 
-def _digest(inputs: Iterable[Path]) -> str:
-    """Of names and contents; a layer below stands for itself by its name."""
+def _digest(inputs: Iterable[Path | str]) -> str:
+    """Of texts, and of names and contents of files; a layer below stands for itself by its name."""
     digest = hashlib.sha256()
     for given in inputs:
+        if isinstance(given, str):
+            digest.update(given.encode())
+            continue
         files = [given] if given.is_file() else sorted(path for path in given.rglob("*") if path.is_file())
         if given.is_relative_to(cache()):
             files = []
