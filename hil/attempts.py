@@ -26,7 +26,7 @@ def call(name: str, *arguments: object) -> None:
 
 
 def write(path: str) -> None:
-    with open(path, "ab") as file:
+    with Path(path).open("ab") as file:
         file.write(b"")
 
 
@@ -64,7 +64,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "write to its own settings": lambda: write("/etc/packbox/packbox.toml"),
     "write to its own program": lambda: write("/usr/lib/packbox/any/packbox/__main__.py"),
     "write to /boot": lambda: write("/boot/attempt"),
-    "read root's home": lambda: os.listdir("/root"),
+    "read root's home": lambda: list(Path("/root").iterdir()),
     "read the shadow file": lambda: Path("/etc/shadow").read_bytes(),
     "see other processes": lambda: Path("/proc/1/cmdline").read_bytes(),
     "read the kernel's log": lambda: Path("/dev/kmsg").open("rb").close(),
@@ -84,7 +84,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "end the first process": lambda: os.kill(1, 9),
     "change the kernel's settings": lambda: Path("/proc/sys/kernel/panic").write_text("1"),
     "reboot": lambda: call("reboot", 0x4321FEDC),
-    "make a file that runs as root": lambda: os.chmod(DATA / "attempt", 0o4755),
+    "make a file that runs as root": lambda: (DATA / "attempt").chmod(0o4700),
 }
 
 

@@ -1,4 +1,4 @@
-"""The box as systemd runs it: it starts, hangs and comes back, is locked in, leaves in order, is upgraded and taken back."""
+"""The box as systemd runs it: starts, hangs and returns, is locked in, leaves in order, is upgraded and taken back."""
 
 from __future__ import annotations
 
