@@ -5,6 +5,7 @@ The truth is a time server of ours on the box itself; systemd-timesyncd asks it 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,11 @@ def test_a_boot_in_2001_costs_no_session_its_date(rig: Rig, box: Packbox) -> Non
     assert isinstance(rig, EmulatedRig)
     rig.box.run("sync")
     rig.cut_power()
-    took_s = rig.power_on(rtc=YEAR_2001)
-    FIGURES.tell("cold boot after a power cut until the shell answers, this machine's time", took_s, "s")
+    began_s = time.monotonic()
+    rig.power_on(rtc=YEAR_2001)
+    FIGURES.tell(
+        "boot after a power cut until the shell answers, by the clock on the wall", time.monotonic() - began_s, "s"
+    )
     booted = rig.box.run("systemctl is-system-running --wait", within_s=60, check=False).out.strip()
     assert booted == "running", rig.box.run("systemctl --failed").out
     box.wait_for("s['journal']['trouble'] is None")

@@ -62,9 +62,12 @@ def _frames(stretches: Iterable[tuple[Doing, int]]) -> Iterator[tuple[float, int
 def _first(doing: Doing, seconds: int) -> Awake:
     car = SimCar(MODELS[CAR], 1, FIRST_DAY)
     for stretch in car.stretches(car.day_begins_ms(0)):
-        if isinstance(stretch, Awake) and stretch.plugged is (doing is Doing.CHARGE):
-            if stretch.seconds > SETTLED_S + seconds:
-                return stretch
+        if (
+            isinstance(stretch, Awake)
+            and stretch.plugged is (doing is Doing.CHARGE)
+            and stretch.seconds > SETTLED_S + seconds
+        ):
+            return stretch
     raise AssertionError("a car that lives for ever does everything once")
 
 

@@ -64,13 +64,10 @@ class EmulatedRig:
     def cut_power(self) -> None:
         self.guest.kill()
 
-    def power_on(self, *, rtc: str = "utc", extra: Sequence[str] = ()) -> float:
-        """Cold, from what the disks hold; returns after how many seconds of this machine the shell answered.
-
-        `rtc`: what its clock says, as QEMU writes it.
-        """
+    def power_on(self, *, rtc: str = "utc", extra: Sequence[str] = ()) -> None:
+        """Cold, from what the disks hold. `rtc`: what its clock says, as QEMU writes it."""
         self.altered = bool(extra)
-        return self.guest.start(warm=False, rtc=rtc, extra=extra)
+        self.guest.start(warm=False, rtc=rtc, extra=extra)
 
     def close(self) -> None:
         self.guest.kill()

@@ -102,8 +102,8 @@ class Rig(Protocol):
 
     def cut_power(self) -> None: ...
 
-    def power_on(self) -> float:
-        """Comes back only when the shell of the box answers; returns the seconds that it took."""
+    def power_on(self) -> None:
+        """Comes back only when the shell of the box answers."""
         ...
 
     @property
