@@ -14,7 +14,7 @@ from fastapi import HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from packbook.clock import now_ms
-from packbook.core.alerts import OPEN, State
+from packbook.core.alerts import OPEN, AlertQuery, State
 from packbook.core.fleet_papers import CodeLine
 from packbook.core.share import ID_DIGITS, NOTE_MAX, READS_MAX, TOKEN_BYTES, Link, token_digest, unfit
 from packbook.web.access import access_of, doer_of, link_address
@@ -84,9 +84,8 @@ async def alerts(
     battery: Annotated[str | None, Query(max_length=BATTERY_MAX, pattern=NO_CONTROLS)] = None,
 ) -> Response:
     states = OPEN if state is None else (State(state),)
-    found = await fleet_of(request).alerts.list(
-        reach_of(request), states, box=box, battery=battery, limit=part.one_more, offset=part.offset
-    )
+    query = AlertQuery(states, box=box, battery=battery, limit=part.one_more, offset=part.offset)
+    found = await fleet_of(request).alerts.list(reach_of(request), query)
     shown, place, links = paged(request, part, found)
     return reply(request, AlertsOut.model_validate({"alerts": shown, **place}), links)
 
