@@ -29,6 +29,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 RECIPE: Final = ROOT / "hil/recipe"
 # All that ends up in the package, or decides how.
 PACKAGE_INPUTS: Final = ("debian", "edge/packbox", "wire/packwire", "can_profiles", "systemd", "requirements.lock")
+PROGRAMS: Final = ("qemu-img", "mmdebstrap", "mkfs.ext4", "depmod", "cpio", "unshare", "socat")
 BUILT_AT: Final = "1767225600"  # 2026: the same tree is the same package, whichever commit it stands in
 NEXT_VERSION: Final = "9999"  # of the same tree: what an upgrade installs
 KEPT_LAYERS: Final = 4  # of each kind: branches that somebody goes back and forth between
@@ -45,7 +46,10 @@ def cache() -> Path:
 
 
 def disks(machine: Machine) -> Disks:
-    """Takes seconds when all is there, minutes when Debian has to be fetched."""
+    """Takes seconds when all is there, minutes when Debian has to be fetched. RigError says what cannot be had."""
+    where = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    if lacking := [name for name in (machine.program, *PROGRAMS) if shutil.which(name, path=where) is None]:
+        raise RigError(f"{machine.name}: not installed: {', '.join(lacking)} (hil/needs.sh installs them)")
     base = _layer(
         "base", machine, [RECIPE / "base.sh", RECIPE / "packages.txt", RECIPE / "tree"], lambda out: _base(machine, out)
     )
