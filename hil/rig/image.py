@@ -33,6 +33,7 @@ PROGRAMS: Final = ("qemu-img", "mmdebstrap", "mkfs.ext4", "depmod", "cpio", "uns
 BUILT_AT: Final = "1767225600"  # 2026: the same tree is the same package, whichever commit it stands in
 NEXT_VERSION: Final = "9999"  # of the same tree: what an upgrade installs
 KEPT_LAYERS: Final = 4  # of each kind: branches that somebody goes back and forth between
+IN_USE_S: Final = 86_400.0  # a rig in another clone may still read what it began with
 SETTLE: Final = """\
 systemctl is-system-running --wait >/dev/null
 for name in can0 can1 vcan0; do until ip link show $name | grep -q LOWER_UP; do sleep 0.2; done; done
@@ -121,9 +122,11 @@ def _layer(kind: str, machine: Machine, inputs: Iterable[Path | str], make: Call
 
 
 def _forget(kind: str, machine: Machine) -> None:
+    """Old layers of this kind, and what a build that was killed left behind."""
     layers = sorted(cache().glob(f"{kind}-{machine.architecture}-*"), key=lambda path: path.stat().st_mtime)
-    for old in layers[:-KEPT_LAYERS]:
-        shutil.rmtree(old)
+    for old in (*layers[:-KEPT_LAYERS], *cache().glob("half-*")):
+        if time.time() - old.stat().st_mtime > IN_USE_S:
+            shutil.rmtree(old)
 
 
 @contextmanager
