@@ -101,7 +101,7 @@ def copy(source: Path, goal: Path) -> None:
 
 def _layer(kind: str, machine: Machine, inputs: Iterable[Path | str], make: Callable[[Path], None]) -> Path:
     goal = cache() / f"{kind}-{machine.architecture}-{_digest(inputs)[:16]}"
-    with _alone(kind):
+    with _alone(goal.name):
         if goal.exists():
             os.utime(goal)
             return goal
@@ -130,10 +130,11 @@ def _forget(kind: str, machine: Machine) -> None:
 
 
 @contextmanager
-def _alone(kind: str) -> Iterator[None]:
-    """Two clones may build at once."""
-    cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / f"{kind}.lock").open("w") as lock:
+def _alone(name: str) -> Iterator[None]:
+    """Two clones may want the same layer at once: one makes it."""
+    locks = cache() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
