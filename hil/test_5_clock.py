@@ -44,8 +44,9 @@ until [ "$(timedatectl show -p NTPSynchronized --value)" = yes ]; do sleep 0.2; 
 PLAY = """\
 ip link set {car} txqueuelen 1000
 canplayer -I {log} {car}=car &
+player=$!
 {meanwhile}
-wait %1
+wait $player
 """
 
 
