@@ -8,10 +8,12 @@ The host's key must be known beforehand: a rig never asks, and never trusts whoe
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,13 +28,15 @@ LOOK_EVERY_S: Final = 1.0
 FILE_S: Final = 30.0  # to copy one, before the slow factor
 GRACE_S: Final = 10.0  # to carry a script there and its words back
 TIMED_OUT: Final = 124  # of timeout(1)
-CAR_TOOLS: Final = ("candump", "cansend", "canplayer", "cangen", "isotpsend", "isotprecv")
+CAR_TOOLS: Final = ("packbox", "candump", "cansend", "canplayer", "cangen", "isotpsend", "isotprecv")
 SBIN: Final = "PATH=$PATH:/usr/sbin:/sbin; "  # not everybody has them
 BOOT_ID: Final = "cat /proc/sys/kernel/random/boot_id"
 BOX_TOOLS: Final = ("packbox", "candump", "python3", "ip", "journalctl", "timeout")
 ENDED: Final = re.compile(r"\n?rig-status=(\d+)\n?\Z")
 
-KEPT: Final = "/etc/packbox /var/lib/packbox"
+NETWORK: Final = "/etc/systemd/network/80-can.network.d"  # here a test lets the controller send
+KEPT: Final = f"/etc/packbox /var/lib/packbox {NETWORK}"
+SCRATCH: Final = Path("/run/hil")  # where tests put what they play
 # Each folder moves as a whole, so a power cut leaves it in one place or the other; an empty mark says there was none.
 SET_ASIDE: Final = """\
 set -e
@@ -45,6 +49,7 @@ for folder in {kept}; do
     rm -rf "$folder"
 done
 systemd-tmpfiles --create packbox.conf
+systemctl restart systemd-networkd
 systemctl reset-failed packbox.service 2>/dev/null || true
 ip link show up dev {can} | grep -q . || ip link set {can} up
 """
@@ -58,6 +63,7 @@ for folder in {kept}; do
     if [ -e "$aside/.none" ]; then rm -rf "$aside"; else mv -T "$aside" "$folder"; fi
 done
 systemd-tmpfiles --create packbox.conf
+systemctl restart systemd-networkd
 if systemctl is-enabled --quiet packbox.service; then systemctl start packbox.service; fi
 """
 
@@ -67,15 +73,18 @@ class RigMissing(RigError):
 
 
 class LocalShell:
-    """`Shell` on this computer, as whoever runs the tests."""
+    """`Shell` on this computer, as whoever runs the tests, with the `packbox` that is tested."""
 
     def __init__(self, slow_factor: float) -> None:
         self._slow_factor = slow_factor
+        self._environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def run(self, script: str, *, within_s: float = 30.0, check: bool = True) -> Ran:
         limit_s = within_s * self._slow_factor
         try:
-            done = subprocess.run(["bash", "-c", script], capture_output=True, timeout=limit_s, check=False)
+            done = subprocess.run(
+                ["bash", "-c", script], env=self._environment, capture_output=True, timeout=limit_s, check=False
+            )
         except subprocess.TimeoutExpired as problem:
             raise Late(f"after {limit_s:g} s on this computer: {script.strip()}") from problem
         return _checked(script, Ran(done.returncode, _text(done.stdout), _text(done.stderr)), check=check)
@@ -280,6 +289,8 @@ class BenchRig:
     def _missing(self) -> list[str]:
         car, box = self.settings.car, self.settings.box
         missing = [f"this computer: {name} is not installed" for name in _not_found(self._here, CAR_TOOLS)]
+        if not os.access(SCRATCH, os.W_OK):
+            missing.append(f"this computer: no folder {SCRATCH} of yours: sudo install -d -o $USER {SCRATCH}")
         if not _is_up(self._here, car.can) and car.up is not None:
             ran = self._here.run(car.up, check=False)
             if ran.status:

@@ -26,7 +26,6 @@ MACHINE = {  # what the tests ask these for
     "ip": '#!/bin/bash\necho "2: ${*: -1}: <NOARP,UP,LOWER_UP>"\n',
     "systemctl": "#!/bin/bash\nexit 0\n",
     "systemd-tmpfiles": "#!/bin/bash\nexit 0\n",
-    "packbox": "#!/bin/bash\n",
     "journalctl": "#!/bin/bash\n",
     **dict.fromkeys(bench.CAR_TOOLS, "#!/bin/bash\n"),
 }
@@ -71,6 +70,7 @@ def file(tmp_path: Path, power: Path, tools: Path, monkeypatch: pytest.MonkeyPat
     boot.write_text("first\n")
     monkeypatch.setattr(bench, "BOOT_ID", f"cat '{boot}'")
     monkeypatch.setattr(bench, "KEPT", f"{tmp_path}/etc {tmp_path}/lib")  # never this computer's own
+    monkeypatch.setattr(bench, "SCRATCH", tmp_path)
     (tmp_path / "key").touch()
     (tmp_path / "known").touch()
     made = tmp_path / "rig.toml"
