@@ -20,8 +20,10 @@ from packbook.core.access import Read, Reader
 from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.history import EventRow, Provenance
 from packbook.ports.trust import SignedCheckpoint
+from packbook.testing.lived_in import lived_in
 from packbook.testing.memory_access import MemoryGate, memory_access
-from packbook.testing.memory_histories import BOX, STORE, MemoryHistories, lived_in
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import BOX, STORE
 from packbook.web.api_routes import API, V1
 from packbook.web.app import create_app
 from packbook.web.openapi import EXAMPLES_FILE
@@ -54,8 +56,10 @@ class OneCheckpoint:
     async def bundle(self, battery: str) -> bytes | None:
         return None
 
-    async def checkpoints(self, battery: str | None = None, reach: Reach = EVERYWHERE) -> Sequence[SignedCheckpoint]:
-        return (SignedCheckpoint(BOX, STORE, 812, LEAF, AT_MS, bytes(range(48))),)
+    async def checkpoints(
+        self, battery: str | None = None, reach: Reach = EVERYWHERE, limit: int | None = None, offset: int = 0
+    ) -> Sequence[SignedCheckpoint]:
+        return (SignedCheckpoint(BOX, STORE, 812, LEAF, AT_MS, bytes(range(48))),)[offset:][:limit]
 
 
 class OneRead(MemoryGate):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import httpx
+import sqlalchemy as sa
 
 from packbook.adapters.rules import RuleBook
+from packbook.adapters.store import tables
 from packbook.app.access import access_rules
 from packbook.core.accounts import SCOPES
+from packbook.testing.lived_in import lived_in
 from packbook.testing.memory_access import memory_access
-from packbook.testing.memory_histories import lived_in
 from packbook.web import app as web_app
 from packbook.web.session import FORM_BYTES_MAX
 
@@ -156,3 +158,18 @@ async def test_without_accounts_everything_is_as_it_was() -> None:
         page = (await client.get("/", follow_redirects=True)).text
         assert "/account" not in page
         assert "/fleet/users" not in page
+
+
+async def test_acts_are_put_down_to_the_login(firm: Firm) -> None:
+    """Anybody may be called as somebody else; a login there is once."""
+    async with firm.as_("operator") as client:
+        await post(client, "/fleet/enrol/drop", "/fleet/enrol", fleet="taxis")
+        made = {"reader": "buyer", "days": "7", "note": "the yard", "part": "health"}
+        await post(client, f"/battery/{MINE}/share", f"/battery/{MINE}/share", **made)
+    async with firm.as_("admin") as admin:
+        listed = (await admin.get("/fleet/audit.csv?trail=enrol")).text
+    async with firm.database.transaction() as connection:
+        maker = await connection.scalar(sa.select(tables.share_link.c.made_by))
+    assert "operator" in listed
+    assert "Operator" not in listed
+    assert maker == "operator"

@@ -23,11 +23,12 @@ from packbox.core.profile import CarState, Poll, Profile
 from packbox.core.record import BatteryId, BoxId
 from packbox.core.sample import Col
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Stamp, Tick
-from packbox.testing import sim_leaf
-from packbox.testing.sim_car import LEAF_24, Awake, SimCar
+from packbox.sim import leaf as sim_leaf
+from packbox.sim.car import LEAF_24, Awake, SimCar
+from packbox.sim.frames import Rates, encode
+from packbox.sim.units import Mood, SimUnits
 from packbox.testing.sim_clock import LoopClock
-from packbox.testing.sim_ecu import BOX, BusFrame, Mood, SimBus, SimBusSource, SimLink, SimUnits
-from packbox.testing.sim_frames import Rates, encode
+from packbox.testing.sim_ecu import BOX, BusFrame, SimBus, SimBusSource, SimLink
 
 pytestmark = pytest.mark.looptime
 

@@ -18,8 +18,9 @@ from packbox.app.recognise import UnknownCarError, profiles_of
 from packbox.app.sheet import Look
 from packbox.core.profile import Profile
 from packbox.settings import load_settings
+from packbox.sim.units import Mood, SimUnits
 from packbox.testing.sim_clock import LoopClock
-from packbox.testing.sim_ecu import BOX, Mood, SimBus, SimBusSource, SimLink, SimUnits
+from packbox.testing.sim_ecu import BOX, SimBus, SimBusSource, SimLink
 
 pytestmark = pytest.mark.looptime
 

@@ -24,8 +24,9 @@ from packbox.app import run as run_module
 from packbox.app.health import Gauge
 from packbox.core.profile import EXTENDED_BIT
 from packbox.settings import load_settings
+from packbox.sim.mouth import Heard
+from packbox.sim.units import SimUnits
 from packbox.testing.memory_uplink import MemoryUplink
-from packbox.testing.sim_ecu import Heard, SimUnits
 from packwire.command import Command, CommandKind, encode_command
 from packwire.config import Config, encode_config
 from packwire.ids import BoxId, box_id_of

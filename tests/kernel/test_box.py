@@ -33,7 +33,8 @@ from packbox.app.health import Gauge
 from packbox.app.mind import Bookmark, Saved
 from packbox.core.profile import EXTENDED_BIT
 from packbox.settings import load_settings
-from packbox.testing.sim_ecu import Heard, SimUnits
+from packbox.sim.mouth import Heard
+from packbox.sim.units import SimUnits
 
 TRUTH: Mapping[str, float] = {
     "aux_voltage_v": 14.2,

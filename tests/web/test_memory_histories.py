@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from packbook.ports.histories import Histories
-from packbook.testing.memory_histories import MemoryHistories, lived_in
+from packbook.testing.lived_in import lived_in
+from packbook.testing.memory_histories import MemoryHistories
 
 LEAF = "leaf-24-0001"
 

@@ -18,7 +18,8 @@ import pytest
 from packbook.core.history import Battery, Doubt, EventRow, Provenance, SessionRow, SohPoint
 from packbook.ports.histories import Quarantined
 from packbook.ports.trouble import StoreError
-from packbook.testing.memory_histories import MemoryHistories, battery_head, session_row, soh_point
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import battery_head, session_row, soh_point
 from packbook.web import guard
 from packbook.web.words import ALL_WORDS, LANGUAGES
 

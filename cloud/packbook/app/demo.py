@@ -63,7 +63,7 @@ class DemoError(PackbookError):
 
 @dataclass(frozen=True, slots=True)
 class Car:
-    model: str  # as packbox.testing knows it
+    model: str  # as packbox.sim knows it
     profile: str
     name: str
 

@@ -57,8 +57,10 @@ class BookEvidence:
     def book_key(self) -> bytes:
         return self._signer.public_key
 
-    async def checkpoints(self, battery: str | None = None, reach: Reach = EVERYWHERE) -> Sequence[SignedCheckpoint]:
-        return await self._shelf.checkpoints(battery, reach)
+    async def checkpoints(
+        self, battery: str | None = None, reach: Reach = EVERYWHERE, limit: int | None = None, offset: int = 0
+    ) -> Sequence[SignedCheckpoint]:
+        return await self._shelf.checkpoints(battery, reach, limit, offset)
 
     async def sign_heads(self) -> int:
         """Sign what is held now of every store that went on since it was signed last. Gives how many."""

@@ -31,8 +31,9 @@ def pages_over(
     looks: Mapping[str, str] | None = None,
     condition: Condition | None = None,
 ) -> FastAPI:
-    """`own`: see `app.operate.doing`. `reading`: the same one, by
-    connections of its own for what is read most. Raises PackbookError.
+    """Raises PackbookError.
+
+    `own`: see `app.operate.doing`. `reading`: the same database, by connections of its own for what is read most.
     """
     reading = reading or database
     office = Office(database, settings)

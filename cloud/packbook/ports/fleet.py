@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from packbook.core.accounts import EVERYWHERE, Reach
-from packbook.core.alerts import OPEN, Alert, Kind, Severity, State
+from packbook.core.alerts import OPEN_ONES, Alert, AlertQuery, Kind, Severity, State
 from packbook.core.fleet_boxes import BoxLife, BoxLine, BoxQuery, Fit
 from packbook.core.fleet_papers import AuditQuery, AuditRow, CodeLine, MessageDetail, MessageQuery, Messages
 from packbook.core.fleet_reports import Life
@@ -120,18 +120,7 @@ class FleetDesk(Protocol):
 class Alerts(Protocol):
     """What operators are alerted to, as far as somebody's reach goes (docs/alerts.md)."""
 
-    async def list(
-        self,
-        reach: Reach,
-        states: Collection[State] = OPEN,
-        *,
-        kind: Kind | None = None,
-        severity: Severity | None = None,
-        box: str | None = None,
-        battery: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> Sequence[Alert]:
+    async def list(self, reach: Reach, query: AlertQuery = OPEN_ONES) -> Sequence[Alert]:
         """Newest first. Raises StoreError."""
 
     async def acknowledge(self, number: int, who: str, note: str, reach: Reach = EVERYWHERE) -> Alert | None:

@@ -77,8 +77,8 @@ class Histories(Protocol):
     async def events(self, battery: str, limit: int = 100, offset: int = 0) -> Sequence[EventRow]:
         """Newest first."""
 
-    async def cells(self, battery: str) -> Sequence[CellsPoint]:
-        """How far the cells were apart in quiet. Oldest first, at most two a day."""
+    async def cells(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[CellsPoint]:
+        """How far the cells were apart in quiet. Oldest first, at most two a day. `limit` None: all."""
 
     async def fleet_model(self, family: str) -> FleetModel | None:
         """What batteries with this pack taught last; None: too few of them, or not learned yet."""

@@ -60,8 +60,10 @@ class Evidence(Protocol):
     async def bundle(self, battery: str) -> bytes | None:
         """One file with everything about this battery. None: not in this book. Raises PackbookError."""
 
-    async def checkpoints(self, battery: str | None = None, reach: Reach = EVERYWHERE) -> Sequence[SignedCheckpoint]:
-        """The newest of every store, of one battery or all within the reach."""
+    async def checkpoints(
+        self, battery: str | None = None, reach: Reach = EVERYWHERE, limit: int | None = None, offset: int = 0
+    ) -> Sequence[SignedCheckpoint]:
+        """The newest of every store, of one battery or all within the reach, by box and store. `limit` None: all."""
 
 
 class Credentials(Protocol):

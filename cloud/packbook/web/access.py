@@ -25,7 +25,9 @@ from packbook.ports.histories import Histories
 from packbook.ports.passports import Exports, Gate, Passports
 from packbook.ports.trouble import PackbookError
 
-VISIT_MS: Final = 10 * 60 * 1000  # a page asks every 4 s whether something changed: that is one visit, one note
+VISIT_MS: Final = (
+    10 * 60 * 1000
+)  # a page asks again whenever it hears of news (`web.live`): that is one visit, one note
 VISITS_MAX: Final = 10_000  # remembered at once; a forgotten one is noted again
 NOT_HERE: Final = 404
 GONE: Final = 410
@@ -197,6 +199,12 @@ def who_of(request: Request) -> Who:
     open_book = request.app.state.accounts is None
     who: Who = getattr(request.state, "who", BOOKS_OWN if open_book else NOBODY)
     return who
+
+
+def doer_of(request: Request) -> str:
+    """Who does it, as the records of acts say: by the login, which nobody chooses for himself as he does his name."""
+    reader = who_of(request).reader
+    return reader.account or reader.role
 
 
 def require(request: Request, may: May) -> Who:

@@ -201,9 +201,10 @@ async def sessions(request: Request, named: Named, book: Book, part: Part, kind:
     return reply(request, models.SessionsOut.model_validate(answer), links)
 
 
-async def cells(request: Request, named: Named, book: Book) -> Response:
-    points = await book.cells(named)
-    return reply(request, models.CellsSeriesOut.model_validate({"battery": named, "points": points}))
+async def cells(request: Request, named: Named, book: Book, part: Part) -> Response:
+    points = await book.cells(named, part.one_more, part.offset)
+    shown, place, links = paged(request, part, points)
+    return reply(request, models.CellsSeriesOut.model_validate({"battery": named, "points": shown, **place}), links)
 
 
 async def usage(request: Request, named: Named, book: Book) -> Response:
@@ -246,13 +247,15 @@ def file_name(battery: str) -> str:
 async def checkpoints(
     request: Request,
     signing: Signing,
+    part: Part,
     battery: Annotated[
         str | None,
         Query(description="Only stores that watched this battery last", max_length=BATTERY_MAX, pattern=NO_CONTROLS),
     ] = None,
 ) -> Response:
-    points = await signing.checkpoints(battery, who_of(request).reach)
-    return reply(request, models.CheckpointsOut.of(signing.book_key, points))
+    points = await signing.checkpoints(battery, who_of(request).reach, part.one_more, part.offset)
+    shown, place, links = paged(request, part, points)
+    return reply(request, models.CheckpointsOut.of(signing.book_key, shown, place), links)
 
 
 async def boxes(request: Request, book: Book, part: Part) -> Response:

@@ -48,12 +48,6 @@ def reach_of(request: Request) -> Reach:
     return who_of(request).reach
 
 
-def name_of(request: Request) -> str:
-    """Who did it, as the records of acts say."""
-    who = who_of(request)
-    return who.name or who.account or who.reader.role
-
-
 # --- tables --------------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.history import Battery
 from packbook.core.share import NOTE_MAX, TOKEN_BYTES, Link, token_digest, unfit
 from packbook.core.words import Words
-from packbook.web.access import access_of, histories, private, who_of
+from packbook.web.access import access_of, doer_of, histories, private
 from packbook.web.owner.frame import battery_of
 from packbook.web.passport_page import REST, SECTIONS
 from packbook.web.render import render, words_for
@@ -67,7 +67,7 @@ async def make(request: Request) -> Response:
     battery, access, t = await battery_of(request, "share"), access_of(request), words_for(request)
     form = await request.form()
     token, now = secrets.token_urlsafe(TOKEN_BYTES), now_ms()
-    link = _asked(access.table, form, battery.battery, token, now, who_of(request).name)
+    link = _asked(access.table, form, battery.battery, token, now, doer_of(request))
     if link is None or unfit(access.table, link, access.exports.suffixes) is not None:
         return await _page(request, battery, wrong=True)
     await access.gate.keep_link(link)
@@ -117,7 +117,7 @@ def parts_of(table: AccessTable) -> dict[str, frozenset[str]]:
     return {**placed, REST: frozenset(rest), COVERAGE: frozenset({COVERAGE})}
 
 
-def _asked(table: AccessTable, form: FormData, battery: str, token: str, now: int, maker: str | None) -> Link | None:
+def _asked(table: AccessTable, form: FormData, battery: str, token: str, now: int, maker: str) -> Link | None:
     """None: nothing that our form sends."""
     role, _, purpose = str(form.get("reader", "")).partition("/")
     days, reads, note = str(form.get("days", "")), str(form.get("reads", "")).strip(), str(form.get("note", "")).strip()
@@ -135,7 +135,7 @@ def _asked(table: AccessTable, form: FormData, battery: str, token: str, now: in
         None,
         note,
         now,
-        maker or "operator",
+        maker,
         now + int(days) * DAY_MS,
         int(reads) if reads else None,
     )
