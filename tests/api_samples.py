@@ -20,16 +20,19 @@ from packbook.adapters.rules import RuleBook
 from packbook.app.access import access_rules
 from packbook.core.access import Read, Reader
 from packbook.core.accounts import EVERYWHERE, Reach
-from packbook.core.alerts import Alert, Kind, Severity, State
+from packbook.core.alerts import OPEN_ONES, Alert, AlertQuery, Kind, Severity, State
 from packbook.core.enrolment import BoxState, EnrolledBox
 from packbook.core.fleet_boxes import BoxLife, BoxLine
 from packbook.core.fleet_papers import CodeLine
 from packbook.core.history import EventRow, Provenance
 from packbook.core.labels import Label
 from packbook.core.share import Link
-from packbook.ports import Alerts, SignedCheckpoint
+from packbook.ports.fleet import Alerts
+from packbook.ports.trust import SignedCheckpoint
+from packbook.testing.lived_in import lived_in
 from packbook.testing.memory_access import MemoryGate, memory_access
-from packbook.testing.memory_histories import BOX, STORE, MemoryHistories, lived_in
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import BOX, STORE
 from packbook.web.api_acts import LinkMadeOut
 from packbook.web.api_routes import API, V1, ApiRoute
 from packbook.web.app import create_app
@@ -95,8 +98,8 @@ class OneAlert:
     def __init__(self) -> None:
         self.alert = ALERT
 
-    async def list(self, *_: object, limit: int, offset: int, **asked: object) -> Sequence[Alert]:
-        return [self.alert][offset:][:limit]
+    async def list(self, reach: Reach, query: AlertQuery = OPEN_ONES) -> Sequence[Alert]:
+        return [self.alert][query.offset :][: query.limit]
 
     async def acknowledge(self, number: int, who: str, note: str, reach: Reach) -> Alert | None:
         if number != self.alert.id:

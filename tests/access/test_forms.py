@@ -10,8 +10,8 @@ from packbook.adapters.rules import RuleBook
 from packbook.adapters.store import tables
 from packbook.app.access import access_rules
 from packbook.core.accounts import SCOPES
+from packbook.testing.lived_in import lived_in
 from packbook.testing.memory_access import memory_access
-from packbook.testing.memory_histories import lived_in
 from packbook.web import app as web_app
 from packbook.web import users
 from packbook.web.session import FORM_BYTES_MAX

@@ -16,7 +16,7 @@ from packbook.adapters.rules import RuleBook
 from packbook.app.access import access_rules
 from packbook.core.accounts import BOOKS_OWN, Who
 from packbook.core.live import Look
-from packbook.ports import Session
+from packbook.ports.accounts import Session
 from packbook.testing.memory_access import memory_access
 from packbook.web.app import create_app
 from packbook.web.live import Hub

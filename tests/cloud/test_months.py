@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
+import pytest
 import sqlalchemy as sa
 from alembic import command
+from pydantic import SecretStr
 
 from packbook.adapters.store import database as database_module
-from packbook.adapters.store import heartbeats, open_writer, tables
+from packbook.adapters.store import heartbeats, open_writer, rebuilding, tables
 from packbook.adapters.store.audit import audit
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
 from packbook.adapters.store.rebuilding import rebuild, rebuild_box, records_by_box
+from packbook.app.operate import Office, operators_door
+from packbook.app.rebuild import ACTS
+from packbook.app.rebuild import rebuild as rebuild_command
 from packbook.core.intake import Arrival
+from packbook.settings import Settings
 from packbook.testing.scripted_box import RECEIVED_MS, ScriptedBox, arrival
 from packwire.messages import Health
 from packwire.presence import encode_heartbeat
@@ -148,6 +155,39 @@ async def test_boxes_that_shared_a_battery_are_made_anew_together(database: Data
         table = tables.battery
         counts = await connection.execute(sa.select(table.c.battery, table.c.records).order_by(table.c.battery))
         assert [tuple(row) for row in counts] == [("BAT-1", 4), ("BAT-2", 2), ("BAT-3", 2)]
+
+
+async def test_a_sqlite_book_that_is_served_makes_its_histories_anew_itself(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has one writer: the command asks it, part by part, and records come in between two of them."""
+    monkeypatch.setattr(rebuilding, "RECORDS_AT_ONCE", 1)  # each box a part
+    settings = Settings(database_url=SecretStr(sqlite_url))
+    boxes = sorted((ScriptedBox(name=f"box-{number}") for number in range(3)), key=lambda box: box.box)
+    for box in boxes:
+        box.hello(f"BAT-{box.name}")
+        for _ in range(3):
+            box.charge()
+    parts: list[object] = []
+    async with open_writer(sqlite_url, "collector") as writer:
+        ledger = Ledger(writer)
+        await ledger.take([message for box in boxes for message in box.arrivals])
+        async with writer.transaction() as connection:
+            await connection.execute(sa.delete(tables.session))
+
+        async def counted_part(office: Office, wish: Mapping[str, Any]) -> object:
+            parts.append(await ACTS["rebuild.part"](office, wish))
+            await ledger.take([arrival(box.box, box.charge()) for box in boxes])
+            return parts[-1]
+
+        async with operators_door(Office(writer, settings), {**ACTS, "rebuild.part": counted_part}):
+            assert await rebuild_command(settings) == 0
+        async with writer.transaction() as connection:
+            counted = await connection.execute(sa.select(tables.battery.c.records, tables.battery.c.charges))
+            assert [tuple(row) for row in counted] == [(7, 6)] * 3
+            assert await connection.scalar(sa.select(sa.func.count()).select_from(tables.session)) == 18
+    assert [part["after"] for part in parts] == [boxes[0].box, boxes[1].box, None]  # type: ignore[index]  # JSON
+    assert "histories made anew from 15 records" in capsys.readouterr().out
 
 
 async def test_records_come_in_while_histories_are_made_anew(postgres_url: str) -> None:

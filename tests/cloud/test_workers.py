@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiomqtt
@@ -16,11 +16,14 @@ import sqlalchemy as sa
 from brokers import Mosquitto
 from cloud.delivery import Sender
 from packbook.__main__ import main
+from packbook.adapters.mqtt import BrokerAddress, Link
 from packbook.adapters.reading_pool import ReadingPool
 from packbook.adapters.store import open_writer, tables
 from packbook.adapters.store.audit import audit
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
+from packbook.app import workers
+from packbook.settings import Settings
 from packbook.testing.scripted_box import ScriptedBox
 from processes import children_of
 
@@ -31,7 +34,7 @@ CHARGES = 40
 
 @pytest.fixture
 def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as running:
+    with Mosquitto(tmp_path, persistent=True) as running:
         yield running
 
 
@@ -74,6 +77,94 @@ async def test_workers_come_go_and_die_and_nothing_is_lost(
     assert (found.records, found.broken, found.quarantine) == (BOXES * (CHARGES + 1), 0, {})
 
 
+async def leave_behind(broker: Mosquitto, name: str) -> None:
+    """A worker's session with a message in it, as one leaves it that dies."""
+    link = Link(BrokerAddress(broker.host, broker.port, name), lambda _message: None)
+    await link.open([f"$share/shared/{name}"])
+    await link.close()
+    async with aiomqtt.Client(broker.host, broker.port) as client:
+        await client.publish(name, b"news", qos=1)
+
+
+async def waiting_for(broker: Mosquitto, name: str) -> list[bytes]:
+    """What the broker holds for this name, and then `end`."""
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    link = Link(BrokerAddress(broker.host, broker.port, name), lambda message: heard.put_nowait(message.payload))
+    await link.open(["end"])
+    async with aiomqtt.Client(broker.host, broker.port) as client:
+        await client.publish("end", b"end", qos=1)
+    found = [await heard.get()]
+    while found[-1] != b"end":
+        found.append(await heard.get())
+    await link.close()
+    return found
+
+
+@pytest.fixture
+async def team(mosquitto: Mosquitto, request: pytest.FixtureRequest) -> AsyncIterator[workers.Team]:
+    """Two workers that do nothing but what the test's parameter, a shell script, says."""
+    settings = Settings(broker=f"mqtt://{mosquitto.host}:{mosquitto.port}", collector_name="book")
+    team = workers.Team(["/bin/sh", "-c", request.param], settings)
+    team.add()
+    team.add()
+    try:
+        yield team
+    finally:
+        await team.stop()
+
+
+@pytest.mark.parametrize("team", ["exit 1", "exec sleep 600"], ids=["dead", "dies over it"], indirect=True)
+async def test_a_worker_that_cannot_take_leave_is_forgotten_all_the_same(
+    mosquitto: Mosquitto, team: workers.Team
+) -> None:
+    """Its session would take a share of all messages for a week, and nobody would ever read them."""
+    await leave_behind(mosquitto, "book-0")
+    await leave_behind(mosquitto, "book-1")
+    left = team.retire_last()
+    assert left is not None
+    async with asyncio.timeout(PATIENCE_S):
+        await left
+    assert await waiting_for(mosquitto, "book-0") == [b"news", b"end"]
+    assert await waiting_for(mosquitto, "book-1") == [b"end"]
+    assert team.retire_last() is None  # one stays
+
+
+@pytest.mark.parametrize("team", ["exec sleep 600"], ids=[""], indirect=True)
+async def test_a_smaller_team_ends_what_a_larger_one_left_also_when_the_broker_comes_later(
+    tmp_path: Path, mosquitto: Mosquitto, team: workers.Team, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All died at once, and are started as fewer: nobody else knows of the others' sessions."""
+    await leave_behind(mosquitto, "book-7")
+    mosquitto.stop()
+    clearing = team.clear_up()
+    async with asyncio.timeout(PATIENCE_S):
+        while "trying again until it answers" not in caplog.text:  # noqa: ASYNC110 - logged by another task
+            await asyncio.sleep(0.01)
+        mosquitto.start()
+        await clearing
+    assert await waiting_for(mosquitto, "book-7") == [b"end"]
+
+
+@pytest.mark.parametrize("team", ["exec sleep 600"], ids=[""], indirect=True)
+async def test_a_worker_wanted_again_before_it_has_left_begins_again(team: workers.Team) -> None:
+    """Its name is taken until then: a second process of that name would be refused by the database."""
+    left = team.retire_last()
+    team.add()
+    assert left is not None
+    assert not left.done()
+    again = team.retire_last()
+    assert again is left
+
+
+def test_pauses_grow_while_a_worker_dies_at_once_and_only_then() -> None:
+    """A fleet waits: after a good run a worker is back in a second, and never is a pause longer than five."""
+    pauses = [0.0]
+    for _ in range(5):
+        pauses.append(workers.pause_s(pauses[-1], ran_s=0.5))
+    assert pauses[1:] == [1.0, 2.0, 4.0, 5.0, 5.0]
+    assert workers.pause_s(5.0, ran_s=11.0) == 1.0
+
+
 async def held(senders: list[Sender], records: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while sum(sender.ack.upto for sender in senders) < records:  # noqa: ASYNC110 - acks come by themselves
@@ -81,7 +172,7 @@ async def held(senders: list[Sender], records: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "workers", "said"),
+    ("lines", "count", "said"),
     [
         ('database_url = "sqlite:///book.db"\n', "2", "several workers need PostgreSQL"),
         ('database_url = "postgresql://nobody@127.0.0.1/none"\n', "2", "name of a shared subscription"),
@@ -90,12 +181,12 @@ async def held(senders: list[Sender], records: int) -> None:
     ids=["sqlite", "alone", "none"],
 )
 def test_workers_that_cannot_share_are_refused_at_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: str, workers: str, said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: str, count: str, said: str
 ) -> None:
     """Two that each hear everything would do all the work twice."""
     settings = tmp_path / "packbook.toml"
     settings.write_text(lines)
-    assert main(["collect", "--workers", workers, "--settings", str(settings)]) == 2
+    assert main(["collect", "--workers", count, "--settings", str(settings)]) == 2
     assert said in capsys.readouterr().err
 
 

@@ -15,14 +15,15 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
 from packbook.adapters.mqtt import CONNECT_WAIT_MAX_S, BrokerAddress, Link, TlsFiles, uninterrupted
 from packbook.clock import now_ms
 from packbook.core.intake import PARTS, Arrival, Reading
-from packbook.ports import BrokerError, Holding, Incoming, Ledger, Observer, Source, StoreError, Taken, Unobserved
+from packbook.ports.taking import Holding, Incoming, Ledger, Observer, Source, Taken, Unobserved
+from packbook.ports.trouble import BrokerError, StoreError
 from packwire.ack import Ack, ack_of, encode_ack
 from packwire.ids import BoxId, StoreId
 from packwire.tls import explain, visit
@@ -33,7 +34,7 @@ TELLING_RELAPSES: Final = 4
 QUIET_S: Final = 2.0  # nothing came for so long after we unsubscribed: the broker has nothing more for us
 STABLE_AFTER_S: Final = 10.0  # what breaks sooner has not been back
 RETRY_FIRST_S: Final = 0.5
-RETRY_MAX_S: Final = 30.0  # a fleet waits for us: not as patient as a box
+RETRY_MAX_S: Final = 5.0  # broker and database are ours and few ask them: a fleet must not wait for our patience
 
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
@@ -264,6 +265,18 @@ async def probe(address: BrokerAddress) -> None:
         await _knock(address, address.tls)
         return
     link = Link(address, lambda _message: None)
+    try:
+        await link.open(())
+    finally:
+        await link.close()
+
+
+async def forget(address: BrokerAddress) -> None:
+    """End the session that the broker keeps under this name, for a collector that does so no more. Raises BrokerError.
+
+    Messages that it holds are lost with it: no book acknowledged them, so boxes send them again.
+    """
+    link = Link(replace(address, session_expiry_s=0), lambda _message: None)
     try:
         await link.open(())
     finally:

@@ -20,7 +20,8 @@ from packbook.adapters.store.histories import SqlHistories
 from packbook.clock import now_ms
 from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.history import Battery, UsageTotals
-from packbook.ports import PackbookError, SignedCheckpoint, Signer, StoreError
+from packbook.ports.trouble import PackbookError, StoreError
+from packbook.ports.trust import SignedCheckpoint, Signer
 from packbook.settings import Settings
 from packwire.bundle import Bundle, Claims, Piece, StorePart, encode_bundle
 from packwire.checkpoint import Checkpoint, encode_checkpoint

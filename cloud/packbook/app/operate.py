@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database, database_url
-from packbook.ports import PackbookError, StoreError
+from packbook.ports.trouble import PackbookError, StoreError
 from packbook.settings import Settings
 
 SUFFIX: Final = ".operate"
@@ -49,8 +49,15 @@ class OperateError(PackbookError):
     """The act was not done; the text says why."""
 
 
-async def operate(settings: Settings, acts: Mapping[str, Act], act: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
-    """Do it here, or let the running book do it. Raises PackbookError."""
+async def operate(
+    settings: Settings,
+    acts: Mapping[str, Act],
+    act: str,
+    arguments: Mapping[str, Any],
+    *,
+    wait_max_s: float = ANSWER_WAIT_MAX_S,
+) -> Any:  # noqa: ANN401 - JSON
+    """Do it here, or let the running book do it and wait so long for its answer. Raises PackbookError."""
     place = _place(settings)
     if place is not None:
         try:
@@ -60,7 +67,7 @@ async def operate(settings: Settings, acts: Mapping[str, Act], act: str, argumen
         except OSError as problem:
             raise OperateError(f"{place}: the running book cannot be asked: {problem.strerror}") from problem
         else:
-            return await _ask(reader, writer, act, arguments)
+            return await _ask(reader, writer, {"act": act, "arguments": arguments}, wait_max_s)
     async with open_writer(settings.database_url.get_secret_value(), f"operator-{os.getpid()}") as database:
         return await acts[act](Office(database, settings), arguments)
 
@@ -77,11 +84,11 @@ def doing(office: Office, acts: Mapping[str, Act], *, own: bool) -> Do:
 
 
 async def _ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, act: str, arguments: Mapping[str, Any]
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wish: Mapping[str, Any], wait_max_s: float
 ) -> Any:  # noqa: ANN401 - JSON
     try:
-        async with asyncio.timeout(ANSWER_WAIT_MAX_S):
-            writer.write(json.dumps({"act": act, "arguments": arguments}).encode() + b"\n")
+        async with asyncio.timeout(wait_max_s):
+            writer.write(json.dumps(wish).encode() + b"\n")
             await writer.drain()
             line = await reader.readline()
     except (TimeoutError, OSError) as problem:

@@ -15,7 +15,8 @@ from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.fleet import fleet_of
 from packbook.app.operate import Office
 from packbook.app.sign_on import sign_on_for
-from packbook.ports import Condition, Evidence
+from packbook.ports.taking import Condition
+from packbook.ports.trust import Evidence
 from packbook.settings import Settings
 from packbook.web.app import create_app
 

@@ -17,6 +17,8 @@ from packbook.app.learn import learn_fleets
 from packbook.app.operate import Act, Office, operate
 from packbook.settings import Settings
 
+PART_WAIT_MAX_S: Final = 3600.0  # one battery with decades of records, or all that a large fleet teaches
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
@@ -31,10 +33,11 @@ async def rebuild(settings: Settings) -> int:
     part: dict[str, Any] = {"after": "", "skip": []}
     done = 0
     while part["after"] is not None:
-        part = await operate(settings, ACTS, "rebuild.part", {"after": part["after"], "skip": part["skip"]})
+        wish = {"after": part["after"], "skip": part["skip"]}
+        part = await operate(settings, ACTS, "rebuild.part", wish, wait_max_s=PART_WAIT_MAX_S)
         done += part["records"]
         progress(done, part["total"])
-    name = await operate(settings, ACTS, "rebuild.learn", {})
+    name = await operate(settings, ACTS, "rebuild.learn", {}, wait_max_s=PART_WAIT_MAX_S)
     print(f"{name}: histories made anew from {done} records")
     return DONE
 

@@ -3,7 +3,8 @@
 In:  settings with `share` and a PostgreSQL; how many.
 Out: workers `NAME-0`, `NAME-1`, ... with one MQTT session each, which the broker keeps while one is away.
 SIGTTIN begins one more. SIGTTOU has the last one leave for good: it commits what the broker gave it, and the broker
-forgets it. SIGTERM stops all of them; what the broker has for them then waits there.
+forgets it, also when it was dead or died over that: then we end its session ourselves. SIGTERM stops all of them; what
+the broker has for them then waits there.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from packbook.adapters.collector import RETRY_MAX_S, Outage, forget
 from packbook.adapters.store.database import database_url
-from packbook.app.command import DONE
-from packbook.ports import SettingsError
+from packbook.app.command import DONE, broker_address
+from packbook.ports.trouble import BrokerError, SettingsError
 from packbook.settings import Settings
 
 WORKERS_MAX: Final = 64
 AGAIN_FIRST_S: Final = 1.0
-AGAIN_MAX_S: Final = 30.0
-WELL_AFTER_S: Final = 60.0  # one that ran so long has earned a quick start again
+AGAIN_MAX_S: Final = 5.0  # a fleet waits: one that dies at once costs a start every five seconds, no more
+WELL_AFTER_S: Final = 10.0  # one that ran so long has earned a quick start again
 LEAVE_WAIT_MAX_S: Final = 30.0  # a batch and its acks; then we stop waiting politely
 
 log = logging.getLogger(__name__)
@@ -49,12 +51,13 @@ async def supervise(settings_file: Path | None, workers: int, settings: Settings
         raise SettingsError("share: several workers need the name of a shared subscription")
     command = [sys.executable, "-m", "packbook", "collect"]
     command += ["--settings", str(settings_file)] if settings_file is not None else []
-    team = _Team(command)
+    team = Team(command, settings)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTTIN, team.add)
     loop.add_signal_handler(signal.SIGTTOU, team.retire_last)
     for _ in range(workers):
         team.add()
+    team.clear_up()
     try:
         await asyncio.Event().wait()
     finally:
@@ -64,56 +67,102 @@ async def supervise(settings_file: Path | None, workers: int, settings: Settings
 
 @dataclass(slots=True)
 class _Worker:
+    number: int
     task: asyncio.Task[None] | None = None
     process: asyncio.subprocess.Process | None = None
     wanted: bool = True
+    pause_s: float = 0.0  # before its last start
 
 
-class _Team:
-    def __init__(self, command: list[str]) -> None:
+class Team:
+    def __init__(self, command: list[str], settings: Settings) -> None:
         self._command = command
+        self._settings = settings
         self._workers: list[_Worker] = []
-        self._leaving: list[_Worker] = []
+        self._leaving: dict[int, _Worker] = {}
+        self._clearing_up: asyncio.Task[None] | None = None
 
     def add(self) -> None:
         number = len(self._workers)
-        if number < WORKERS_MAX and not self._leaving:  # its name is taken until it has left
-            worker = _Worker()
-            worker.task = asyncio.create_task(self._keep_running(worker, number), name=f"worker {number}")
-            self._workers.append(worker)
+        if number < WORKERS_MAX:
+            self._workers.append(self._back(number) or self._begun(number))
 
-    def retire_last(self) -> None:
-        """One stays in any case."""
-        if len(self._workers) > 1:
-            worker = self._workers.pop()
-            worker.wanted = False
-            self._leaving.append(worker)
-            assert worker.task is not None
-            worker.task.add_done_callback(lambda _task: self._leaving.remove(worker))
-            if worker.process is not None and worker.process.returncode is None:
-                worker.process.send_signal(signal.SIGUSR1)
+    def _back(self, number: int) -> _Worker | None:
+        """One that is leaving begins again when it has left: its name is taken until then."""
+        worker = self._leaving.pop(number, None)
+        if worker is not None:
+            worker.wanted = True
+        return worker
 
-    async def _keep_running(self, worker: _Worker, number: int) -> None:
+    def _begun(self, number: int) -> _Worker:
+        worker = _Worker(number)
+        worker.task = asyncio.create_task(self._keep_running(worker), name=f"worker {number}")
+        return worker
+
+    def retire_last(self) -> asyncio.Task[None] | None:
+        """Gives what is done when it has left. One stays in any case."""
+        if len(self._workers) == 1:
+            return None
+        worker = self._workers.pop()
+        worker.wanted = False
+        self._leaving[worker.number] = worker
+        if worker.process is not None and worker.process.returncode is None:
+            worker.process.send_signal(signal.SIGUSR1)
+        return worker.task
+
+    def clear_up(self) -> asyncio.Task[None]:
+        """End what workers of an earlier, larger team left at the broker."""
+        self._clearing_up = asyncio.create_task(self._end_sessions_above(), name="sessions of earlier workers")
+        return self._clearing_up
+
+    async def _end_sessions_above(self) -> None:
+        for number in range(len(self._workers), WORKERS_MAX):
+            if number >= len(self._workers) and number not in self._leaving:  # nobody has the name now
+                await self._end_session(number)
+
+    async def _keep_running(self, worker: _Worker) -> None:
+        while worker.wanted:
+            await self._run_once(worker)
+        del self._leaving[worker.number]
+
+    async def _run_once(self, worker: _Worker) -> None:
+        """From its start until it may start again, or until nothing is left of it."""
         loop = asyncio.get_running_loop()
-        pause_s = AGAIN_FIRST_S
+        begun_s = loop.time()
+        worker.process = await asyncio.create_subprocess_exec(*self._command, "--worker", str(worker.number))
+        log.info("worker %d runs", worker.number, extra={"PID": worker.process.pid})
+        if not worker.wanted:  # since a moment ago
+            worker.process.terminate()
+        code = await worker.process.wait()
+        if worker.wanted:
+            worker.pause_s = pause_s(worker.pause_s, loop.time() - begun_s)
+            log.warning("worker %d ended with %d; again in %.0f s", worker.number, code, worker.pause_s)
+            await asyncio.sleep(worker.pause_s)
+        if not worker.wanted:
+            await self._end_session(worker.number)
+            log.info("worker %d left", worker.number)
+
+    async def _end_session(self, number: int) -> None:
+        """It would hold the worker's share of messages until it ran out. Until the broker has taken it."""
+        outage = Outage("broker", RETRY_MAX_S)
+        address = broker_address(worker_settings(self._settings, number))
         while True:
-            begun_s = loop.time()
-            worker.process = await asyncio.create_subprocess_exec(*self._command, "--worker", str(number))
-            log.info("worker %d runs", number, extra={"PID": worker.process.pid})
-            code = await worker.process.wait()
-            if worker.wanted:
-                pause_s = AGAIN_FIRST_S if loop.time() - begun_s > WELL_AFTER_S else min(2 * pause_s, AGAIN_MAX_S)
-                log.warning("worker %d ended with %d; again in %.0f s", number, code, pause_s)
-                await asyncio.sleep(pause_s)
-            if not worker.wanted:
-                log.info("worker %d left", number)
+            try:
+                await forget(address)
+            except BrokerError as problem:
+                outage.go_on(problem)
+                await outage.wait()
+            else:
+                outage.over()
                 return
 
     async def stop(self) -> None:
         """All at once, each with what it is committing."""
-        everyone = [*self._workers, *self._leaving]
-        for worker in everyone:
-            worker.wanted = False
+        everyone = [*self._workers, *self._leaving.values()]
+        tasks = [task for task in (*(worker.task for worker in everyone), self._clearing_up) if task is not None]
+        for task in tasks:
+            task.cancel()  # before anything ends: what stops is neither begun again nor forgotten at the broker
+        await asyncio.gather(*tasks, return_exceptions=True)
         running = [worker.process for worker in everyone if worker.process is not None]
         for process in running:
             with suppress(ProcessLookupError):
@@ -124,7 +173,8 @@ class _Team:
                     await process.wait()
             except TimeoutError:
                 process.kill()
-        tasks = [worker.task for worker in everyone if worker.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def pause_s(before_s: float, ran_s: float) -> float:
+    """Until a worker that ran so long may start again. `before_s`: the pause before that run."""
+    return AGAIN_FIRST_S if ran_s > WELL_AFTER_S else min(max(2 * before_s, AGAIN_FIRST_S), AGAIN_MAX_S)

@@ -18,7 +18,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from packbook.core.accounts import May
-from packbook.ports import Accounts, Condition, Credentials, Evidence, Histories, PackbookError, SignOn, Watch
+from packbook.ports.accounts import Accounts, SignOn
+from packbook.ports.histories import Histories, Watch
+from packbook.ports.taking import Condition
+from packbook.ports.trouble import PackbookError
+from packbook.ports.trust import Credentials, Evidence
 from packbook.web import account, credentials, guard, ops, owner, shared, sign_in, single_sign_on, users
 from packbook.web.access import Access
 from packbook.web.admission import Admission

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 from packbook.web import models, problems
 from packbook.web.nav import OUTSIDE
 from packbook.web.render import render

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import FastAPI, Header, HTTPException, Query, Request, Response
@@ -26,7 +27,8 @@ from starlette.types import Receive, Scope, Send
 
 from packbook.core.accounts import EVERYWHERE, FIRST_TENANT, May, Reach, Who
 from packbook.core.live import ANYTHING, NOTHING, Change, Look, News, Sight, Topic, change, news
-from packbook.ports import Histories, PackbookError, Watch
+from packbook.ports.histories import Histories, Watch
+from packbook.ports.trouble import PackbookError
 from packbook.web.access import histories, note_history, note_list, who_of
 from packbook.web.api import BATTERY_MAX, NO_CONTROLS
 from packbook.web.door import who_comes
@@ -266,7 +268,7 @@ async def live(
     who, hub = who_of(request), hub_in(request.app)
     if battery is not None:
         if await histories(request).battery(battery) is None:
-            raise HTTPException(404, f"no battery {battery!r} is in this book")
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"no battery {battery!r} is in this book")
         await note_history(request, battery, "api", "live")
     else:
         await note_list(request, sorted(who.reach.batteries or ()), "api", "live")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from packbook.core.access import Read
 from packbook.core.history import SOC_BANDS_PCT, UsageTotals
-from packbook.ports import SignedCheckpoint
+from packbook.ports.trust import SignedCheckpoint
 from packbook.web import figures
 
 AtMs = Annotated[

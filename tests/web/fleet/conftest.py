@@ -27,8 +27,8 @@ from packbook.app.operate import Office
 from packbook.clock import now_ms
 from packbook.settings import Settings
 from packbook.testing.filled_fleet import crowd, fill
+from packbook.testing.lived_in import lived_in
 from packbook.testing.memory_access import memory_access
-from packbook.testing.memory_histories import lived_in
 from packbook.web.app import create_app
 from packbook.web.fleet.room import Fleet
 

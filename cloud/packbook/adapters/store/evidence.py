@@ -18,7 +18,7 @@ from packbook.adapters.store import tables, tenants
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.rows import insert_new
 from packbook.core.accounts import EVERYWHERE, Reach
-from packbook.ports import SignedCheckpoint
+from packbook.ports.trust import SignedCheckpoint
 
 CHUNK_RECORDS: Final = 1000
 

@@ -31,7 +31,7 @@ from packbook.core.history import (
 )
 from packbook.core.intake import Fate
 from packbook.core.merge import add_usage
-from packbook.ports import Quarantined
+from packbook.ports.histories import Quarantined
 
 _HISTOGRAMS: Final = ("soc_temp_s", "c_rate_temp_s", "depth_counts", "charging_temp_s")
 

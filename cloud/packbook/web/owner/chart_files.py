@@ -7,6 +7,7 @@ The charts of single records have files of their own: `soh.csv`, `cells.csv`, an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from fastapi import HTTPException, Request, Response
@@ -14,7 +15,7 @@ from fastapi import HTTPException, Request, Response
 from packbook.core.history import Battery, UsageTotals
 from packbook.core.prospect import Lacking
 from packbook.core.words import Words
-from packbook.ports import Histories
+from packbook.ports.histories import Histories
 from packbook.web import charts, csv_files, figures
 from packbook.web.access import histories
 from packbook.web.api import prospect_of
@@ -35,11 +36,11 @@ class Asked(NamedTuple):
 async def chart_csv(request: Request) -> Response:
     name = request.path_params["chart"]
     if name not in TABLES:
-        raise HTTPException(404)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     battery = await unread_battery_of(request, f"charts/{name}.csv")
     table = await TABLES[name](Asked(request, histories(request), battery, words_for(request)))
     if table is None or table.data is None:
-        raise HTTPException(404)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     return download(csv_files.table_csv(*table.data), f"{battery.battery}-{name}.csv")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -16,7 +17,7 @@ from fastapi.responses import RedirectResponse
 from packbook.core.accounts import May
 from packbook.core.history import Battery, SohPoint, UsageTotals
 from packbook.core.words import ABSENT, Words, iso
-from packbook.ports import Histories
+from packbook.ports.histories import Histories
 from packbook.web import charts, csv_files, figures
 from packbook.web.access import histories, note_history, note_list, who_of
 from packbook.web.charts import Data, Moment, Table
@@ -42,7 +43,7 @@ async def home(request: Request) -> Response:
     """Whose work is a fleet begins with its table; whoever runs a book of his own without accounts has his few cars."""
     who = who_of(request)
     if who.role is not None and May.READ_FLEET in who.may and FLEET in request.app.state.pages:
-        return RedirectResponse(FLEET, 303)
+        return RedirectResponse(FLEET, HTTPStatus.SEE_OTHER)
     book = histories(request)
     batteries = sorted(await book.batteries(), key=lambda battery: (battery.vehicle or battery.battery).casefold())
     await note_list(request, [battery.battery for battery in batteries], "page", "batteries")
@@ -68,7 +69,7 @@ async def compare(request: Request) -> Response:
     """`?battery=A&battery=B`. Each is read, and put on record, on its own."""
     found, t = await _compared(request, "compare"), words_for(request)
     if found is None:
-        return RedirectResponse("/", 303)
+        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
     totals = [await histories(request).usage(one.battery) for one in found.chosen]
     return render(
         request,
@@ -86,7 +87,7 @@ async def compare_csv(request: Request) -> Response:
     """What the two lines are drawn from."""
     found = await _compared(request, "compare.csv")
     if found is None:
-        raise HTTPException(404)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     data = lines_table(words_for(request), found).data
     assert data is not None
     return download(csv_files.table_csv(*data), "compare.csv")
@@ -99,7 +100,7 @@ async def _compared(request: Request, page: str) -> Compared | None:
     known = {battery.battery: battery for battery in every}
     asked = request.query_params.getlist("battery")[:COMPARED]
     if any(name not in known for name in asked):
-        raise HTTPException(404)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     names = list(dict.fromkeys([*asked, *known]))[:COMPARED]
     if len(names) < COMPARED:
         return None
