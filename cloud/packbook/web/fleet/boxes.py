@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -55,7 +56,6 @@ from packbook.web.render import render, words_for
 from packbook.web.tables import event_table
 
 BOXES: Final = "/fleet/boxes"
-NOT_HERE: Final = 404
 MEGABYTE: Final = 1_000_000.0
 GIGABYTE: Final = 1000.0 * MEGABYTE
 GRAVE: Final = frozenset({Trouble.SILENT, Trouble.NO_KEY, Trouble.CERTIFICATE, Trouble.PROFILE})
@@ -193,7 +193,7 @@ async def decide(request: Request) -> Response:
     allowed = DECISIONS[life.enrolled.state] if life.enrolled is not None else ()
     state = next((each for each in allowed if each == form.get("state")), None)
     if state is None:
-        raise HTTPException(422, "this cannot be decided about this box")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "this cannot be decided about this box")
     wish = {"box": life.line.box, "state": str(state), "why": reason_in(form), "who": doer_of(request)}
     await fleet_of(request).desk.do("box.state", wish)
     return done(f"{BOXES}/{quote(life.line.box, safe='')}", f"box_{state}")
@@ -204,7 +204,7 @@ async def transfer(request: Request) -> Response:
     life, form = await _life(request), await request.form()
     to, reach = str(form.get("fleet", "")), reach_of(request)
     if life.enrolled is None or to not in await fleet_of(request).boxes.fleets(reach):
-        raise HTTPException(422, "no such fleet; a new one is begun with its first code")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "no such fleet; a new one is begun with its first code")
     wish = {"box": life.line.box, "fleet": to, "why": reason_in(form), "who": doer_of(request)}
     await fleet_of(request).desk.do("box.transfer", wish)
     return done(f"{BOXES}/{quote(life.line.box, safe='')}", "box_transferred")
@@ -213,7 +213,7 @@ async def transfer(request: Request) -> Response:
 async def _life(request: Request) -> BoxLife:
     life = await fleet_of(request).boxes.one(reach_of(request), request.path_params["box"])
     if life is None:
-        raise HTTPException(NOT_HERE)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     return life
 
 
