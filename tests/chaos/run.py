@@ -402,6 +402,7 @@ class Run:
         self.tell(
             f"{self.report.killed.total()} killed in {self.report.chaos_s:.0f} s; waiting for the boxes to be done"
         )
+        await self._answering()
         for program in self.programs:
             program.mend()
         for program in self.scripted:
