@@ -19,8 +19,8 @@ from packbox.core.decode import Decoder
 from packbox.core.frames import FrameBatch
 from packbox.core.record import BatteryId, BoxId, SealedRow
 from packbox.core.signals import Refused
+from packbox.sim.source import open_sim
 from packbox.testing.sim_clock import SimClock
-from packbox.testing.sim_source import open_sim
 from packwire.ids import BootId, box_id_of, key_id_of
 from packwire.messages import Message, Session
 from packwire.seal import Envelope, digest, seal

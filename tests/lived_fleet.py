@@ -32,11 +32,11 @@ from packbox.core.frames import FrameBatch
 from packbox.core.outcome import Agreement, BoxHealth
 from packbox.core.record import BatteryId, BoxId, StoreId
 from packbox.core.stamp import NS_PER_MS, BootId, Stamp, Tick
+from packbox.sim.car import MODELS, Asleep, SimCar
+from packbox.sim.driver import DAY_MS
+from packbox.sim.frames import ECONOMICAL, encode
+from packbox.sim.source import voices
 from packbox.testing.memory_journal import MemoryJournal
-from packbox.testing.sim_car import MODELS, Asleep, SimCar
-from packbox.testing.sim_driver import DAY_MS
-from packbox.testing.sim_frames import ECONOMICAL, encode
-from packbox.testing.sim_source import voices
 from packwire.ids import box_id_of
 from packwire.seal import digest
 from packwire.topics import Leaf, topic

@@ -15,8 +15,8 @@ from packbox.core.frames import FloatArray
 from packbox.core.packs import Chemistry, PackFacts
 from packbox.core.soh import panel
 from packbox.core.soh.panel import Verdict
-from packbox.testing import sim_pack
-from packbox.testing.sim_car import LEAF_24, Awake, CarModel, SimCar
+from packbox.sim import pack as sim_pack
+from packbox.sim.car import LEAF_24, Awake, CarModel, SimCar
 
 SOC: Final = np.linspace(0.0, 100.0, 41)
 FIRST_DAY: Final = 20_000

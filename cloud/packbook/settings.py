@@ -23,7 +23,7 @@ from packbook.adapters.store.database import database_url
 from packbook.core.accounts import FIRST_TENANT, Role
 from packbook.core.alerts import Kind, Severity
 from packbook.core.sign_on import ISSUER_MAX, is_private_way
-from packbook.ports import SettingsError, StoreError
+from packbook.ports.trouble import SettingsError, StoreError
 
 DEFAULT_FILE: Final = Path("/etc/packbook/packbook.toml")
 BOOK_KEY_FILE: Final = "book-key.pem"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import httpx
+import pytest
+import sqlalchemy as sa
 
 from packbook.adapters.rules import RuleBook
+from packbook.adapters.store import tables
 from packbook.app.access import access_rules
 from packbook.core.accounts import SCOPES
+from packbook.testing.lived_in import lived_in
 from packbook.testing.memory_access import memory_access
-from packbook.testing.memory_histories import lived_in
 from packbook.web import app as web_app
+from packbook.web import users
 from packbook.web.session import FORM_BYTES_MAX
 
-from .firm import BASE, HIS, MINE, PASSWORD, Firm, post, token_of
+from .firm import BASE, HIS, MINE, PASSWORD, THEIRS, Firm, post, token_of
 
 FIELDS = {"language": "ja"}
 
@@ -135,6 +139,19 @@ async def test_an_admin_decides_within_his_firm_alone(firm: Firm) -> None:
         assert (await client.get("/account")).status_code == 200
 
 
+async def test_ids_of_batteries_are_searched_for(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fleet has thousands: the page lists none unasked, and of a search the first; never another firm's."""
+    monkeypatch.setattr(users, "FOUND_MAX", 1)
+    async with firm.as_("admin") as client:
+        unasked = (await client.get("/fleet/users")).text
+        some = (await client.get("/fleet/users?q=main")).text
+        theirs = (await client.get(f"/fleet/users?q={THEIRS}")).text
+    assert HIS not in unasked
+    assert "Shown: 1 of 2" in some
+    assert some.count(f"<code>{MINE}</code>") + some.count(f"<code>{HIS}</code>") == 1
+    assert "Shown: 0 of 0" in theirs
+
+
 async def test_the_last_admin_stays(firm: Firm) -> None:
     """A firm that locked itself out could only be helped at the machine."""
     async with firm.as_("admin") as client:
@@ -156,3 +173,18 @@ async def test_without_accounts_everything_is_as_it_was() -> None:
         page = (await client.get("/", follow_redirects=True)).text
         assert "/account" not in page
         assert "/fleet/users" not in page
+
+
+async def test_acts_are_put_down_to_the_login(firm: Firm) -> None:
+    """Anybody may be called as somebody else; a login there is once."""
+    async with firm.as_("operator") as client:
+        await post(client, "/fleet/enrol/drop", "/fleet/enrol", fleet="taxis")
+        made = {"reader": "buyer", "days": "7", "note": "the yard", "part": "health"}
+        await post(client, f"/battery/{MINE}/share", f"/battery/{MINE}/share", **made)
+    async with firm.as_("admin") as admin:
+        listed = (await admin.get("/fleet/audit.csv?trail=enrol")).text
+    async with firm.database.transaction() as connection:
+        maker = await connection.scalar(sa.select(tables.share_link.c.made_by))
+    assert "operator" in listed
+    assert "Operator" not in listed
+    assert maker == "operator"

@@ -18,7 +18,7 @@ from packbook.app.accounts import accounts_of
 from packbook.app.operate import Office, operators_door
 from packbook.core.accounts import EVERYWHERE, Visit, Who
 from packbook.core.sign_in import ACCOUNT_TRIES_MAX, ADDRESS_TRIES_MAX, digest_of
-from packbook.ports import AccountProblem
+from packbook.ports.accounts import AccountProblem
 
 from .firm import MINE, PASSWORD, Firm, post, sign_in, token_of
 

@@ -20,7 +20,9 @@ from packbook.core.consent import PASSPORT
 from packbook.core.history import Doubt
 from packbook.core.home_assistant import ENTITIES, Shown, discovery, object_id, state, topics_of
 from packbook.settings import Settings
-from packbook.testing.memory_histories import BOX, STORE, MemoryHistories, lived_in
+from packbook.testing.lived_in import lived_in
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import BOX, STORE
 
 LEAF: Final = "leaf-24-0001"
 KEY: Final = bytes(range(32))

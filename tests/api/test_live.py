@@ -12,7 +12,7 @@ import pytest
 
 from packbook.core.accounts import EVERYWHERE, NOWHERE, Reach
 from packbook.core.live import NAMES_MAX, Look, Sight, Topic, change, news
-from packbook.ports import StoreError
+from packbook.ports.trouble import StoreError
 from packbook.web import live
 from packbook.web.live import CannotListen, Hub, Listener
 

@@ -16,9 +16,9 @@ import numpy as np
 from packbox.adapters.sample_csv import Block
 from packbox.core.frames import FloatArray
 from packbox.core.packs import Chemistry, PackFacts
-from packbox.testing import sim_pack
-from packbox.testing.sim_car import IMIEV_16, LEAF_24, LEAF_62, Awake, BmsModel, CarModel, SimCar
-from packbox.testing.sim_driver import Climate
+from packbox.sim import pack as sim_pack
+from packbox.sim.car import IMIEV_16, LEAF_24, LEAF_62, Awake, BmsModel, CarModel, SimCar
+from packbox.sim.driver import Climate
 
 FIRST_DAY: Final = 20_000  # since 1970
 ROW_S: Final = 10

@@ -30,8 +30,8 @@ from packbox.core.decode import Decoder, DecodeState
 from packbox.core.frames import EXTENDED, FrameBatch, IntArray, join
 from packbox.core.profile import Profile
 from packbox.core.record import BatteryId, BoxId
+from packbox.sim.source import open_sim
 from packbox.testing.captures import Captured, candump_log
-from packbox.testing.sim_source import open_sim
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LIVE_S: Final = 0.25  # how often the box takes a batch off its buses

@@ -97,7 +97,7 @@ def test_an_alert_is_taken_with_a_note(browser: Browser, served: Served, languag
         choose(page, page.locator("#f-state"), "acknowledged")
         press(page, page.locator("form.filters button.button"))
         page.wait_for_url("**state=acknowledged**")
-        expect(page.locator("section.panel", has_text=note)).to_contain_text(words("fleet.alerts.by", who="Haruto"))
+        expect(page.locator("section.panel", has_text=note)).to_contain_text(words("fleet.alerts.by", who="operator"))
         assert complaints.said == []
 
 

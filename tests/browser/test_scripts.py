@@ -15,8 +15,9 @@ from browser.fleet import serving
 from packbook.adapters.rules import RuleBook
 from packbook.app.access import access_rules
 from packbook.core.history import Battery
+from packbook.testing.lived_in import lived_in
 from packbook.testing.memory_access import memory_access
-from packbook.testing.memory_histories import MemoryHistories, lived_in
+from packbook.testing.memory_histories import MemoryHistories
 from packbook.web.app import create_app
 
 BATTERY = "/battery/leaf-24-0001"

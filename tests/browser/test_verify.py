@@ -20,9 +20,11 @@ from packbook.app.export_neutral import signed
 from packbook.clock import now_ms
 from packbook.core.passport import Passport
 from packbook.core.share import Link, token_digest
-from packbook.ports import PLAIN, Manner, SignedCheckpoint
+from packbook.ports.passports import PLAIN, Manner
+from packbook.ports.trust import SignedCheckpoint
 from packbook.testing.memory_access import MemoryGate, PlainExports, memory_access
-from packbook.testing.memory_histories import MemoryHistories, battery_head
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import battery_head
 from packbook.web.app import create_app
 from packbook.web.words import ALL_WORDS
 from packwire.bundle import decode_bundle

@@ -28,7 +28,7 @@ from packbook.adapters.mqtt import BrokerAddress, Link, Message
 from packbook.adapters.store import batch, open_writer
 from packbook.adapters.store.ledger import Ledger
 from packbook.core.intake import Reading
-from packbook.ports import Taken
+from packbook.ports.taking import Taken
 
 DIED: Final = 9
 DEATHS: Final = (

@@ -8,7 +8,8 @@ import pytest
 
 from packbook.core.advice import ADVICE_MAX, KNOWN_MIN_S, Advice, Rule, advise
 from packbook.core.history import SOC_BANDS_PCT, TEMP_EDGES_DEGC, Provenance, UsageTotals
-from packbook.testing.memory_histories import lived_in, soh_point
+from packbook.testing.lived_in import lived_in
+from packbook.testing.rows import soh_point
 
 TEMPS = len(TEMP_EDGES_DEGC) + 1
 CALM = 4 * TEMPS + 3  # 40 to 50 %, 10 to 20 degC

@@ -21,7 +21,7 @@ from packbook.app.alerts import BookAlerts, alerts_of
 from packbook.app.operate import Office
 from packbook.clock import now_ms
 from packbook.core.accounts import EVERYWHERE, FIRST_TENANT, NOWHERE, Reach
-from packbook.core.alerts import OPEN, Alert, AlertRules, Kind, Severity, State
+from packbook.core.alerts import Alert, AlertQuery, AlertRules, Kind, Severity, State
 from packbook.settings import AlertReceiver, Settings
 from packbook.testing.scripted_box import SOME_DAY_MS, ScriptedBox
 
@@ -199,7 +199,7 @@ async def test_a_copied_card_is_an_alert_until_an_operator_settles_it(database: 
     async with database.transaction() as connection:
         await connection.execute(sa.update(tables.chain).values(settled_ms=NOW_MS))
     assert (Kind.CHAIN_BROKEN, f"{ours.box}/{ours.store}") in await found(database, at_ms=NOW_MS + DAY_MS)
-    assert await desk(database).list(EVERYWHERE, kind=Kind.CHAIN_BROKEN) == []
+    assert await desk(database).list(EVERYWHERE, AlertQuery(kind=Kind.CHAIN_BROKEN)) == []
 
 
 async def test_a_flood_of_refused_messages_is_told_by_box_with_the_commonest_reason(database: Database) -> None:
@@ -257,7 +257,7 @@ async def test_who_takes_an_alert_on_is_on_record_until_the_cause_is_gone(databa
     [cleared] = await look(database, RULES, at_ms=NOW_MS + DAY_MS + 60_000)
     assert (cleared.id, cleared.state, cleared.acknowledged_by) == (raised.id, State.CLEARED, "Aoi")
     assert await desk(database).list(EVERYWHERE) == []
-    assert [a.id for a in await desk(database).list(EVERYWHERE, [State.CLEARED])] == [raised.id]
+    assert [a.id for a in await desk(database).list(EVERYWHERE, AlertQuery((State.CLEARED,)))] == [raised.id]
 
 
 async def test_an_alert_outside_the_reach_does_not_exist(database: Database) -> None:
@@ -296,12 +296,12 @@ async def test_lists_are_filtered_and_paged(database: Database) -> None:
     await silent(database, 5)
     await look(database, RULES, at_ms=NOW_MS)
     alerts = desk(database)
-    pages = [await alerts.list(EVERYWHERE, limit=2, offset=offset) for offset in (0, 2, 4)]
+    pages = [await alerts.list(EVERYWHERE, AlertQuery(limit=2, offset=offset)) for offset in (0, 2, 4)]
     assert [len(page) for page in pages] == [2, 2, 1]
     assert len({alert.id for page in pages for alert in page}) == 5
-    assert [a.box for a in await alerts.list(EVERYWHERE, box=f"{3:016x}")] == [f"{3:016x}"]
-    assert await alerts.list(EVERYWHERE, kind=Kind.RAPID_FADE) == []
-    assert await alerts.list(EVERYWHERE, severity=Severity.CRITICAL) == []
+    assert [a.box for a in await alerts.list(EVERYWHERE, AlertQuery(box=f"{3:016x}"))] == [f"{3:016x}"]
+    assert await alerts.list(EVERYWHERE, AlertQuery(kind=Kind.RAPID_FADE)) == []
+    assert await alerts.list(EVERYWHERE, AlertQuery(severity=Severity.CRITICAL)) == []
 
 
 async def test_cleared_alerts_are_forgotten_after_their_time(database: Database) -> None:
@@ -312,7 +312,7 @@ async def test_cleared_alerts_are_forgotten_after_their_time(database: Database)
         await connection.execute(sa.delete(tables.box))
     await look(database, RULES, [EVERYTHING], NOW_MS + DAY_MS)
     await look(database, RULES, [EVERYTHING], NOW_MS + 402 * DAY_MS)
-    assert await desk(database).list(EVERYWHERE, list(State)) == []
+    assert await desk(database).list(EVERYWHERE, AlertQuery(tuple(State))) == []
     async with database.transaction() as connection:
         assert await connection.scalar(sa.select(sa.func.count()).select_from(tables.alert_delivery)) == 0
 
@@ -441,7 +441,7 @@ async def test_an_alert_survives_the_database_word_for_word(database: Database) 
     """What is read is what was raised."""
     await silent(database)
     [told] = await look(database, RULES, at_ms=NOW_MS)
-    [kept] = await desk(database).list(EVERYWHERE, OPEN)
+    [kept] = await desk(database).list(EVERYWHERE)
     assert kept == told
     assert isinstance(kept, Alert)
     assert replace(kept, id=None).detail == {"last_seen_ms": NOW_MS - 15 * DAY_MS}

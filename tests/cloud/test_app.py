@@ -26,7 +26,7 @@ from packbook.adapters.store import open_writer
 from packbook.adapters.store.ledger import Ledger
 from packbook.app.serve import serve
 from packbook.core.intake import Arrival
-from packbook.ports import SettingsError
+from packbook.ports.trouble import SettingsError
 from packbook.settings import Settings, load_settings
 from packbook.testing.scripted_box import ScriptedBox
 

@@ -20,7 +20,7 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
 from packbook.core.intake import Arrival
-from packbook.ports import StoreError
+from packbook.ports.trouble import StoreError
 from packbook.testing.scripted_box import RECEIVED_MS, ScriptedBox
 from packwire.ids import StoreId
 from packwire.presence import Standing, Status, encode_status

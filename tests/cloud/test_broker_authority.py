@@ -20,7 +20,7 @@ from packbook.adapters.mqtt import BrokerAddress, Link, Message, TlsFiles
 from packbook.app.demo_trust import DemoTrust
 from packbook.clock import now_ms
 from packbook.core.enrolment import Issued
-from packbook.ports import AuthorityError, BrokerError
+from packbook.ports.trouble import AuthorityError, BrokerError
 from packbox.adapters.uplink import MqttUplink, UplinkSettings
 from packbox.adapters.uplink import TlsFiles as BoxFiles
 from packbox.core.record import BoxId

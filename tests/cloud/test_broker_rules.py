@@ -22,7 +22,7 @@ from certificates import Authority, Pair
 from cloud.guarded_brokers import COLLECTOR, OPERATOR, WAIT_S, A, B, Guarded, bad_pair, configured_mosquitto, guarded
 from packbook.adapters.collector import probe
 from packbook.adapters.mqtt import BrokerAddress, Link, TlsFiles
-from packbook.ports import BrokerError
+from packbook.ports.trouble import BrokerError
 from packbox.adapters.uplink import MqttUplink, UplinkSettings
 from packbox.adapters.uplink import TlsFiles as BoxFiles
 from packbox.core.record import BoxId

@@ -8,7 +8,7 @@ import pytest
 
 from packbook.core.changes import DAY_MS, Break, Change, Moved, Since, Verdict, changes_of
 from packbook.core.history import Estimate, SohPoint
-from packbook.testing.memory_histories import soh_point
+from packbook.testing.rows import soh_point
 
 
 def at(day: float, soh_pct: float, sigma_pct: float = 1.5, **more: object) -> SohPoint:

@@ -32,7 +32,8 @@ from packbook.adapters.store import open_writer, tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.core.intake import Arrival, Reading
-from packbook.ports import BrokerError, StoreError, Taken
+from packbook.ports.taking import Taken
+from packbook.ports.trouble import BrokerError, StoreError
 from packbook.testing.scripted_box import ScriptedBox
 from packwire.topics import Leaf, topic
 

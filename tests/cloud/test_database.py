@@ -22,7 +22,7 @@ from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
 from packbook.adapters.store.rebuilding import rebuild
 from packbook.core.history import EventRow, Installation, SessionRow, SohPoint, UsageTotals
-from packbook.ports import StoreError
+from packbook.ports.trouble import StoreError
 from packbook.testing.scripted_box import ScriptedBox
 from postgres_server import Postgres
 

@@ -18,7 +18,7 @@ from packbook.adapters.store.rebuilding import rebuild
 from packbook.app.passports import BookPassports
 from packbook.core.history import Doubt
 from packbook.core.intake import Arrival, Fate
-from packbook.ports import Holding
+from packbook.ports.taking import Holding
 from packbook.testing.scripted_box import RECEIVED_MS, ScriptedBox
 from packwire.seal import digest
 

@@ -21,7 +21,7 @@ from packbook.app.enrolment import ACTS
 from packbook.app.operate import Office
 from packbook.clock import now_ms
 from packbook.core.enrolment import ADDRESSES_MAX, WINDOW_MS, WRONG_TRIES_MAX, BoxState, WrongTries
-from packbook.ports import NoCertificate
+from packbook.ports.trouble import NoCertificate
 from packbook.settings import Settings
 from packwire.enrolment import BINDING_OID, bind, code_digest, new_code
 from packwire.ids import box_id_of

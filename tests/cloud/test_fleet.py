@@ -19,7 +19,7 @@ from packbook.core.fleet import TEACHERS_MAX, TEACHERS_MIN, evenly, learn_family
 from packbook.core.forecast import PRIOR
 from packbook.core.history import Installation, SohPoint
 from packbook.core.prospect import BMS_VALUE, DAY_MS, Prospect, forecast_of
-from packbook.testing.memory_histories import soh_point
+from packbook.testing.rows import soh_point
 
 from .invented_fleet import KINDS, invented_fleet
 

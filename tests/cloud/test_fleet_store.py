@@ -19,7 +19,8 @@ from packbook.core.fleet_boxes import BoxColumn, BoxQuery, Trouble, troubles
 from packbook.core.fleet_papers import AuditQuery, MessageQuery
 from packbook.core.fleet_table import Column, FleetQuery, Link
 from packbook.testing.filled_fleet import FLEETS, crowd, fill
-from packbook.testing.memory_histories import BOX, YOUNG_BOX, lived_in
+from packbook.testing.lived_in import YOUNG_BOX, lived_in
+from packbook.testing.rows import BOX
 
 NOW_MS = 1_800_000_000_000
 DAY_MS = 86_400_000

@@ -27,7 +27,7 @@ from packbook.core.history import EventRow, Provenance, SohPoint
 from packbook.core.learning import learn
 from packbook.core.prospect import DAY_MS, Lacking, Prospect, forecast_of
 from packbook.core.triage import Reason, Standing, Use, triage
-from packbook.testing.memory_histories import soh_point
+from packbook.testing.rows import soh_point
 
 from .invented_fleet import KINDS, invented_fleet
 

@@ -19,7 +19,7 @@ from packbook.adapters.store.rebuilding import rebuild
 from packbook.adapters.vin_vault import VaultError, VinVault
 from packbook.core.intake import Arrival
 from packbook.core.vehicle import vehicle_number
-from packbook.ports import StoreError
+from packbook.ports.trouble import StoreError
 from packbook.testing.scripted_box import RECEIVED_MS, ScriptedBox, arrival
 from packwire.messages import Consent, Event, EventKind
 

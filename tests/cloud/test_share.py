@@ -27,7 +27,7 @@ from packbook.app.operate import Office, OperateError, operators_door
 from packbook.clock import now_ms
 from packbook.core.access import ALL_BATTERIES, Read, Reader
 from packbook.core.share import Ended, Link, token_digest
-from packbook.ports import StoreError
+from packbook.ports.trouble import StoreError
 from packbook.settings import Settings
 from packbook.testing.scripted_box import ScriptedBox
 from packbook.web.app import create_app

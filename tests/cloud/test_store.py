@@ -17,7 +17,7 @@ from packbook.adapters.store.ledger import Ledger
 from packbook.adapters.store.rebuilding import rebuild
 from packbook.core.history import Provenance
 from packbook.core.intake import Arrival
-from packbook.ports import Holding
+from packbook.ports.taking import Holding
 from packbook.testing.scripted_box import HOUR_MS, RECEIVED_MS, SOME_DAY_MS, ScriptedBox, arrival
 from packwire.messages import EventKind, Health
 from packwire.presence import encode_heartbeat

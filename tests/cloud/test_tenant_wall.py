@@ -13,8 +13,8 @@ from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import SqlHistories
 from packbook.adapters.store.ledger import Ledger
 from packbook.adapters.store.tenants import settle_fleet
-from packbook.ports import walled
 from packbook.testing.scripted_box import ScriptedBox
+from packbook.wall import walled
 from postgres_server import Postgres
 
 GRANT = (

@@ -17,17 +17,18 @@ from packbox.app.ask import Asking, CarSight, car_sight
 from packbox.core import box, courtesy
 from packbox.core.courtesy import Consent, Signs
 from packbox.core.decode import Decoder
-from packbox.core.exchange import Ending, Reply
+from packbox.core.exchange import Ending, Reply, harm_reason
 from packbox.core.frames import ERROR, FloatArray, FrameBatch
 from packbox.core.profile import CarState, Poll, Profile
 from packbox.core.record import BatteryId, BoxId
 from packbox.core.sample import Col
 from packbox.core.stamp import NS_PER_MS, NS_PER_S, Stamp, Tick
-from packbox.testing import sim_leaf
-from packbox.testing.sim_car import LEAF_24, Awake, SimCar
+from packbox.sim import leaf as sim_leaf
+from packbox.sim.car import LEAF_24, Awake, SimCar
+from packbox.sim.frames import Rates, encode
+from packbox.sim.units import Mood, SimUnits
 from packbox.testing.sim_clock import LoopClock
-from packbox.testing.sim_ecu import BOX, BusFrame, Mood, SimBus, SimBusSource, SimLink, SimUnits
-from packbox.testing.sim_frames import Rates, encode
+from packbox.testing.sim_ecu import BOX, BusFrame, SimBus, SimBusSource, SimLink
 
 pytestmark = pytest.mark.looptime
 
@@ -161,7 +162,7 @@ async def test_every_frame_that_is_sent_is_counted(leaf: Profile) -> None:
     world = World(leaf)
     await world.run(130)
     assert len(world.sent) == world.tester.frames_sent > 20
-    assert world.units.shocked == []
+    assert [f for f in world.sent if harm_reason(f.data)] == []
 
 
 async def test_a_car_that_does_not_talk_is_not_asked(leaf: Profile) -> None:
@@ -361,7 +362,7 @@ async def test_the_units_of_every_family_answer_what_its_profile_asks(family: st
     for poll in profile.polls:
         reply = await world.tester.ask(poll)
         assert (poll.id, reply.ending) == (poll.id, Ending.ANSWERED)
-    assert world.units.shocked == []
+    assert [f for f in world.sent if harm_reason(f.data)] == []
 
 
 async def test_a_question_to_everybody_is_answered_by_whoever_is_there() -> None:

@@ -19,9 +19,9 @@ from packbox.core.frames import FrameBatch, join
 from packbox.core.outcome import BoxHealth
 from packbox.core.record import BatteryId, BoxId
 from packbox.core.stamp import NS_PER_S
+from packbox.sim.source import open_sim
 from packbox.testing.sim_clock import SimClock
 from packbox.testing.sim_disk import SimDisk
-from packbox.testing.sim_source import open_sim
 from packwire.ids import box_id_of
 from packwire.messages import Drive
 from packwire.seal import digest, open_sealed

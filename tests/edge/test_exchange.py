@@ -22,7 +22,7 @@ from packbox.core.exchange import (
 )
 from packbox.core.profile import READ_SERVICES, AnswerLayout, Poll, write_reason
 from packbox.core.stamp import NS_PER_MS, NS_PER_S
-from packbox.testing.sim_ecu import iso_tp
+from packbox.sim.mouth import iso_tp
 
 CELLS = Poll("cells", 0x79B, 0x7BB, extended=False, request=b"\x21\x02", layouts=(AnswerLayout(()),))
 ANSWER = b"\x61\x02" + bytes(range(100))

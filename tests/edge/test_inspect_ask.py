@@ -12,8 +12,9 @@ from packbox.adapters.profile_dir import Catalogue
 from packbox.app.attend import ask_once
 from packbox.core.frames import FrameBatch
 from packbox.core.inspection import CELL_ROWS, Collector
+from packbox.sim.units import SimUnits
 from packbox.testing.sim_clock import LoopClock
-from packbox.testing.sim_ecu import BOX, SimBus, SimBusSource, SimLink, SimUnits
+from packbox.testing.sim_ecu import BOX, SimBus, SimBusSource, SimLink
 
 pytestmark = pytest.mark.looptime
 

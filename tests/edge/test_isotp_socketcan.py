@@ -16,7 +16,7 @@ from packbox.adapters.isotp_socketcan import KernelTester, SocketCanLink
 from packbox.core.exchange import Ending, Reply
 from packbox.core.profile import EXTENDED_BIT, Poll
 from packbox.ports import BusBusyError, BusDownError
-from packbox.testing.sim_ecu import iso_tp
+from packbox.sim.mouth import iso_tp
 
 CELLS = Poll("cells", 0x79B, 0x7BB, extended=False, request=b"\x21\x02", layouts=())
 VIN = Poll("vin", 0x18DB33F1, 0x18DAF1DB, extended=True, request=b"\x09\x02", layouts=())

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packbox.core.frames import FloatArray
-from packbox.testing import sim_pack
-from packbox.testing.sim_car import AC, DC, IMIEV_16, LEAF_24, LEAF_62, MODELS, Awake, CarModel, SimCar
-from packbox.testing.sim_driver import DAY_MS
+from packbox.sim import pack as sim_pack
+from packbox.sim.car import AC, DC, IMIEV_16, LEAF_24, LEAF_62, MODELS, Awake, CarModel, SimCar
+from packbox.sim.driver import DAY_MS
 
 FIRST_DAY = 20_400  # November 2025
 EVERY_CAR = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packbox.core.frames import FloatArray, IntArray
-from packbox.testing import sim_imiev, sim_leaf
-from packbox.testing.sim_car import IMIEV_16, LEAF_24, LEAF_62, MODELS, Awake, CarModel, SimCar
-from packbox.testing.sim_frames import ECONOMICAL, REAL, Columns, Rates, encode, field
+from packbox.sim import imiev as sim_imiev
+from packbox.sim import leaf as sim_leaf
+from packbox.sim.car import IMIEV_16, LEAF_24, LEAF_62, MODELS, Awake, CarModel, SimCar
+from packbox.sim.frames import ECONOMICAL, REAL, Columns, Rates, encode, field
 
 FIRST_DAY = 20_400
 EVERY_CAR = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())

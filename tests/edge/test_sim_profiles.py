@@ -14,9 +14,10 @@ from packbox.core.decode import Decoder
 from packbox.core.frames import FloatArray, FrameBatch
 from packbox.core.signals import Refused
 from packbox.core.stamp import BootId
-from packbox.testing import sim_imiev, sim_leaf
-from packbox.testing.sim_car import MODELS, Awake, CarModel, SimCar
-from packbox.testing.sim_frames import ECONOMICAL, REAL, Columns, encode
+from packbox.sim import imiev as sim_imiev
+from packbox.sim import leaf as sim_leaf
+from packbox.sim.car import MODELS, Awake, CarModel, SimCar
+from packbox.sim.frames import ECONOMICAL, REAL, Columns, encode
 
 EVERY_CAR = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 LEAF_DBC = {

@@ -12,9 +12,9 @@ import pytest
 from packbox.core.frames import FrameBatch
 from packbox.core.stamp import NS_PER_MS, Tick
 from packbox.ports import SettingsError
-from packbox.testing.sim_car import LEAF_24, MODELS
-from packbox.testing.sim_frames import ECONOMICAL, REAL
-from packbox.testing.sim_source import SimSource, open_sim, parse_spec
+from packbox.sim.car import LEAF_24, MODELS
+from packbox.sim.frames import ECONOMICAL, REAL
+from packbox.sim.source import SimSource, open_sim, parse_spec
 
 NOW_MS = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1000)
 HOUR = 3_600_000

@@ -18,7 +18,7 @@ from packbox.core.soh import panel
 from packbox.core.soh.charge_ratio import RESTART_AFTER, ChargeRatio, ChargeRatioState, Edge, Leg
 from packbox.core.soh.method import YEAR_S, Basis, Estimate, MethodId, SessionEnd
 from packbox.core.soh.weigh import GAIN_FLOOR_BMS, SCALE_BMS, SohStatus, weigh
-from packbox.testing.sim_source import open_sim
+from packbox.sim.source import open_sim
 
 DAY_S = 86_400.0
 RATIO = MethodId("charge_ratio/1")

@@ -28,8 +28,8 @@ from packbox.core.soh.rest_anchors import MOVES_KEPT
 from packbox.core.soh.rest_bands import RESTART_AFTER
 from packbox.core.soh.rest_state import Anchor, swing_between
 from packbox.core.soh.weigh import SohStatus
-from packbox.testing import sim_pack
-from packbox.testing.sim_car import LEAF_62
+from packbox.sim import pack as sim_pack
+from packbox.sim.car import LEAF_62
 from soh_car import PACK, changed, curve, driven, ends, sessions, told
 
 

@@ -21,7 +21,7 @@ from packbook.app.condition import ProcessCondition
 from packbook.app.logs import json_formatter, set_up_logging
 from packbook.clock import now_ms
 from packbook.core.intake import Arrival
-from packbook.ports import Taken
+from packbook.ports.taking import Taken
 from packbook.settings import Settings
 from packbook.testing.memory_histories import MemoryHistories
 from packbook.web.app import create_app

@@ -25,7 +25,8 @@ from packbook.adapters.store import open_writer, tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.core.intake import Reading
-from packbook.ports import Incoming, StoreError, Taken
+from packbook.ports.taking import Incoming, Taken
+from packbook.ports.trouble import StoreError
 from packbook.settings import Settings
 from packbook.testing.scripted_box import ScriptedBox
 from packwire.ack import decode_ack

@@ -28,7 +28,7 @@ from packbook.core.access import (
 )
 from packbook.core.passport import Fact, Passport, Source
 from packbook.core.rules import Kind, Tier
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 from packbook.settings import Settings
 from passport.reading import text_of
 from passport.records import COVERAGE as WATCHED

@@ -21,7 +21,7 @@ from packbook.app.demo import CARS
 from packbook.app.export_neutral import purpose_of
 from packbook.core.declared import Declared, Scope, compared, fact_of, in_force, objection
 from packbook.core.passport import Part
-from packbook.testing.memory_histories import soh_point
+from packbook.testing.rows import soh_point
 from packbook.testing.scripted_box import ScriptedBox
 from packwire.errors import BadSignature, Malformed
 from packwire.messages import Consent, Soh, SohState

@@ -18,7 +18,7 @@ from packbook.core.formats import Made
 from packbook.core.passport import Passport
 from packbook.core.passport_of import Life, passport_of
 from packbook.core.prospect import forecast_of
-from packbook.testing.memory_histories import lived_in
+from packbook.testing.lived_in import lived_in
 from passport import mappings
 from passport.makers import all_made
 from passport.official import odd_numbers, odd_times, refusals, strangers

@@ -21,15 +21,9 @@ from packbook.core.history import CellsPoint, Doubt, EventRow, Provenance, Sessi
 from packbook.core.passport import Fact, Histogram, Part, Passport, Source
 from packbook.core.passport_of import Life, passport_of
 from packbook.core.prospect import DAY_MS, Lacking, forecast_of
-from packbook.testing.memory_histories import (
-    BOX,
-    STORE,
-    MemoryHistories,
-    battery_head,
-    lived_in,
-    session_row,
-    soh_point,
-)
+from packbook.testing.lived_in import lived_in
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import BOX, STORE, battery_head, session_row, soh_point
 
 FIELDS = RuleBook().fields()
 MADE_MS = 1_795_000_123_456

@@ -28,7 +28,7 @@ from packbook.core.formats.sheet import Link
 from packbook.core.formats.sheet.code import code_of, code_of_parts
 from packbook.core.formats.sheet.pen import Style, setting
 from packbook.core.passport import Fact, Passport
-from packbook.ports import Manner
+from packbook.ports.passports import Manner
 from packbook.settings import Settings
 from packbook.web.words import ALL_WORDS, LANGUAGES
 from passport.random_records import passports

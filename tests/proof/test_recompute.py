@@ -25,7 +25,7 @@ from packbox.core.record import BatteryId, BoxId, ChainHead
 from packbox.core.signals import Decoded
 from packbox.core.soh import reading as core_reading
 from packbox.core.summary import seal_outcomes
-from packbox.testing.sim_source import open_sim
+from packbox.sim.source import open_sim
 from packproof import soh_again
 from packproof.recompute import Finding, Verdict, recompute
 from packwire.codec import plan_of

@@ -9,9 +9,10 @@ import pytest
 
 from packbook.adapters.rules import RuleBook
 from packbook.app.access import access_rules
-from packbook.ports import Histories
+from packbook.ports.histories import Histories
+from packbook.testing.lived_in import lived_in
 from packbook.testing.memory_access import memory_access
-from packbook.testing.memory_histories import MemoryHistories, lived_in
+from packbook.testing.memory_histories import MemoryHistories
 from packbook.web.app import create_app
 
 TABLE = access_rules(RuleBook())

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from packbook.core.history import SOC_BANDS_PCT
-from packbook.testing.memory_histories import MemoryHistories, battery_head
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import battery_head
 from packbook.web.app import API, FILES, V1
 
 from .conftest import Visit

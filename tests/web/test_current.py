@@ -12,7 +12,8 @@ from packbook.app.access import access_rules
 from packbook.core.accounts import BOOKS_OWN, Reach
 from packbook.core.history import EventRow, Provenance
 from packbook.testing.memory_access import memory_access
-from packbook.testing.memory_histories import MemoryHistories, battery_head, session_row, soh_point
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import battery_head, session_row, soh_point
 from packbook.web import door
 from packbook.web.app import create_app
 from packbook.web.current import Kept

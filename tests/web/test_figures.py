@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from packbook.core.history import SOC_BANDS_PCT, TEMP_EDGES_DEGC
 from packbook.core.rounding import ShownSoh
-from packbook.testing.memory_histories import MemoryHistories, session_row, soh_point
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import session_row, soh_point
 from packbook.web import figures, headline
 
 

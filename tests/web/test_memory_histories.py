@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 
-from packbook.ports import Histories
-from packbook.testing.memory_histories import MemoryHistories, lived_in
+from packbook.ports.histories import Histories
+from packbook.testing.lived_in import lived_in
+from packbook.testing.memory_histories import MemoryHistories
 
 LEAF = "leaf-24-0001"
 

@@ -16,9 +16,10 @@ import pytest
 from packbook.core.access import Read
 from packbook.core.history import Doubt, SohPoint
 from packbook.core.share import token_digest
-from packbook.ports import SignedCheckpoint
+from packbook.ports.trust import SignedCheckpoint
 from packbook.testing.memory_access import MemoryGate, memory_access
-from packbook.testing.memory_histories import BOX, STORE, MemoryHistories, battery_head, session_row, soh_point
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import BOX, STORE, battery_head, session_row, soh_point
 from packbook.web.app import create_app
 from packbook.web.owner import calendar, spread, trend
 from packbook.web.session import FIELD

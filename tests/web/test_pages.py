@@ -16,8 +16,10 @@ import httpx
 import pytest
 
 from packbook.core.history import Battery, Doubt, EventRow, Provenance, SessionRow, SohPoint
-from packbook.ports import Quarantined, StoreError
-from packbook.testing.memory_histories import MemoryHistories, battery_head, session_row, soh_point
+from packbook.ports.histories import Quarantined
+from packbook.ports.trouble import StoreError
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import battery_head, session_row, soh_point
 from packbook.web import guard
 from packbook.web.words import ALL_WORDS, LANGUAGES
 
@@ -98,7 +100,7 @@ async def test_an_empty_book_says_what_happens_next(at: Visit) -> None:
         assert "No battery has reported yet" in text
         assert "No box has connected yet." in text
         assert "今" not in text
-        assert "まだバッテリーの記録がありません" in await page(client, "/", "ja")
+        assert "まだ電池の記録がありません" in await page(client, "/", "ja")
 
 
 async def test_the_owner_reads_all_figures_without_javascript(client: httpx.AsyncClient) -> None:

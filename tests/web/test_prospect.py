@@ -13,7 +13,8 @@ from packbook.core.forecast import PRIOR
 from packbook.core.guarantee import Condition
 from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.core.triage import Reason, Use
-from packbook.testing.memory_histories import MemoryHistories, battery_head, soh_point
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import battery_head, soh_point
 from packbook.web.app import V1
 from packbook.web.words import ALL_WORDS, LANGUAGES
 

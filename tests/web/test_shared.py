@@ -20,9 +20,11 @@ from packbook.core.formats.sheet.code import code_of
 from packbook.core.identifiers import asked_key, filed_key
 from packbook.core.passport import Fact, Passport, Source
 from packbook.core.share import Ended, Link, token_digest
-from packbook.ports import Manner, NotMade
+from packbook.ports.passports import Manner
+from packbook.ports.trouble import NotMade
 from packbook.testing.memory_access import MemoryGate, MemoryPassports, PlainExports, memory_access
-from packbook.testing.memory_histories import MemoryHistories, battery_head
+from packbook.testing.memory_histories import MemoryHistories
+from packbook.testing.rows import battery_head
 from packbook.web.access import VISIT_MS, Trail
 from packbook.web.app import V1, create_app
 from packbook.web.words import ALL_WORDS

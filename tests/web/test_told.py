@@ -13,7 +13,8 @@ import pytest
 from packbook.core.passport import Fact, Source
 from packbook.core.told import BETWEEN, Piece, Reasons
 from packbook.core.wording import by_whom, value_text
-from packbook.testing.memory_histories import MemoryHistories, lived_in
+from packbook.testing.lived_in import lived_in
+from packbook.testing.memory_histories import MemoryHistories
 from packbook.web.words import ALL_WORDS
 from web.reading import english_in
 

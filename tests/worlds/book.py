@@ -23,7 +23,8 @@ from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.core.intake import Arrival, Reading
-from packbook.ports import BrokerError, Taken
+from packbook.ports.taking import Taken
+from packbook.ports.trouble import BrokerError
 from packwire.testing import Arrived, BrokerDownError, MemoryBroker, MemoryLink
 from packwire.topics import Leaf, parse
 

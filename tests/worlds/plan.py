@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from packbox.sim.car import MODELS, Awake, CarModel, SimCar
 from packbox.testing.sim_bus import Pieces, Wire
-from packbox.testing.sim_car import MODELS, Awake, CarModel, SimCar
 from packwire.testing import Faults
 
 DAY_S = 86_400.0

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from packbook.adapters.store import open_reader, quarantine
+from packbox.sim.car import IMIEV_16
 from packbox.testing.sim_bus import Pieces, SimLife
-from packbox.testing.sim_car import IMIEV_16
 from packbox.testing.virtual_loop import run_virtual
 from packwire.seal import NO_PREVIOUS, digest, peek
 from worlds.book import make_template

@@ -16,8 +16,8 @@ from packbox.app.carry import _Carrier
 from packbox.core.frames import IntArray
 from packbox.core.record import SealedRow
 from packbox.core.stamp import NS_PER_MS
+from packbox.sim.car import IMIEV_16
 from packbox.testing.sim_bus import Pieces
-from packbox.testing.sim_car import IMIEV_16
 from packbox.testing.sim_clock import SimMachine
 from packwire.testing import Faults
 from worlds.__main__ import told

@@ -18,7 +18,7 @@ from packbox.core.frames import FrameBatch, join
 from packbox.core.outcome import Outcome, SessionClosed
 from packbox.core.stamp import NS_PER_MS
 from packbox.core.summary import message_of
-from packbox.testing.sim_car import Awake, SimCar
+from packbox.sim.car import Awake, SimCar
 from packwire.codec import to_wire
 from packwire.errors import WireError
 from packwire.messages import Event, EventKind, Health

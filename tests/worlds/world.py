@@ -24,8 +24,8 @@ from packbox.core.box import BoxPlan
 from packbox.core.decode import Decoder
 from packbox.core.record import BatteryId, BoxId
 from packbox.core.stamp import NS_PER_S
+from packbox.sim.car import MODELS, SimCar
 from packbox.testing.sim_bus import SimLife, Wire
-from packbox.testing.sim_car import MODELS, SimCar
 from packbox.testing.virtual_loop import run_virtual
 from packwire.testing import Faults, MemoryBroker
 from worlds.book import NAME, Book, collector_in_memory

@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from packbook.adapters.private_file import PUBLIC_MODE, SECRET_MODE, write_atomically
 from packbook.core.enrolment import Issued
-from packbook.ports import AuthorityError
+from packbook.ports.trouble import AuthorityError
 
 ROOT_DAYS: Final = 20 * 365  # longer than a car: changing it means visiting every box
 ISSUER_DAYS: Final = 5 * 365

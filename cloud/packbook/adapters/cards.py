@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from packbook.core.declared import Declared, Scope, objection
 from packbook.core.rules import Fields
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 
 CARD_BYTES_MAX: Final = 100_000
 

@@ -22,7 +22,8 @@ from typing import Final, TypeVar
 from packbook.adapters.mqtt import CONNECT_WAIT_MAX_S, BrokerAddress, Link, TlsFiles, uninterrupted
 from packbook.clock import now_ms
 from packbook.core.intake import PARTS, Arrival, Reading
-from packbook.ports import BrokerError, Holding, Incoming, Ledger, Observer, Source, StoreError, Taken, Unobserved
+from packbook.ports.taking import Holding, Incoming, Ledger, Observer, Source, Taken, Unobserved
+from packbook.ports.trouble import BrokerError, StoreError
 from packwire.ack import Ack, ack_of, encode_ack
 from packwire.ids import BoxId, StoreId
 from packwire.tls import explain, visit

@@ -34,7 +34,7 @@ from packbook.core.enrolment import (
     refuse_renewal,
     same_again,
 )
-from packbook.ports import BadRequest, NoCertificate, PackbookError
+from packbook.ports.trouble import BadRequest, NoCertificate, PackbookError
 from packwire.enrolment import BINDING_OID, bound_key, code_digest
 from packwire.errors import WireError
 from packwire.ids import box_id_of

@@ -15,7 +15,7 @@ from typing import Final
 from packbook.adapters.collector import Outage
 from packbook.adapters.mqtt import BrokerAddress, Link, Message
 from packbook.core.home_assistant import OFFLINE, ONLINE, Topics
-from packbook.ports import BrokerError, StoreError
+from packbook.ports.trouble import BrokerError, StoreError
 
 LOOK_EVERY_S: Final = 10.0
 RETRY_MAX_S: Final = 60.0

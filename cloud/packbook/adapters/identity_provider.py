@@ -35,7 +35,7 @@ from joserfc.jws import JWSRegistry
 from packbook.clock import now_ms
 from packbook.core.enrolment import MS_PER_S
 from packbook.core.sign_on import LEEWAY_S, is_on_loopback, is_private_way
-from packbook.ports import AccountProblem
+from packbook.ports.accounts import AccountProblem
 
 ANSWER_WAIT_MAX_S: Final = 10.0
 ANSWER_BYTES_MAX: Final = 1_048_576

@@ -26,7 +26,8 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError  # 
 from aiokafka.helpers import create_ssl_context  # type: ignore[import-untyped]  # as above
 
 from packbook.adapters.collector import Outage
-from packbook.ports import BrokerError, Incoming
+from packbook.ports.taking import Incoming
+from packbook.ports.trouble import BrokerError
 
 RETRY_MAX_S: Final = 30.0
 FETCH_MAX: Final = 500  # records at once: the collector's own inbox is the buffer

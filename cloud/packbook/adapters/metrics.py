@@ -18,7 +18,7 @@ from packbook.adapters.store.database import Pool
 from packbook.adapters.store.figures import BookFigures
 from packbook.clock import now_ms
 from packbook.core.intake import Arrival, Reason
-from packbook.ports import Taken
+from packbook.ports.taking import Taken
 
 LAG_EDGES_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 BATCH_EDGES: Final = (1, 5, 10, 50, 100, 250, 500, 1000, 2500, 5000)

@@ -22,7 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from packbook.adapters.paho_buffered import BufferedClient
-from packbook.ports import BrokerError
+from packbook.ports.trouble import BrokerError
 from packwire.tls import ClientContext, client_context
 
 CONNECT_WAIT_MAX_S: Final = 5.0

@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx
 
 from packbook.core.ouranos import NotAPart, PartEntry, parts_model, trace_id
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 
 PATH: Final = "/api/v1/datatransport"
 TARGET: Final = {"dataTarget": "parts"}

@@ -19,7 +19,7 @@ from typing import Final
 
 from packbook.core import intake
 from packbook.core.intake import Arrival, Keys, Reading
-from packbook.ports import StoreError
+from packbook.ports.trouble import StoreError
 
 SHARE_LEAST: Final = 50  # arrivals that are worth the way to another process
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from packbook.core.rules import Fields, Owed
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 
 OWN_FOLDER: Final = Path(__file__).parents[1] / "rules"
 SUFFIX: Final = ".toml"

@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from packbook.adapters.private_file import write_atomically
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from packbook.adapters.private_file import SECRET_MODE, write_atomically
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 
 OTHERS: Final = 0o077
 KEY_FILE_BYTES_MAX: Final = 4096

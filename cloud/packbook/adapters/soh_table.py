@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from packbook.core.forecast import MONTHS_A_YEAR, Course, Mileage, course, mileage, since_rise
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 
 COLUMNS: Final = ("unit", "month", "soh_pct")
 SOH_LOW_PCT: Final = 5.0  # below: most likely a share written as 0.93

@@ -19,7 +19,7 @@ from typing import Final
 
 import httpx
 
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 
 ANSWER_WAIT_MAX_S: Final = 15.0
 TIMESTAMP_HEADER: Final = "Packbook-Timestamp"  # seconds since 1970

@@ -23,7 +23,8 @@ from packbook.clock import now_ms
 from packbook.core.access import INTEREST, AccessError, AccessRules, AccessTable, Read, Reader, access_table
 from packbook.core.passport import Passport
 from packbook.core.share import Ended, Link
-from packbook.ports import PLAIN, Manner, NotMade
+from packbook.ports.passports import PLAIN, Manner
+from packbook.ports.trouble import NotMade
 from packbook.settings import Settings
 from packbook.web.access import Access
 

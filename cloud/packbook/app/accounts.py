@@ -40,7 +40,7 @@ from packbook.core.accounts import (
 )
 from packbook.core.enrolment import MS_PER_DAY
 from packbook.core.sign_in import digest_of, new_key, new_token
-from packbook.ports import AccountProblem, Offer
+from packbook.ports.accounts import AccountProblem, Offer
 from packbook.settings import Settings
 
 BATTERIES_MAX: Final = 200

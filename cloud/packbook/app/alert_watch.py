@@ -18,7 +18,7 @@ from packbook.app.alert_news import deliver, posts
 from packbook.app.passports import rules_of
 from packbook.clock import now_ms
 from packbook.core.alerts import MS_PER_S, Alert, AlertRules, Kind, step
-from packbook.ports import StoreError
+from packbook.ports.trouble import StoreError
 from packbook.settings import AlertReceiver, Settings
 
 PASS_EVERY_S: Final = 15.0  # how often it is asked whether it is time; the rules say how often a kind is looked for

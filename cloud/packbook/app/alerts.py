@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from packbook.adapters.store import alerts as shelf
@@ -21,10 +21,10 @@ from packbook.app.command import DONE, add_settings, run
 from packbook.app.operate import Act, Do, Office, doing
 from packbook.clock import now_ms
 from packbook.core.accounts import EVERYWHERE, Reach
-from packbook.core.alerts import OPEN, Alert, Kind, Severity, State
+from packbook.core.alerts import OPEN, OPEN_ONES, Alert, AlertQuery, Kind, Severity, State
 from packbook.core.words import ABSENT, iso
 from packbook.core.words_of_alerts import alert_advice, alert_severity, alert_state, alert_text, alert_title
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 from packbook.settings import Settings
 from packbook.web.words import ALL_WORDS, LANGUAGES
 
@@ -71,30 +71,9 @@ class BookAlerts:
         async with self._database.transaction() as connection:
             return await shelf.counted(connection, reach)
 
-    async def list(
-        self,
-        reach: Reach,
-        states: Collection[State] = OPEN,
-        *,
-        kind: Kind | None = None,
-        severity: Severity | None = None,
-        box: str | None = None,
-        battery: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> Sequence[Alert]:
+    async def list(self, reach: Reach, query: AlertQuery = OPEN_ONES) -> Sequence[Alert]:
         async with self._database.transaction() as connection:
-            return await shelf.listed(
-                connection,
-                reach,
-                states,
-                kind=kind,
-                severity=severity,
-                box=box,
-                battery=battery,
-                limit=limit,
-                offset=offset,
-            )
+            return await shelf.listed(connection, reach, query)
 
 
 def alerts_of(office: Office, *, own: bool) -> BookAlerts:
@@ -132,11 +111,10 @@ def main(args: argparse.Namespace) -> int:
 async def _list(settings: Settings, args: argparse.Namespace) -> int:
     states = OPEN if args.state is None else (State(args.state),)
     kind = None if args.kind is None else Kind(args.kind)
+    query = AlertQuery(states, kind, box=args.box, battery=args.battery, limit=max(0, args.limit))
     async with open_reader(settings.database_url.get_secret_value()) as database:
         shown = alerts_of(Office(database, settings), own=False)
-        found = await shown.list(
-            EVERYWHERE, states, kind=kind, box=args.box, battery=args.battery, limit=max(0, args.limit)
-        )
+        found = await shown.list(EVERYWHERE, query)
     for alert in found:
         print(json.dumps(as_json(alert, args.lang), ensure_ascii=False) if args.json else _told(alert, args.lang))
     if not found and not args.json:

@@ -10,7 +10,7 @@ from pathlib import Path
 from packbook.adapters.store.backup import copy_book
 from packbook.adapters.store.database import database_url
 from packbook.app.command import DONE, add_settings, run
-from packbook.ports import SettingsError
+from packbook.ports.trouble import SettingsError
 from packbook.settings import Settings
 
 

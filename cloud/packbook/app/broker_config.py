@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from packbook.app.command import DONE, PROBLEM, WRONG_USAGE, add_settings
-from packbook.ports import PackbookError, SettingsError
+from packbook.ports.trouble import PackbookError, SettingsError
 from packbook.settings import Settings, load_settings
 from packwire.cbor import MAX_MESSAGE_BYTES
 from packwire.ids import is_hex_id

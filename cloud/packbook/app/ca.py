@@ -16,7 +16,7 @@ from packbook.adapters import authority
 from packbook.adapters.authority import CA_FILE, ROOT_FILE, Authority, fingerprint_of
 from packbook.app.command import DONE, PROBLEM, WRONG_USAGE, add_settings
 from packbook.clock import now_ms
-from packbook.ports import AuthorityError, PackbookError, SettingsError
+from packbook.ports.trouble import AuthorityError, PackbookError, SettingsError
 from packbook.settings import Settings, load_settings
 
 

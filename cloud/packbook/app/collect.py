@@ -31,7 +31,7 @@ from packbook.app.meanwhile import meanwhile
 from packbook.app.operate import Office, operators_door
 from packbook.app.source import source_of
 from packbook.app.workers import supervise, worker_settings
-from packbook.ports import Observer
+from packbook.ports.taking import Observer
 from packbook.settings import Settings
 from packwire import __version__
 

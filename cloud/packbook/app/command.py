@@ -12,7 +12,7 @@ from typing import Final
 
 from packbook.adapters.mqtt import BrokerAddress, TlsFiles
 from packbook.app.logs import set_up_logging
-from packbook.ports import BrokerError, PackbookError, SettingsError
+from packbook.ports.trouble import BrokerError, PackbookError, SettingsError
 from packbook.settings import Settings, load_settings
 
 DONE: Final = 0

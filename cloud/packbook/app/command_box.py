@@ -12,7 +12,7 @@ from packbook.app.command import DONE, add_settings, run
 from packbook.app.send_down import operator_of, send_down, write_down
 from packbook.app.token import box_name
 from packbook.clock import now_ms
-from packbook.ports import SettingsError
+from packbook.ports.trouble import SettingsError
 from packbook.settings import Settings
 from packwire.codec import checked
 from packwire.command import MAX_LOG_LINES, Command, CommandKind, encode_command, new_command_id

@@ -18,7 +18,8 @@ from packbook.adapters.store.database import Database, head
 from packbook.adapters.store.figures import book_figures
 from packbook.app.listening import serve_app, taken
 from packbook.clock import now_ms
-from packbook.ports import Condition, Readiness, StoreError
+from packbook.ports.taking import Condition, Readiness
+from packbook.ports.trouble import StoreError
 from packbook.settings import Settings
 from packbook.web.ops import create_ops_app
 

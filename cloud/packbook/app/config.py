@@ -15,7 +15,7 @@ from typing import Any
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.send_down import add_boxes, boxes_meant, operator_of, send_down, write_down
 from packbook.clock import now_ms
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 from packbook.settings import Settings
 from packwire.codec import checked
 from packwire.config import SETTABLE, Config, encode_config

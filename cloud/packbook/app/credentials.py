@@ -33,7 +33,7 @@ from packbook.core.formats import credential as vc
 from packbook.core.formats.status_list import BITS, place, status_list
 from packbook.core.formats.writing import as_json, day_utc, uri
 from packbook.core.passport import Part, Passport
-from packbook.ports import Signer
+from packbook.ports.trust import Signer
 from packbook.settings import Settings
 
 STATUS_PATH: Final = "/credentials/status/"

@@ -32,7 +32,7 @@ from packbook.core.did import NotADid, did_key, read_multikey
 from packbook.core.formats.writing import day
 from packbook.core.handover import NotACustody, Party, Statement, accept, offer, read_file, read_offer, write_file
 from packbook.core.lifecycle import LifeCycle
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 from packbook.settings import Settings
 
 SUFFIX: Final = ".custody"

@@ -34,7 +34,7 @@ from packbook.app.demo_progress import Screen, Seen, ask, line, summary
 from packbook.app.demo_trust import DemoTrust, Identity
 from packbook.app.serve import serve
 from packbook.clock import now_ms
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 from packbook.settings import Settings
 
 HOST: Final = "127.0.0.1"
@@ -63,7 +63,7 @@ class DemoError(PackbookError):
 
 @dataclass(frozen=True, slots=True)
 class Car:
-    model: str  # as packbox.testing knows it
+    model: str  # as packbox.sim knows it
     profile: str
     name: str
 

@@ -21,7 +21,7 @@ from packbook.adapters.store.database import Database, head
 from packbook.app.command import DONE, PROBLEM, add_settings, broker_address, run, show_progress
 from packbook.clock import now_ms
 from packbook.core.enrolment import MS_PER_DAY
-from packbook.ports import AuthorityError, BrokerError, StoreError
+from packbook.ports.trouble import AuthorityError, BrokerError, StoreError
 from packbook.settings import Settings
 
 DOOR_WARN_DAYS: Final = 60  # a stick has to be fetched

@@ -14,7 +14,7 @@ from packbook.adapters.store.database import Database
 from packbook.app.operate import Act, Office, OperateError
 from packbook.clock import now_ms
 from packbook.core.enrolment import BoxState, Code, EnrolledBox, Issued
-from packbook.ports import SettingsError
+from packbook.ports.trouble import SettingsError
 from packbook.settings import SCHEMES, Settings
 
 

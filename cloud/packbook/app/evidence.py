@@ -20,7 +20,8 @@ from packbook.adapters.store.histories import SqlHistories
 from packbook.clock import now_ms
 from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.history import Battery, UsageTotals
-from packbook.ports import PackbookError, SignedCheckpoint, Signer, StoreError
+from packbook.ports.trouble import PackbookError, StoreError
+from packbook.ports.trust import SignedCheckpoint, Signer
 from packbook.settings import Settings
 from packwire.bundle import Bundle, Claims, Piece, StorePart, encode_bundle
 from packwire.checkpoint import Checkpoint, encode_checkpoint
@@ -56,8 +57,10 @@ class BookEvidence:
     def book_key(self) -> bytes:
         return self._signer.public_key
 
-    async def checkpoints(self, battery: str | None = None, reach: Reach = EVERYWHERE) -> Sequence[SignedCheckpoint]:
-        return await self._shelf.checkpoints(battery, reach)
+    async def checkpoints(
+        self, battery: str | None = None, reach: Reach = EVERYWHERE, limit: int | None = None, offset: int = 0
+    ) -> Sequence[SignedCheckpoint]:
+        return await self._shelf.checkpoints(battery, reach, limit, offset)
 
     async def sign_heads(self) -> int:
         """Sign what is held now of every store that went on since it was signed last. Gives how many."""

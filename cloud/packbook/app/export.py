@@ -31,7 +31,8 @@ from packbook.core.access import AccessTable, Cut, Grant, Read, Reader
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.formats import LeftOut
 from packbook.core.passport import Passport
-from packbook.ports import PLAIN, Manner, PackbookError
+from packbook.ports.passports import PLAIN, Manner
+from packbook.ports.trouble import PackbookError
 from packbook.settings import Settings
 from packbook.web.words import LANGUAGES
 

@@ -15,7 +15,7 @@ from packbook.adapters.signing_key import read_or_make_key
 from packbook.core.formats import Made
 from packbook.core.formats.neutral import FORM, parts
 from packbook.core.passport import Part, Passport
-from packbook.ports import Signer
+from packbook.ports.trust import Signer
 from packbook.settings import Settings
 from packwire.signed import sign_detached
 

@@ -13,7 +13,7 @@ from packbook.core.formats import Made, sheet
 from packbook.core.formats.sheet.about import Link
 from packbook.core.formats.sheet.pen import Fonts
 from packbook.core.passport import Passport
-from packbook.ports import Manner
+from packbook.ports.passports import Manner
 from packbook.settings import Settings
 from packbook.web.words import ALL_WORDS
 

@@ -24,7 +24,7 @@ from packbook.app.token import COUNT_MAX, FLEET
 from packbook.clock import now_ms
 from packbook.core.enrolment import MS_PER_DAY
 from packbook.core.labels import Label
-from packbook.ports import SettingsError, StoreError
+from packbook.ports.trouble import SettingsError, StoreError
 from packbook.settings import Settings
 from packbook.web.fleet.room import Fleet
 from packwire.codec import shown

@@ -33,7 +33,7 @@ from packbook.core.forecast import (
 from packbook.core.guarantee import KNEE_RATIO, Condition, Decision, Evidence, Failed, decide, knee_ratio
 from packbook.core.learning import FLEET_MIN, learn
 from packbook.core.triage import CAR_SOH_MIN_PCT, Standing, triage
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 
 MONTHS_AHEAD: Final = 36  # as far as a guarantee may reach
 MONTHS_AHEAD_MAX: Final = 180

@@ -9,7 +9,7 @@ from typing import Final
 from packbook.adapters.store import heartbeats
 from packbook.adapters.store.database import Database
 from packbook.clock import now_ms
-from packbook.ports import StoreError
+from packbook.ports.trouble import StoreError
 
 FORGET_EVERY_S: Final = 86_400.0
 DAY_MS: Final = 86_400_000

@@ -20,7 +20,7 @@ from packbook.adapters.rules import RuleBook
 from packbook.app.evidence import ExportError
 from packbook.core.formats import CannotMake, Made
 from packbook.core.passport import Passport
-from packbook.ports import PLAIN, Manner
+from packbook.ports.passports import PLAIN, Manner
 from packbook.settings import Settings
 
 

@@ -16,7 +16,8 @@ from packbook.adapters.home_assistant import HomeAssistant, Wanted
 from packbook.adapters.mqtt import BrokerAddress, TlsFiles
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.home_assistant import Shown, Topics, discovery, state, topics_of
-from packbook.ports import BrokerError, Histories, SettingsError
+from packbook.ports.histories import Histories
+from packbook.ports.trouble import BrokerError, SettingsError
 from packbook.settings import SCHEMES, Settings
 from packwire.version import __version__
 

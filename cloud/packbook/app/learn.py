@@ -13,7 +13,7 @@ from packbook.adapters.store.histories import SqlHistories
 from packbook.app.command import DONE, add_settings, run
 from packbook.clock import now_ms
 from packbook.core.fleet import TEACHERS_MAX, TEACHERS_MIN, FleetModel, evenly, learn_family
-from packbook.ports import StoreError
+from packbook.ports.trouble import StoreError
 from packbook.settings import Settings
 
 LEARN_EVERY_S: Final = 86_400.0  # a fleet ages slowly

@@ -15,7 +15,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 
 OPEN_ANSWERS_WAIT_MAX_S: Final = 2  # for answers under way when we are asked to stop
 

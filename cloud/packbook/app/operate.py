@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database, database_url
-from packbook.ports import PackbookError, StoreError
+from packbook.ports.trouble import PackbookError, StoreError
 from packbook.settings import Settings
 
 SUFFIX: Final = ".operate"

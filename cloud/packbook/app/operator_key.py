@@ -10,7 +10,7 @@ import argparse
 
 from packbook.adapters.signing_key import make_key, read_key
 from packbook.app.command import DONE, add_settings, run
-from packbook.ports import SettingsError
+from packbook.ports.trouble import SettingsError
 from packbook.settings import Settings
 
 

@@ -26,7 +26,8 @@ from packbook.core.declared import Declared, Scope
 from packbook.core.formats.writing import text
 from packbook.core.ouranos import SCHEME, NotAPart, PartEntry, parts_model
 from packbook.core.passport import Passport
-from packbook.ports import PartsRegister, SettingsError
+from packbook.ports.passports import PartsRegister
+from packbook.ports.trouble import SettingsError
 from packbook.settings import Settings
 
 PLATFORM: Final = "Ouranos Ecosystem"

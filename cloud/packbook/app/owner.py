@@ -24,7 +24,7 @@ from packbook.app.operate import operate
 from packbook.app.relation import ACTS, vault_of
 from packbook.clock import now_ms
 from packbook.core.access import Reader
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 from packbook.settings import Settings
 from packwire.codec import shown
 from packwire.errors import WireError

@@ -15,7 +15,8 @@ from packbook.app.credentials import BookCredentials, issuer_of
 from packbook.app.fleet import fleet_of
 from packbook.app.operate import Office
 from packbook.app.sign_on import sign_on_for
-from packbook.ports import Condition, Evidence
+from packbook.ports.taking import Condition
+from packbook.ports.trust import Evidence
 from packbook.settings import Settings
 from packbook.web.app import create_app
 
@@ -30,8 +31,9 @@ def pages_over(
     looks: Mapping[str, str] | None = None,
     condition: Condition | None = None,
 ) -> FastAPI:
-    """`own`: see `app.operate.doing`. `reading`: the same one, by
-    connections of its own for what is read most. Raises PackbookError.
+    """Raises PackbookError.
+
+    `own`: see `app.operate.doing`. `reading`: the same database, by connections of its own for what is read most.
     """
     reading = reading or database
     office = Office(database, settings)

@@ -24,7 +24,7 @@ from packbook.app.operate import Act as OperatorsAct
 from packbook.app.operate import Office, operate
 from packbook.clock import now_ms
 from packbook.core.intake import Arrival, Fate
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 from packbook.settings import Settings
 
 

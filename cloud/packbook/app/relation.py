@@ -10,7 +10,7 @@ from packbook.adapters.vin_vault import VinVault
 from packbook.app.operate import Act, Office, OperateError
 from packbook.clock import now_ms
 from packbook.core.vehicle import vehicle_number
-from packbook.ports import SettingsError
+from packbook.ports.trouble import SettingsError
 from packbook.settings import Settings
 
 

@@ -17,7 +17,8 @@ from packbook.app.command import broker_address
 from packbook.app.enrolment import ACTS
 from packbook.app.operate import operate
 from packbook.app.token import box_name, fleet_name
-from packbook.ports import BrokerError, PackbookError, SettingsError, Signer
+from packbook.ports.trouble import BrokerError, PackbookError, SettingsError
+from packbook.ports.trust import Signer
 from packbook.settings import Settings
 from packwire.ids import BoxId
 

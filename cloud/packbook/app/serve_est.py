@@ -14,7 +14,8 @@ import uvicorn
 
 from packbook.adapters.authority import CA_FILE
 from packbook.app.listening import OPEN_ANSWERS_WAIT_MAX_S, Server, taken
-from packbook.ports import Enrolment, SettingsError
+from packbook.ports.trouble import SettingsError
+from packbook.ports.trust import Enrolment
 from packbook.settings import Settings
 from packbook.web.est import PeerProtocol, create_est
 

@@ -33,7 +33,7 @@ from packbook.clock import now_ms
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.enrolment import MS_PER_DAY
 from packbook.core.share import TOKEN_BYTES, Link, token_digest, unfit
-from packbook.ports import PackbookError, SettingsError
+from packbook.ports.trouble import PackbookError, SettingsError
 from packbook.settings import Settings
 
 PATH: Final = "/s/"

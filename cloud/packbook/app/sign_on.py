@@ -31,7 +31,8 @@ from packbook.core.accounts import Account, ExternalIdentity, Role, Visit, Who
 from packbook.core.enrolment import WrongTries
 from packbook.core.sign_in import network_of, new_token
 from packbook.core.sign_on import FLOW_MS, RoleRule, Stranger, lacking, rule_for, stranger_of
-from packbook.ports import AccountProblem, Begun, Departure, Homecoming, PackbookError
+from packbook.ports.accounts import AccountProblem, Begun, Departure, Homecoming
+from packbook.ports.trouble import PackbookError
 
 PURPOSE: Final = "sign-on"  # what the cookie is sealed for; account ids are hex digits
 USED_MAX: Final = 10_000  # trips that are remembered as over

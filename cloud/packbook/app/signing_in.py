@@ -23,7 +23,7 @@ from packbook.core import sign_in as limits
 from packbook.core.accounts import Account, Reach, Visit, Who, login_of
 from packbook.core.enrolment import WrongTries
 from packbook.core.sign_in import digest_of, network_of, new_token
-from packbook.ports import AccountProblem, Begun, Session
+from packbook.ports.accounts import AccountProblem, Begun, Session
 
 TEXT_MAX: Final = 120  # of names, notes and what a browser calls itself
 

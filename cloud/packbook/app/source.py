@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from packbook.ports import SettingsError, Source
+from packbook.ports.taking import Source
+from packbook.ports.trouble import SettingsError
 from packbook.settings import Settings
 
 

@@ -22,7 +22,7 @@ from packbook.app.operate import operate
 from packbook.clock import now_ms
 from packbook.core.enrolment import MS_PER_DAY
 from packbook.core.labels import Label, boot_text, sheet
-from packbook.ports import AuthorityError, PackbookError, SettingsError
+from packbook.ports.trouble import AuthorityError, PackbookError, SettingsError
 from packbook.settings import Settings
 from packwire.enrolment import BOOT_FILE, code_digest, new_code
 from packwire.ids import is_hex_id

@@ -20,7 +20,8 @@ from packbook.app.command import DONE, add_settings, run
 from packbook.app.operate import operate
 from packbook.app.token import day
 from packbook.core.accounts import EVERYWHERE, FIRST_TENANT, Account, Role, login_of
-from packbook.ports import AccountProblem, SettingsError
+from packbook.ports.accounts import AccountProblem
+from packbook.ports.trouble import SettingsError
 from packbook.settings import Settings
 
 PATH: Final = "/account/invitation/"

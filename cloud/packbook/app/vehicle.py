@@ -16,7 +16,7 @@ from packbook.app.command import DONE, PROBLEM, add_settings, run
 from packbook.app.operate import operate
 from packbook.app.relation import ACTS, number_from, vault_of
 from packbook.app.token import day
-from packbook.ports import PackbookError
+from packbook.ports.trouble import PackbookError
 from packbook.settings import Settings
 
 NUMBER_FILE_BYTES_MAX: Final = 1024

@@ -21,7 +21,7 @@ from typing import Final
 from packbook.adapters.collector import RETRY_MAX_S, Outage, forget
 from packbook.adapters.store.database import database_url
 from packbook.app.command import DONE, broker_address
-from packbook.ports import BrokerError, SettingsError
+from packbook.ports.trouble import BrokerError, SettingsError
 from packbook.settings import Settings
 
 WORKERS_MAX: Final = 64

@@ -53,6 +53,22 @@ class State(StrEnum):
 OPEN: Final = (State.RAISED, State.ACKNOWLEDGED)
 TOLD: Final = (State.RAISED, State.CLEARED)  # what receivers hear of; who acknowledged knows already
 
+
+@dataclass(frozen=True, slots=True)
+class AlertQuery:
+    """Which alerts somebody wants to see; None: of any."""
+
+    states: tuple[State, ...] = OPEN
+    kind: Kind | None = None
+    severity: Severity | None = None
+    box: str | None = None
+    battery: str | None = None
+    limit: int = 100
+    offset: int = 0
+
+
+OPEN_ONES: Final = AlertQuery()
+
 Detail: TypeAlias = str | int | float | None
 
 

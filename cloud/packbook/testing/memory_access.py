@@ -13,7 +13,8 @@ from packbook.clock import now_ms
 from packbook.core.access import ALL_BATTERIES, AccessTable, Read
 from packbook.core.passport import Fact, Histogram, Passport, Source
 from packbook.core.share import Ended, Link
-from packbook.ports import PLAIN, Manner, StoreError
+from packbook.ports.passports import PLAIN, Manner
+from packbook.ports.trouble import StoreError
 from packbook.web.access import Access
 
 

@@ -21,9 +21,13 @@ from packbook.core.accounts import BOOKS_OWN, KEY, NOBODY, May, Who
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.enrolment import WrongTries
 from packbook.core.share import Ended, Link, token_digest
-from packbook.ports import Exports, Gate, Histories, PackbookError, Passports
+from packbook.ports.histories import Histories
+from packbook.ports.passports import Exports, Gate, Passports
+from packbook.ports.trouble import PackbookError
 
-VISIT_MS: Final = 10 * 60 * 1000  # a page asks every 4 s whether something changed: that is one visit, one note
+VISIT_MS: Final = (
+    10 * 60 * 1000
+)  # a page asks again whenever it hears of news (`web.live`): that is one visit, one note
 VISITS_MAX: Final = 10_000  # remembered at once; a forgotten one is noted again
 NOT_HERE: Final = 404
 GONE: Final = 410
@@ -163,6 +167,12 @@ async def open_link(request: Request, digest: bytes, link: Link, cut: Cut, what:
         raise gone(ended)
 
 
+def link_address(request: Request, token: str) -> str:
+    """To hand over; without a public address of the book it opens here and nowhere else."""
+    root = access_of(request).public_url or str(request.base_url).rstrip("/")
+    return f"{root}/s/{token}"
+
+
 def gone(ended: Ended) -> HTTPException:
     return HTTPException(GONE, f"this link is {ended.replace('_', ' ')}", headers=PRIVATE)
 
@@ -195,6 +205,12 @@ def who_of(request: Request) -> Who:
     open_book = request.app.state.accounts is None
     who: Who = getattr(request.state, "who", BOOKS_OWN if open_book else NOBODY)
     return who
+
+
+def doer_of(request: Request) -> str:
+    """Who does it, as the records of acts say: by the login, which nobody chooses for himself as he does his name."""
+    reader = who_of(request).reader
+    return reader.account or reader.role
 
 
 def require(request: Request, may: May) -> Who:

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse
 from packbook.clock import now_ms
 from packbook.core.accounts import SCOPES, May
 from packbook.core.password import LENGTH_MIN
-from packbook.ports import AccountProblem
+from packbook.ports.accounts import AccountProblem
 from packbook.web.access import private, who_of
 from packbook.web.door import SEE_OTHER
 from packbook.web.render import remember_language, render

@@ -18,7 +18,8 @@ from fastapi import Depends, HTTPException, Path, Query, Request, Response
 from packbook.core.forecast import PRIOR, AgeingModel
 from packbook.core.history import Battery
 from packbook.core.prospect import Lacking, Prospect, forecast_of
-from packbook.ports import Evidence, Histories
+from packbook.ports.histories import Histories
+from packbook.ports.trust import Evidence
 from packbook.web import models, problems
 from packbook.web.access import access_of, histories, note_history, note_list, who_of
 from packbook.web.current import VARY, asked_tags, kept_in, require_change, tag_of, version_of
@@ -200,9 +201,10 @@ async def sessions(request: Request, named: Named, book: Book, part: Part, kind:
     return reply(request, models.SessionsOut.model_validate(answer), links)
 
 
-async def cells(request: Request, named: Named, book: Book) -> Response:
-    points = await book.cells(named)
-    return reply(request, models.CellsSeriesOut.model_validate({"battery": named, "points": points}))
+async def cells(request: Request, named: Named, book: Book, part: Part) -> Response:
+    points = await book.cells(named, part.one_more, part.offset)
+    shown, place, links = paged(request, part, points)
+    return reply(request, models.CellsSeriesOut.model_validate({"battery": named, "points": shown, **place}), links)
 
 
 async def usage(request: Request, named: Named, book: Book) -> Response:
@@ -245,13 +247,15 @@ def file_name(battery: str) -> str:
 async def checkpoints(
     request: Request,
     signing: Signing,
+    part: Part,
     battery: Annotated[
         str | None,
         Query(description="Only stores that watched this battery last", max_length=BATTERY_MAX, pattern=NO_CONTROLS),
     ] = None,
 ) -> Response:
-    points = await signing.checkpoints(battery, who_of(request).reach)
-    return reply(request, models.CheckpointsOut.of(signing.book_key, points))
+    points = await signing.checkpoints(battery, who_of(request).reach, part.one_more, part.offset)
+    shown, place, links = paged(request, part, points)
+    return reply(request, models.CheckpointsOut.of(signing.book_key, shown, place), links)
 
 
 async def boxes(request: Request, book: Book, part: Part) -> Response:

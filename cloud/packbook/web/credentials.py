@@ -9,7 +9,7 @@ from typing import Final
 
 from fastapi import HTTPException, Request, Response
 
-from packbook.ports import Credentials
+from packbook.ports.trust import Credentials
 
 JSON: Final = "application/json"
 SCHEMA: Final = "application/schema+json"

@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from packbook.core.accounts import BOOKS_OWN, KEY, NOBODY, May, Who
 from packbook.core.share import token_digest
-from packbook.ports import Accounts, walled
+from packbook.ports.accounts import Accounts
+from packbook.wall import walled
 from packbook.web.session import FORM_BYTES_MAX, SAFE, check_form, is_a_program, session_token
 
 API: Final = "/api/"

@@ -23,7 +23,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from packbook.ports import BadRequest, Enrolment, NoCertificate, PackbookError
+from packbook.ports.trouble import BadRequest, NoCertificate, PackbookError
+from packbook.ports.trust import Enrolment
 from packwire.enrolment import ADDRESSES, CA_CERTS, ENROL, PKCS7, REENROL
 
 REQUEST_BYTES_MAX: Final = 16_384  # ours is 700 bytes of base64

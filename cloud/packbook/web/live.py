@@ -26,7 +26,8 @@ from starlette.types import Receive, Scope, Send
 
 from packbook.core.accounts import EVERYWHERE, FIRST_TENANT, May, Reach, Who
 from packbook.core.live import ANYTHING, NOTHING, Change, Look, News, Sight, Topic, change, news
-from packbook.ports import Histories, PackbookError, Watch
+from packbook.ports.histories import Histories, Watch
+from packbook.ports.trouble import PackbookError
 from packbook.web.access import histories, note_history, note_list, who_of
 from packbook.web.api import BATTERY_MAX, NO_CONTROLS
 from packbook.web.door import who_comes

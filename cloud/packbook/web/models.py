@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from packbook.core.access import Read
 from packbook.core.history import SOC_BANDS_PCT, UsageTotals
-from packbook.ports import SignedCheckpoint
+from packbook.ports.trust import SignedCheckpoint
 from packbook.web import figures
 
 AtMs = Annotated[
@@ -158,7 +158,7 @@ class CellsOut(Answer):
     provenance: ProvenanceOut
 
 
-class CellsSeriesOut(Answer):
+class CellsSeriesOut(PartOut):
     battery: str
     points: tuple[CellsOut, ...] = Field(description="Oldest first")
 
@@ -494,12 +494,13 @@ class ReadsOut(PartOut):
     reads: tuple[ReadOut, ...] = Field(description="Newest first")
 
 
-class CheckpointsOut(Answer):
+class CheckpointsOut(PartOut):
     book_key: str = Field(description="Ed25519 key that signed them, hexadecimal: for `packbook verify --trust`")
     checkpoints: tuple[CheckpointOut, ...]
 
     @classmethod
-    def of(cls, book_key: bytes, points: Iterable[SignedCheckpoint]) -> CheckpointsOut:
+    def of(cls, book_key: bytes, points: Iterable[SignedCheckpoint], place: Mapping[str, Any]) -> CheckpointsOut:
+        """`place`: where in the list these are, as the fields of `PartOut`."""
         shown = [
             CheckpointOut(
                 box=point.box,
@@ -511,4 +512,4 @@ class CheckpointsOut(Answer):
             )
             for point in points
         ]
-        return cls(book_key=book_key.hex(), checkpoints=tuple(shown))
+        return cls(book_key=book_key.hex(), checkpoints=tuple(shown), **place)

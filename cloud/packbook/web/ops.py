@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from packbook.ports import Condition, Readiness
+from packbook.ports.taking import Condition, Readiness
 from packbook.web.routes import Page
 
 UNAVAILABLE: Final = 503

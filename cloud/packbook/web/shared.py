@@ -16,7 +16,8 @@ from packbook.core.access import Cut, Reader
 from packbook.core.accounts import May
 from packbook.core.formats.sheet.code import code_of
 from packbook.core.identifiers import asked_key
-from packbook.ports import PLAIN, Manner, NotMade
+from packbook.ports.passports import PLAIN, Manner
+from packbook.ports.trouble import NotMade
 from packbook.web import access as door
 from packbook.web import passport_page
 from packbook.web.access import NOT_HERE, PRIVATE, private

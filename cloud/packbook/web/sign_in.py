@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse
 from packbook.core.accounts import Visit
 from packbook.core.password import LENGTH_MIN
 from packbook.core.sign_in import device_of, digest_of
-from packbook.ports import AccountProblem, Accounts, Begun, SignOn
+from packbook.ports.accounts import AccountProblem, Accounts, Begun, SignOn
 from packbook.web.access import NOT_HERE, private, who_of
 from packbook.web.door import SEE_OTHER, SIGN_IN
 from packbook.web.render import remember_language, render

@@ -12,7 +12,7 @@ from typing import Final
 from fastapi import HTTPException, Request, Response
 
 from packbook.core.accounts import May
-from packbook.ports import AccountProblem, SignOn
+from packbook.ports.accounts import AccountProblem, SignOn
 from packbook.web.access import NOT_HERE, private, who_of
 from packbook.web.account import HERE as ACCOUNT
 from packbook.web.account import page_with

@@ -11,7 +11,7 @@ from typing import Final
 
 from fastapi import Request, Response
 
-from packbook.ports import Credentials
+from packbook.ports.trust import Credentials
 from packbook.web.render import render, words_for
 
 PREFIX: Final = "verify.said."

@@ -53,7 +53,7 @@ def open_source(
         case "log" if rest:
             return _log(Path(rest), bookmark, speed)
         case "sim" if rest:
-            from packbox.testing.sim_source import open_sim
+            from packbox.sim.source import open_sim
 
             resume_wall_ms = bookmark.wall_ms if bookmark.source == SIM else None
             return Opened(SIM, open_sim(rest, resume_wall_ms), live=False)

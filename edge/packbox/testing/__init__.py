@@ -1,1 +1,1 @@
-"""Honest fakes that ship with the box: a simulated car, clock and disk."""
+"""Honest fakes that ship with the box: a bus in memory, a clock, a disk."""

@@ -19,10 +19,10 @@ from packbox.clock import SystemClock
 from packbox.core.frames import FrameBatch
 from packbox.core.stamp import NS_PER_MS, Tick
 from packbox.ports import BusDownError
-from packbox.testing.sim_car import Asleep, Awake, SimCar
+from packbox.sim.car import Asleep, Awake, SimCar
+from packbox.sim.frames import ECONOMICAL, Columns, Poll, Sender, encode
+from packbox.sim.source import voices
 from packbox.testing.sim_clock import SimMachine
-from packbox.testing.sim_frames import ECONOMICAL, Columns, Poll, Sender, encode
-from packbox.testing.sim_source import voices
 
 TORN_SHARE: Final = 0.01
 

@@ -18,7 +18,8 @@ from packbook.core.history import EventRow, Provenance
 from packbook.core.intake import Fate, Reason
 from packbook.core.prospect import Lacking, forecast_of
 from packbook.core.triage import Use
-from packbook.testing.memory_histories import lived_in, soh_point
+from packbook.testing.lived_in import lived_in
+from packbook.testing.rows import soh_point
 
 DAY_MS = 86_400_000
 LEAF = "leaf-24-0001"

@@ -7,7 +7,7 @@ An alert and what is to be sent of it are written together or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -18,7 +18,7 @@ from packbook.adapters.store import tables, tenants
 from packbook.adapters.store.quarantine import parts
 from packbook.adapters.store.rows import insert_new
 from packbook.core.accounts import EVERYWHERE, Reach
-from packbook.core.alerts import OPEN, Alert, Kind, Severity, State, Steps
+from packbook.core.alerts import OPEN_ONES, Alert, AlertQuery, Kind, Severity, State, Steps
 
 _table: Final = tables.alert
 _out: Final = tables.alert_delivery
@@ -131,28 +131,15 @@ async def forget_cleared(connection: AsyncConnection, before_ms: int) -> None:
 # --- reading and acknowledging ------------------------------------------------------------------------------------
 
 
-async def listed(
-    connection: AsyncConnection,
-    reach: Reach,
-    states: Collection[State] = OPEN,
-    *,
-    kind: Kind | None = None,
-    severity: Severity | None = None,
-    box: str | None = None,
-    battery: str | None = None,
-    limit: int = 100,
-    offset: int = 0,
-) -> list[Alert]:
+async def listed(connection: AsyncConnection, reach: Reach, query: AlertQuery = OPEN_ONES) -> list[Alert]:
     """Newest first."""
-    query = sa.select(_table).where(_within(reach), _table.c.state.in_([state.value for state in states]))
-    for column, wanted in ((_table.c.kind, kind), (_table.c.severity, severity)):
+    rows = sa.select(_table).where(_within(reach), _table.c.state.in_([state.value for state in query.states]))
+    columns = (_table.c.kind, _table.c.severity, _table.c.box, _table.c.battery)
+    for column, wanted in zip(columns, (query.kind, query.severity, query.box, query.battery), strict=True):
         if wanted is not None:
-            query = query.where(column == wanted.value)
-    for column, name in ((_table.c.box, box), (_table.c.battery, battery)):
-        if name is not None:
-            query = query.where(column == name)
-    query = query.order_by(_table.c.raised_ms.desc(), _table.c.id.desc()).limit(limit).offset(offset)
-    return [_alert(row) for row in (await connection.execute(query)).mappings()]
+            rows = rows.where(column == wanted)
+    rows = rows.order_by(_table.c.raised_ms.desc(), _table.c.id.desc()).limit(query.limit).offset(query.offset)
+    return [_alert(row) for row in (await connection.execute(rows)).mappings()]
 
 
 async def one(connection: AsyncConnection, reach: Reach, number: int) -> Alert | None:
@@ -177,7 +164,7 @@ async def counted(connection: AsyncConnection, reach: Reach) -> dict[tuple[Kind,
     """Those that are open."""
     keys = (_table.c.kind, _table.c.severity, _table.c.state)
     query = sa.select(*keys, sa.func.count().label("n")).where(_within(reach))
-    query = query.where(_table.c.state.in_([state.value for state in OPEN])).group_by(*keys)
+    query = query.where(_table.c.state.in_([state.value for state in OPEN_ONES.states])).group_by(*keys)
     rows = await connection.execute(query)
     return {(Kind(row.kind), Severity(row.severity), State(row.state)): row.n for row in rows}
 

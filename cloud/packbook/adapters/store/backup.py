@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from packbook.ports import StoreError
+from packbook.ports.trouble import StoreError
 
 
 def copy_book(book: Path, copy: Path) -> int:

@@ -25,7 +25,7 @@ from packbook.core.enrolment import BoxState
 from packbook.core.history import Provenance
 from packbook.core.intake import Accept, Arrival, Entry, Heartbeat, Quarantine, Reading, Reason, Status, Tip, Unready
 from packbook.core.passport import Part
-from packbook.ports import Holding, Taken
+from packbook.ports.taking import Holding, Taken
 
 BEYOND_MAX: Final = 4096  # records past a hole that one ack names; the rest is named when the hole is filled
 WITHDRAWN: Final = "the owner withdrew his consent"  # why a credential was taken back

@@ -33,7 +33,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from packbook.adapters import migrations
-from packbook.ports import StoreError, walled_in
+from packbook.ports.trouble import StoreError
+from packbook.wall import walled_in
 
 CONNECT_WAIT_MAX_S: Final = 10.0
 BUSY_WAIT_MAX_MS: Final = 5000  # another process that reads may hold the file for a moment

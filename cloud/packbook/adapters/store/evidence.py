@@ -18,7 +18,7 @@ from packbook.adapters.store import tables, tenants
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.rows import insert_new
 from packbook.core.accounts import EVERYWHERE, Reach
-from packbook.ports import SignedCheckpoint
+from packbook.ports.trust import SignedCheckpoint
 
 CHUNK_RECORDS: Final = 1000
 
@@ -94,16 +94,20 @@ class SqlEvidence:
             rows = (await connection.execute(query)).all()
         return list({row.box: row.der for row in rows}.values())
 
-    async def checkpoints(self, battery: str | None = None, reach: Reach = EVERYWHERE) -> list[SignedCheckpoint]:
-        """The newest of every store, of one battery or all within the reach."""
+    async def checkpoints(
+        self, battery: str | None = None, reach: Reach = EVERYWHERE, limit: int | None = None, offset: int = 0
+    ) -> list[SignedCheckpoint]:
+        """The newest of every store, of one battery or all within the reach, by box and store."""
         table = tables.checkpoint
         newest = sa.select(table.c.box, table.c.store, sa.func.max(table.c.upto)).group_by(table.c.box, table.c.store)
         if battery is not None:
             newest = newest.where(table.c.battery == battery)
         query = sa.select(table).where(sa.tuple_(table.c.box, table.c.store, table.c.upto).in_(newest))
-        query = query.where(tenants.battery_within(table.c.battery, reach))
+        query = query.where(tenants.battery_within(table.c.battery, reach)).order_by(table.c.box, table.c.store)
+        if limit is not None:
+            query = query.limit(limit).offset(offset)
         async with self._database.transaction() as connection:
-            rows = (await connection.execute(query.order_by(table.c.box, table.c.store))).mappings().all()
+            rows = (await connection.execute(query)).mappings().all()
         return [SignedCheckpoint(**row) for row in rows]
 
     async def keep(self, points: Sequence[SignedCheckpoint]) -> None:

@@ -20,7 +20,7 @@ from packbook.core.alerts import OPEN
 from packbook.core.fleet_reports import Life
 from packbook.core.fleet_row import Judged, from_json
 from packbook.core.fleet_table import ROWS_PER_PAGE, Column, FleetQuery, FleetRow, Link
-from packbook.ports import Choices, FleetPage
+from packbook.ports.fleet import Choices, FleetPage
 
 DAY_MS: Final = 86_400_000
 _head, _row, _installed, _box, _enrolled = (

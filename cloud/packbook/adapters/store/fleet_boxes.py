@@ -41,7 +41,7 @@ from packbook.core.fleet_boxes import (
 from packbook.core.fleet_papers import CodeLine
 from packbook.core.fleet_table import ROWS_PER_PAGE
 from packbook.core.history import Agreement, EventRow, Installation, Provenance
-from packbook.ports import BoxPage
+from packbook.ports.fleet import BoxPage
 
 EVENTS_SHOWN: Final = 100
 BEATS_SHOWN: Final = 24 * 14  # one an hour: two weeks

@@ -31,7 +31,7 @@ from packbook.core.history import (
 )
 from packbook.core.intake import Fate
 from packbook.core.merge import add_usage
-from packbook.ports import Quarantined
+from packbook.ports.histories import Quarantined
 
 _HISTOGRAMS: Final = ("soc_temp_s", "c_rate_temp_s", "depth_counts", "charging_temp_s")
 
@@ -122,9 +122,11 @@ class SqlHistories:
         query = sa.select(table).where(*self._of(table, battery)).order_by(*_newest_first(table))
         return [event_from(row) for row in await self._rows(query.limit(limit).offset(offset))]
 
-    async def cells(self, battery: str) -> Sequence[CellsPoint]:
+    async def cells(self, battery: str, limit: int | None = None, offset: int = 0) -> Sequence[CellsPoint]:
         table = tables.cells
         query = sa.select(table).where(*self._of(table, battery)).order_by(*oldest_first(table))
+        if limit is not None:
+            query = query.limit(limit).offset(offset)
         return [_value(CellsPoint, row) for row in await self._rows(query)]
 
     async def fleet_model(self, family: str) -> FleetModel | None:

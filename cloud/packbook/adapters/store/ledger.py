@@ -28,7 +28,7 @@ from packbook.adapters.store.quarantine import Act, parts
 from packbook.core import intake
 from packbook.core.history import Provenance
 from packbook.core.intake import Arrival, Entry, Keys, Reading, Reason, Unready
-from packbook.ports import Taken
+from packbook.ports.taking import Taken
 
 ReadAll: TypeAlias = Callable[[Sequence[Arrival], Keys], Awaitable[list[Reading]]]
 

@@ -22,7 +22,7 @@ from packbook.adapters.store.rows import upsert
 from packbook.adapters.vin_vault import VinVault
 from packbook.core.consent import Watcher, who_decides
 from packbook.core.enrolment import BoxState
-from packbook.ports import StoreError
+from packbook.ports.trouble import StoreError
 
 ASSOCIATION_BYTES = 16
 

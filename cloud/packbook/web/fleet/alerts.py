@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from typing import Final
 
 from fastapi import HTTPException, Request, Response
 
 from packbook.clock import now_ms
-from packbook.core.alerts import OPEN, Alert, Kind, Severity, State
+from packbook.core.alerts import OPEN, Alert, AlertQuery, Kind, Severity, State
 from packbook.core.fleet_papers import ROWS_PER_PAGE
 from packbook.core.fleet_table import FleetQuery
 from packbook.core.words_of_alerts import alert_advice, alert_severity, alert_state, alert_text, alert_title
-from packbook.web.fleet.room import done, fleet_of, name_of, note_in, page_in, place_of, reach_of, reason_in
+from packbook.web.access import doer_of
+from packbook.web.fleet.room import done, fleet_of, note_in, page_in, place_of, reach_of, reason_in
 from packbook.web.render import render, words_for
 
 ALERTS: Final = "/fleet/alerts"
@@ -26,20 +27,19 @@ async def alerts(request: Request) -> Response:
     kind = next((each for each in Kind if each == said.get("kind")), None)
     severity = next((each for each in Severity if each == said.get("severity")), None)
     state = next((each for each in SHOWN if each == said.get("state")), None)
-    asked = partial(
-        port.list,
-        reach,
+    wish = AlertQuery(
         OPEN if state is None else (state,),
-        kind=kind,
-        severity=severity,
+        kind,
+        severity,
+        said.get("box") or None,
+        said.get("battery") or None,
         limit=ROWS_PER_PAGE + 1,
         offset=(page_in(request) - 1) * ROWS_PER_PAGE,
     )
-    battery, box = said.get("battery") or None, said.get("box") or None
-    found = list(await asked(box=box, battery=battery))
-    if battery is not None and box is None:  # and what is of the box that watches it
-        watching = await _box_of(request, battery)
-        of_box = () if watching is None else await asked(box=watching)
+    found = list(await port.list(reach, wish))
+    if wish.battery is not None and wish.box is None:  # and what is of the box that watches it
+        watching = await _box_of(request, wish.battery)
+        of_box = () if watching is None else await port.list(reach, replace(wish, battery=None, box=watching))
         found += [alert for alert in of_box if alert.battery is None]
     counts = await port.counts(reach)
     by_severity = {each: sum(n for (_, s, _), n in counts.items() if s is each) for each in Severity}
@@ -67,7 +67,7 @@ async def acknowledge(request: Request) -> Response:
     form = await request.form()
     number: int = request.path_params["number"]
     port, reach = fleet_of(request).alerts, reach_of(request)
-    if await port.acknowledge(number, name_of(request), reason_in(form), reach) is None:
+    if await port.acknowledge(number, doer_of(request), reason_in(form), reach) is None:
         raise HTTPException(NOT_HERE)
     return done(ALERTS, "alert_taken")
 

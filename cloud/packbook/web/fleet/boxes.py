@@ -26,7 +26,7 @@ from packbook.core.fleet_boxes import (
 )
 from packbook.core.fleet_table import ROWS_PER_PAGE, Link
 from packbook.core.words import Words
-from packbook.web.access import note_history
+from packbook.web.access import doer_of, note_history
 from packbook.web.fleet.room import (
     DASH,
     Cell,
@@ -41,7 +41,6 @@ from packbook.web.fleet.room import (
     fleet_of,
     grid,
     moment,
-    name_of,
     note_in,
     number,
     page_address,
@@ -168,7 +167,7 @@ async def decide(request: Request) -> Response:
     state = next((each for each in allowed if each == form.get("state")), None)
     if state is None:
         raise HTTPException(422, "this cannot be decided about this box")
-    wish = {"box": life.line.box, "state": str(state), "why": reason_in(form), "who": name_of(request)}
+    wish = {"box": life.line.box, "state": str(state), "why": reason_in(form), "who": doer_of(request)}
     await fleet_of(request).desk.do("box.state", wish)
     return done(f"{BOXES}/{quote(life.line.box, safe='')}", f"box_{state}")
 
@@ -179,7 +178,7 @@ async def transfer(request: Request) -> Response:
     to, reach = str(form.get("fleet", "")), reach_of(request)
     if life.enrolled is None or to not in await fleet_of(request).boxes.fleets(reach):
         raise HTTPException(422, "no such fleet; a new one is begun with its first code")
-    wish = {"box": life.line.box, "fleet": to, "why": reason_in(form), "who": name_of(request)}
+    wish = {"box": life.line.box, "fleet": to, "why": reason_in(form), "who": doer_of(request)}
     await fleet_of(request).desk.do("box.transfer", wish)
     return done(f"{BOXES}/{quote(life.line.box, safe='')}", "box_transferred")
 

@@ -19,6 +19,7 @@ from packbook.core.fleet_papers import ROWS_PER_PAGE, CodeLine
 from packbook.core.fleet_table import within
 from packbook.core.labels import Label, boot_text, pdf, sheet, svg
 from packbook.core.words import Words
+from packbook.web.access import doer_of
 from packbook.web.fleet.room import (
     DASH,
     Cell,
@@ -28,7 +29,6 @@ from packbook.web.fleet.room import (
     fleet_of,
     grid,
     moment,
-    name_of,
     note_in,
     page_in,
     place_of,
@@ -75,7 +75,7 @@ async def make(request: Request) -> Response:
     replaces = str(form.get("replaces", "")).strip() or None
     if replaces is not None and await fleet.boxes.one(reach_of(request), replaces) is None:
         raise HTTPException(422, "replaces: no such box")
-    labels = await fleet.desk.new_codes(int(count), name, days, replaces, name_of(request))
+    labels = await fleet.desk.new_codes(int(count), name, days, replaces, doer_of(request))
     answer = render(request, "fleet/labels.html", labels=[(label, _picture(label)) for label in labels])
     answer.headers.update(ONCE)
     return answer
@@ -100,7 +100,7 @@ async def take_labels(request: Request) -> Response:
 
 async def drop(request: Request) -> Response:
     form = await request.form()
-    wish = {"fleet": await _fleet_in(request, form), "who": name_of(request)}
+    wish = {"fleet": await _fleet_in(request, form), "who": doer_of(request)}
     dropped = await fleet_of(request).desk.do("codes.drop", wish)
     return done(ENROL, "codes_dropped" if dropped else "codes_none")
 

@@ -14,6 +14,7 @@ from fastapi import HTTPException, Request, Response
 from packbook.core.fleet_papers import ROWS_PER_PAGE, DisputeLine, MessageDetail, MessageQuery, read_message_query
 from packbook.core.intake import Fate, Reason
 from packbook.core.words import Words
+from packbook.web.access import doer_of
 from packbook.web.fleet.room import (
     Cell,
     Grid,
@@ -23,7 +24,6 @@ from packbook.web.fleet.room import (
     fleet_of,
     grid,
     moment,
-    name_of,
     note_in,
     number,
     place_of,
@@ -113,7 +113,7 @@ async def act(request: Request) -> Response:
     what = form.get("act")
     if what not in ACTS:
         raise HTTPException(422, f"act: one of {', '.join(ACTS)}")
-    wish = {"items": [found.line.id], "why": reason_in(form), "who": name_of(request)}
+    wish = {"items": [found.line.id], "why": reason_in(form), "who": doer_of(request)}
     (answer,) = await fleet_of(request).desk.do(f"quarantine.{what}", wish)
     note = "refused_again" if answer.get("refused") else f"message_{what}"
     return done(f"{QUARANTINE}/{found.line.id}", note)
@@ -127,7 +127,7 @@ async def settle(request: Request) -> Response:
         raise HTTPException(422, f"act: one of {', '.join(ENDINGS)}")
     if not await fleet_of(request).papers.sees_store(reach_of(request), box, store):
         raise HTTPException(NOT_HERE)
-    wish = {"box": box, "store": store, "why": reason_in(form), "who": name_of(request)}
+    wish = {"box": box, "store": store, "why": reason_in(form), "who": doer_of(request)}
     await fleet_of(request).desk.do(f"quarantine.{what}", wish)
     return done(QUARANTINE, f"store_{what}")
 

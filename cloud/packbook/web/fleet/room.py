@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse
 from packbook.core.accounts import Reach
 from packbook.core.told import Told
 from packbook.core.words import ABSENT, Words, iso
-from packbook.ports import Alerts, FleetBoxes, FleetDesk, FleetList, FleetPapers
+from packbook.ports.fleet import Alerts, FleetBoxes, FleetDesk, FleetList, FleetPapers
 from packbook.web import csv_files
 from packbook.web.access import who_of
 from packbook.web.charts import Moment
@@ -46,12 +46,6 @@ def fleet_of(request: Request) -> Fleet:
 
 def reach_of(request: Request) -> Reach:
     return who_of(request).reach
-
-
-def name_of(request: Request) -> str:
-    """Who did it, as the records of acts say."""
-    who = who_of(request)
-    return who.name or who.account or who.reader.role
 
 
 # --- tables --------------------------------------------------------------------------------------------------------

@@ -19,7 +19,9 @@ from packbook.core.access import Cut
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.history import Battery
 from packbook.core.words import Words, iso
-from packbook.ports import Evidence, Manner, NotMade
+from packbook.ports.passports import Manner
+from packbook.ports.trouble import NotMade
+from packbook.ports.trust import Evidence
 from packbook.web import csv_files, shared
 from packbook.web.access import FORBIDDEN, PRIVATE, access_of, bearer, histories, private, read_of, who_of
 from packbook.web.owner.frame import all_sessions, battery_of, download, file_name

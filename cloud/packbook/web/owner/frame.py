@@ -13,7 +13,7 @@ from fastapi import HTTPException, Request, Response
 from markupsafe import Markup
 
 from packbook.core.history import Battery, SessionRow
-from packbook.ports import Histories
+from packbook.ports.histories import Histories
 from packbook.web.access import histories, note_history
 from packbook.web.current import kept_in, require_change, version_of
 from packbook.web.render import piece, words_for

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse
 from packbook.core.accounts import May
 from packbook.core.history import Battery, SohPoint, UsageTotals
 from packbook.core.words import ABSENT, Words
-from packbook.ports import Histories
+from packbook.ports.histories import Histories
 from packbook.web import figures
 from packbook.web.access import histories, note_history, note_list, who_of
 from packbook.web.charts import Moment, Table

@@ -21,9 +21,9 @@ from packbook.clock import now_ms
 from packbook.core.access import COVERAGE, INTEREST, AccessTable, Reader
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.history import Battery
-from packbook.core.share import NOTE_MAX, TOKEN_BYTES, Link, token_digest, unfit
+from packbook.core.share import NOTE_MAX, READS_MAX, TOKEN_BYTES, Link, token_digest, unfit
 from packbook.core.words import Words
-from packbook.web.access import access_of, histories, private, who_of
+from packbook.web.access import access_of, doer_of, histories, link_address, private
 from packbook.web.owner.frame import battery_of
 from packbook.web.passport_page import REST, SECTIONS
 from packbook.web.render import render, words_for
@@ -31,9 +31,7 @@ from packbook.web.render import render, words_for
 DAY_MS: Final = 86_400_000
 DAYS: Final = (1, 3, 7, 14, 30, 90)
 DAYS_USUAL: Final = 14
-READS_MAX: Final = 1_000_000
 FIRST: Final = "buyer"  # offered first
-PATH: Final = "/s/"
 WRONG: Final = 422
 
 
@@ -67,12 +65,11 @@ async def make(request: Request) -> Response:
     battery, access, t = await battery_of(request, "share"), access_of(request), words_for(request)
     form = await request.form()
     token, now = secrets.token_urlsafe(TOKEN_BYTES), now_ms()
-    link = _asked(access.table, form, battery.battery, token, now, who_of(request).name)
+    link = _asked(access.table, form, battery.battery, token, now, doer_of(request))
     if link is None or unfit(access.table, link, access.exports.suffixes) is not None:
         return await _page(request, battery, wrong=True)
     await access.gate.keep_link(link)
-    root = access.public_url or str(request.base_url).rstrip("/")
-    address = f"{root}{PATH}{token}"
+    address = link_address(request, token)
     code = segno.make(address, error="m").svg_data_uri(scale=5, border=3, dark="#000", light="#fff")
     made = Made(address, code, _row(t, access.table, link, now), access.public_url is None)
     return await _page(request, battery, made=made)
@@ -117,7 +114,7 @@ def parts_of(table: AccessTable) -> dict[str, frozenset[str]]:
     return {**placed, REST: frozenset(rest), COVERAGE: frozenset({COVERAGE})}
 
 
-def _asked(table: AccessTable, form: FormData, battery: str, token: str, now: int, maker: str | None) -> Link | None:
+def _asked(table: AccessTable, form: FormData, battery: str, token: str, now: int, maker: str) -> Link | None:
     """None: nothing that our form sends."""
     role, _, purpose = str(form.get("reader", "")).partition("/")
     days, reads, note = str(form.get("days", "")), str(form.get("reads", "")).strip(), str(form.get("note", "")).strip()
@@ -135,7 +132,7 @@ def _asked(table: AccessTable, form: FormData, battery: str, token: str, now: in
         None,
         note,
         now,
-        maker or "operator",
+        maker,
         now + int(days) * DAY_MS,
         int(reads) if reads else None,
     )

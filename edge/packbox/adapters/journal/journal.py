@@ -2,9 +2,10 @@
 
 In:  the fold's snapshot and the sealed records it produced; what the book holds.
 Out: the checkpoint at open, records that wait for the book.
-Refuses a second process on the same file, a file of another box, a file of newer software. A damaged file is renamed
-and never deleted; a new store begins and says so until its first record is on disk. A disk that refuses at the start is
-no reason to stay away: what it holds is read into memory, and each commit tries the disk again.
+Refuses a second process on the same file, a file of another box, a file of newer software. A damaged file, or one that
+is older than what the card had confirmed, is renamed and never deleted; a new store begins and says so until its first
+record is on disk. A disk that refuses at the start is no reason to stay away: what it holds is read into memory, and
+each commit tries the disk again.
 
 Why WAL and FULL: in 400 simulated power cuts it alone lost nothing (facts/transport.md §6). Why one connection: SQLite
 before 3.51.3 can lose a WAL reset between two. Readers of other processes take a copy (`copy.py`).
@@ -26,6 +27,7 @@ from packbox.adapters.durable import sync_folder
 from packbox.adapters.journal.files import ASIDES_MAX, asides, newest_aside, outbox_of, set_aside
 from packbox.adapters.journal.lock import Lock
 from packbox.adapters.journal.migrate import NEWEST, migrate
+from packbox.adapters.journal.newest import forgotten, remember_newest
 from packbox.adapters.journal.packing import pack, read_state
 from packbox.adapters.journal.standby import bring_back, read_into_memory
 from packbox.adapters.journal.trouble import damage, is_damage, told
@@ -53,6 +55,7 @@ class SqliteJournal:
         self._lock = Lock(path)
         self._db: sqlite3.Connection | None = None
         self._next_seq = 0
+        self._store = StoreId("")
         self._stands_by = False  # in memory: the disk refuses
 
     def open(self) -> Checkpoint:
@@ -83,6 +86,8 @@ class SqliteJournal:
                 [(row.seq, row.kind, row.session, row.mono_ms, row.wall_ms, row.sealed) for row in rows],
             )
         self._next_seq += len(rows)
+        if rows:
+            remember_newest(self.path, self._store, rows[-1].seq)
 
     def waiting(self, after_seq: int, limit: int) -> list[SealedRow]:
         with told(self.path, "read"):
@@ -173,11 +178,10 @@ class SqliteJournal:
         """A connection to a sound file, and why an older one had to go, if one had to."""
         try:
             db = _connect(path)
-            over = db.execute("SELECT over FROM store WHERE over IS NOT NULL").fetchone()
-            if over is None:
+            why = _over(db, path)
+            if why is None:
                 return db, None
             db.close()
-            why = str(over[0])
         except sqlite3.DatabaseError as problem:
             if not is_damage(problem):
                 raise
@@ -209,12 +213,18 @@ class SqliteJournal:
             )
         newest = db.execute("SELECT seq, sealed FROM record ORDER BY seq DESC LIMIT 1").fetchone()
         seq, previous = (0, bytes(len(self._digest(b"")))) if newest is None else (newest[0], self._digest(newest[1]))
-        self._next_seq = seq + 1
+        self._next_seq, self._store = seq + 1, StoreId(store)
         return Checkpoint(
             state=read_state(db),
-            head=ChainHead(self._box, StoreId(store), self._next_seq, previous),
+            head=ChainHead(self._box, self._store, self._next_seq, previous),
             begun_after=begun_after if newest is None else None,
         )
+
+
+def _over(db: sqlite3.Connection, path: Path) -> str | None:
+    """Why this sound journal must not be gone on with. Raises sqlite3.Error."""
+    said = db.execute("SELECT over FROM store WHERE over IS NOT NULL").fetchone()
+    return forgotten(path, db) if said is None else str(said[0])
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -31,7 +31,7 @@ def upgrade() -> None:
         op.execute(f"ALTER TABLE {part} ENABLE ROW LEVEL SECURITY")
     for table in BY_BOX:
         watched = (
-            "SELECT 1 FROM installation watched JOIN battery_tenant home ON home.battery = watched.battery"  # noqa: S608
+            "SELECT 1 FROM installation watched JOIN battery_tenant home ON home.battery = watched.battery"  # noqa: S608 - ours
             f" WHERE watched.box = {table}.box AND home.tenant = {OURS}"
         )
         _wall(table, f"EXISTS ({watched})")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from packbox.core.frames import BoolArray, FloatArray, IntArray
 from packbox.core.stamp import NS_PER_MS, NS_PER_S
-from packbox.testing.sim_car import Awake
+from packbox.sim.car import Awake
 
 ByteArray: TypeAlias = npt.NDArray[np.uint8]
 Physical: TypeAlias = FloatArray | IntArray | float

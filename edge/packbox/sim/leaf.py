@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 
 from packbox.core.frames import FloatArray
-from packbox.testing.sim_car import AC, DC, DRIVE, Awake, CarModel
-from packbox.testing.sim_frames import ByteArray, Physical, Poll, Seen, Sender, answer, counting, field, noise, pack
-from packbox.testing.sim_pack import open_circuit_v
+from packbox.sim.car import AC, DC, DRIVE, Awake, CarModel
+from packbox.sim.frames import ByteArray, Physical, Poll, Seen, Sender, answer, counting, field, noise, pack
+from packbox.sim.pack import open_circuit_v
 
 _CURRENT: Final = field("7|11@0-", 0.5, void=0x3FF)
 _WIDE_CURRENT: Final = field("47|12@0-", 0.5)

@@ -23,10 +23,10 @@ from packbox.clock import ClockTrust, SystemClock
 from packbox.core.frames import FrameBatch
 from packbox.core.stamp import NS_PER_MS, BootId, Stamp, Tick
 from packbox.ports import SettingsError
-from packbox.testing import sim_imiev, sim_leaf
-from packbox.testing.sim_car import MODELS, Asleep, Awake, CarModel, SimCar
-from packbox.testing.sim_driver import DAY_MS
-from packbox.testing.sim_frames import ECONOMICAL, REAL, Columns, Poll, Rates, Sender, encode
+from packbox.sim import imiev, leaf
+from packbox.sim.car import MODELS, Asleep, Awake, CarModel, SimCar
+from packbox.sim.driver import DAY_MS
+from packbox.sim.frames import ECONOMICAL, REAL, Columns, Poll, Rates, Sender, encode
 
 DEFAULT_DAYS: Final = 240
 MAX_DAYS: Final = 20_000  # a car's whole life, twice
@@ -186,8 +186,8 @@ class _Pace:
 
 def voices(model: CarModel, seed: int) -> tuple[list[Sender], list[Poll]]:
     if model.family == "leaf":
-        return list(sim_leaf.senders(model)), list(sim_leaf.polls(model, seed))
-    return list(sim_imiev.senders(model)), []
+        return list(leaf.senders(model)), list(leaf.polls(model, seed))
+    return list(imiev.senders(model)), []
 
 
 def _day(spec: str, key: str, value: str) -> int:

@@ -19,10 +19,10 @@ from typing import Final
 import numpy as np
 
 from packbox.core.frames import FloatArray, IntArray
-from packbox.testing import sim_driver as driver
-from packbox.testing import sim_pack as packs
-from packbox.testing.sim_driver import DAY_BEGINS_H, DAY_MS, HOUR_MS, Climate, Habits, Vehicle
-from packbox.testing.sim_pack import PackHealth, PackModel, PackState
+from packbox.sim import driver
+from packbox.sim import pack as packs
+from packbox.sim.driver import DAY_BEGINS_H, DAY_MS, HOUR_MS, Climate, Habits, Vehicle
+from packbox.sim.pack import PackHealth, PackModel, PackState
 
 CHARGE_STEP_S: Final = 5.0
 DRIVE_STEP_S: Final = 1.0

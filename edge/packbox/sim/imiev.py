@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 
 from packbox.core.frames import FloatArray, IntArray
-from packbox.testing.sim_car import AC, DC, DRIVE, CarModel
-from packbox.testing.sim_frames import ByteArray, Seen, Sender, counting, field, noise, pack
-from packbox.testing.sim_pack import open_circuit_v
+from packbox.sim.car import AC, DC, DRIVE, CarModel
+from packbox.sim.frames import ByteArray, Seen, Sender, counting, field, noise, pack
+from packbox.sim.pack import open_circuit_v
 
 _CELL_MAX: Final = field("0|8@1+", 0.01, 2.10, void=0)
 _CELL_MIN: Final = field("8|8@1+", 0.01, 2.10, void=0)

@@ -1,0 +1,1 @@
+"""What the book needs from outside, as protocols: adapters fill them in production, fakes fill them in tests."""

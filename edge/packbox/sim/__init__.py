@@ -1,0 +1,1 @@
+"""A simulated car: its pack, its driver, its frames, the units that answer. The demo and the bench live on it."""

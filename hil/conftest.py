@@ -1,0 +1,70 @@
+"""The rig of a run: one for all tests, renewed before each, and looked over after each.
+
+`--rig qemu-x86` (default), `qemu-arm64`, or the file of a real one. Tests run in the order of their files' numbers,
+harmless ones first. A test that needs what the rig has not is skipped on a bench and fails on an emulated machine,
+which has everything. Figures stand at the end of the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rig import faults
+from rig.emulated import EmulatedRig
+from rig.figures import FIGURES
+from rig.guest import X86
+from rig.machine import Rig
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+MACHINES = {"qemu-x86": X86}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rig", default="qemu-x86", help="qemu-x86, or the file of a real rig (rig.example.toml)")
+    parser.addoption("--slow-factor", type=float, default=None, help="all limits of time are multiplied by it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*abilities): what the rig must be able to do")
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    if FIGURES.lines():
+        terminalreporter.section("figures")
+        for line in FIGURES.lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    name = request.config.getoption("--rig")
+    made = EmulatedRig(MACHINES[name], slow_factor=request.config.getoption("--slow-factor"))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(autouse=True)
+def renewed(rig: Rig, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test starts from the same machine, and answers for what it left behind."""
+    needed = {ability for mark in request.node.iter_markers("needs") for ability in mark.args}
+    lacking = ", ".join(sorted(ability.value for ability in needed - rig.abilities))
+    if lacking:
+        say = pytest.fail if isinstance(rig, EmulatedRig) else pytest.skip
+        say(f"{rig.name} lacks: {lacking}")
+    rig.expected.clear()
+    rig.renew()
+    interfaces = (rig.box_can,)
+    before = faults.look(rig.box, interfaces)
+    yield
+    left = faults.found(before, faults.look(rig.box, interfaces, before))
+    unasked = {fault: shown for fault, shown in left.items() if fault not in rig.expected}
+    assert not unasked, "the test left faults that it did not ask for:\n" + "\n".join(
+        f"{fault.value}: {shown}" for fault, shown in unasked.items()
+    )

@@ -1,0 +1,88 @@
+"""The installed box on a rig: its settings, its service, what it says about itself.
+
+In:  a shell on its machine. Out: parsed status, history and journal; seconds by that machine's own clock.
+What is waited for is waited for on the box itself, in one script: each call into a guest costs half a second.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from .machine import Shell
+
+SETTINGS: Final = "/etc/packbox/packbox.toml"
+STATUS: Final = "/run/packbox/status.json"
+DATA: Final = "/var/lib/packbox"
+UNIT: Final = "packbox.service"
+DEFAULT: Final = """\
+source = "socketcan:{bus}"
+profile = "nissan-leaf:aze0-24"
+commit_every_s = 1
+"""
+UPTIME: Final = "cut -d' ' -f1 /proc/uptime"
+# Python expression over the status (as `s`) until it is true; prints the status. On the box: our time says nothing there.
+WAIT: Final = """\
+python3 - <<'PYTHON'
+import json, time
+end = time.monotonic() + {within_s}
+s = {{}}
+while time.monotonic() < end:
+    try:
+        s = json.load(open("{status}"))
+        if {true}:
+            print(json.dumps(s))
+            break
+    except (OSError, ValueError):
+        pass
+    time.sleep(0.5)
+else:
+    raise SystemExit("waited in vain: " + {true!r} + "\\n" + json.dumps(s))
+PYTHON
+"""
+
+
+class Packbox:
+    def __init__(self, shell: Shell) -> None:
+        self.shell = shell
+
+    def configure(self, text: str) -> None:
+        self.shell.put(SETTINGS, text.encode())
+
+    def listen_to(self, bus: str, further: str = "") -> None:
+        self.configure(DEFAULT.format(bus=bus) + further)
+
+    def start(self) -> float:
+        """Returns after how many seconds of its own clock the service was ready."""
+        ran = self.shell.run(f"{UPTIME}; systemctl start {UNIT}; {UPTIME}", within_s=60)
+        before, after = map(float, ran.out.split())
+        return after - before
+
+    def stop(self) -> float:
+        ran = self.shell.run(f"{UPTIME}; systemctl stop {UNIT}; {UPTIME}", within_s=30)
+        before, after = map(float, ran.out.split())
+        return after - before
+
+    def wait_for(self, true: str, *, within_s: float = 60.0) -> dict[str, Any]:
+        """`true`: Python over the status as `s`. `within_s` is by the box's clock."""
+        script = WAIT.format(true=true, status=STATUS, within_s=within_s)
+        status = json.loads(self.shell.run(script, within_s=2 * within_s).out)
+        assert isinstance(status, dict)
+        return status
+
+    def show(self, *names: str) -> dict[str, str]:
+        """Properties of the unit, as systemd says them."""
+        wanted = " ".join(f"-p {name}" for name in names)
+        lines = self.shell.run(f"systemctl show {wanted} {UNIT}").out.splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def history(self, *kinds: str) -> list[dict[str, Any]]:
+        """Newest first."""
+        wanted = " ".join(f"--kind {kind}" for kind in kinds)
+        said = self.shell.run(f"packbox history --json --limit 0 {wanted}", within_s=60).out
+        return [json.loads(line) for line in said.splitlines()]
+
+    def journal(self) -> list[dict[str, Any]]:
+        """systemd's, of this unit: every field of every line."""
+        said = self.shell.run(f"journalctl --output=json --unit={UNIT}").out
+        return [json.loads(line) for line in said.splitlines()]

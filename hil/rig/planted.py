@@ -1,0 +1,45 @@
+"""Faults put into the installed package, to see that the rig catches them: a check that never fails proves nothing.
+
+In:  a place of our source, and what shall stand there instead. Out: the package on the box, broken in this way.
+`caught` runs the very check of a test and passes only if it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from .image import ROOT
+from .machine import Shell
+
+INSTALLED: Final = "/usr/lib/packbox/any"
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    file: str  # below edge/
+    good: str
+    bad: str
+
+
+# The kernel passes every frame of the bus to the box.
+NO_FILTER: Final = Plant("packbox/adapters/can_socket.py", "if interface.ids:", "if False:")
+
+
+def plant(shell: Shell, fault: Plant) -> None:
+    """Before the service starts; gone with the next `renew`."""
+    text = (ROOT / "edge" / fault.file).read_text()
+    assert text.count(fault.good) == 1, f"{fault.file} has no such line any more, or several: {fault.good}"
+    shell.put(f"{INSTALLED}/{fault.file}", text.replace(fault.good, fault.bad).encode())
+
+
+@contextmanager
+def caught() -> Iterator[None]:
+    """What runs in here must fail by its own asserts; any other error, and no error, is a failure."""
+    try:
+        yield
+    except AssertionError:
+        return
+    raise AssertionError("the planted fault was not caught")
