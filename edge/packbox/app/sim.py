@@ -206,11 +206,11 @@ class Bench:
 
     @property
     def counts(self) -> str:
-        parts = [f"{self._bus.sent} frames sent", f"{self._units.questions} questions heard"]
+        parts = [f"frames sent {self._bus.sent}, questions heard {self._units.questions}"]
         if self._bus.refused:
-            parts.append(f"{self._bus.refused} frames not taken")
+            parts.append(f"not taken by the bus {self._bus.refused}")
         if self._late:
-            parts.append(f"{self._late} left out, this computer was too slow (--light)")
+            parts.append(f"left out because this computer was too slow {self._late} (--light asks less of it)")
         return ", ".join(parts)
 
     async def live(self, guard: Guard | None) -> None:
