@@ -12,9 +12,10 @@ from typing import Final
 import numpy as np
 
 from packbox.core.stamp import NS_PER_S
-from packbox.sim.car import AC, MODELS, PARK, Awake, CarModel, PackHealth
+from packbox.sim.car import AC, MODELS, PARK, Awake, CarModel
 from packbox.sim.car import DRIVE as IN_DRIVE
 from packbox.sim.frames import Columns, Rates, Sender, encode
+from packbox.sim.pack import PackHealth
 from packbox.sim.source import voices
 from rig.driving import log_of
 
