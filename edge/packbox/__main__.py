@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "export": ("packbox.app.export", "write everything this box recorded to one file that anyone can check"),
     "verify": ("packproof.command", "check an evidence bundle, without network or settings"),
     "consent": ("packbox.app.consent", "show, give or withdraw what the owner agrees to"),
+    "sim": ("packbox.app.sim", "play a car on a real bus, for a bench and for others' tools"),
     "doctor": ("packbox.app.doctor", "look for trouble on this box and say what to do"),
 }
 

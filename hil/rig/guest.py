@@ -31,6 +31,7 @@ AGENT_CALL_S: Final = 10.0
 LOOK_EVERY_S: Final = 0.05
 PUT_CHUNK: Final = 1 << 19  # bytes in one message to the agent
 HOT_SLOTS: Final = ("slot0", "slot1", "slot2")  # for disks that come and go
+APPEND: Final = "root=/dev/vda rw quiet no_timer_check net.ifnames=0 systemd.getty_auto=no"
 HOST_PORTS: Final = (1883, 8883, 8443)  # 10.0.2.100:PORT in the guest is FOLDER/PORT.sock here
 
 ENVIRONMENT: Final = (
@@ -93,7 +94,7 @@ class Guest:
                 old.unlink()
         with (self.folder / "console.log").open("ab") as console:
             self._process = subprocess.Popen(
-                [*self._command(rtc), *(("-loadvm", WARM) if warm else ()), *extra],
+                [*self.command(rtc), *(("-loadvm", WARM) if warm else ()), *extra],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -222,7 +223,7 @@ class Guest:
 
     # --- the hardware --------------------------------------------------------------------------------------------
 
-    def _command(self, rtc: str) -> list[str]:
+    def command(self, rtc: str = "utc") -> list[str]:
         return [
             self.machine.program,
             *(
@@ -237,7 +238,7 @@ class Guest:
             ),
             *("-m", str(MEMORY_MB), "-rtc", f"base={rtc},clock=vm"),
             *("-kernel", str(self.disks.kernel), "-initrd", str(self.disks.initrd)),
-            *("-append", f"root=/dev/vda rw quiet no_timer_check console={self.machine.console} net.ifnames=0"),
+            *("-append", f"{APPEND} console={self.machine.console}"),
             *("-serial", "stdio", "-qmp", f"unix:{self.folder}/qmp.sock,server=on,wait=off"),
             *("-blockdev", f"qcow2,node-name=root,file.driver=file,file.filename={self.disks.root}"),
             *("-device", "virtio-blk-pci,drive=root"),
@@ -275,3 +276,9 @@ class Guest:
             f",guestfwd=tcp:10.0.2.100:{port}-cmd:socat STDIO UNIX-CONNECT:{self.folder}/{port}.sock"
             for port in HOST_PORTS
         )
+
+
+def hardware(machine: Machine) -> str:
+    """What a warm snapshot depends on beside its disk."""
+    nowhere = Path("nowhere")
+    return "\n".join(Guest(machine, Disks(nowhere, nowhere, nowhere, nowhere), nowhere).command())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 import sqlalchemy as sa
 
 from packbook.adapters.rules import RuleBook
@@ -12,9 +13,10 @@ from packbook.core.accounts import SCOPES
 from packbook.testing.lived_in import lived_in
 from packbook.testing.memory_access import memory_access
 from packbook.web import app as web_app
+from packbook.web import users
 from packbook.web.session import FORM_BYTES_MAX
 
-from .firm import BASE, HIS, MINE, PASSWORD, Firm, post, token_of
+from .firm import BASE, HIS, MINE, PASSWORD, THEIRS, Firm, post, token_of
 
 FIELDS = {"language": "ja"}
 
@@ -135,6 +137,19 @@ async def test_an_admin_decides_within_his_firm_alone(firm: Firm) -> None:
         assert answer.status_code == 422
     async with firm.as_("owner") as client:
         assert (await client.get("/account")).status_code == 200
+
+
+async def test_ids_of_batteries_are_searched_for(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fleet has thousands: the page lists none unasked, and of a search the first; never another firm's."""
+    monkeypatch.setattr(users, "FOUND_MAX", 1)
+    async with firm.as_("admin") as client:
+        unasked = (await client.get("/fleet/users")).text
+        some = (await client.get("/fleet/users?q=main")).text
+        theirs = (await client.get(f"/fleet/users?q={THEIRS}")).text
+    assert HIS not in unasked
+    assert "Shown: 1 of 2" in some
+    assert some.count(f"<code>{MINE}</code>") + some.count(f"<code>{HIS}</code>") == 1
+    assert "Shown: 0 of 0" in theirs
 
 
 async def test_the_last_admin_stays(firm: Firm) -> None:

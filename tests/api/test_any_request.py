@@ -11,7 +11,7 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 
-from api_samples import OneCheckpoint, sample_book
+from api_samples import OneCheckpoint, sample_book, sample_fleet
 from packbook.adapters.rules import RuleBook
 from packbook.app.access import access_rules
 from packbook.core.accounts import BOOKS_OWN, Who
@@ -44,7 +44,7 @@ class Still:
 
 def app() -> FastAPI:
     access = memory_access(access_rules(RuleBook()))
-    made = create_app(sample_book(), OneCheckpoint(), access=access, accounts=OneKey())
+    made = create_app(sample_book(), OneCheckpoint(), access=access, accounts=OneKey(), fleet=sample_fleet())
     made.state.live = Hub(Still(), life_max_s=0.0)  # else its stream would have no end
     return made
 

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from api_samples import LEAF, OneCheckpoint, answers, as_written, sample_book
+from api_samples import LEAF, OneCheckpoint, answers, as_written, sample_book, sample_fleet
 from packbook.adapters.rules import RuleBook
 from packbook.app.access import access_rules
 from packbook.testing.memory_access import memory_access
@@ -27,7 +27,8 @@ from packbook.web.problems import PROBLEMS
 @pytest.fixture(scope="session")
 def app() -> FastAPI:
     """Half a second to put together, and nothing here changes it."""
-    return create_app(sample_book(), OneCheckpoint(), access=memory_access(access_rules(RuleBook())))
+    access = memory_access(access_rules(RuleBook()))
+    return create_app(sample_book(), OneCheckpoint(), access=access, fleet=sample_fleet())
 
 
 @pytest.fixture
@@ -42,9 +43,18 @@ async def manual(client: httpx.AsyncClient) -> Any:
     return (await client.get(f"{V1}/openapi.json")).json()
 
 
+def operations(manual: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, methods in manual["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
 def contents(manual: Any) -> Iterator[tuple[str, Any]]:
     """Every schema with its example, and where it stands."""
-    found = {path: methods["get"]["responses"]["200"] for path, methods in manual["paths"].items()}
+    found = {
+        f"{method.upper()} {path}": next(told for status, told in operation["responses"].items() if status[0] == "2")
+        for path, method, operation in operations(manual)
+    }
     for where, response in (found | manual["components"]["responses"]).items():
         for content in response["content"].values():
             yield where, content
@@ -60,18 +70,18 @@ async def test_every_example_is_a_true_answer(manual: Any) -> None:
         schema = json.loads(json.dumps(content["schema"]).replace("#/components", "urn:manual#/components"))
         Draft202012Validator(schema, registry=registry).validate(content["example"])
         shown.add(where)
-    assert shown == {where for where, _ in contents(manual)} - {f"{V1}{f.path}" for f in FILES if "{" in f.path}
+    assert shown == {where for where, _ in contents(manual)} - {f"GET {V1}{f.path}" for f in FILES if "{" in f.path}
     assert EXAMPLES_FILE.read_text(encoding="utf-8") == as_written(await answers()), "python -m api_samples --write"
 
 
 async def test_every_answer_that_may_happen_is_named(manual: Any) -> None:
     """With the words a program may show, and without FastAPI's own that we never send."""
-    for path, methods in manual["paths"].items():
-        assert {"200", "401", "406", "500", "503"} <= set(methods["get"]["responses"]), path
-        assert methods["get"]["security"], path
+    for path, method, operation in operations(manual):
+        assert {"401", "406", "500", "503"} <= set(operation["responses"]), (path, method)
+        assert operation["security"], (path, method)
     assert set(manual["components"]["responses"]) == {kind.name for kind in PROBLEMS.values()}
     assert not {"HTTPValidationError", "ValidationError"} & set(manual["components"]["schemas"])
-    names = {name for methods in manual["paths"].values() for need in methods["get"]["security"] for name in need}
+    names = {name for _, _, operation in operations(manual) for need in operation["security"] for name in need}
     assert names == set(manual["components"]["securitySchemes"])
 
 
@@ -85,7 +95,7 @@ async def test_the_type_of_a_problem_explains_it(client: httpx.AsyncClient) -> N
     assert len({kind["type"] for kind in listed}) == len(PROBLEMS)
 
 
-@pytest.mark.parametrize("path", [r.path for r in API if "{name}" not in r.path])
+@pytest.mark.parametrize("path", [r.path for r in API if "{name}" not in r.path and r.method == "GET"])
 async def test_every_answer_has_an_etag_and_head_asks_for_it_alone(client: httpx.AsyncClient, path: str) -> None:
     """To see whether something changed costs a header, by GET or HEAD."""
     address = V1 + path.replace("{battery}", LEAF)
@@ -142,6 +152,9 @@ async def test_names_that_no_battery_has_never_reach_the_database(client: httpx.
         ("/checkpoints", "checkpoints"),
         (f"/batteries/{LEAF}/cells", "points"),
         (f"/batteries/{LEAF}/reads", "reads"),
+        (f"/batteries/{LEAF}/links", "links"),
+        ("/alerts", "alerts"),
+        ("/codes", "codes"),
         (f"/batteries/{LEAF}/soh", "points"),
         (f"/batteries/{LEAF}/sessions", "sessions"),
         (f"/batteries/{LEAF}/events", "events"),
@@ -173,6 +186,7 @@ def test_every_list_comes_in_parts() -> None:
     lists = {
         route.path
         for route in API
+        if route.method == "GET"
         for field in route.answer.model_fields.values()
         if get_origin(field.annotation) is tuple and issubclass(get_args(field.annotation)[0], Answer)
     }

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from browser.drive import WAYS, Complaints, Size, choose, press, reader, signed_in, write
-from browser.fleet import Served
+from browser.fleet import BATTERY, Served
 from packbook.web.words import ALL_WORDS
 
 READERS: Final = pytest.mark.parametrize(("language", "size"), WAYS, ids=[f"{way[0]}-{way[1].name}" for way in WAYS])
@@ -65,11 +65,14 @@ def test_somebody_is_invited_works_here_and_leaves(browser: Browser, served: Ser
 
 
 def _invite(page: Page, login: str, name: str) -> str:
-    """Gives the path of the link: its address is the book's public one."""
+    """Gives the path of the link: its address is the book's public one. What was typed outlives a search for ids."""
     page.goto("/fleet/users")
     write(page, page.locator("#login"), login)
     write(page, page.locator("#name"), name)
     choose(page, page.locator("#role-new"), "operator")
+    write(page, page.locator("input[name=q]"), BATTERY)
+    page.keyboard.press("Enter")
+    expect(page.locator("#found code")).to_have_text(BATTERY)
     press(page, page.locator('form[action="/fleet/users/invite"] button'))
     link = page.locator("main pre code")
     expect(link).to_contain_text("/account/invitation/")

@@ -30,6 +30,7 @@ from packwire.seal import digest
 from packwire.topics import Leaf, parse, topic
 
 AGAIN_AFTER_S: Final = 3.0
+AGAIN_MAX_S: Final = 24.0  # a book that is behind must not be given the same records again and again
 STANDING_EVERY_S: Final = 5.0
 WINDOW: Final = 40  # records on their way at once
 STEP_MS: Final = 60_000  # of the box's clock, between two records: a run must not end in the future
@@ -43,14 +44,24 @@ class Chaotic:
     box: ScriptedBox
     ack: Ack = field(init=False)
     sent_s: dict[int, float] = field(default_factory=dict)
+    again_s: float = AGAIN_AFTER_S
 
     def __post_init__(self) -> None:
         self.ack = Ack(self.box.store)
 
+    def hear(self, ack: Ack) -> None:
+        if ack.upto != self.ack.upto:
+            self.again_s = AGAIN_AFTER_S
+        self.ack = ack
+
     def due(self, now_s: float) -> list[int]:
         waiting = (seq for seq in range(self.ack.upto + 1, len(self.box.sealed) + 1) if not self.ack.holds(seq))
         window = [seq for seq, _ in zip(waiting, range(WINDOW), strict=False)]
-        return [seq for seq in window if now_s - self.sent_s.get(seq, -AGAIN_AFTER_S) >= AGAIN_AFTER_S]
+        due = [seq for seq in window if now_s - self.sent_s.get(seq, -AGAIN_MAX_S) >= self.again_s]
+        if any(seq in self.sent_s for seq in due):
+            self.again_s = min(2 * self.again_s, AGAIN_MAX_S)
+        self.sent_s |= dict.fromkeys(due, now_s)
+        return due
 
 
 def journal_at(folder: Path) -> sqlite3.Connection:
@@ -123,7 +134,7 @@ async def connected(boxes: list[Chaotic]) -> None:
                 ack = decode_ack(message.payload)
                 one = by_id[address.box]
                 if ack.store == one.box.store:
-                    one.ack = ack
+                    one.hear(ack)
 
         hearing = asyncio.create_task(hear())
         try:
@@ -140,7 +151,6 @@ async def connected(boxes: list[Chaotic]) -> None:
                         await client.publish(topic(one.box.box, Leaf.STATUS), encode_status(status), qos=1, retain=True)
                 for one in boxes:
                     for seq in one.due(now_s):
-                        one.sent_s[seq] = now_s
                         await client.publish(topic(one.box.box, Leaf.RECORD), one.box.sealed[seq - 1], qos=1)
                 await asyncio.sleep(0.1)
             hearing.result()

@@ -41,11 +41,15 @@ DEATHS: Final = (
     "half an ack",
     "after the ack",
 )
+COMMIT_LOST: Final = "COMMIT lost"
 ANSWER_LOST: Final = "answer to COMMIT lost"
 LOSSES: Final = (
     "broker lost before COMMIT",
     "broker lost after COMMIT",
+    "broker lost between two PUBACKs",
     "broker lost after PUBACK",
+    "broker lost after the ack",
+    COMMIT_LOST,
     ANSWER_LOST,
 )
 
@@ -108,11 +112,15 @@ def _at_the_database(fate: Fate) -> None:
         return taken
 
     async def fateful_sqlite(connection: aiosqlite.Connection) -> None:
+        if written and fate.due(COMMIT_LOST):
+            raise sqlite3.OperationalError("database or disk is full")
         await commit_of_sqlite(connection)
         if written and fate.due(ANSWER_LOST):
             raise sqlite3.OperationalError("disk I/O error")
 
     async def fateful_postgres(transaction: asyncpg.transaction.Transaction) -> None:
+        if written and fate.due(COMMIT_LOST):
+            transaction._connection.terminate()
         await commit_of_postgres(transaction)
         if written and fate.due(ANSWER_LOST):
             transaction._connection.terminate()

@@ -157,7 +157,7 @@ def test_a_sheet_is_made_checked_and_put_on_record(book: Book, capsys: pytest.Ca
     document = pypdfium2.PdfDocument("first.pdf")
     told = " ".join(document[0].get_textpage().get_text_bounded().split())
     document.close()
-    assert "バッテリー状態シート" in told
+    assert "電池状態シート" in told
     code = re.search(r"検証コード ([0-9A-F]{4}(?: [0-9A-F]{4}){3})", told)
     assert code is not None
     assert main(["verify-sheet", code[1], "record.json"]) == 0

@@ -58,7 +58,7 @@ def test_an_alert_is_listed_taken_on_and_listed_so(book: Path, capsys: pytest.Ca
     assert code == 0
     assert "Warning  Box silent  Open" in told
     assert "was last heard" in told
-    assert "車載器からの応答なし" in said(capsys, "list", "--lang", "ja", "--settings", str(book))[1]
+    assert "ボックスからの応答なし" in said(capsys, "list", "--lang", "ja", "--settings", str(book))[1]
     [alert] = [json.loads(line) for line in said(capsys, "list", "--json", "--settings", str(book))[1].splitlines()]
     assert (alert["kind"], alert["box"], alert["state"]) == ("box_silent", "b" * 16, "raised")
     code, told = said(capsys, "ack", str(alert["id"]), "--note", "in the workshop", "--settings", str(book))

@@ -216,10 +216,12 @@ async def test_a_mail_goes_out_over_starttls_with_a_password(tmp_path: Path, ser
     """As most mail servers ask for it; in any language, and marked as no person's."""
     box = Box()
     async with mail_server(box, server_context) as port:
-        await server_at(port, tmp_path).send(["aoi@fleet.example", "ren@fleet.example"], "車載器", "応答なし\n", NOW_MS)
+        await server_at(port, tmp_path).send(
+            ["aoi@fleet.example", "ren@fleet.example"], "ボックス", "応答なし\n", NOW_MS
+        )
     [(to, message)] = box.mails
     assert to == ["aoi@fleet.example", "ren@fleet.example"]
-    assert (message["Subject"], message.get_content().strip()) == ("車載器", "応答なし")
+    assert (message["Subject"], message.get_content().strip()) == ("ボックス", "応答なし")
     assert (message["From"], message["Auto-Submitted"]) == ("book@fleet.example", "auto-generated")
     assert box.secure == [True]
 
@@ -296,7 +298,7 @@ def test_a_program_gets_all_of_it_with_numbers_to_know_repeats_by() -> None:
         "warning",
         "b" * 16,
     )
-    assert first["title"] == "車載器からの応答なし"
+    assert first["title"] == "ボックスからの応答なし"
 
 
 def test_people_get_the_worst_first_and_a_page_not_a_book() -> None:

@@ -100,7 +100,7 @@ async def test_an_empty_book_says_what_happens_next(at: Visit) -> None:
         assert "No battery has reported yet" in text
         assert "No box has connected yet." in text
         assert "今" not in text
-        assert "まだバッテリーの記録がありません" in await page(client, "/", "ja")
+        assert "まだ電池の記録がありません" in await page(client, "/", "ja")
 
 
 async def test_the_owner_reads_all_figures_without_javascript(client: httpx.AsyncClient) -> None:

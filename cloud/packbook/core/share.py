@@ -19,6 +19,7 @@ from packbook.core.access import AccessTable, Reader
 TOKEN_BYTES: Final = 32
 TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # TOKEN_BYTES in base64url
 NOTE_MAX: Final = 80
+READS_MAX: Final = 1_000_000
 ID_DIGITS: Final = 16  # of the digest; tells one link from another and opens nothing
 
 

@@ -167,6 +167,12 @@ async def open_link(request: Request, digest: bytes, link: Link, cut: Cut, what:
         raise gone(ended)
 
 
+def link_address(request: Request, token: str) -> str:
+    """To hand over; without a public address of the book it opens here and nowhere else."""
+    root = access_of(request).public_url or str(request.base_url).rstrip("/")
+    return f"{root}/s/{token}"
+
+
 def gone(ended: Ended) -> HTTPException:
     return HTTPException(GONE, f"this link is {ended.replace('_', ' ')}", headers=PRIVATE)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from packbook.core.accounts import May
-from packbook.web import api, live, models, shared
+from packbook.web import api, api_acts, live, models, shared
 
 V1: Final = "/api/v1"
 JSON: Final = "application/json"
@@ -23,6 +23,8 @@ class ApiRoute(NamedTuple):
     description: str
     may: May = May.READ_BATTERY
     problems: tuple[int, ...] = ()  # beside those that any route may have (`web.openapi`)
+    method: str = "GET"
+    status: int = 200  # when it went well
 
 
 class FileRoute(NamedTuple):
@@ -36,6 +38,87 @@ class FileRoute(NamedTuple):
     headers: Mapping[str, str] = {}  # of its answer, with what they say
 
 
+# What programs do, and the lists they do it from.
+ACTS: Final = (
+    ApiRoute(
+        "/alerts",
+        api_acts.alerts,
+        api_acts.AlertsOut,
+        "Alerts",
+        "What operators are alerted to, newest first: those that are open, or of one state.",
+        May.READ_FLEET,
+    ),
+    ApiRoute(
+        "/alerts/{number}/acknowledge",
+        api_acts.acknowledge,
+        api_acts.AlertOut,
+        "Take an alert on",
+        "Nobody else need go then. Said again by the same one with the same note, it is done already; 409 where "
+        "another took it on, or its cause is gone.",
+        May.OPERATE,
+        (404, 409),
+        "POST",
+    ),
+    ApiRoute(
+        "/batteries/{battery}/links",
+        api_acts.links,
+        api_acts.LinksOut,
+        "Share links",
+        "Who may look at this battery without an account, newest first; never the address.",
+        May.MANAGE_BATTERY,
+    ),
+    ApiRoute(
+        "/batteries/{battery}/links",
+        api_acts.make_link,
+        api_acts.LinkMadeOut,
+        "Make a share link",
+        "Its address stands in this answer alone. 409 where the access table has no such link.",
+        May.MANAGE_BATTERY,
+        (409,),
+        "POST",
+        201,
+    ),
+    ApiRoute(
+        "/batteries/{battery}/links/{link}",
+        api_acts.revoke_link,
+        api_acts.LinkOut,
+        "Take a share link back",
+        "From now on it opens nothing. One that was taken back stays so.",
+        May.MANAGE_BATTERY,
+        (),
+        "DELETE",
+    ),
+    ApiRoute(
+        "/codes",
+        api_acts.codes,
+        api_acts.CodesOut,
+        "Codes of boxes",
+        "One-time codes that boxes enrol with, and what became of each, newest first; never the code.",
+        May.OPERATE,
+    ),
+    ApiRoute(
+        "/codes",
+        api_acts.make_codes,
+        api_acts.CodesMadeOut,
+        "Make codes for boxes",
+        "The codes stand in this answer alone. 409 for a fleet that is not there, or a box that is not enrolled; 503 "
+        "where the book has no authority of its own.",
+        May.OPERATE,
+        (409,),
+        "POST",
+        201,
+    ),
+    ApiRoute(
+        "/boxes/{box}/fleet",
+        api_acts.set_fleet,
+        api_acts.BoxFleetOut,
+        "Put a box into another fleet",
+        "One that is there already stays. 409 where there is no such fleet, or the box is not enrolled.",
+        May.OPERATE,
+        (404, 409),
+        "PUT",
+    ),
+)
 API: Final = (
     ApiRoute(
         "/batteries",
@@ -143,6 +226,7 @@ API: Final = (
         May.ANYBODY,
         (404,),
     ),
+    *ACTS,
 )
 FILES: Final = (
     FileRoute(

@@ -111,6 +111,8 @@ def create_app(
         app.add_api_route(
             V1 + route.path,
             route.endpoint,
+            methods=[route.method],
+            status_code=route.status,
             response_model=route.answer,
             dependencies=[acceptable(JSON)],
             summary=route.summary,
@@ -144,7 +146,8 @@ def create_app(
 def stand_doors(app: FastAPI) -> None:
     """Before every route. One that no list names has no business here, and ends the start."""
     may = {(page.path, page.method): page.may for page in PAGES}
-    may |= {(V1 + route.path, "GET"): route.may for route in (*API, *FILES)}
+    may |= {(V1 + route.path, route.method): route.may for route in API}
+    may |= {(V1 + file.path, "GET"): file.may for file in FILES}
     may[f"{V1}/openapi.json", "GET"] = May.ANYBODY
     for route in app.routes:
         assert isinstance(route, Route)

@@ -111,14 +111,24 @@ def _written(app: FastAPI) -> Json:
     components["responses"] = {kind.name: _problem(status) for status, kind in problems.PROBLEMS.items()}
     components["securitySchemes"] = SECURITY
     for route in (*API, *FILES):
-        _complete(document["paths"][V1 + route.path]["get"], route)
+        _complete(document["paths"][V1 + route.path][method_of(route).lower()], route)
     return document
 
 
+def method_of(route: ApiRoute | FileRoute) -> str:
+    return route.method if isinstance(route, ApiRoute) else "GET"
+
+
+def example_name(route: ApiRoute | FileRoute) -> str:
+    method = method_of(route)
+    return route.path if method == "GET" else f"{method} {route.path}"
+
+
 def _complete(operation: Json, route: ApiRoute | FileRoute) -> None:
-    found = operation["responses"]["200"]
-    streams = isinstance(route, FileRoute) and route.media_type == EVENTS
-    example = examples().get(route.path)
+    done = str(route.status) if isinstance(route, ApiRoute) else "200"
+    found = operation["responses"][done]
+    tagged = method_of(route) == "GET" and not (isinstance(route, FileRoute) and route.media_type == EVENTS)
+    example = examples().get(example_name(route))
     if isinstance(route, FileRoute):
         found["content"] = {route.media_type: _file_content(route, example)}
         found["headers"] = {name: _header(said) for name, said in route.headers.items()}
@@ -126,13 +136,13 @@ def _complete(operation: Json, route: ApiRoute | FileRoute) -> None:
     else:
         found["content"]["application/json"]["example"] = example
     listed = isinstance(route, ApiRoute) and issubclass(route.answer, models.PartOut)
-    if not streams:
+    if tagged:
         found.setdefault("headers", {})["ETag"] = _header("Changes with the answer: send it as If-None-Match")
     if listed:
         found["headers"]["Link"] = _header("RFC 8288: next, prev and first, as far as there are any")
     operation["responses"] = (
-        {"200": found}
-        | ({} if streams else {"304": SAME})
+        {done: found}
+        | ({"304": SAME} if tagged else {})
         | {
             str(status): {"$ref": f"#/components/responses/{problems.PROBLEMS[status].name}"}
             for status in sorted(_possible(operation, route))
@@ -145,7 +155,7 @@ def _possible(operation: Json, route: ApiRoute | FileRoute) -> set[int]:
     """405 and 413 are not among them: they answer requests that this manual does not describe."""
     statuses = {*ALWAYS, *route.problems}
     names = {parameter["name"] for parameter in operation.get("parameters", [])}
-    if names:
+    if names or "requestBody" in operation:
         statuses.add(422)
     if "battery" in names:
         statuses.add(404)

@@ -36,16 +36,17 @@ PROBLEMS: Final[Mapping[int, Kind]] = {
     405: Kind("method-not-allowed", "Method not allowed", "`Allow` names the methods of this address."),
     406: Kind("not-acceptable", "Not acceptable", "`Accept` leaves out the one type that this address answers with."),
     409: Kind(
-        "not-enough",
-        "Not enough for this format",
-        "The format needs more than this record holds, or than its reader may see. `detail` says what.",
+        "conflict",
+        "Not as things stand",
+        "What is asked for does not go with what is there: a format needs more than the record holds or its reader may "
+        "see, an alert was taken on by another. `detail` says what. Nothing was done.",
     ),
     410: Kind("gone", "No longer open", "A share link that expired, was used up or taken back. Ask for a new one."),
     413: Kind("too-large", "Too large", "The request's body is larger than anything this address takes."),
     422: Kind(
         "invalid",
         "The request cannot be understood",
-        "A parameter is out of its range. `errors` names each, and why; repeat it with others.",
+        "A parameter, or a field of the body, is out of its range. `errors` names each, and why.",
     ),
     429: Kind(
         "too-many", "Too many tries", "Wrong links were tried from this address. Wait for `Retry-After` seconds."

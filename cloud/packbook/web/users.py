@@ -1,26 +1,38 @@
 """Who else has an account: an admin invites, gives roles and batteries, disables.
 
 In:  forms of an admin. Out: the list of his tenant's accounts; the link of an invitation is shown once, to hand over.
+Ids of batteries are searched for (`?q=`): a fleet has thousands.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from fastapi import Request, Response
 from starlette.responses import RedirectResponse
 
+from packbook.clock import now_ms
 from packbook.core.accounts import May, Role
+from packbook.core.fleet_table import FleetQuery, read_query
 from packbook.ports.accounts import AccountProblem
-from packbook.web.access import histories, private, who_of
+from packbook.web.access import private, who_of
 from packbook.web.door import SEE_OTHER
+from packbook.web.fleet.room import fleet_of, reach_of
 from packbook.web.render import render
 from packbook.web.routes import Page
 from packbook.web.sign_in import accounts_of, field, status_of, visit_of
 
 HERE: Final = "/fleet/users"
 INVITATION: Final = "account/invitation/"
+FOUND_MAX: Final = 20  # of a search for batteries: nobody reads further, he types more
 DONE: Final = ("role", "disabled", "enabled")
+
+
+class Found(NamedTuple):
+    """Batteries that are called like that: ids and vehicles, the first of so many."""
+
+    shown: tuple[tuple[str, str | None], ...]
+    total: int
 
 
 async def show(request: Request) -> Response:
@@ -79,19 +91,25 @@ async def set_disabled(request: Request) -> Response:
 async def _page(request: Request, problem: AccountProblem | None) -> Response:
     status, headers = (200, {}) if problem is None else status_of(problem)
     done = request.query_params.get("done")
-    batteries = await histories(request).batteries()
+    query = read_query([("q", request.query_params.get("q", ""))])
     answer = render(
         request,
         "users.html",
         status=status,
         accounts=await accounts_of(request).others(who_of(request)),
         roles=list(Role),
-        batteries=sorted(((one.battery, one.vehicle or "") for one in batteries), key=lambda one: one[1].casefold()),
+        q=query.q,
+        found=await _found(request, query) if query.q else None,
         problem=problem,
         done=done if done in DONE else None,
     )
     answer.headers.update(headers)
     return private(answer)
+
+
+async def _found(request: Request, query: FleetQuery) -> Found:
+    page = await fleet_of(request).batteries.page(reach_of(request), query, now_ms())
+    return Found(tuple((row.battery, row.vehicle) for row in page.rows[:FOUND_MAX]), page.total)
 
 
 def _link(request: Request, token: str) -> Response:

@@ -42,7 +42,7 @@ QUEUE_FRAMES: Final = 20_000  # several seconds of a busy bus
 SEND_S: Final = 0.1  # a queue that stays full for longer means that nobody acknowledges
 RECEIVE_S: Final = 0.2  # how long the worker waits for a frame before it looks whether to stop
 
-_ADAPTER_TROUBLE: Final = (can.CanError, OSError, ImportError, ValueError, TypeError)  # python-can's drivers mix them
+ADAPTER_TROUBLE: Final = (can.CanError, OSError, ImportError, ValueError, TypeError)  # python-can's drivers mix them
 
 # python-can 4.6: what each interface calls listening without acknowledging. The others are set up outside or cannot.
 LISTEN_ONLY: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
@@ -113,7 +113,7 @@ class PythonCanSource:
         )
         try:
             await asyncio.to_thread(adapter.send, message, SEND_S)
-        except _ADAPTER_TROUBLE as problem:
+        except ADAPTER_TROUBLE as problem:
             raise BusBusyError(f"{self.name}: {problem}") from problem
         inbox.put(_Received(message, now.stamp.mono_ns, now.system_ns))
 
@@ -162,7 +162,7 @@ class PythonCanSource:
                         inbox.put(_Received(message, now.stamp.mono_ns, now.system_ns))
                         if self._overhearing:
                             self._tell(message)
-        except _ADAPTER_TROUBLE as error:
+        except ADAPTER_TROUBLE as error:
             inbox.fail(error)
 
         finally:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from packbox.core.answers import NUMBER_BYTES
-from packbox.core.exchange import harm_reason, send_all
+from packbox.core.exchange import send_all
 from packbox.core.isotp import RESPONSE_PENDING
 from packbox.core.profile import (
     FUNCTIONAL_KEYS,
@@ -69,7 +69,7 @@ class SimUnits:
     ) -> None:
         self.moods = dict(moods or {})
         self.asked: list[str] = []  # poll ids
-        self.shocked: list[bytes] = []  # what must never be sent
+        self.questions = 0  # heard, whoever is asked
         self.asleep = False
         self._bus = bus
         self._polls = profile.polls
@@ -81,6 +81,13 @@ class SimUnits:
         self._mouths: dict[int, Mouth] = {}  # by answering id
         self._by_flow: dict[int, Mouth] = {}  # who speaks on, by the id of the flow control
         bus.join(CAR, self._hear)
+
+    @property
+    def keys(self) -> frozenset[int]:
+        """Ids that somebody here listens to."""
+        asked = {key for poll in self._polls for key in (poll.tx_key, send_all(poll).key)}
+        standard = set() if self._standard is None else {obd.FUNCTIONAL_KEY, obd.ASKED_KEY}
+        return frozenset(asked | standard)
 
     def _hear(self, key: int, data: bytes) -> None:
         if self.asleep or not data:
@@ -97,8 +104,7 @@ class SimUnits:
         to_standard = self._standard is not None and key in (obd.FUNCTIONAL_KEY, obd.ASKED_KEY)
         if not mine and not to_standard:
             return
-        if harm_reason(data) is not None:
-            self.shocked.append(data)
+        self.questions += 1
         length = data[0]
         request = data[1 : 1 + length]
         if not 1 <= length < len(data):  # several frames, or none that holds together

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +40,11 @@ TABLE: Final = access_rules(RuleBook())
 
 
 @pytest.fixture(scope="session")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Databases to copy: `empty`, `one` car with its box, `lived` in, and a `crowd`."""
+def file_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Databases to copy, each made when it is asked for first.
+
+    `empty`, `one` car with its box, `lived` in, and a `crowd`.
+    """
     folder = tmp_path_factory.mktemp("fleets")
 
     async def make(name: str) -> Path:
@@ -56,7 +61,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 await crowd(database, CROWD, NOW_MS)
         return file
 
-    return {name: asyncio.run(make(name)) for name in ("empty", "one", "lived", "crowd")}
+    def made(name: str) -> Path:  # tests have a loop of their own in their thread
+        with ThreadPoolExecutor(1) as beside:
+            return beside.submit(asyncio.run, make(name)).result()
+
+    return functools.cache(made)
 
 
 @pytest.fixture(scope="session")
@@ -90,13 +99,13 @@ Open = Callable[..., AbstractAsyncContextManager[Opened]]
 
 
 @pytest.fixture
-def opened(files: dict[str, Path], ca_dir: Path, tmp_path: Path) -> Open:
+def opened(file_of: Callable[[str], Path], ca_dir: Path, tmp_path: Path) -> Open:
     """Opens a copy of one of the fleets."""
 
     @asynccontextmanager
     async def visit(name: str, **settings: object) -> AsyncIterator[Opened]:
         file = tmp_path / f"{name}.db"
-        shutil.copy(files[name], file)
+        shutil.copy(file_of(name), file)
         told = {"database_url": f"sqlite:///{file}", "ca_dir": ca_dir, "enrol_url": "https://book.test:8444"} | settings
         async with aclosing(Database(f"sqlite:///{file}")) as database:
             fleet = fleet_of(Office(database, Settings(**told)), own=True)  # type: ignore[arg-type]  # pydantic checks them

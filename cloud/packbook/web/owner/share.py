@@ -21,9 +21,9 @@ from packbook.clock import now_ms
 from packbook.core.access import COVERAGE, INTEREST, AccessTable, Reader
 from packbook.core.consent import PASSPORT, may_leave
 from packbook.core.history import Battery
-from packbook.core.share import NOTE_MAX, TOKEN_BYTES, Link, token_digest, unfit
+from packbook.core.share import NOTE_MAX, READS_MAX, TOKEN_BYTES, Link, token_digest, unfit
 from packbook.core.words import Words
-from packbook.web.access import access_of, doer_of, histories, private
+from packbook.web.access import access_of, doer_of, histories, link_address, private
 from packbook.web.owner.frame import battery_of
 from packbook.web.passport_page import REST, SECTIONS
 from packbook.web.render import render, words_for
@@ -31,9 +31,7 @@ from packbook.web.render import render, words_for
 DAY_MS: Final = 86_400_000
 DAYS: Final = (1, 3, 7, 14, 30, 90)
 DAYS_USUAL: Final = 14
-READS_MAX: Final = 1_000_000
 FIRST: Final = "buyer"  # offered first
-PATH: Final = "/s/"
 WRONG: Final = 422
 
 
@@ -71,8 +69,7 @@ async def make(request: Request) -> Response:
     if link is None or unfit(access.table, link, access.exports.suffixes) is not None:
         return await _page(request, battery, wrong=True)
     await access.gate.keep_link(link)
-    root = access.public_url or str(request.base_url).rstrip("/")
-    address = f"{root}{PATH}{token}"
+    address = link_address(request, token)
     code = segno.make(address, error="m").svg_data_uri(scale=5, border=3, dark="#000", light="#fff")
     made = Made(address, code, _row(t, access.table, link, now), access.public_url is None)
     return await _page(request, battery, made=made)
