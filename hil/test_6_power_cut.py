@@ -21,7 +21,7 @@ from brokers import Mosquitto
 from can_frames import battery_state
 from rig.boxes import Packbox
 from rig.crash_states import crash_states, entries_flushed
-from rig.disks import BrokenDiskError, Card, logged_node, make_disk
+from rig.disks import BrokenDiskError, logged_node, make_disk
 from rig.driving import BATTERY, LOG, log_of
 from rig.emulated import EmulatedRig
 from rig.figures import FIGURES
@@ -32,10 +32,9 @@ from rig.planted import Plant, caught, plant
 from rig.witness import Witness
 
 SEED: Final = 6
-CUT_AFTER_MAX_S: Final = 30.0  # before the slow factor's share: starting up, and two sessions
+CUT_AFTER_MAX_S: Final = 40.0  # of the guest's time: starting up, and two sessions
 WINDOW_S: Final = 10.0  # docs/box.md: commit_every_s
-SLACK_S: Final = 0.5  # gathering frames and the commit itself; scaled by the slow factor
-DRAIN_S: Final = 0.3  # what left the guest before its power went may still be on the way to the witness
+SLACK_S: Final = 1.5  # gathering frames, and the commit itself on so slow a processor
 STATES: Final = 300
 LIES: Final = 100
 RUN_RECORDS: Final = 60  # of the run whose writes are logged
@@ -72,15 +71,9 @@ def broker(emulated: EmulatedRig, tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @pytest.fixture
-def witness(broker: Mosquitto) -> Iterator[Witness]:
-    with Witness(broker.host, broker.port) as listening:
+def witness(broker: Mosquitto, garage: Garage) -> Iterator[Witness]:
+    with Witness(broker.host, broker.port, clock=lambda: garage.uptime_s) as listening:
         yield listening
-
-
-def cut(rig: EmulatedRig, card: Card) -> None:
-    rig.cut_power()
-    card.cut()
-    time.sleep(DRAIN_S)
 
 
 def test_a_stalled_card_does_not_stop_the_reader(emulated: EmulatedRig, garage: Garage) -> None:
@@ -116,9 +109,9 @@ def test_no_power_cut_loses_or_doubles_a_session(
     kept: Kept | None = None
     for number in range(cuts):
         after_s = dice.uniform(1.0, CUT_AFTER_MAX_S)
-        kept, lost_s = one_cut(emulated, garage, witness, after_s)
-        worst_s = max(worst_s, lost_s)
-        assert lost_s <= WINDOW_S + SLACK_S * emulated.slow_factor, f"cut {number}: {lost_s:.1f} s of driving are gone"
+        kept, lost = one_cut(garage, witness, after_s)
+        worst_s = max(worst_s, lost)
+        assert lost <= WINDOW_S + SLACK_S, f"cut {number}: {lost:.1f} s of driving are gone"
     assert kept is not None
     assert len(kept.sessions) >= cuts / 2, "too few sessions for the cuts to prove anything"
     FIGURES.tell("power cuts survived", cuts, "")
@@ -128,26 +121,24 @@ def test_no_power_cut_loses_or_doubles_a_session(
     look_at_it_with_the_commands(garage.files())
 
 
-def one_cut(emulated: EmulatedRig, garage: Garage, witness: Witness, after_s: float) -> tuple[Kept | None, float]:
+def one_cut(garage: Garage, witness: Witness, after_s: float) -> tuple[Kept | None, float]:
     """What is left, and how many seconds of what the box had heard are not."""
+    witness.online_s = None
     with garage.card() as card:
         power = garage.power_on(garage.node(card))
-        time.sleep(after_s)
-        off_s = power.uptime_now_s()
-        cut(emulated, card)
+        garage.wait_until(power.began_s + after_s)
+        garage.cut(card)
     kept = garage.kept()
     assert not witness.doubled
     hold_to(kept, witness.records)
-    return kept, lost_of(kept, power, off_s, witness)
+    return kept, lost_s(kept, power, garage.uptime_s, witness.online_s)
 
 
-def lost_of(kept: Kept | None, power: Power, off_s: float, witness: Witness) -> float:
+def lost_s(kept: Kept | None, power: Power, off_s: float, online_s: float | None) -> float:
     """Nothing counts before the box said that it was there: until then it had nothing to lose."""
-    if kept is not None and kept.newest is not None and kept.newest.boot == power.boot.replace("-", "")[:16]:
+    if kept is not None and kept.newest is not None and kept.newest.boot == power.boot:
         return off_s - kept.newest.mono_ns / 1e9
-    if witness.online_s is None or witness.online_s < power.began_s:
-        return 0.0
-    return off_s - (power.uptime_s + witness.online_s - power.began_s)
+    return 0.0 if online_s is None else off_s - online_s
 
 
 def look_at_it_with_the_commands(folder: Path) -> None:
@@ -179,7 +170,7 @@ def test_a_journal_that_does_not_flush_is_found_out(emulated: EmulatedRig, garag
         with garage.card() as card:
             garage.power_on(garage.node(card), before=lambda: plant(emulated.box, NO_FLUSH))
             assert witness.wait_for(SESSIONS_SEEN, within_s=60 * emulated.slow_factor)
-            cut(emulated, card)
+            garage.cut(card)
         hold_to(garage.kept(), witness.records)
 
 
@@ -201,8 +192,7 @@ def logged_run(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Gara
     ):
         garage.power_on(logged_node("card", garage.image, garage.log), drives=False)
         assert witness.wait_for(RUN_RECORDS, within_s=120 * rig.slow_factor), "the box makes no records"
-        rig.cut_power()
-        time.sleep(DRAIN_S)
+        garage.cut()
     kept = garage.kept()
     assert kept is not None
     hold_to(kept, witness.records)

@@ -21,8 +21,12 @@ from rig.driving import LOG
 from rig.emulated import EmulatedRig
 from rig.errands import errands
 from rig.kept import Kept, kept_in
+from rig.pulse import SCRIPT, Pulse
 
 PORT: Final = 1883
+BOOT_ID_DIGITS: Final = 16  # packbox.clock.read_boot_id
+PATIENCE_S: Final = 120.0
+DRAIN_S: Final = 0.3
 ERRANDS: Final = 4  # then the car begins again
 ON_THE_BUS: Final = "socketcan:can0"
 SETTINGS_TEXT: Final = """\
@@ -41,6 +45,7 @@ echo {boot} >/run/boot-id
 mount --bind /run/boot-id /proc/sys/kernel/random/boot_id
 until [ -b /dev/vdc ]; do sleep 0.05; done
 mount -o noatime /dev/vdc {data}
+{pulse}
 {car}
 systemctl start --no-block {unit}
 cut -d' ' -f1 /proc/uptime
@@ -50,14 +55,10 @@ CAR: Final = "systemd-run --quiet --unit=car canplayer -l i -I {log} {bus}=car"
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """One time with power. `boot` as the kernel writes it."""
+    """One time with power. `boot` as the box writes it, `began_s`: uptime when its service was told to start."""
 
     boot: str
-    uptime_s: float  # of the guest, when its service was told to start
-    began_s: float  # then, by this machine's clock
-
-    def uptime_now_s(self) -> float:
-        return self.uptime_s + time.monotonic() - self.began_s
+    began_s: float
 
 
 class Garage:
@@ -68,6 +69,12 @@ class Garage:
         self._folder = folder
         self._settings = SETTINGS_TEXT.format(source=source)
         self._errands = errands(ERRANDS)
+        self._pulse: Pulse | None = None
+
+    @property
+    def uptime_s(self) -> float:
+        """Of the guest; after a cut, when the power went."""
+        return 0.0 if self._pulse is None else self._pulse.newest_s
 
     def power_on(
         self, node: Mapping[str, object], *, drives: bool = True, before: Callable[[], None] = lambda: None
@@ -75,6 +82,7 @@ class Garage:
         """`drives`: the car begins at once, and goes on. `before`: what to do before the service starts."""
         rig, boot = self._rig, str(uuid.uuid4())
         rig.renew()
+        self._pulse = Pulse(rig.folder)
         plug(rig, node)
         before()
         rig.box.put(SETTINGS, self._settings.encode())
@@ -82,9 +90,22 @@ class Garage:
         if drives:
             rig.car.put(LOG, self._errands)
             car = CAR.format(log=LOG, bus=rig.car_can)
-        script = BEGIN.format(boot=boot, data=DATA, unit=UNIT, car=car)
-        uptime_s = float(rig.box.run(script, within_s=60).out.split()[-1])
-        return Power(boot, uptime_s, time.monotonic())
+        script = BEGIN.format(boot=boot, data=DATA, unit=UNIT, car=car, pulse=SCRIPT)
+        began_s = float(rig.box.run(script, within_s=60).out.split()[-1])
+        return Power(boot.replace("-", "")[:BOOT_ID_DIGITS], began_s)
+
+    def wait_until(self, uptime_s: float) -> None:
+        assert self._pulse is not None
+        self._pulse.wait_until(uptime_s, within_s=PATIENCE_S * self._rig.slow_factor)
+
+    def cut(self, card: Card | None = None) -> None:
+        """The guest and its card lose power; what left the guest before gets the time to arrive."""
+        self._rig.cut_power()
+        if card is not None:
+            card.cut()
+        assert self._pulse is not None
+        self._pulse.close()
+        time.sleep(DRAIN_S)
 
     def card(self, *, lies: bool = False) -> Card:
         return Card(self.image, self._folder / "card.sock", lies=lies)

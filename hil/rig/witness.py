@@ -30,12 +30,15 @@ QOS: Final = 1
 class Witness:
     """Listens from `with` on. May be read at any time; records are only added."""
 
-    def __init__(self, host: str, port: int, mark: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, host: str, port: int, *, mark: Callable[[], int] = lambda: 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.records: dict[tuple[str, int], bytes] = {}
         self.doubled: list[str] = []
-        self.online_s: float | None = None  # when a box last said that it is there, by this machine's clock
+        self.online_s: float | None = None  # when a box last said that it is there, by `clock`
         self.marks: dict[tuple[str, int], int] = {}  # what `mark` said when the record came
         self._mark = mark
+        self._clock = clock
         self._host = host
         self._port = port
         self._ready = threading.Event()
@@ -77,7 +80,7 @@ class Witness:
         content = bytes(message.payload)
         if address.leaf is Leaf.STATUS:
             if not message.retain and decode_status(content).online:
-                self.online_s = time.monotonic()
+                self.online_s = self._clock()
             return
         told = peek(content).envelope
         known = self.records.setdefault((told.store, told.seq), content)
