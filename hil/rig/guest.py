@@ -65,6 +65,16 @@ X86: Final = Machine(
     console="ttyS0",
     slow_factor=6.0,
 )
+# A Pi 4's processor; no firmware, no devices of a Pi.
+ARM64: Final = Machine(
+    name="QEMU arm64",
+    architecture="arm64",
+    deb_target="aarch64-cp311",
+    program="qemu-system-aarch64",
+    options=("-M", "virt,gic-version=3", "-cpu", "cortex-a72"),
+    console="ttyAMA0",
+    slow_factor=20.0,
+)
 
 
 @dataclass(frozen=True, slots=True)
