@@ -20,6 +20,12 @@ source = "socketcan:{bus}"
 profile = "nissan-leaf:aze0-24"
 commit_every_s = 1
 """
+GO_ACTIVE: Final = """\
+mkdir -p /etc/systemd/network/80-can.network.d
+cp /usr/share/packbox/80-can-active.conf /etc/systemd/network/80-can.network.d/active.conf
+systemctl restart systemd-networkd
+while ip -d link show {bus} | grep -q LISTEN-ONLY || ! ip link show {bus} | grep -q LOWER_UP; do sleep 0.2; done
+"""
 UPTIME: Final = "cut -d' ' -f1 /proc/uptime"
 # Prints the status once a Python expression over it (`s`) is true; patience is measured by the box's clock.
 WAIT: Final = """\
@@ -97,3 +103,8 @@ class Packbox:
         """systemd's, of this unit: every field of every line."""
         said = self.shell.run(f"journalctl --output=json --unit={UNIT}").out
         return [json.loads(line) for line in said.splitlines()]
+
+
+def go_active(shell: Shell, bus: str) -> None:
+    """The controller may send from now on, as the handbook says how."""
+    shell.run(GO_ACTIVE.format(bus=bus), within_s=30)

@@ -151,7 +151,14 @@ class Backend:
             pids = asyncio.run(self._serving())
         except (OSError, TimeoutError, asyncpg.PostgresError):
             return False
-        return bool(pids) and killed(dice.choice(pids))
+        victim = dice.choice(pids) if pids else None
+        if victim is None or not killed(victim):
+            return False
+        deadline = time.monotonic() + GONE_WAIT_MAX_S
+        while Path(f"/proc/{victim}").exists():  # whoever connects before the server noticed is thrown out again
+            assert time.monotonic() < deadline, "PostgreSQL does not notice that one of its processes died"
+            time.sleep(0.01)
+        return True
 
     async def _serving(self) -> list[int]:
         connection = await asyncpg.connect(self.url, timeout=5)

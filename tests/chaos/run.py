@@ -64,7 +64,8 @@ class Plan:
     workers: int = 2
     real_boxes: int = 2
     scripted: tuple[int, int] = (3, 8)  # processes, boxes in each
-    record_every_s: float = 1.0  # of each scripted box
+    record_every_s: float = 3.0  # of each scripted box
+    resizes: int = 12  # how often a worker is added or taken away
     namespace: bool = True  # where root and kernel allow it
 
     @property
@@ -300,8 +301,8 @@ class Run:
         """One worker more, one less, under load. What is killed as a whole begins again with as many as it had."""
         dice = random.Random(f"resize {self.plan.seed}")
         extra = 0
-        while True:
-            await asyncio.sleep(dice.uniform(0.5, 1.0) * max(6.0, self.plan.duration_s / 12))
+        for _ in range(self.plan.resizes):
+            await asyncio.sleep(dice.uniform(0.5, 1.0) * self.plan.duration_s / self.plan.resizes)
             more = extra == 0 or (extra < 2 and dice.random() < 0.5)
             async with self.calm:
                 await asyncio.gather(*self.busy.values())
@@ -402,6 +403,7 @@ class Run:
         self.tell(
             f"{self.report.killed.total()} killed in {self.report.chaos_s:.0f} s; waiting for the boxes to be done"
         )
+        await self._answering()
         for program in self.programs:
             program.mend()
         for program in self.scripted:

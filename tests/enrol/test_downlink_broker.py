@@ -18,7 +18,7 @@ from brokers import Mosquitto, free_port
 from packbook.__main__ import main
 from packbook.adapters.authority import CA_FILE, CRL_FILE
 from packbook.adapters.store.histories import SqlHistories
-from packbook.app.collect import make_collector
+from packbook.app.collecting import make_collector
 from packbook.app.send_down import send_down
 from packbook.clock import now_ms
 from packbook.settings import Settings

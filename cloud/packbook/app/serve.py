@@ -12,7 +12,7 @@ from packbook.adapters.store import open_beside, open_writer
 from packbook.adapters.store.histories import SqlHistories
 from packbook.app.acts import ACTS
 from packbook.app.alert_watch import alert_rules, watch_alerts
-from packbook.app.collect import make_collector, reading
+from packbook.app.collecting import make_collector, reading
 from packbook.app.command import DONE, add_settings, run
 from packbook.app.condition import ProcessCondition, ops_door, serve_ops
 from packbook.app.enrolment import make_desk

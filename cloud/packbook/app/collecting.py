@@ -1,0 +1,78 @@
+"""Collecting and nothing else: what each of several workers does.
+
+In:  settings.
+Out: records in the ledger, until asked to stop or, by SIGUSR1, to leave for good.
+It imports little: a worker that died is to be back soon, and all that a book does beside is done by another process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from packbook.adapters.collector import BatchLimits, Collector
+from packbook.adapters.reading_pool import ReadingPool
+from packbook.adapters.store import open_writer
+from packbook.adapters.store.database import Database
+from packbook.adapters.store.ledger import Ledger, ReadAll, read_beside
+from packbook.app.command import DONE, broker_address
+from packbook.app.source import source_of
+from packbook.ports.taking import Observer
+from packbook.settings import Settings
+
+
+async def only_collect(settings: Settings) -> int:
+    async with open_writer(settings.database_url.get_secret_value(), settings.collector_name) as database:
+        await collect_until_retired(settings, database)
+    return DONE
+
+
+async def collect_until_retired(settings: Settings, database: Database) -> None:
+    """Cancelled, it comes back to what the broker keeps for it; asked by SIGUSR1, it leaves nothing there."""
+    with reading(settings) as read_all:
+        if settings.metrics_port is None:
+            await run_until_retired(make_collector(settings, database, read_all))
+        else:
+            from packbook.app.watched import collect_watched  # a web server, where somebody wants to look
+
+            await collect_watched(settings, database, read_all)
+
+
+async def run_until_retired(collector: Collector) -> None:
+    running = asyncio.create_task(collector.run(), name="collect")
+    leaving: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        await collector.drain()
+        running.cancel()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, lambda: leaving.append(asyncio.create_task(leave())))
+    try:
+        await asyncio.wait([running])
+    finally:
+        running.cancel()
+        await asyncio.wait([running, *leaving])
+    if not running.cancelled():
+        running.result()
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[ReadAll]:
+    """How records are read: here, or by processes of their own when the settings say so."""
+    if settings.verify_processes == 0:
+        yield read_beside
+        return
+    with closing(ReadingPool(settings.verify_processes)) as pool:
+        yield pool.read_all
+
+
+def make_collector(
+    settings: Settings, database: Database, read_all: ReadAll = read_beside, observer: Observer | None = None
+) -> Collector:
+    limits = BatchLimits(settings.batch_records_max, settings.batch_wait_max_s)
+    ledger = Ledger(database, enrolled_only=settings.enrolled_only, read_all=read_all)
+    source = source_of(settings)
+    return Collector(ledger, broker_address(settings), limits, settings.share, observer=observer, source=source)
