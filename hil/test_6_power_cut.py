@@ -19,7 +19,7 @@ import pytest
 
 from brokers import Mosquitto
 from can_frames import battery_state
-from rig.boxes import Packbox
+from rig.boxes import UNIT, Packbox
 from rig.crash_states import crash_states, entries_flushed
 from rig.disks import BrokenDiskError, logged_node, make_disk
 from rig.driving import BATTERY, LOG, log_of
