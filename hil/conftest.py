@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--rig", default="qemu-x86", help="qemu-x86, qemu-arm64, or the file of a real rig (rig.example.toml)"
     )
     parser.addoption("--slow-factor", type=float, default=None, help="all limits of time are multiplied by it")
+    parser.addoption("--cuts", type=int, default=50, help="how often test_6 cuts the power")
 
 
 def pytest_configure(config: pytest.Config) -> None:
