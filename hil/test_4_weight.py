@@ -15,12 +15,14 @@ from typing import Final
 import pytest
 
 from brokers import Mosquitto
+from packbox.sim.car import LEAF_24
 from packwire.messages import Kind
 from packwire.seal import peek
 from rig.boxes import UPTIME, Packbox
-from rig.driving import Doing, day, play
+from rig.driving import log_of, play
 from rig.emulated import EmulatedRig
 from rig.figures import FIGURES
+from rig.logs import driven_and_charged
 from rig.machine import Ability, Rig
 from rig.witness import Witness
 
@@ -30,8 +32,6 @@ host = "10.0.2.100"
 port = 1883
 tls = false
 """
-LIVED: Final = ((Doing.DRIVE, 25), (Doing.CHARGE, 25), (Doing.DRIVE, 20))  # the last one ends the charge
-LIVED_S: Final = sum(seconds for _, seconds in LIVED)
 ALL_ARRIVED: Final = "s['link']['acked'] == s['journal']['newest_seq'] and s['mono_ms'] > began_ms + 2000"
 MEMORY_MAX_MB: Final = 64.0  # docs/budgets.md: 60 without a link, and what a link takes
 SHARE: Final = """\
@@ -74,8 +74,9 @@ def test_a_drive_and_a_charge_on_the_bus_are_records_at_the_broker(rig: Rig, wit
     started_s = box.start()
     box.wait_for("s['link']['connected'] and s['journal']['newest_seq']")
     at_start = spent(rig)
-    frames = day(*LIVED)
-    play(rig.car, frames, rig.car_can, within_s=2 * LIVED_S)
+    frames = driven_and_charged(LEAF_24)
+    length_s = frames[-1][0]
+    play(rig.car, log_of(frames), rig.car_can, within_s=2 * length_s)
     at_end = spent(rig)
     health = box.wait_for(ALL_ARRIVED, within_s=120)["health"]
     memory_mb = dict(line.split() for line in rig.box.run(MEMORY).out.splitlines())
@@ -88,7 +89,7 @@ def test_a_drive_and_a_charge_on_the_bus_are_records_at_the_broker(rig: Rig, wit
     busy_s, over_s = at_end.processor_s - at_start.processor_s, at_end.uptime_s - at_start.uptime_s
     FIGURES.tell("start with a broker until READY", started_s, "s")
     FIGURES.tell("processor time of a start, until records can leave", at_start.processor_s, "s")
-    FIGURES.tell("frames a second of a Leaf on the bus", frames.count(b"\n") / LIVED_S, "1/s")
+    FIGURES.tell("frames a second of a Leaf on the bus", len(frames) / length_s, "1/s")
     FIGURES.tell("processor time for them", 100 * busy_s / over_s, "% of a core")
     FIGURES.tell("memory at work (RSS)", float(memory_mb["Rss:"]), "MB", limit=MEMORY_MAX_MB)
     FIGURES.tell("memory at work (PSS: what it alone has)", float(memory_mb["Pss:"]), "MB")
