@@ -111,7 +111,7 @@ begin=$(cut -d. -f1 /proc/uptime)
 while [ "$(systemctl show -p NRestarts --value packbox)" = 0 ] || ! systemctl is-active --quiet packbox; do
     now=$(cut -d. -f1 /proc/uptime)
     [ $((now - begin)) -gt {limit_s:.0f} ] && echo never && exit
-    sleep 0.5
+    sleep 2
 done
 echo $(($(cut -d. -f1 /proc/uptime) - begin))
 """
