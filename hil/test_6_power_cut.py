@@ -63,6 +63,7 @@ def garage(emulated: EmulatedRig, tmp_path: Path) -> Iterator[Garage]:
     made = Garage(emulated, tmp_path)
     make_disk(made.image)
     yield made
+    made.close()
     if not emulated.guest.running:
         emulated.renew()  # whoever looks it over after the test finds it with power
 
