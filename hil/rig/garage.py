@@ -109,6 +109,10 @@ class Garage:
         self._pulse.close()
         time.sleep(DRAIN_S)
 
+    def take_out(self) -> None:
+        """In good order: the service stopped, nothing left to write."""
+        self._rig.box.run(f"systemctl stop {UNIT}; umount {DATA}", within_s=60)
+
     def close(self) -> None:
         """With or without power: a guest that runs goes on."""
         if self._pulse is not None:
