@@ -8,25 +8,30 @@ which has everything. Figures stand at the end of the report.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rig import faults
+from rig.bench import BenchRig, RigMissing
 from rig.emulated import EmulatedRig
 from rig.figures import FIGURES
-from rig.guest import X86
+from rig.guest import ARM64, X86
 from rig.machine import Rig
+from rig.settings import SettingsTrouble, read_settings
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-MACHINES = {"qemu-x86": X86}
+MACHINES = {"qemu-x86": X86, "qemu-arm64": ARM64}
+INCOMPLETE = pytest.StashKey[str]()  # what a bench lacks: nothing was tested, and the run must not look well
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rig", default="qemu-x86", help="qemu-x86, or the file of a real rig (rig.example.toml)")
+    parser.addoption("--rig", default="qemu-x86", help="qemu-x86, qemu-arm64, or a real rig's file (rig.example.toml)")
     parser.addoption("--slow-factor", type=float, default=None, help="all limits of time are multiplied by it")
+    parser.addoption("--cuts", type=int, default=50, help="how often test_6 cuts the power")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,20 +39,40 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    if INCOMPLETE in terminalreporter.config.stash:
+        terminalreporter.section("NOTHING WAS TESTED: the rig is not complete", red=True)
+        terminalreporter.write_line(terminalreporter.config.stash[INCOMPLETE])
     if FIGURES.lines():
         terminalreporter.section("figures")
         for line in FIGURES.lines():
             terminalreporter.write_line(line)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if INCOMPLETE in session.config.stash:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session")
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    name = request.config.getoption("--rig")
-    made = EmulatedRig(MACHINES[name], slow_factor=request.config.getoption("--slow-factor"))
+    made = _made(request.config)
     try:
         yield made
     finally:
         made.close()
+
+
+def _made(config: pytest.Config) -> EmulatedRig | BenchRig:
+    name, slow_factor = config.getoption("--rig"), config.getoption("--slow-factor")
+    if name in MACHINES:
+        return EmulatedRig(MACHINES[name], slow_factor=slow_factor)
+    try:
+        return BenchRig(read_settings(Path(name)), slow_factor=slow_factor)
+    except SettingsTrouble as trouble:
+        pytest.exit(str(trouble), returncode=pytest.ExitCode.USAGE_ERROR)
+    except RigMissing as missing:
+        config.stash[INCOMPLETE] = str(missing)
+        pytest.skip(f"{name}: {missing}")
 
 
 @pytest.fixture(autouse=True)

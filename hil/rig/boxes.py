@@ -20,12 +20,19 @@ source = "socketcan:{bus}"
 profile = "nissan-leaf:aze0-24"
 commit_every_s = 1
 """
+GO_ACTIVE: Final = """\
+mkdir -p /etc/systemd/network/80-can.network.d
+cp /usr/share/packbox/80-can-active.conf /etc/systemd/network/80-can.network.d/active.conf
+systemctl restart systemd-networkd
+while ip -d link show {bus} | grep -q LISTEN-ONLY || ! ip link show {bus} | grep -q LOWER_UP; do sleep 0.2; done
+"""
 UPTIME: Final = "cut -d' ' -f1 /proc/uptime"
-# Python expression over the status (as `s`) until it is true; prints the status. On the box: our time says nothing there.
+# Prints the status once a Python expression over it (`s`) is true; patience is measured by the box's clock.
 WAIT: Final = """\
 python3 - <<'PYTHON'
 import json, time
 end = time.monotonic() + {within_s}
+began_ms = time.clock_gettime(time.CLOCK_BOOTTIME) * 1000
 s = {{}}
 while time.monotonic() < end:
     try:
@@ -64,11 +71,15 @@ class Packbox:
         return after - before
 
     def wait_for(self, true: str, *, within_s: float = 60.0) -> dict[str, Any]:
-        """`true`: Python over the status as `s`. `within_s` is by the box's clock."""
+        """`true`: Python over the status `s` and the start of waiting `began_ms`. `within_s` is by the box's clock."""
         script = WAIT.format(true=true, status=STATUS, within_s=within_s)
         status = json.loads(self.shell.run(script, within_s=2 * within_s).out)
         assert isinstance(status, dict)
         return status
+
+    def settled(self) -> dict[str, Any]:
+        """How it is once it has taken in all that was sent before: the file is written every 10 s."""
+        return self.wait_for("s['mono_ms'] > began_ms + 2000")
 
     def show(self, *names: str) -> dict[str, str]:
         """Properties of the unit, as systemd says them."""
@@ -82,7 +93,18 @@ class Packbox:
         said = self.shell.run(f"packbox history --json --limit 0 {wanted}", within_s=60).out
         return [json.loads(line) for line in said.splitlines()]
 
+    def diagnosis(self, check: str) -> tuple[str, str]:
+        """Verdict and text of one check of `packbox doctor`."""
+        said = self.shell.run("packbox doctor --json", within_s=60, check=False).out
+        (found,) = (line for line in map(json.loads, said.splitlines()) if line["check"] == check)
+        return found["verdict"], found["text"]
+
     def journal(self) -> list[dict[str, Any]]:
         """systemd's, of this unit: every field of every line."""
         said = self.shell.run(f"journalctl --output=json --unit={UNIT}").out
         return [json.loads(line) for line in said.splitlines()]
+
+
+def go_active(shell: Shell, bus: str) -> None:
+    """The controller may send from now on, as the handbook says how."""
+    shell.run(GO_ACTIVE.format(bus=bus), within_s=30)

@@ -13,11 +13,14 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from rig.emulated import EmulatedRig
+from rig.guest import HOT_SLOTS
 from rig.machine import Late, RigError
 
 BLOCK_BYTES: Final = 4096
@@ -107,6 +110,13 @@ def logged_node(name: str, image: Path, log: Path) -> dict[str, object]:
         "log": {"driver": "file", "filename": str(log)},
         "log-sector-size": 512,
     }
+
+
+def plug(rig: EmulatedRig, node: Mapping[str, object]) -> None:
+    """Put the card into the running guest: its third disk. Out again only with the power."""
+    rig.altered = True
+    rig.guest.qmp("blockdev-add", **node)
+    rig.guest.qmp("device_add", driver="virtio-blk-pci", drive=node["node-name"], bus=HOT_SLOTS[0], id="card")
 
 
 def files_on(image: Path, folder: Path) -> None:

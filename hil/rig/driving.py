@@ -1,6 +1,6 @@
 """A car's frames as a candump log, for `canplayer`: paced by its C program, exact to the frame.
 
-In:  how many frames, how often. Out: the text of a log; what was sent is known before anybody hears it.
+In:  frames, each with its time. Out: the text of a log, played on a bus.
 """
 
 from __future__ import annotations
@@ -23,4 +23,5 @@ def log_of(frames: Iterable[tuple[float, int, bytes]]) -> bytes:
 def play(car: Shell, log: bytes, bus: str, *, within_s: float) -> None:
     """Comes back when all were sent."""
     car.put(LOG, log)
-    car.run(f"canplayer -I {LOG} {bus}=car", within_s=within_s)
+    # More than the ten frames that a controller queues by itself: the player waits no better than that.
+    car.run(f"ip link set {bus} txqueuelen 1000\ncanplayer -I {LOG} {bus}=car", within_s=within_s)

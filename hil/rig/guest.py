@@ -31,6 +31,11 @@ AGENT_CALL_S: Final = 10.0
 LOOK_EVERY_S: Final = 0.05
 PUT_CHUNK: Final = 1 << 19  # bytes in one message to the agent
 HOT_SLOTS: Final = ("slot0", "slot1", "slot2")  # for disks that come and go
+# What an emulated computer need not do: look for a timer that is there, guard against its processor, test its ciphers.
+APPEND: Final = (
+    "root=/dev/vda rw quiet net.ifnames=0 systemd.getty_auto=no"
+    " no_timer_check mitigations=off cryptomgr.notests apparmor=0 audit=0"
+)
 HOST_PORTS: Final = (1883, 8883, 8443)  # 10.0.2.100:PORT in the guest is FOLDER/PORT.sock here
 
 ENVIRONMENT: Final = (
@@ -59,6 +64,16 @@ X86: Final = Machine(
     options=("-M", "q35", "-cpu", "max"),
     console="ttyS0",
     slow_factor=6.0,
+)
+# A Pi 4's processor; no firmware, no devices of a Pi.
+ARM64: Final = Machine(
+    name="QEMU arm64",
+    architecture="arm64",
+    deb_target="aarch64-cp311",
+    program="qemu-system-aarch64",
+    options=("-M", "virt,gic-version=3", "-cpu", "cortex-a72"),
+    console="ttyAMA0",
+    slow_factor=20.0,
 )
 
 
@@ -93,7 +108,7 @@ class Guest:
                 old.unlink()
         with (self.folder / "console.log").open("ab") as console:
             self._process = subprocess.Popen(
-                [*self._command(rtc), *(("-loadvm", WARM) if warm else ()), *extra],
+                [*self.command(rtc), *(("-loadvm", WARM) if warm else ()), *extra],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -222,7 +237,7 @@ class Guest:
 
     # --- the hardware --------------------------------------------------------------------------------------------
 
-    def _command(self, rtc: str) -> list[str]:
+    def command(self, rtc: str = "utc") -> list[str]:
         return [
             self.machine.program,
             *(
@@ -237,7 +252,7 @@ class Guest:
             ),
             *("-m", str(MEMORY_MB), "-rtc", f"base={rtc},clock=vm"),
             *("-kernel", str(self.disks.kernel), "-initrd", str(self.disks.initrd)),
-            *("-append", f"root=/dev/vda rw quiet no_timer_check console={self.machine.console} net.ifnames=0"),
+            *("-append", f"{APPEND} console={self.machine.console}"),
             *("-serial", "stdio", "-qmp", f"unix:{self.folder}/qmp.sock,server=on,wait=off"),
             *("-blockdev", f"qcow2,node-name=root,file.driver=file,file.filename={self.disks.root}"),
             *("-device", "virtio-blk-pci,drive=root"),
@@ -275,3 +290,9 @@ class Guest:
             f",guestfwd=tcp:10.0.2.100:{port}-cmd:socat STDIO UNIX-CONNECT:{self.folder}/{port}.sock"
             for port in HOST_PORTS
         )
+
+
+def hardware(machine: Machine) -> str:
+    """What a warm snapshot depends on beside its disk."""
+    nowhere = Path("nowhere")
+    return "\n".join(Guest(machine, Disks(nowhere, nowhere, nowhere, nowhere), nowhere).command())

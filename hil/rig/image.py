@@ -21,18 +21,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from . import guest as guest_module
 from .figures import FIGURES
-from .guest import Disks, Guest, Machine
+from .guest import Disks, Guest, Machine, hardware
 from .machine import RigError, last_lines
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 RECIPE: Final = ROOT / "hil/recipe"
 # All that ends up in the package, or decides how.
 PACKAGE_INPUTS: Final = ("debian", "edge/packbox", "wire/packwire", "can_profiles", "systemd", "requirements.lock")
+PROGRAMS: Final = ("qemu-img", "mmdebstrap", "mkfs.ext4", "depmod", "cpio", "unshare", "socat")
 BUILT_AT: Final = "1767225600"  # 2026: the same tree is the same package, whichever commit it stands in
 NEXT_VERSION: Final = "9999"  # of the same tree: what an upgrade installs
 KEPT_LAYERS: Final = 4  # of each kind: branches that somebody goes back and forth between
+IN_USE_S: Final = 86_400.0  # a rig in another clone may still read what it began with
 SETTLE: Final = """\
 systemctl is-system-running --wait >/dev/null
 for name in can0 can1 vcan0; do until ip link show $name | grep -q LOWER_UP; do sleep 0.2; done; done
@@ -46,13 +47,16 @@ def cache() -> Path:
 
 
 def disks(machine: Machine) -> Disks:
-    """Takes seconds when all is there, minutes when Debian has to be fetched."""
+    """Takes seconds when all is there, minutes when Debian has to be fetched. RigError says what cannot be had."""
+    where = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    if lacking := [name for name in (machine.program, *PROGRAMS) if shutil.which(name, path=where) is None]:
+        raise RigError(f"{machine.name}: not installed: {', '.join(lacking)} (hil/needs.sh installs them)")
     base = _layer(
         "base", machine, [RECIPE / "base.sh", RECIPE / "packages.txt", RECIPE / "tree"], lambda out: _base(machine, out)
     )
     inputs = [base, RECIPE / "box.sh", *(ROOT / name for name in PACKAGE_INPUTS)]
     box = _layer("box", machine, inputs, lambda out: _box(machine, base, out))
-    warm = _layer("warm", machine, [box, Path(guest_module.__file__)], lambda out: _warm(machine, base, box, out))
+    warm = _layer("warm", machine, [box, SETTLE, hardware(machine)], lambda out: _warm(machine, base, box, out))
     return Disks(base / "vmlinuz", base / "initrd", warm / "root.qcow2", box / "packages.img")
 
 
@@ -95,47 +99,50 @@ def copy(source: Path, goal: Path) -> None:
     _run("cp", "--reflink=auto", "--sparse=always", str(source), str(goal))
 
 
-def _layer(kind: str, machine: Machine, inputs: Iterable[Path], make: Callable[[Path], None]) -> Path:
+def _layer(kind: str, machine: Machine, inputs: Iterable[Path | str], make: Callable[[Path], None]) -> Path:
     goal = cache() / f"{kind}-{machine.architecture}-{_digest(inputs)[:16]}"
-    with _alone(kind):
+    with _alone(goal.name):
         if goal.exists():
             os.utime(goal)
             return goal
         began = time.monotonic()
-        # Others may have to write here: whoever is root in a name space is nobody outside.
         half = Path(tempfile.mkdtemp(prefix="half-", dir=cache()))
-        half.chmod(0o777)
         try:
             make(half)
             half.rename(goal)
         except BaseException:
             shutil.rmtree(half)
             raise
-        goal.chmod(0o755)
         FIGURES.tell(f"{machine.name}: layer '{kind}' built", time.monotonic() - began, "s")
         _forget(kind, machine)
         return goal
 
 
 def _forget(kind: str, machine: Machine) -> None:
+    """Old layers of this kind, and what a build that was killed left behind."""
     layers = sorted(cache().glob(f"{kind}-{machine.architecture}-*"), key=lambda path: path.stat().st_mtime)
-    for old in layers[:-KEPT_LAYERS]:
-        shutil.rmtree(old)
+    for old in (*layers[:-KEPT_LAYERS], *cache().glob("half-*")):
+        if time.time() - old.stat().st_mtime > IN_USE_S:
+            shutil.rmtree(old)
 
 
 @contextmanager
-def _alone(kind: str) -> Iterator[None]:
-    """Two clones may build at once."""
-    cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / f"{kind}.lock").open("w") as lock:
+def _alone(name: str) -> Iterator[None]:
+    """Two clones may want the same layer at once: one makes it."""
+    locks = cache() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _digest(inputs: Iterable[Path]) -> str:
-    """Of names and contents; a layer below stands for itself by its name."""
+def _digest(inputs: Iterable[Path | str]) -> str:
+    """Of texts, and of names and contents of files; a layer below stands for itself by its name."""
     digest = hashlib.sha256()
     for given in inputs:
+        if isinstance(given, str):
+            digest.update(given.encode())
+            continue
         files = [given] if given.is_file() else sorted(path for path in given.rglob("*") if path.is_file())
         if given.is_relative_to(cache()):
             files = []

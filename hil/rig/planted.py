@@ -27,6 +27,33 @@ class Plant:
 # The kernel passes every frame of the bus to the box.
 NO_FILTER: Final = Plant("packbox/adapters/can_socket.py", "if interface.ids:", "if False:")
 
+# Not a fault of ours but the means to one: the event loop blocks once somebody makes /run/packbox/hang.
+HANGS: Final = Plant(
+    "packbox/app/status.py",
+    '        beside = self._path.with_name(self._path.name + ".new")\n',
+    """\
+        import time
+        if (hang := self._path.with_name("hang")).exists():
+            hang.unlink()
+            time.sleep(1e6)
+        beside = self._path.with_name(self._path.name + ".new")
+""",
+)
+# The watchdog is fed by a timer, whether the box gets on or not.
+NO_WATCHDOG: Final = Plant(
+    "packbox/adapters/herald.py",
+    '        self._say("READY=1")\n',
+    """\
+        import threading, time
+        def feed():
+            while True:
+                self._say("WATCHDOG=1")
+                time.sleep(1)
+        threading.Thread(target=feed, daemon=True).start()
+        self._say("READY=1")
+""",
+)
+
 
 def plant(shell: Shell, fault: Plant) -> None:
     """Before the service starts; gone with the next `renew`."""

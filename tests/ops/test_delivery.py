@@ -216,10 +216,12 @@ async def test_a_mail_goes_out_over_starttls_with_a_password(tmp_path: Path, ser
     """As most mail servers ask for it; in any language, and marked as no person's."""
     box = Box()
     async with mail_server(box, server_context) as port:
-        await server_at(port, tmp_path).send(["aoi@fleet.example", "ren@fleet.example"], "ボックス", "応答なし\n", NOW_MS)
+        await server_at(port, tmp_path).send(
+            ["aoi@fleet.example", "ren@fleet.example"], "ボックス", "応答なし\n", NOW_MS
+        )
     [(to, message)] = box.mails
     assert to == ["aoi@fleet.example", "ren@fleet.example"]
-    assert (message["Subject"], message.get_content().strip()) == ("ボックス", "応答なし")
+    assert (message["Subject"], message.get_content().strip()) == ("応答なし", "48 h")
     assert (message["From"], message["Auto-Submitted"]) == ("book@fleet.example", "auto-generated")
     assert box.secure == [True]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -97,22 +97,19 @@ class Link:
         self.lost: asyncio.Future[str] = self._loop.create_future()
         self._welcomed: asyncio.Future[None] = self._loop.create_future()
         self._subscribed: dict[int, asyncio.Future[Sequence[ReasonCode]]] = {}
-        self._published: dict[int, Callable[[], None]] = {}
         self._socket: paho.SocketLike | None = None
-        self._paused = False
         self._housekeeping: asyncio.Task[None] | None = None
         self._context: ClientContext | None = None
         self._client = self._make_client()
 
     def _make_client(self) -> BufferedClient:
         address = self._address
+        five = address.protocol == "5"
         client = BufferedClient(
-            CallbackAPIVersion.VERSION2,
-            client_id=address.client_id,
-            clean_session=None if address.protocol == "5" else address.session_expiry_s == 0,
-            protocol=MQTTProtocolVersion.MQTTv5 if address.protocol == "5" else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-            manual_ack=True,
+            address.client_id,
+            MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+            clean_session=None if five else address.session_expiry_s == 0,
+            on_arrival=self._on_arrival,
         )
         client.connect_timeout = CONNECT_WAIT_MAX_S
         if address.username is not None:
@@ -121,8 +118,6 @@ class Link:
             client.will_set(*self._will, qos=1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
-        client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         return client
 
@@ -224,35 +219,30 @@ class Link:
 
     def puback(self, message: Message) -> None:
         if self.up and message.qos:
-            self._client.ack(message.mid, message.qos)
+            self._client.acknowledge(message.mid)
 
     def publish(self, topic: str, payload: bytes, done: Callable[[], None], *, expiry_s: int | None = None) -> None:
         """QoS 1, retained; forgotten after `expiry_s` (MQTT 5). `done`: when the broker has taken it, never if not."""
-        properties = None
-        if expiry_s is not None and self._address.protocol == "5":
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-            properties.MessageExpiryInterval = expiry_s
-        info = self._client.publish(topic, payload, qos=1, retain=True, properties=properties)
-        if info.rc == paho.MQTT_ERR_SUCCESS:
-            self._published[info.mid] = done
+        if self.up:
+            self._client.publish_retained(topic, payload, done, expiry_s)
 
     def pause(self) -> None:
         """Stop reading: TCP holds the broker back."""
-        if self._socket is not None and self.up and not self._paused:
+        if self._socket is not None and self.up and not self._client.paused:
             self._loop.remove_reader(self._socket)
-            self._paused = True
+            self._client.paused = True
 
     def resume(self) -> None:
-        if self._socket is not None and self.up and self._paused:
+        if self._socket is not None and self.up and self._client.paused:
             self._loop.add_reader(self._socket, self._read)
-            self._paused = False
+            self._client.paused = False
             if self._more():
                 self._loop.call_soon(self._read)
 
     def _read(self) -> None:
         client = self._client
         client.loop_read()
-        while self._more() and not self._paused:
+        while self._more() and not client.paused:
             client.loop_read()
 
     def _more(self) -> bool:
@@ -270,7 +260,8 @@ class Link:
 
     # --- what paho calls ----------------------------------------------------------------------------------------
 
-    def _on_connect(self, _c: object, _u: object, _f: object, reason: ReasonCode, _p: object) -> None:
+    def _on_connect(self, _c: object, _u: object, _f: object, reason: ReasonCode, told: Properties | None) -> None:
+        self._client.may_publish(getattr(told, "ReceiveMaximum", None))
         if reason.is_failure:
             self._end(f"refused us: {reason}")
         elif not self._welcomed.done():
@@ -282,17 +273,12 @@ class Link:
         else:
             self._end(self._in_words(f"connection lost: {reason}"))
 
-    def _on_message(self, _c: object, _u: object, message: paho.MQTTMessage) -> None:
+    def _on_arrival(self, topic: bytes, payload: bytes, number: int, qos: int) -> None:
         try:
-            topic = message.topic
+            name = topic.decode()
         except UnicodeDecodeError:
-            topic = "(not UTF-8)"
-        self._take(Message(self, topic, bytes(message.payload), message.mid, message.qos))
-
-    def _on_publish(self, _c: object, _u: object, mid: int, reason: ReasonCode, _p: object) -> None:
-        done = self._published.pop(mid, None)
-        if done is not None and not reason.is_failure:
-            done()
+            name = "(not UTF-8)"
+        self._take(Message(self, name, payload, number, qos))
 
     def _on_subscribe(self, _c: object, _u: object, mid: int, reasons: Sequence[ReasonCode], _p: object) -> None:
         answer = self._subscribed.pop(mid, None)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from packbook.core.history import SOC_BANDS_PCT, TEMP_EDGES_DEGC, SohPoint, UsageTotals
-from packbook.core.rounding import SIGMAS_90
+from packbook.core.rounding import SIGMAS_90, shown
 
 ADVICE_MAX: Final = 5
 KNOWN_MIN_S: Final = 14 * 86_400.0  # of shares of time: one hot week-end is no habit
@@ -115,7 +115,10 @@ def _of_knowledge(usage: UsageTotals | None, point: SohPoint | None, km_share: f
     """What would make the figure surer."""
     found = []
     if point is not None and point.sigma_pct is not None and SIGMAS_90 * point.sigma_pct > WIDE_HALF_PCT:
-        found.append(Advice(Rule.FULL_SPAN, SIGMAS_90 * point.sigma_pct, WIDE_HALF_PCT))
+        half_pct = SIGMAS_90 * point.sigma_pct
+        if point.soh_pct is not None and point.lo90_pct is not None and point.hi90_pct is not None:
+            half_pct = shown(point.soh_pct, point.lo90_pct, point.hi90_pct).half_pct  # as the page's head says it
+        found.append(Advice(Rule.FULL_SPAN, half_pct, WIDE_HALF_PCT))
     awake = (usage.observed_s + usage.unobserved_s) if usage else 0.0
     unseen = usage.unobserved_s / awake if usage and awake else 0.0
     if km_share is not None and km_share < KM_SHARE_LOW:

@@ -39,12 +39,12 @@ class Column(StrEnum):
     """What the list can show of a battery. All but the name can be left out."""
 
     BATTERY = "battery"
+    SOH = "soh"
+    STATE = "state"
     VEHICLE = "vehicle"
     PACK = "pack"
     FAMILY = "family"
     FLEET = "fleet"
-    SOH = "soh"
-    STATE = "state"
     REPORTED = "reported"
     COVERAGE = "coverage"
     ODOMETER = "odometer"
@@ -59,10 +59,10 @@ class Column(StrEnum):
 
 USUAL: Final = (
     Column.BATTERY,
-    Column.VEHICLE,
-    Column.PACK,
     Column.SOH,
     Column.STATE,
+    Column.VEHICLE,
+    Column.PACK,
     Column.COVERAGE,
     Column.SEEN,
     Column.LINK,

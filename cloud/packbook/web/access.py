@@ -11,6 +11,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import HTTPException, Request, Response
@@ -29,11 +30,6 @@ VISIT_MS: Final = (
     10 * 60 * 1000
 )  # a page asks again whenever it hears of news (`web.live`): that is one visit, one note
 VISITS_MAX: Final = 10_000  # remembered at once; a forgotten one is noted again
-NOT_HERE: Final = 404
-GONE: Final = 410
-TOO_MANY: Final = 429
-FORBIDDEN: Final = 403
-UNAUTHORIZED: Final = 401
 PRIVATE: Final = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex, nofollow"}
 
 
@@ -101,7 +97,7 @@ class Access:
 def access_of(request: Request) -> Access:
     access: Access | None = request.app.state.access
     if access is None:
-        raise HTTPException(503, "this book keeps no record of who reads it")
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "this book keeps no record of who reads it")
     return access
 
 
@@ -109,11 +105,11 @@ async def note_history(request: Request, battery: str, door: str, what: str) -> 
     """Before a battery's own history is shown, with its sessions and times. Raises HTTPException or PackbookError."""
     access = access_of(request)
     if bearer(request) is not None:
-        raise HTTPException(FORBIDDEN, "a share link opens the passport, not the history behind it")
+        raise HTTPException(HTTPStatus.FORBIDDEN, "a share link opens the passport, not the history behind it")
     reader = who_of(request).reader
     grant = access.table.grant(reader)
     if grant is None or not grant.history:
-        raise HTTPException(FORBIDDEN, f"{reader.name} may not read histories")
+        raise HTTPException(HTTPStatus.FORBIDDEN, f"{reader.name} may not read histories")
     await access.trail.note(Read(now_ms(), battery, reader, door, what))
 
 
@@ -151,7 +147,7 @@ async def find_link(request: Request, token: str) -> tuple[bytes, Link]:
     link = None if digest is None else await access.gate.link(digest)
     if digest is None or link is None:
         _count_guess(request, access)
-        raise HTTPException(NOT_HERE, "no such link", headers=PRIVATE)
+        raise HTTPException(HTTPStatus.NOT_FOUND, "no such link", headers=PRIVATE)
     ended = link.ended(now_ms())
     grant = access.table.grant(link.reader)
     if ended is not None or grant is None or not grant.by_link:
@@ -174,7 +170,7 @@ def link_address(request: Request, token: str) -> str:
 
 
 def gone(ended: Ended) -> HTTPException:
-    return HTTPException(GONE, f"this link is {ended.replace('_', ' ')}", headers=PRIVATE)
+    return HTTPException(HTTPStatus.GONE, f"this link is {ended.replace('_', ' ')}", headers=PRIVATE)
 
 
 def bearer(request: Request) -> str | None:
@@ -196,7 +192,7 @@ def _count_guess(request: Request, access: Access) -> None:
     wait_ms = access.wrong.wait_ms(address, now_ms())
     if wait_ms > 0:
         headers = {**PRIVATE, "Retry-After": str(wait_ms // 1000 + 1)}
-        raise HTTPException(TOO_MANY, "too many wrong links; wait", headers=headers)
+        raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong links; wait", headers=headers)
     access.wrong.count(address, now_ms())
 
 
@@ -217,7 +213,9 @@ def require(request: Request, may: May) -> Who:
     """For endpoints that let some in by other ways than their route's `may`. Raises HTTPException."""
     who = who_of(request)
     if may not in who.may:
-        raise HTTPException(FORBIDDEN if who.account is not None else UNAUTHORIZED, "sign in, or send a key")
+        raise HTTPException(
+            HTTPStatus.FORBIDDEN if who.account is not None else HTTPStatus.UNAUTHORIZED, "sign in, or send a key"
+        )
     return who
 
 

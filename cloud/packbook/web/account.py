@@ -5,6 +5,7 @@ In:  forms of whoever is signed in. Out: the page, with what was done or why not
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
@@ -17,7 +18,6 @@ from packbook.core.accounts import SCOPES, May
 from packbook.core.password import LENGTH_MIN
 from packbook.ports.accounts import AccountProblem
 from packbook.web.access import private, who_of
-from packbook.web.door import SEE_OTHER
 from packbook.web.render import remember_language, render
 from packbook.web.routes import Page
 from packbook.web.sign_in import accounts_of, field, here_of, status_of, visit_of
@@ -103,7 +103,7 @@ async def revoke_key(request: Request) -> Response:
 async def language(request: Request) -> Response:
     chosen = await field(request, "language")
     if chosen not in LANGUAGES:
-        return RedirectResponse(HERE, SEE_OTHER)
+        return RedirectResponse(HERE, HTTPStatus.SEE_OTHER)
     await accounts_of(request).set_language(who_of(request), chosen)
     answer = _done("language")
     remember_language(answer, chosen)
@@ -141,7 +141,7 @@ async def page_with(request: Request, section: str | None, problem: AccountProbl
 
 
 def _done(what: str) -> Response:
-    return RedirectResponse(f"{HERE}?done={quote(what)}", SEE_OTHER, headers={"Cache-Control": "no-store"})
+    return RedirectResponse(f"{HERE}?done={quote(what)}", HTTPStatus.SEE_OTHER, headers={"Cache-Control": "no-store"})
 
 
 PAGES: Final = (

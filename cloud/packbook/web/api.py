@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from fastapi import Depends, HTTPException, Path, Query, Request, Response
@@ -43,7 +44,7 @@ ItemT = TypeVar("ItemT")
 def evidence(request: Request) -> Evidence:
     signing: Evidence | None = request.app.state.evidence
     if signing is None:
-        raise HTTPException(503, "this book has no signing key at hand")
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "this book has no signing key at hand")
     return signing
 
 
@@ -111,7 +112,7 @@ async def noted_name(request: Request, battery: BatteryPath, book: Book) -> str:
 
 
 def _unknown(battery: str) -> HTTPException:
-    return HTTPException(404, f"no battery {battery!r} is in this book")
+    return HTTPException(HTTPStatus.NOT_FOUND, f"no battery {battery!r} is in this book")
 
 
 Known = Annotated[Battery, Depends(known_battery)]
@@ -210,7 +211,7 @@ async def cells(request: Request, named: Named, book: Book, part: Part) -> Respo
 async def usage(request: Request, named: Named, book: Book) -> Response:
     totals = await book.usage(named)
     if totals is None:
-        raise HTTPException(404, f"no usage of battery {named!r} has arrived yet")
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"no usage of battery {named!r} has arrived yet")
     return reply(request, models.UsageOut.of(named, totals))
 
 
@@ -230,7 +231,7 @@ async def reads(request: Request, named: Noted, part: Part) -> Response:
 async def bundle(request: Request, named: Noted, signing: Signing) -> Response:
     data = await signing.bundle(named)
     if data is None:
-        raise HTTPException(404, f"no records of battery {named!r} can be exported yet")
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"no records of battery {named!r} can be exported yet")
     headers = {
         "Content-Disposition": f'attachment; filename="{file_name(named)}.packbook"',
         "Cache-Control": "private, no-cache",
@@ -286,7 +287,7 @@ async def problem_kind(
 ) -> Response:
     status = problems.BY_NAME.get(name)
     if status is None:
-        raise HTTPException(404, f"there is no kind of problem {name!r}")
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no kind of problem {name!r}")
     return reply(request, _kind_out(status))
 
 

@@ -8,6 +8,7 @@ Out: what stands afterwards, kept by no cache; by the same acts as the pages' fo
 from __future__ import annotations
 
 import secrets
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import HTTPException, Path, Query, Request, Response
@@ -97,11 +98,11 @@ async def acknowledge(
     who = doer_of(request)
     alert = await fleet_of(request).alerts.acknowledge(number, who, wish.note, reach_of(request))
     if alert is None:
-        raise HTTPException(404, f"no alert {number}")
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"no alert {number}")
     if alert.state is not State.ACKNOWLEDGED:
-        raise HTTPException(409, f"alert {number} is {alert.state}: there is nothing to take on")
+        raise HTTPException(HTTPStatus.CONFLICT, f"alert {number} is {alert.state}: there is nothing to take on")
     if (alert.acknowledged_by, alert.note) != (who, wish.note):
-        raise HTTPException(409, f"alert {number} was taken on by {alert.acknowledged_by}")
+        raise HTTPException(HTTPStatus.CONFLICT, f"alert {number} was taken on by {alert.acknowledged_by}")
     return _told(AlertOut.model_validate(alert))
 
 
@@ -169,7 +170,7 @@ async def make_link(request: Request, named: Noted, wish: LinkIn) -> Response:
     link = wish.link(named, token, doer_of(request))
     why_not = unfit(access.table, link, access.exports.suffixes)
     if why_not is not None:
-        raise HTTPException(409, why_not)
+        raise HTTPException(HTTPStatus.CONFLICT, why_not)
     await access.gate.keep_link(link)
     return _told(LinkMadeOut(**_link_fields(link), address=link_address(request, token)), 201)
 
@@ -183,7 +184,7 @@ async def revoke_link(
     gate = access_of(request).gate
     found = next((one for one in await gate.links_of(named) if one.id == link), None)
     if found is None:
-        raise HTTPException(404, f"battery {named!r} has no link {link}")
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"battery {named!r} has no link {link}")
     if found.revoked_ms is None:
         await gate.revoke_link(named, link)
         found = next(one for one in await gate.links_of(named) if one.id == link)
@@ -260,15 +261,15 @@ async def make_codes(request: Request, wish: CodesIn) -> Response:
     """Whoever sees the whole book may begin a fleet; all others name one that they see."""
     fleet, reach = fleet_of(request), reach_of(request)
     if fleet.desk.why_no_codes is not None:
-        raise HTTPException(503, f"{fleet.desk.why_no_codes}: no codes can be made here")
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"{fleet.desk.why_no_codes}: no codes can be made here")
     if reach.tenant is not None and wish.fleet not in await fleet.boxes.fleets(reach):
-        raise HTTPException(409, NO_SUCH_FLEET)
+        raise HTTPException(HTTPStatus.CONFLICT, NO_SUCH_FLEET)
     if wish.replaces is not None:
         if wish.count != 1:
-            raise HTTPException(409, "one code for one box: a box is replaced by one")
+            raise HTTPException(HTTPStatus.CONFLICT, "one code for one box: a box is replaced by one")
         life = await fleet.boxes.one(reach, wish.replaces)
         if life is None or life.enrolled is None:
-            raise HTTPException(409, f"replaces: no box {wish.replaces!r} is enrolled here")
+            raise HTTPException(HTTPStatus.CONFLICT, f"replaces: no box {wish.replaces!r} is enrolled here")
     labels = await fleet.desk.new_codes(wish.count, wish.fleet, wish.days, wish.replaces, doer_of(request))
     return _told(CodesMadeOut(labels=[LabelOut.model_validate(label) for label in labels]), 201)
 
@@ -280,11 +281,13 @@ async def set_fleet(
     fleet, reach = fleet_of(request), reach_of(request)
     life = await fleet.boxes.one(reach, box)
     if life is None:
-        raise HTTPException(404, f"no box {box!r} is in this book")
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"no box {box!r} is in this book")
     if life.enrolled is None:
-        raise HTTPException(409, f"box {box} is not enrolled: 'packbook box adopt' puts it into a fleet")
+        raise HTTPException(
+            HTTPStatus.CONFLICT, f"box {box} is not enrolled: 'packbook box adopt' puts it into a fleet"
+        )
     if wish.fleet not in await fleet.boxes.fleets(reach):
-        raise HTTPException(409, NO_SUCH_FLEET)
+        raise HTTPException(HTTPStatus.CONFLICT, NO_SUCH_FLEET)
     if life.enrolled.fleet != wish.fleet:
         arguments = {"box": box, "fleet": wish.fleet, "why": wish.why, "who": doer_of(request)}
         await fleet.desk.do("box.transfer", arguments)

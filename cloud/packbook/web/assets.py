@@ -12,6 +12,7 @@ import hashlib
 import mimetypes
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +56,7 @@ class Assets:
     def answer(self, request: Request, name: str) -> Response:
         asset = self._assets.get(name)
         if asset is None:
-            raise HTTPException(404, f"no file {name!r}")
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"no file {name!r}")
         fresh = request.query_params.get("v") == asset.digest[:12]
         headers = {
             "ETag": f'W/"{asset.digest[:24]}"',

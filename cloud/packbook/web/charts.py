@@ -12,12 +12,12 @@ import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from packbook.core.history import SOC_BANDS_PCT, ChargeCurve, SessionRow, SohPoint
 from packbook.core.prospect import MonthAhead, Prospect
 from packbook.core.told import Told
-from packbook.core.words import ABSENT, Words, utc
+from packbook.core.words import ABSENT, Words, iso, utc
 from packbook.web import figures
 
 POINTS_MAX: Final = 400  # more than a desktop chart has pixels for; the CSV has every one
@@ -37,12 +37,20 @@ class Moment:
 Cell = str | Told | Moment
 
 
+class Data(NamedTuple):
+    """The same figures for a program: unrounded, with English names and units."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     wrapped: frozenset[int] = frozenset()  # columns of running text, by index: they may break into lines
+    data: Data | None = None  # of a chart without a CSV of its records
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +129,9 @@ def ahead(prospect: Prospect | None) -> Sequence[MonthAhead]:
 def ahead_table(t: Words, prospect: Prospect) -> Table:
     """The fan in figures, whole percent: no forecast is sharper."""
     rows = tuple((Moment(month.at_ms), _ahead_text(t, month)) for month in ahead(prospect))
-    return Table(t("prospect.table"), (t("column.date"), t("chart.soh.ahead")), rows)
+    data = tuple((iso(each.at_ms), each.soh_pct, each.lo90_pct, each.hi90_pct) for each in ahead(prospect))
+    names = ("at", "soh_pct", "lo90_pct", "hi90_pct")
+    return Table(t("prospect.table"), (t("column.date"), t("chart.soh.ahead")), rows, data=Data(names, data))
 
 
 def _ahead_text(t: Words, month: MonthAhead) -> str:
@@ -142,6 +152,7 @@ def _tenth(value: float | None) -> float | None:
 @dataclass(frozen=True, slots=True)
 class _Series:
     name: str
+    column: str  # of the CSV
     tone: str  # colour and pattern: static/charts.js
     values: tuple[float, ...]
 
@@ -153,11 +164,15 @@ def _bars(
     series: Sequence[_Series],
     unit: str,
     *,
+    keys: Sequence[str],
     digits: int,
     mirrored: bool = False,
     note: str | None = None,
 ) -> Chart:
-    """Columns side by side or on top of each other; `mirrored`: two series to both sides of one axis."""
+    """Columns side by side or on top of each other; `mirrored`: two series to both sides of one axis.
+
+    `keys`: the categories in the CSV, after the name of their column.
+    """
     spec = {
         "kind": "bars",
         "mirrored": mirrored,
@@ -167,8 +182,13 @@ def _bars(
     }
     columns = (t(f"chart.{chart}.category"), *(f"{s.name} ({unit})" for s in series))
     rows = tuple((category, *(t.number(s.values[i], digits) for s in series)) for i, category in enumerate(categories))
-    title = t(f"chart.{chart}.title")
-    return Chart(chart, title, unit, t(f"chart.{chart}.label"), spec, Table(title, columns, rows), note)
+    title, (key, *places) = t(f"chart.{chart}.title"), keys
+    data = Data(
+        (key, *(s.column for s in series)),
+        tuple((place, *(s.values[i] for s in series)) for i, place in enumerate(places)),
+    )
+    table = Table(title, columns, rows, data=data)
+    return Chart(chart, title, unit, t(f"chart.{chart}.label"), spec, table, note)
 
 
 def _weekly(t: Words, rows: Sequence[SessionRow]) -> tuple[list[datetime.date], list[str]]:
@@ -196,10 +216,17 @@ def charge_weeks_chart(t: Words, charges: Sequence[SessionRow]) -> Chart | None:
         if row.start_ms is not None:
             kwh[_kind(row), _monday(row.start_ms)] += row.energy_in_wh / 1000.0
     kinds = [kind for kind in ("ac", "dc", "unknown") if any(found == kind for found, _ in kwh) or kind == "ac"]
-    series = [_Series(t(f"charge_kind.{kind}"), kind, tuple(kwh[kind, week] for week in weeks)) for kind in kinds]
+    series = [
+        _Series(t(f"charge_kind.{kind}"), f"{kind}_kwh", kind, tuple(kwh[kind, week] for week in weeks))
+        for kind in kinds
+    ]
     undated = sum(row.start_ms is None for row in charges)
     note = t.count("chart.undated", undated) if undated else None
-    return _bars(t, "charge_weeks", labels, series, "kWh", digits=1, note=note)
+    return _bars(t, "charge_weeks", labels, series, "kWh", keys=_mondays(weeks), digits=1, note=note)
+
+
+def _mondays(weeks: Sequence[datetime.date]) -> list[str]:
+    return ["week_from", *(week.isoformat() for week in weeks)]
 
 
 def _kind(row: SessionRow) -> str:
@@ -250,10 +277,10 @@ def drive_weeks_chart(t: Words, drives: Sequence[SessionRow]) -> Chart | None:
             taken[_monday(row.start_ms)] += row.energy_out_wh / 1000.0
             back[_monday(row.start_ms)] += row.energy_in_wh / 1000.0
     series = [
-        _Series(t("chart.drive_weeks.spent"), "plain", tuple(taken[week] - back[week] for week in weeks)),
-        _Series(t("chart.drive_weeks.back"), "out", tuple(back[week] for week in weeks)),
+        _Series(t("chart.drive_weeks.spent"), "spent_kwh", "plain", tuple(taken[week] - back[week] for week in weeks)),
+        _Series(t("chart.drive_weeks.back"), "back_kwh", "out", tuple(back[week] for week in weeks)),
     ]
-    return _bars(t, "drive_weeks", labels, series, "kWh", digits=1)
+    return _bars(t, "drive_weeks", labels, series, "kWh", keys=_mondays(weeks), digits=1)
 
 
 def stress_chart(t: Words, soc_temp: figures.Grid) -> Chart:
@@ -280,6 +307,13 @@ def stress_chart(t: Words, soc_temp: figures.Grid) -> Chart:
             title,
             (t("chart.stress.corner"), *temps),
             tuple((soc, *(t.number(h, 1) for h in row)) for soc, row in reversed([*zip(socs, hours, strict=True)])),
+            data=Data(
+                ("soc_band_pct", *(f"hours_at_{_band_key(band)}_degc" for band in figures.TEMP_BAND_EDGES)),
+                tuple(
+                    (_band_key(band), *(seconds / 3600.0 for seconds in row))
+                    for band, row in reversed([*zip(SOC_BANDS_PCT, soc_temp, strict=True)])
+                ),
+            ),
         ),
     )
 
@@ -287,7 +321,9 @@ def stress_chart(t: Words, soc_temp: figures.Grid) -> Chart:
 def temperature_chart(t: Words, soc_temp: figures.Grid) -> Chart:
     hours = tuple(seconds / 3600.0 for seconds in figures.column_sums(soc_temp))
     bands = [band_text(t, band) for band in figures.TEMP_BAND_EDGES]
-    return _bars(t, "temperature", bands, [_Series(t("chart.hours"), "plain", hours)], t("unit.hours"), digits=1)
+    keys = ["temp_band_degc", *map(_band_key, figures.TEMP_BAND_EDGES)]
+    series = [_Series(t("chart.hours"), "hours", "plain", hours)]
+    return _bars(t, "temperature", bands, series, t("unit.hours"), keys=keys, digits=1)
 
 
 def c_rate_chart(t: Words, rates: figures.Grid) -> Chart:
@@ -295,16 +331,36 @@ def c_rate_chart(t: Words, rates: figures.Grid) -> Chart:
     hours = tuple(seconds / 3600.0 for seconds in figures.row_sums(rates))
     bands = [band_text(t, band) for band in figures.C_RATE_BAND_EDGES]
     series = [
-        _Series(t("chart.c_rate.discharge"), "out", hours[figures.C_RATE_BANDS :]),
-        _Series(t("chart.c_rate.charge"), "ac", hours[: figures.C_RATE_BANDS]),
+        _Series(t("chart.c_rate.discharge"), "discharge_hours", "out", hours[figures.C_RATE_BANDS :]),
+        _Series(t("chart.c_rate.charge"), "charge_hours", "ac", hours[: figures.C_RATE_BANDS]),
     ]
-    return _bars(t, "c_rate", bands, series, t("unit.hours"), digits=1, mirrored=True)
+    keys = ["c_rate_band", *map(_band_key, figures.C_RATE_BAND_EDGES)]
+    return _bars(t, "c_rate", bands, series, t("unit.hours"), keys=keys, digits=1, mirrored=True)
 
 
 def depth_chart(t: Words, depths: figures.Grid) -> Chart:
     counts = tuple(float(count) for count in figures.row_sums(depths))
     bands = [f"{low:.0f}–{high:.0f} %" for low, high in figures.DEPTH_BAND_EDGES]
-    return _bars(t, "depth", bands, [_Series(t("chart.depth.series"), "plain", counts)], t("unit.times"), digits=0)
+    keys = ["depth_band_pct", *map(_band_key, figures.DEPTH_BAND_EDGES)]
+    series = [_Series(t("chart.depth.series"), "times", "plain", counts)]
+    return _bars(t, "depth", bands, series, t("unit.times"), keys=keys, digits=0)
+
+
+def coverage_table(t: Words, seen: figures.Coverage) -> Table:
+    """Of all time since the box was fitted: seen, known by what stands on both sides, unknown."""
+    parts = (("observed", seen.observed_s), ("inferred", seen.inferred_s), ("unobserved", seen.unobserved_s))
+    hours = [(name, seconds / 3600.0) for name, seconds in parts]
+    return Table(
+        t("section.coverage"),
+        (t("column.figure"), t("unit.hours")),
+        tuple((t(f"coverage.{name}"), t.number(value, 1)) for name, value in hours),
+        data=Data(("part", "hours"), tuple(hours)),
+    )
+
+
+def _band_key(band: figures.Band) -> str:
+    """`10..20`; an end that is open is left out."""
+    return "..".join("" if edge is None else f"{edge:g}" for edge in band)
 
 
 def band_text(t: Words, band: figures.Band) -> str:

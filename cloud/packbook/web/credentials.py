@@ -5,6 +5,7 @@ Any page may fetch them (CORS): a verifier in somebody's browser is what they ar
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import HTTPException, Request, Response
@@ -37,11 +38,11 @@ async def schema(request: Request) -> Response:
 def _credentials(request: Request) -> Credentials:
     found: Credentials | None = request.app.state.credentials
     if found is None:
-        raise HTTPException(404, "this book signs no credentials")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "this book signs no credentials")
     return found
 
 
 def _answer(data: bytes | None, media_type: str, absent: str) -> Response:
     if data is None:
-        raise HTTPException(404, absent)
+        raise HTTPException(HTTPStatus.NOT_FOUND, absent)
     return Response(data, media_type=media_type, headers=FRESH)

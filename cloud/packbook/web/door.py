@@ -9,6 +9,7 @@ other site can make them send.
 from __future__ import annotations
 
 import hashlib
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
@@ -25,10 +26,6 @@ from packbook.web.session import FORM_BYTES_MAX, SAFE, check_form, is_a_program,
 
 API: Final = "/api/"
 SIGN_IN: Final = "/sign-in"
-UNAUTHORIZED: Final = 401
-FORBIDDEN: Final = 403
-TOO_LARGE: Final = 413
-SEE_OTHER: Final = 303
 CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="packbook"', "Cache-Control": "no-store"}
 
 
@@ -72,25 +69,27 @@ async def _key_holder(accounts: Accounts, request: Request, key: str) -> Who:
     """Keys are for programs: they open no page."""
     who = await accounts.by_key(hashlib.sha256(key.encode()).digest())
     if who is None or not request.url.path.startswith(API):
-        raise HTTPException(UNAUTHORIZED, "this key opens nothing here", headers=CHALLENGE)
+        raise HTTPException(HTTPStatus.UNAUTHORIZED, "this key opens nothing here", headers=CHALLENGE)
     return who
 
 
 def _refusal(request: Request, who: Who) -> Response:
     """Whoever is known may not; whoever is not may sign in first. Raises HTTPException."""
     if who.account is not None or request.app.state.accounts is None:
-        raise HTTPException(FORBIDDEN, "not with what this account may do")
+        raise HTTPException(HTTPStatus.FORBIDDEN, "not with what this account may do")
     if request.url.path.startswith(API):
         if request.headers.get("authorization", "").lower().startswith("bearer "):
-            raise HTTPException(FORBIDDEN, "a share link opens the passport, not the history behind it")
-        raise HTTPException(UNAUTHORIZED, "sign in, or send a key", headers=CHALLENGE)
+            raise HTTPException(HTTPStatus.FORBIDDEN, "a share link opens the passport, not the history behind it")
+        raise HTTPException(HTTPStatus.UNAUTHORIZED, "sign in, or send a key", headers=CHALLENGE)
     address = SIGN_IN
     if request.method in SAFE:
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         address = f"{SIGN_IN}?next={quote(here)}"
     if "hx-request" in request.headers:  # a fragment's place is no place for the sign-in page
-        return Response(status_code=UNAUTHORIZED, headers={"HX-Redirect": SIGN_IN, "Cache-Control": "no-store"})
-    return RedirectResponse(address, SEE_OTHER, headers={"Cache-Control": "no-store"})
+        return Response(
+            status_code=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": SIGN_IN, "Cache-Control": "no-store"}
+        )
+    return RedirectResponse(address, HTTPStatus.SEE_OTHER, headers={"Cache-Control": "no-store"})
 
 
 def _is_local_program(request: Request) -> bool:
@@ -104,7 +103,7 @@ async def _body(request: Request) -> bytes:
     async for part in request.stream():
         body += part
         if len(body) > FORM_BYTES_MAX:
-            raise HTTPException(TOO_LARGE, f"at most {FORM_BYTES_MAX} bytes")
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {FORM_BYTES_MAX} bytes")
     return bytes(body)
 
 

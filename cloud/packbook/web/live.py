@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import FastAPI, Header, HTTPException, Query, Request, Response
@@ -267,7 +268,7 @@ async def live(
     who, hub = who_of(request), hub_in(request.app)
     if battery is not None:
         if await histories(request).battery(battery) is None:
-            raise HTTPException(404, f"no battery {battery!r} is in this book")
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"no battery {battery!r} is in this book")
         await note_history(request, battery, "api", "live")
     else:
         await note_list(request, sorted(who.reach.batteries or ()), "api", "live")

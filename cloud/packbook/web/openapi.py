@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,7 +73,7 @@ def acceptable(media_type: str) -> Dependency:
     def check(request: Request) -> None:
         accepted = request.headers.get("accept", "*/*").split(",")
         if not any(_takes(each, {"", "*/*", f"{kind}/*", media_type}) for each in accepted):
-            raise HTTPException(406, f"this address answers with {media_type}")
+            raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, f"this address answers with {media_type}")
         said = Counter(name for name, _ in request.query_params.multi_items())
         twice = [{"loc": ("query", name), "msg": "said more than once"} for name, times in said.items() if times > 1]
         if twice:  # which one counts would be anybody's guess

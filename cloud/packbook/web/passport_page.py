@@ -7,8 +7,9 @@ Out: a `PassportPage`. What is withheld is named by group of readers, never by w
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from packbook.core import rounding
@@ -81,6 +82,7 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 HOLDERS: Final = ("status", "custody", "passport_id", "passport_before_id", "exported_to", "returned_to")
+CHEMISTRY: Final = "chemistry"  # a code: LMO, NMC
 REST: Final = "model"  # all other fields
 TOLD: Final = (
     "soc_pct",
@@ -92,13 +94,17 @@ TOLD: Final = (
     "recycled_on",
     "document",
 )  # conditions that people need beside a value
+SAID_OFTEN: Final = 4  # figures that say the same of themselves: once is enough then
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
+    """`note`: what most figures would say beside themselves, said once."""
+
     name: str
     figures: tuple[Figure, ...]
     tables: tuple[Table, ...]
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +161,13 @@ def figures_of(t: Words, names: Sequence[str], facts: Mapping[str, Sequence[Fact
 
 def section(t: Words, name: str, fields: Sequence[str], passport: Passport) -> Section:
     found = [(field, fact) for field in fields for fact in passport.facts.get(field, ())]
-    return Section(
-        name,
-        tuple(_figure(t, field, fact) for field, fact in found if not isinstance(fact.value, Histogram)),
-        tuple(_table(t, field, fact.value) for field, fact in found if isinstance(fact.value, Histogram)),
-    )
+    figures = tuple(_figure(t, field, fact) for field, fact in found if not isinstance(fact.value, Histogram))
+    tables = tuple(_table(t, field, fact.value) for field, fact in found if isinstance(fact.value, Histogram))
+    common, times = Counter(figure.detail for figure in figures).most_common(1)[0] if figures else (None, 0)
+    if common is None or times < SAID_OFTEN:
+        return Section(name, figures, tables)
+    bare = tuple(replace(figure, detail=None) if figure.detail == common else figure for figure in figures)
+    return Section(name, bare, tables, t("shared.unless_said", note=str(common)))
 
 
 def _figure(t: Words, field: str, fact: Fact) -> Figure:
@@ -172,7 +180,8 @@ def _figure(t: Words, field: str, fact: Fact) -> Figure:
     details += [t(f"condition_of.{name}", value=_plain(t, name, value)) for name, value in _told(fact)]
     why = t.told(fact.why).pieces if fact.value is None and fact.why else ()
     told = Told((Piece(" · ".join([*details, ""] if why else details), None), *why))
-    return Figure(t.or_raw("field", field), value_text(t, fact), told)
+    value = value_text(t, fact)
+    return Figure(t.or_raw("field", field), value.upper() if field == CHEMISTRY else value, told)
 
 
 def _told(fact: Fact) -> list[tuple[str, float | str]]:

@@ -7,6 +7,7 @@ Without a link or a role an identifier leads to model data alone, with word of w
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
@@ -20,7 +21,7 @@ from packbook.ports.passports import PLAIN, Manner
 from packbook.ports.trouble import NotMade
 from packbook.web import access as door
 from packbook.web import passport_page
-from packbook.web.access import NOT_HERE, PRIVATE, private
+from packbook.web.access import PRIVATE, private
 from packbook.web.api import BatteryPath
 from packbook.web.render import render, words_for
 from packbook.web.verify import panel_of
@@ -28,7 +29,6 @@ from packbook.web.verify import panel_of
 PUBLIC: Final = Reader("public")
 RECORD: Final = "neutral"  # the format that is the record itself
 SHEET: Final = "sheet"  # the format for people, with a button of its own
-NOT_ENOUGH: Final = 409
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 MEDIA: Final = {"json": JSON, "csv": "text/csv; charset=utf-8", "pdf": "application/pdf"}  # by the end of a suffix
@@ -61,7 +61,7 @@ async def share_file(request: Request) -> Response:
     digest, link = await door.find_link(request, request.path_params["token"])
     name = request.path_params["format"]
     if link.formats is not None and name not in link.formats:
-        raise HTTPException(NOT_HERE, headers=PRIVATE)
+        raise HTTPException(HTTPStatus.NOT_FOUND, headers=PRIVATE)
     cut = await _cut(request, link.battery, link.reader)
     manner = Manner(words_for(request).language, request.url.path.rstrip("/").rpartition("/")[0])
     answer = await export_of(request, cut, name, manner)
@@ -78,7 +78,7 @@ async def identifier(request: Request) -> Response:
     if battery is None and await book.battery(asked) is not None:
         battery = asked
     if battery is None:
-        raise HTTPException(NOT_HERE, "no battery of this book goes by that name")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "no battery of this book goes by that name")
     return await _resolved(request, battery)
 
 
@@ -108,7 +108,7 @@ async def _record(request: Request, battery: str, where: str) -> Response:
         return private(answer)
     digest, link = await door.find_link(request, token)
     if link.battery != battery or (link.formats is not None and RECORD not in link.formats):
-        raise HTTPException(NOT_HERE, "no such link", headers=PRIVATE)
+        raise HTTPException(HTTPStatus.NOT_FOUND, "no such link", headers=PRIVATE)
     cut = await _cut(request, battery, link.reader)
     answer = await export_of(request, cut, RECORD)
     await door.open_link(request, digest, link, cut, RECORD)
@@ -118,14 +118,14 @@ async def _record(request: Request, battery: str, where: str) -> Response:
 async def own_cut(request: Request, battery: str) -> Cut:
     """For whoever signed in: of a battery within his reach."""
     if await door.histories(request).battery(battery) is None:
-        raise HTTPException(NOT_HERE, f"no battery {battery!r} is in this book")
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"no battery {battery!r} is in this book")
     return await _cut(request, battery, door.who_of(request).reader)
 
 
 async def _cut(request: Request, battery: str, reader: Reader) -> Cut:
     cut = await door.cut_for(request, battery, reader)
     if cut is None:
-        raise HTTPException(NOT_HERE, f"no battery {battery!r} is in this book")
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"no battery {battery!r} is in this book")
     return cut
 
 
@@ -133,11 +133,11 @@ async def export_of(request: Request, cut: Cut, name: str, manner: Manner = PLAI
     exports = door.access_of(request).exports
     suffix = exports.suffixes.get(name)
     if suffix is None:
-        raise HTTPException(NOT_HERE, f"there is no format {name!r}", headers=PRIVATE)
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no format {name!r}", headers=PRIVATE)
     try:
         data = await exports.make(name, cut.passport, manner)
     except NotMade as problem:
-        raise HTTPException(NOT_ENOUGH, str(problem), headers=PRIVATE) from problem
+        raise HTTPException(HTTPStatus.CONFLICT, str(problem), headers=PRIVATE) from problem
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in cut.passport.battery)
     headers = {} if name == RECORD else {"Content-Disposition": f'attachment; filename="{safe}{suffix}"'}
     return private(Response(data, media_type=MEDIA.get(suffix.rpartition(".")[2], BYTES), headers=headers))

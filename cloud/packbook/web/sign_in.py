@@ -6,6 +6,7 @@ The address to go on to is always one of ours.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -16,16 +17,14 @@ from packbook.core.accounts import Visit
 from packbook.core.password import LENGTH_MIN
 from packbook.core.sign_in import device_of, digest_of
 from packbook.ports.accounts import AccountProblem, Accounts, Begun, SignOn
-from packbook.web.access import NOT_HERE, private, who_of
-from packbook.web.door import SEE_OTHER, SIGN_IN
+from packbook.web.access import private, who_of
+from packbook.web.door import SIGN_IN
 from packbook.web.render import remember_language, render
 from packbook.web.routes import Page
 from packbook.web.session import drop_session, keep_session, session_token
 from packbook.web.words import LANGUAGES
 
 CODE: Final = f"{SIGN_IN}/code"
-WRONG: Final = 422
-TOO_MANY: Final = 429
 STATUSES: Final = {"oidc_away": 503, "oidc_unknown": 403, "elsewhere": 403}
 DONE: Final = ("password", "out")
 
@@ -33,7 +32,7 @@ DONE: Final = ("password", "out")
 def accounts_of(request: Request) -> Accounts:
     accounts: Accounts | None = request.app.state.accounts
     if accounts is None:
-        raise HTTPException(NOT_HERE, "this book has no accounts")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "this book has no accounts")
     return accounts
 
 
@@ -55,8 +54,8 @@ async def field(request: Request, name: str) -> str:
 
 def status_of(problem: AccountProblem) -> tuple[int, dict[str, str]]:
     if problem.wait_s is None:
-        return STATUSES.get(problem.kind, WRONG), {}
-    return TOO_MANY, {"Retry-After": str(problem.wait_s)}
+        return STATUSES.get(problem.kind, HTTPStatus.UNPROCESSABLE_ENTITY), {}
+    return HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(problem.wait_s)}
 
 
 async def ask(request: Request) -> Response:
@@ -79,7 +78,7 @@ async def look_as(request: Request) -> Response:
     """In a demo alone, which shows itself to whoever started it."""
     account = request.app.state.looks.get(request.path_params["look"])
     if account is None:
-        raise HTTPException(NOT_HERE)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     return come_in(request, await accounts_of(request).vouched(account, visit_of(request), "in the demo"), None)
 
 
@@ -152,8 +151,8 @@ def _code_form(request: Request, onward: str | None, problem: AccountProblem | N
 async def _invitation(request: Request, problem: AccountProblem | None) -> Response:
     account = await accounts_of(request).invited(digest_of(request.path_params["token"]))
     if account is None:
-        raise HTTPException(NOT_HERE, "this link was used or is too old")
-    status = 200 if problem is None else WRONG
+        raise HTTPException(HTTPStatus.NOT_FOUND, "this link was used or is too old")
+    status = 200 if problem is None else HTTPStatus.UNPROCESSABLE_ENTITY
     return private(
         render(request, "invitation.html", status=status, account=account, problem=problem, length_min=LENGTH_MIN)
     )
@@ -169,7 +168,7 @@ def come_in(request: Request, begun: Begun, onward: str | None) -> Response:
 
 
 def go_to(address: str) -> Response:
-    return RedirectResponse(address, SEE_OTHER, headers={"Cache-Control": "no-store"})
+    return RedirectResponse(address, HTTPStatus.SEE_OTHER, headers={"Cache-Control": "no-store"})
 
 
 def onward_of(address: str | None) -> str:

@@ -7,13 +7,14 @@ token: it changes nothing here, and only the browser that set out can come back 
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import HTTPException, Request, Response
 
 from packbook.core.accounts import May
 from packbook.ports.accounts import AccountProblem, SignOn
-from packbook.web.access import NOT_HERE, private, who_of
+from packbook.web.access import private, who_of
 from packbook.web.account import HERE as ACCOUNT
 from packbook.web.account import page_with
 from packbook.web.door import SIGN_IN
@@ -33,7 +34,7 @@ def sign_on_of(request: Request) -> SignOn:
     accounts_of(request)
     sign_on: SignOn | None = request.app.state.sign_on
     if sign_on is None:
-        raise HTTPException(NOT_HERE, "this book has no identity provider")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "this book has no identity provider")
     return sign_on
 
 

@@ -56,16 +56,16 @@ def session_table(t: Words, battery: str, rows: Sequence[SessionRow], kind: str 
         "charge": (("charge_kind", "energy", "power"), _charge_cells),
         "drive": (("distance", "energy_out", "energy_back"), _drive_cells),
     }.get(kind or "", (("session_kind", "energy_in", "energy_out"), _any_cells))
-    names = ("start", "duration", *own_columns, "soc", "temperature", "remarks", "record")
+    names = ("start", *own_columns, "soc", "duration", "temperature", "remarks", "record")
     return Table(
         t(f"sessions.caption.{kind if kind in ('charge', 'drive') else 'any'}"),
         tuple(t(f"column.{name}") for name in names),
         tuple(
             (
                 Moment(row.start_ms, "moment", session_path(battery, row.provenance)),
-                t.span(row.duration_s),
                 *own_cells(t, row),
                 _soc(t, row),
+                t.span(row.duration_s),
                 t.number(row.temp_mean_degc, 0, "°C"),
                 _remarks(t, row),
                 _record(row.provenance),

@@ -6,6 +6,7 @@ Ids of batteries are searched for (`?q=`): a fleet has thousands.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from fastapi import Request, Response
@@ -16,7 +17,6 @@ from packbook.core.accounts import May, Role
 from packbook.core.fleet_table import FleetQuery, read_query
 from packbook.ports.accounts import AccountProblem
 from packbook.web.access import private, who_of
-from packbook.web.door import SEE_OTHER
 from packbook.web.fleet.room import fleet_of, reach_of
 from packbook.web.render import render
 from packbook.web.routes import Page
@@ -130,7 +130,7 @@ async def _batteries(request: Request) -> list[str]:
 
 
 def _done(what: str) -> Response:
-    return RedirectResponse(f"{HERE}?done={what}", SEE_OTHER, headers={"Cache-Control": "no-store"})
+    return RedirectResponse(f"{HERE}?done={what}", HTTPStatus.SEE_OTHER, headers={"Cache-Control": "no-store"})
 
 
 PAGES: Final = (

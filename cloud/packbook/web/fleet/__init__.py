@@ -15,6 +15,7 @@ PAGES: Final = (
     Page("/fleet/distribution.csv", table.spreads_csv, May.READ_FLEET),
     Page("/fleet/boxes", boxes.boxes, May.READ_FLEET),
     Page("/fleet/boxes.csv", boxes.boxes_csv, May.READ_FLEET),
+    Page("/fleet/boxes/{box}/health.csv", boxes.box_csv, May.READ_FLEET),
     Page("/fleet/boxes/{box}", boxes.box, May.READ_FLEET),
     Page("/fleet/boxes/{box}/state", boxes.decide, May.OPERATE, "POST"),
     Page("/fleet/boxes/{box}/fleet", boxes.transfer, May.OPERATE, "POST"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import HTTPException, Request, Response
@@ -17,7 +18,6 @@ from packbook.web.fleet.room import done, fleet_of, note_in, page_in, place_of, 
 from packbook.web.render import render, words_for
 
 ALERTS: Final = "/fleet/alerts"
-NOT_HERE: Final = 404
 TONES: Final = {Severity.INFO: "quiet", Severity.WARNING: "warn", Severity.CRITICAL: "bad"}
 SHOWN: Final = (*OPEN, State.CLEARED)
 
@@ -68,7 +68,7 @@ async def acknowledge(request: Request) -> Response:
     number: int = request.path_params["number"]
     port, reach = fleet_of(request).alerts, reach_of(request)
     if await port.acknowledge(number, doer_of(request), reason_in(form), reach) is None:
-        raise HTTPException(NOT_HERE)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     return done(ALERTS, "alert_taken")
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from fastapi import Request, Response
 
+from packbook.core.access import ALL_BATTERIES
 from packbook.core.fleet_papers import (
     PAGE_MAX,
     ROWS_PER_PAGE,
@@ -64,6 +65,13 @@ def _cells(t: Words, row: AuditRow) -> tuple[Cell, ...]:
         Cell(t(f"fleet.trail.{row.trail}"), tone="quiet"),
         Cell(row.act if read else t.or_raw("fleet_act", row.act)),
         text(row.who),
-        text(row.about),
+        text(_about(t, row.about)),
         text(t.or_raw("door", row.detail), wide=True) if read else act_cell(t, row.act, row.detail),
     )
+
+
+def _about(t: Words, about: str | None) -> str | None:
+    if about is None or not about.startswith(ALL_BATTERIES):
+        return about
+    tenant = about.removeprefix(ALL_BATTERIES)
+    return t("fleet.audit.every", tenant=tenant) if tenant else t("fleet.audit.whole")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -27,6 +28,7 @@ from packbook.core.fleet_boxes import (
 from packbook.core.fleet_table import ROWS_PER_PAGE, Link
 from packbook.core.words import Words
 from packbook.web.access import doer_of, note_history
+from packbook.web.fleet.health_lines import health_lines
 from packbook.web.fleet.room import (
     DASH,
     Cell,
@@ -54,7 +56,6 @@ from packbook.web.render import render, words_for
 from packbook.web.tables import event_table
 
 BOXES: Final = "/fleet/boxes"
-NOT_HERE: Final = 404
 MEGABYTE: Final = 1_000_000.0
 GIGABYTE: Final = 1000.0 * MEGABYTE
 GRAVE: Final = frozenset({Trouble.SILENT, Trouble.NO_KEY, Trouble.CERTIFICATE, Trouble.PROFILE})
@@ -67,11 +68,11 @@ DECISIONS: Final = {
 COMMANDS: Final = ("config_applied", "config_refused", "config_undone", "command_done", "command_refused")
 COLUMNS: Final = (
     ("box", BoxColumn.BOX),
+    ("link", None),
+    ("troubles", None),
     ("battery", None),
     ("fleet", BoxColumn.FLEET),
-    ("link", None),
     ("seen", BoxColumn.SEEN),
-    ("troubles", None),
     ("waiting", BoxColumn.WAITING),
     ("dropped", BoxColumn.DROPPED),
     ("disk", BoxColumn.DISK),
@@ -99,6 +100,21 @@ CSV_NAMES: Final = (
     "software",
     "config_version",
     "profile",
+)
+
+BEAT_NAMES: Final = (
+    "outbox_waiting",
+    "oldest_waiting_s",
+    "frames",
+    "frames_dropped",
+    "frames_sent",
+    "disk_free_bytes",
+    "journal_bytes",
+    "clock",
+    "cpu_temp_degc",
+    "uptime_s",
+    "software",
+    "config_version",
 )
 
 
@@ -148,6 +164,7 @@ async def box(request: Request) -> Response:
         troubles=troubles(life.line, now),
         facts=_facts(t, life),
         beats=_beats(t, life),
+        lines=health_lines(t, life),
         installations=_installations(t, life),
         stores=_stores(t, life),
         certificates=_certificates(t, life, now),
@@ -160,13 +177,23 @@ async def box(request: Request) -> Response:
     )
 
 
+async def box_csv(request: Request) -> Response:
+    """How it was: a row for each heartbeat that is kept, oldest first."""
+    life = await _life(request)
+    rows = (
+        (told_at(beat.at_ms), *(beat.health.get(name) for name in BEAT_NAMES))
+        for beat in sorted(life.beats, key=lambda beat: beat.at_ms)
+    )
+    return csv_answer(("at", *BEAT_NAMES), rows, f"box-{life.line.box}.csv")
+
+
 async def decide(request: Request) -> Response:
     """Revoke, retire or reinstate."""
     life, form = await _life(request), await request.form()
     allowed = DECISIONS[life.enrolled.state] if life.enrolled is not None else ()
     state = next((each for each in allowed if each == form.get("state")), None)
     if state is None:
-        raise HTTPException(422, "this cannot be decided about this box")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "this cannot be decided about this box")
     wish = {"box": life.line.box, "state": str(state), "why": reason_in(form), "who": doer_of(request)}
     await fleet_of(request).desk.do("box.state", wish)
     return done(f"{BOXES}/{quote(life.line.box, safe='')}", f"box_{state}")
@@ -177,7 +204,7 @@ async def transfer(request: Request) -> Response:
     life, form = await _life(request), await request.form()
     to, reach = str(form.get("fleet", "")), reach_of(request)
     if life.enrolled is None or to not in await fleet_of(request).boxes.fleets(reach):
-        raise HTTPException(422, "no such fleet; a new one is begun with its first code")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "no such fleet; a new one is begun with its first code")
     wish = {"box": life.line.box, "fleet": to, "why": reason_in(form), "who": doer_of(request)}
     await fleet_of(request).desk.do("box.transfer", wish)
     return done(f"{BOXES}/{quote(life.line.box, safe='')}", "box_transferred")
@@ -186,7 +213,7 @@ async def transfer(request: Request) -> Response:
 async def _life(request: Request) -> BoxLife:
     life = await fleet_of(request).boxes.one(reach_of(request), request.path_params["box"])
     if life is None:
-        raise HTTPException(NOT_HERE)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     return life
 
 
@@ -214,11 +241,11 @@ def _row(t: Words, line: BoxLine, now: int) -> tuple[Cell, ...]:
     clock = line.health.get("clock")
     return (
         box_cell(line.box),
+        link_cell(t, line.box, line.link),
+        _troubles_cell(t, found),
         battery_cell(line.battery),
         text(line.fleet),
-        link_cell(t, line.box, line.link),
         moment(line.seen_ms),
-        _troubles_cell(t, found),
         _waiting(t, line),
         number(t, line.dropped_per_million, 0, "ppm"),
         _disk(t, line),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 import segno
@@ -70,11 +71,11 @@ async def make(request: Request) -> Response:
     count = within(str(form.get("count", "1")), 1, COUNT_MAX)
     days = within(str(form.get("days", DAYS_USUAL)), 0.04, DAYS_MAX)
     if count is None or not count.is_integer() or days is None:
-        raise HTTPException(422, f"count: 1 to {COUNT_MAX}; days: up to {DAYS_MAX}")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"count: 1 to {COUNT_MAX}; days: up to {DAYS_MAX}")
     name = await _fleet_in(request, form)
     replaces = str(form.get("replaces", "")).strip() or None
     if replaces is not None and await fleet.boxes.one(reach_of(request), replaces) is None:
-        raise HTTPException(422, "replaces: no such box")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "replaces: no such box")
     labels = await fleet.desk.new_codes(int(count), name, days, replaces, doer_of(request))
     answer = render(request, "fleet/labels.html", labels=[(label, _picture(label)) for label in labels])
     answer.headers.update(ONCE)
@@ -88,11 +89,11 @@ async def take_labels(request: Request) -> Response:
     expires = within(str(form.get("expires_ms", "")), 0, 1e14)
     codes = [str(code) for code in form.getlist("code")][:COUNT_MAX]
     if expires is None or not codes:
-        raise HTTPException(422, "no codes to print")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "no codes to print")
     labels = [desk.label(code, name, int(expires)) for code in codes]
     kind = str(form.get("as", "pdf"))
     if kind not in FILES:
-        raise HTTPException(422, f"as: one of {', '.join(FILES)}")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"as: one of {', '.join(FILES)}")
     media, suffix, write = FILES[kind]
     headers = {**ONCE, "Content-Disposition": f'attachment; filename="labels-{name}.{suffix}"'}
     return Response(write(labels), media_type=media, headers=headers)
@@ -110,7 +111,10 @@ async def _fleet_in(request: Request, form: Mapping[str, Any]) -> str:
     name, reach = str(form.get("fleet", "")).strip(), reach_of(request)
     known = await fleet_of(request).boxes.fleets(reach)
     if not name or (reach.tenant is not None and name not in known):
-        raise HTTPException(422, f"fleet: one of {', '.join(known)}" if known else "fleet: ask the administrator")
+        raise HTTPException(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"fleet: one of {', '.join(known)}" if known else "fleet: ask the administrator",
+        )
     return name
 
 

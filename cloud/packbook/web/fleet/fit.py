@@ -28,7 +28,7 @@ CSV_NAMES: Final = ("profile", "variant", "pack", "boxes", "read", "provisional"
 async def fit(request: Request) -> Response:
     t = words_for(request)
     fits = await fleet_of(request).boxes.fits(reach_of(request))
-    columns = ("profile", "pack", "boxes", "named_read", "provisional", "verdict", *SHOWN)
+    columns = ("profile", "verdict", "pack", "boxes", "named_read", "provisional", *SHOWN)
     table = grid(t, t("fleet.fit.title"), columns, (_cells(t, each) for each in fits))
     return render(request, "fleet/fit.html", grid=table)
 
@@ -54,11 +54,11 @@ async def fit_csv(request: Request) -> Response:
 def _cells(t: Words, each: Fit) -> tuple[Cell, ...]:
     return (
         Cell(" · ".join(filter(None, (each.profile, each.variant)))),
+        _verdict(t, each),
         text(each.pack),
         number(t, each.boxes),
         number(t, each.read),
         number(t, each.provisional),
-        _verdict(t, each),
         *(_rate(t, each, name) for name in SHOWN),
     )
 

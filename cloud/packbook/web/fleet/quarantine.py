@@ -7,6 +7,7 @@ enters that its box did not sign.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import HTTPException, Request, Response
@@ -34,7 +35,6 @@ from packbook.web.fleet.room import (
 from packbook.web.render import render, words_for
 
 QUARANTINE: Final = "/fleet/quarantine"
-NOT_HERE: Final = 404
 HEX_ROW: Final = 16
 HEX_BYTES_MAX: Final = 8192  # shown; the whole message is a download away
 FATE_TONES: Final = {Fate.OPEN.value: "warn", Fate.BELIEVED.value: "good", Fate.DROPPED.value: "quiet"}
@@ -112,7 +112,7 @@ async def act(request: Request) -> Response:
     found, form = await _message(request), await request.form()
     what = form.get("act")
     if what not in ACTS:
-        raise HTTPException(422, f"act: one of {', '.join(ACTS)}")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"act: one of {', '.join(ACTS)}")
     wish = {"items": [found.line.id], "why": reason_in(form), "who": doer_of(request)}
     (answer,) = await fleet_of(request).desk.do(f"quarantine.{what}", wish)
     note = "refused_again" if answer.get("refused") else f"message_{what}"
@@ -124,9 +124,9 @@ async def settle(request: Request) -> Response:
     form = await request.form()
     what, box, store = form.get("act"), str(form.get("box", "")), str(form.get("store", ""))
     if what not in ENDINGS:
-        raise HTTPException(422, f"act: one of {', '.join(ENDINGS)}")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"act: one of {', '.join(ENDINGS)}")
     if not await fleet_of(request).papers.sees_store(reach_of(request), box, store):
-        raise HTTPException(NOT_HERE)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     wish = {"box": box, "store": store, "why": reason_in(form), "who": doer_of(request)}
     await fleet_of(request).desk.do(f"quarantine.{what}", wish)
     return done(QUARANTINE, f"store_{what}")
@@ -135,7 +135,7 @@ async def settle(request: Request) -> Response:
 async def _message(request: Request) -> MessageDetail:
     found = await fleet_of(request).papers.message(reach_of(request), request.path_params["number"])
     if found is None:
-        raise HTTPException(NOT_HERE)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     return found
 
 

@@ -246,7 +246,7 @@ async def guarantee(request: Request) -> Response:
     offered = [(row, told) for row, told in rows if told is not None and told.offered]
     listed: Sequence[tuple[FleetRow, Promise | None]] = rows if said.get("show") == "all" else offered
     await note_list(request, [row.battery for row, _ in listed[:ROWS_MAX]], "page", "guarantee")
-    names = ("battery", "pack", "soh", "decision", "probability", "cost", "against")
+    names = ("battery", "soh", "decision", "probability", "cost", "pack", "against")
     table = grid(t, t("fleet.guarantee.title"), names, (_promise_cells(t, *each, price) for each in listed[:ROWS_MAX]))
     return render(
         request,
@@ -305,16 +305,17 @@ def _promise_of(told: Judged, threshold: float, years: float) -> Promise | None:
 
 
 def _promise_cells(t: Words, row: FleetRow, promise: Promise | None, price: float | None) -> tuple[Cell, ...]:
-    head = (battery_cell(row.battery), text(row.pack), Cell(soh_text(t, row), number=True))
+    head = (battery_cell(row.battery), Cell(soh_text(t, row), number=True))
     if promise is None:
         why = t(f"prospect.lacking.{row.lacking}") if row.lacking else ABSENT
-        return (*head, Cell(t("prospect.not_offered"), tone="quiet"), DASH, DASH, Cell(why, wide=True))
+        return (*head, Cell(t("prospect.not_offered"), tone="quiet"), DASH, DASH, text(row.pack), Cell(why, wide=True))
     against = [failed_text(t, failed) for failed in promise.failed]
     return (
         *head,
         Cell(t("prospect.offered"), tone="good") if promise.offered else Cell(t("prospect.not_offered"), tone="quiet"),
         number(t, min(99.0, max(1.0, PERCENT_MAX * promise.probability)), 0, "%"),
         number(t, None if price is None else expected_cost(promise, price)),
+        text(row.pack),
         Cell(t.joined(against), wide=True) if against else DASH,
     )
 
@@ -344,7 +345,7 @@ async def triage(request: Request) -> Response:
     counts = Counter(told.next_use for _, told in found)
     chosen = [(row, told) for row, told in found if query.next_use in (None, told.next_use)]
     await note_list(request, [row.battery for row, _ in chosen[:ROWS_MAX]], "page", "triage")
-    names = ("battery", "pack", "soh", "state", "next_use", "against", "not_known")
+    names = ("battery", "soh", "next_use", "state", "pack", "against", "not_known")
     return render(
         request,
         "fleet/triage.html",
@@ -384,12 +385,13 @@ def _use_cells(t: Words, row: FleetRow, told: Judged) -> tuple[Cell, ...]:
         for use, reasons in (told.refusals or {}).items()
     ]
     why = t(f"prospect.lacking.{told.lacking}") if told.lacking else t.joined(against) if against else None
+    unknown = t.joined(t(f"next_use_reason.{reason}") for reason in told.not_known) if told.not_known else None
     return (
         battery_cell(row.battery),
-        text(row.pack),
         Cell(soh_text(t, row), number=True),
-        state_cell(t, row),
         DASH if told.next_use is None else Cell(t(f"next_use.{told.next_use}.name")),
+        state_cell(t, row),
+        text(row.pack),
         text(why, wide=True),
-        text(t.joined(t(f"next_use_reason.{reason}") for reason in told.not_known) if told.not_known else None),
+        text(unknown, wide=True),
     )

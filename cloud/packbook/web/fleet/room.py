@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -21,7 +22,6 @@ from packbook.web import csv_files
 from packbook.web.access import who_of
 from packbook.web.charts import Moment
 
-SEE_OTHER: Final = 303
 DESKS_WORDS: Final = frozenset({"enrolled", "renewed", "replaced", "transferred"})  # acts whose detail it writes
 WHY_MAX: Final = 500  # characters of a reason
 
@@ -40,7 +40,7 @@ class Fleet:
 def fleet_of(request: Request) -> Fleet:
     fleet: Fleet | None = request.app.state.fleet
     if fleet is None:
-        raise HTTPException(503, "this book shows histories, but no fleet")
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "this book shows histories, but no fleet")
     return fleet
 
 
@@ -133,7 +133,7 @@ def told_at(at_ms: int | None) -> str | None:
 
 def done(path: str, note: str) -> Response:
     """Back to a page that says what was done: `note` is one of the messages `fleet.done.*`."""
-    return RedirectResponse(f"{path}?{urlencode({'done': note})}", SEE_OTHER)
+    return RedirectResponse(f"{path}?{urlencode({'done': note})}", HTTPStatus.SEE_OTHER)
 
 
 def note_in(request: Request, t: Words) -> str | None:
@@ -146,7 +146,7 @@ def reason_in(form: Mapping[str, Any]) -> str:
     """Why something is done: asked for, and written down. Raises HTTPException."""
     why = str(form.get("why", "")).strip()
     if not why:
-        raise HTTPException(422, "a reason is asked for; it is written down with your name")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "a reason is asked for; it is written down with your name")
     return why[:WHY_MAX]
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from packbook.core.accounts import May
 from packbook.web import glossary, verify
-from packbook.web.owner import consents, export, home, overview, session, sessions, share, trust, use
+from packbook.web.owner import chart_files, consents, export, home, overview, session, sessions, share, trust, use
 from packbook.web.routes import Page
 
 _BATTERY: Final = "/battery/{battery}"
@@ -18,6 +18,7 @@ _BATTERY: Final = "/battery/{battery}"
 PAGES: Final = (
     Page("/", home.home, May.READ_BATTERY),
     Page("/compare", home.compare, May.READ_BATTERY),
+    Page("/compare.csv", home.compare_csv, May.READ_BATTERY),
     Page(_BATTERY, overview.overview, May.READ_BATTERY),
     Page(f"{_BATTERY}/soh.csv", overview.soh_csv, May.READ_BATTERY),
     Page(f"{_BATTERY}/sessions", sessions.sessions, May.READ_BATTERY),
@@ -26,6 +27,7 @@ PAGES: Final = (
     Page(f"{_BATTERY}/sessions/{{box}}/{{store}}/{{seq}}/curve.csv", session.curve_csv, May.READ_BATTERY),
     Page(f"{_BATTERY}/use", use.use, May.READ_BATTERY),
     Page(f"{_BATTERY}/events.csv", use.events_csv, May.READ_BATTERY),
+    Page(f"{_BATTERY}/charts/{{chart}}.csv", chart_files.chart_csv, May.READ_BATTERY),
     Page(f"{_BATTERY}/cells.csv", use.cells_csv, May.READ_BATTERY),
     Page(f"{_BATTERY}/trust", trust.trust, May.READ_BATTERY),
     Page(f"{_BATTERY}/share", share.share, May.MANAGE_BATTERY),

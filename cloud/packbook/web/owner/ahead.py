@@ -69,12 +69,15 @@ def told(t: Words, prospect: Prospect | Lacking) -> ProspectPart:
 def _passage(t: Words, passage: Passage) -> Figure:
     """The middle, and from when to when it may come. The unlikely ends are part of the figure."""
     soonest, middle, latest = passage.years
+    name = t("prospect.below", threshold=t.number(passage.threshold_pct))
+    if latest == 0.0:
+        return Figure(name, t("prospect.now"))
     detail = t("prospect.between", low=_bound(t, soonest), high=_bound(t, latest))
     if passage.km and passage.km[0] is not None:
         km = passage.km[1]
         reach = t("prospect.beyond_km") if km is None else t.number(round(km, -2), 0, "km")
         detail = t("prospect.with_km", between=detail, km=reach)
-    return Figure(t("prospect.below", threshold=t.number(passage.threshold_pct)), _years(t, middle), detail)
+    return Figure(name, _years(t, middle), detail)
 
 
 def _years(t: Words, years: float | None) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 from packbook.core.history import SessionRow
 from packbook.core.words import Words, utc
-from packbook.web.charts import Moment, Table
+from packbook.web.charts import Data, Moment, Table
 
 WEEKS: Final = 53
 CELL: Final = 14  # drawing units, with the gap
@@ -124,7 +124,13 @@ def _table(t: Words, days: dict[datetime.date, _Day], sessions_path: str) -> Tab
         for day, found in sorted(days.items(), reverse=True)
     )
     names = ("date", "charges", "fast", "energy")
-    return Table(t("calendar.title"), tuple(t(f"column.{name}") for name in names), rows)
+    data = Data(
+        ("day", "charges", "fast_charges", "energy_kwh"),
+        tuple(
+            (day.isoformat(), found.charges, found.fast, found.kwh) for day, found in sorted(days.items(), reverse=True)
+        ),
+    )
+    return Table(t("calendar.title"), tuple(t(f"column.{name}") for name in names), rows, data=data)
 
 
 def _kwh(t: Words, day: _Day) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import io
 import zipfile
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import HTTPException, Request, Response
@@ -23,7 +24,7 @@ from packbook.ports.passports import Manner
 from packbook.ports.trouble import NotMade
 from packbook.ports.trust import Evidence
 from packbook.web import csv_files, shared
-from packbook.web.access import FORBIDDEN, PRIVATE, access_of, bearer, histories, private, read_of, who_of
+from packbook.web.access import PRIVATE, access_of, bearer, histories, private, read_of, who_of
 from packbook.web.owner.frame import all_sessions, battery_of, download, file_name
 from packbook.web.owner.use import EVENTS_MAX
 from packbook.web.render import render, words_for
@@ -60,11 +61,11 @@ async def sheet(request: Request) -> Response:
 
 async def _file(request: Request, name: str) -> Response:
     if bearer(request) is not None:
-        raise HTTPException(FORBIDDEN, "a share link has files of its own", headers=PRIVATE)
+        raise HTTPException(HTTPStatus.FORBIDDEN, "a share link has files of its own", headers=PRIVATE)
     access, reader = access_of(request), who_of(request).reader
     cut = await own_cut(request, request.path_params["battery"])
     if cut.why is not None:
-        raise HTTPException(FORBIDDEN, cut.why, headers=PRIVATE)
+        raise HTTPException(HTTPStatus.FORBIDDEN, cut.why, headers=PRIVATE)
     answer = await export_of(request, cut, name, Manner(words_for(request).language))
     await access.trail.note(read_of(access, cut, reader, "page", name))
     return answer

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import HTTPException, Request, Response
@@ -28,12 +29,12 @@ async def unread_battery_of(request: Request, page: str) -> Battery:
     book = histories(request)
     version = await book.version(name)
     if version is None:
-        raise HTTPException(404)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     await note_history(request, name, "page", page)
     require_change(request, version, words_for(request).language)
     battery = await kept_in(request).part(("head", name, version), partial(book.battery, name))
     if battery is None:
-        raise HTTPException(404)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     return battery
 
 
@@ -52,7 +53,7 @@ async def battery_of(request: Request, page: str) -> Battery:
     """`page`: as it stands in the record of reads."""
     battery = await histories(request).battery(request.path_params["battery"])
     if battery is None:
-        raise HTTPException(404)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     await note_history(request, battery.battery, "page", page)
     return battery
 

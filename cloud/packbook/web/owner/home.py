@@ -7,21 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from http import HTTPStatus
+from typing import Final, NamedTuple
+from urllib.parse import urlencode
 
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from packbook.core.accounts import May
 from packbook.core.history import Battery, SohPoint, UsageTotals
-from packbook.core.words import ABSENT, Words
+from packbook.core.words import ABSENT, Words, iso
 from packbook.ports.histories import Histories
-from packbook.web import figures
+from packbook.web import charts, csv_files, figures
 from packbook.web.access import histories, note_history, note_list, who_of
-from packbook.web.charts import Moment, Table
+from packbook.web.charts import Data, Moment, Table
 from packbook.web.headline import Headline, headline
 from packbook.web.owner import trend
-from packbook.web.owner.frame import CHUNK
+from packbook.web.owner.frame import CHUNK, download
 from packbook.web.render import render, words_for
 from packbook.web.tables import percent
 
@@ -41,7 +43,7 @@ async def home(request: Request) -> Response:
     """Whose work is a fleet begins with its table; whoever runs a book of his own without accounts has his few cars."""
     who = who_of(request)
     if who.role is not None and May.READ_FLEET in who.may and FLEET in request.app.state.pages:
-        return RedirectResponse(FLEET, 303)
+        return RedirectResponse(FLEET, HTTPStatus.SEE_OTHER)
     book = histories(request)
     batteries = sorted(await book.batteries(), key=lambda battery: (battery.vehicle or battery.battery).casefold())
     await note_list(request, [battery.battery for battery in batteries], "page", "batteries")
@@ -57,31 +59,76 @@ async def _trend(book: Histories, battery: Battery) -> trend.Trend | None:
     return None if battery.soh is None or battery.doubts else trend.trend(await book.soh_series(battery.battery))
 
 
+class Compared(NamedTuple):
+    every: Sequence[Battery]
+    chosen: Sequence[Battery]
+    trends: tuple[trend.Trend | None, ...]
+
+
 async def compare(request: Request) -> Response:
     """`?battery=A&battery=B`. Each is read, and put on record, on its own."""
+    found, t = await _compared(request, "compare"), words_for(request)
+    if found is None:
+        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+    totals = [await histories(request).usage(one.battery) for one in found.chosen]
+    return render(
+        request,
+        "owner/compare.html",
+        every=found.every,
+        chosen=found.chosen,
+        trends=found.trends,
+        table=compared(t, found.chosen, totals),
+        readings=lines_table(t, found),
+        wish=urlencode([("battery", one.battery) for one in found.chosen]),
+    )
+
+
+async def compare_csv(request: Request) -> Response:
+    """What the two lines are drawn from."""
+    found = await _compared(request, "compare.csv")
+    if found is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    data = lines_table(words_for(request), found).data
+    assert data is not None
+    return download(csv_files.table_csv(*data), "compare.csv")
+
+
+async def _compared(request: Request, page: str) -> Compared | None:
+    """None: there are not two. Raises HTTPException."""
     book = histories(request)
     every = sorted(await book.batteries(), key=lambda battery: (battery.vehicle or battery.battery).casefold())
     known = {battery.battery: battery for battery in every}
     asked = request.query_params.getlist("battery")[:COMPARED]
     if any(name not in known for name in asked):
-        raise HTTPException(404)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     names = list(dict.fromkeys([*asked, *known]))[:COMPARED]
     if len(names) < COMPARED:
-        return RedirectResponse("/", 303)
+        return None
     for name in names:
-        await note_history(request, name, "page", "compare")
+        await note_history(request, name, "page", page)
     chosen = [known[name] for name in names]
     series = [[] if one.doubts else await book.soh_series(one.battery) for one in chosen]
-    totals = [await book.usage(one.battery) for one in chosen]
-    table = compared(words_for(request), chosen, totals)
-    return render(
-        request,
-        "owner/compare.html",
-        every=every,
-        chosen=chosen,
-        headlines=[headline(one.soh, one.doubts) for one in chosen],
-        trends=trend.together(series[0], series[1]),
-        table=table,
+    return Compared(every, chosen, trend.together(series[0], series[1]))
+
+
+def lines_table(t: Words, found: Compared) -> Table:
+    """The readings that the lines are drawn from, newest first."""
+    shown = [
+        (battery, reading)
+        for battery, line in zip(found.chosen, found.trends, strict=True)
+        for reading in (reversed(line.shown) if line else ())
+    ]
+    names = (t("column.date"), t("soh.name"), t("fleet.column.battery"))
+    rows = tuple(
+        (Moment(reading.at_ms), charts.interval_text(t, reading.point), one.vehicle or one.battery)
+        for one, reading in shown
+    )
+    data = tuple(
+        (iso(reading.at_ms), reading.value, reading.point.lo90_pct, reading.point.hi90_pct, one.battery)
+        for one, reading in shown
+    )
+    return Table(
+        t("chart.soh.title"), names, rows, data=Data(("at", "soh_pct", "lo90_pct", "hi90_pct", "battery"), data)
     )
 
 

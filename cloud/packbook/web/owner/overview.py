@@ -68,6 +68,7 @@ class Overview:
     watched: str | None
     coverage: figures.Coverage | None
     coverage_figures: tuple[Figure, ...]
+    coverage_table: Table | None
     capacity: tuple[Figure, ...]
     estimates: Table | None
     soh: Chart | None
@@ -132,6 +133,7 @@ def build(
         watched=_watched(t, driven),
         coverage=seen,
         coverage_figures=_coverage(t, seen) if seen else (),
+        coverage_table=charts.coverage_table(t, seen) if seen else None,
         capacity=_capacity(t, newest) if newest else (),
         estimates=_estimates(t, newest) if newest and newest.estimates else None,
         soh=charts.soh_chart(t, series, None if isinstance(prospect, Lacking) else prospect),

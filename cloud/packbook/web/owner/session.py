@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import HTTPException, Request, Response
@@ -55,7 +56,7 @@ async def curve_csv(request: Request) -> Response:
     battery = await battery_of(request, "curve.csv")
     row = await _row(request, battery.battery)
     if row.curve is None:
-        raise HTTPException(404)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     return download(csv_files.curve_csv(row.curve), f"{battery.battery}-{row.provenance.seq}-curve.csv")
 
 
@@ -63,7 +64,7 @@ async def _row(request: Request, battery: str) -> SessionRow:
     source = _source(request)
     row = await histories(request).session(battery, source) if source else None
     if row is None:
-        raise HTTPException(404)
+        raise HTTPException(HTTPStatus.NOT_FOUND)
     return row
 
 

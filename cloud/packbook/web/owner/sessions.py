@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -95,7 +96,7 @@ async def sessions_csv(request: Request) -> Response:
     book, battery = histories(request), await battery_of(request, "sessions.csv")
     kind = request.query_params.get("kind")
     if kind is not None and kind not in KINDS:
-        raise HTTPException(422, f"kind {kind!r} is none of {', '.join(KINDS)}")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"kind {kind!r} is none of {', '.join(KINDS)}")
     rows = await all_sessions(book, battery.battery, kind, None)
     return download(csv_files.sessions_csv(rows), f"{battery.battery}-{kind or 'sessions'}.csv")
 

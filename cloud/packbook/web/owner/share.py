@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import segno
@@ -32,7 +33,6 @@ DAY_MS: Final = 86_400_000
 DAYS: Final = (1, 3, 7, 14, 30, 90)
 DAYS_USUAL: Final = 14
 FIRST: Final = "buyer"  # offered first
-WRONG: Final = 422
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ async def revoke(request: Request) -> Response:
     wanted = str((await request.form()).get("id", ""))
     if any(link.id == wanted for link in await access.gate.links_of(battery.battery)):
         await access.gate.revoke_link(battery.battery, wanted)
-    return RedirectResponse(request.url.path.removesuffix("/revoke"), 303)
+    return RedirectResponse(request.url.path.removesuffix("/revoke"), HTTPStatus.SEE_OTHER)
 
 
 async def _page(request: Request, battery: Battery, made: Made | None = None, *, wrong: bool = False) -> Response:
@@ -92,7 +92,7 @@ async def _page(request: Request, battery: Battery, made: Made | None = None, *,
     answer = render(
         request,
         "owner/share.html",
-        status=WRONG if wrong else 200,
+        status=HTTPStatus.UNPROCESSABLE_ENTITY if wrong else 200,
         battery=battery,
         rows=[_row(t, access.table, link, now) for link in links],
         readers=readers,

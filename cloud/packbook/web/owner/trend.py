@@ -26,6 +26,7 @@ class Reading:
     value: float
     lo: float
     hi: float
+    point: SohPoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,20 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """`line`, `band`: SVG path data."""
+    """`line`, `band`: SVG path data. `shown`: what they are drawn from, oldest first."""
 
     line: str
     band: str
-    first: Reading
-    last: Reading
+    shown: tuple[Reading, ...]
     scale: Scale
+
+    @property
+    def first(self) -> Reading:
+        return self.shown[0]
+
+    @property
+    def last(self) -> Reading:
+        return self.shown[-1]
 
 
 def readings(series: Sequence[SohPoint]) -> list[Reading]:
@@ -60,7 +68,7 @@ def readings(series: Sequence[SohPoint]) -> list[Reading]:
     for point in series:
         interval = figures.interval_pct(point) if figures.shown_soh(point) is not None else None
         if point.at_ms is not None and point.soh_pct is not None and interval is not None:
-            found.append(Reading(point.at_ms, point.soh_pct, *interval))
+            found.append(Reading(point.at_ms, point.soh_pct, *interval, point))
     return sorted(found, key=lambda reading: reading.at_ms)
 
 
@@ -106,4 +114,4 @@ def _drawn(shown: Sequence[Reading], scale: Scale) -> Trend:
     line = "L".join(scale.place(r.at_ms, clipped(r.value)) for r in shown)
     upper = [scale.place(r.at_ms, clipped(r.hi)) for r in shown]
     lower = [scale.place(r.at_ms, clipped(r.lo)) for r in reversed(shown)]
-    return Trend(f"M{line}", f"M{'L'.join([*upper, *lower])}Z", shown[0], shown[-1], scale)
+    return Trend(f"M{line}", f"M{'L'.join([*upper, *lower])}Z", tuple(shown), scale)

@@ -101,7 +101,7 @@ def build(
         driving=_driving(t, usage, drives) if usage else (),
         drive_weeks=charts.drive_weeks_chart(t, drives),
         stress_figures=_stress_figures(t, usage) if usage else (),
-        stress=_stress(t, usage) if usage else (),
+        stress=stress_charts(t, usage) if usage else (),
         cells=spread(t, cells),
         harmful=tuple(
             Figure(t(f"event.{kind}"), t.number(counts.get(kind, 0) if usage else None), t(f"event_meaning.{kind}"))
@@ -165,7 +165,7 @@ def _stress_figures(t: Words, usage: UsageTotals) -> tuple[Figure, ...]:
     )
 
 
-def _stress(t: Words, usage: UsageTotals) -> tuple[Chart, ...]:
+def stress_charts(t: Words, usage: UsageTotals) -> tuple[Chart, ...]:
     soc_temp = figures.grid(usage.soc_temp_s, figures.TEMP_BANDS)
     return (
         charts.stress_chart(t, soc_temp),
