@@ -36,6 +36,7 @@ from processes import children_of
 
 CROWD: Final = 2000  # made by dice; the rest are copies under other names
 SOH_RECORDS: Final = 12  # of each battery, over a year
+HEALTH_A_DAY: Final = 0.7  # SoH records (scale.py): only these make a forecast
 STIRS_A_DAY: Final = 4.0  # assumed: how often a day a box brings news, several records at a time (scale.py: 12 a day)
 JUDGED: Final = 100  # batteries with news, for the price of one
 REPEATS: Final = 3
@@ -126,13 +127,27 @@ def _soh_records(at_ms: int) -> str:
     return f"INSERT INTO soh_point ({', '.join(values)}) {NUMBERS.format(last=SOH_RECORDS)}SELECT {source}"
 
 
-async def news_of(database: Database, batteries: int) -> None:
+async def news_of(database: Database, batteries: int, *, of_health: bool) -> None:
     """So many were judged some time ago and brought records since."""
     row = tables.fleet_row
     some = sa.select(row.c.battery).order_by(row.c.battery).limit(batteries)
+    stale = sa.update(row).where(row.c.battery.in_(some)).values(records=1, judged_ms=row.c.judged_ms - 2 * AGAIN_MS)
     async with database.transaction() as connection:
-        stale = sa.update(row).where(row.c.battery.in_(some))
-        await connection.execute(stale.values(records=1, judged_ms=row.c.judged_ms - 2 * AGAIN_MS))
+        await connection.execute(stale.values(judged={}) if of_health else stale)  # nothing is known of its basis
+
+
+async def price_of_one(database: Database, meter: Meter, *, of_health: bool) -> Spent:
+    """A battery that brought news, without the look for what is due."""
+    idle = await meter.of(lambda: judge(database, now_ms()))
+    spent = []
+    for _ in range(REPEATS):
+        await news_of(database, JUDGED, of_health=of_health)
+        before = meter.now()
+        assert await judge(database, now_ms()) == JUDGED
+        after = meter.now()
+        book_s, database_s = after.book_s - before.book_s - idle.book_s, after.database_s - before.database_s
+        spent.append(Spent(book_s / JUDGED, max(0.0, database_s - idle.database_s) / JUDGED))
+    return min(spent, key=lambda one: one.book_s)
 
 
 async def measure(database: Database, meter: Meter, boxes: int) -> None:
@@ -146,25 +161,10 @@ async def measure(database: Database, meter: Meter, boxes: int) -> None:
         print(f"{what:34} {spent}  x {times_a_minute:8.3f} = {minute}", flush=True)
 
     print(f"{'processor seconds':34} {'book':>8} {'database':>8}    a minute       {'book':>8} {'database':>8}")
-    idle = await meter.of(lambda: judge(database, now_ms()))
-    tell("judge: look what is due", idle, MINUTE_S / JUDGE_EVERY_S)
-
-    async def judged() -> None:
-        assert await judge(database, now_ms()) == JUDGED
-
-    spent = []
-    for _ in range(REPEATS):
-        await news_of(database, JUDGED)
-        before = meter.now()
-        await judged()
-        after = meter.now()
-        spent.append(Spent(after.book_s - before.book_s - idle.book_s, after.database_s - before.database_s))
-    least = min(spent, key=lambda one: one.book_s)
-    tell(
-        "judge: one battery with news",
-        Spent(least.book_s / JUDGED, least.database_s / JUDGED),
-        boxes * STIRS_A_DAY / 1440,
-    )
+    tell("judge: look what is due", await meter.of(lambda: judge(database, now_ms())), MINUTE_S / JUDGE_EVERY_S)
+    for what, of_health, a_day in (("SoH", True, HEALTH_A_DAY), ("others", False, STIRS_A_DAY - HEALTH_A_DAY)):
+        price = await price_of_one(database, meter, of_health=of_health)
+        tell(f"judge: a battery with news ({what})", price, boxes * a_day / 1440)
     for kind in Kind:
         cost = await meter.of(lambda kind=kind: alert_causes.sightings(database, rules, kind, now_ms()))  # type: ignore[misc]  # bound at once
         tell(f"alerts: {kind.value}", cost, MINUTE_S / rules.rule(kind).every_s)
