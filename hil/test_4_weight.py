@@ -1,4 +1,4 @@
-"""What a box at work costs its computer: a car's frames at their own rate, records to a broker on another machine.
+"""What a box at work costs its computer: frames of a car come in, records go out to a broker on another machine.
 
 Seconds are by the box's clock. An emulated computer takes the same time for each instruction: there they count
 instructions, on any machine and beside any other work.
@@ -22,16 +22,11 @@ from rig.boxes import UPTIME, Packbox
 from rig.driving import log_of, play
 from rig.emulated import EmulatedRig
 from rig.figures import FIGURES
+from rig.garage import ON_THE_BUS, PORT, SETTINGS_TEXT
 from rig.logs import driven_and_charged
 from rig.machine import Ability, Rig
 from rig.witness import Witness
 
-LINK: Final = """
-[broker]
-host = "10.0.2.100"
-port = 1883
-tls = false
-"""
 ALL_ARRIVED: Final = "s['link']['acked'] == s['journal']['newest_seq'] and s['mono_ms'] > began_ms + 2000"
 MEMORY_MAX_MB: Final = 64.0  # docs/budgets.md: 60 without a link, and what a link takes
 SHARE: Final = """\
@@ -60,7 +55,7 @@ def spent(rig: Rig) -> Spent:
 def witness(rig: Rig, tmp_path: Path) -> Iterator[Witness]:
     assert isinstance(rig, EmulatedRig), "only an emulated network ends where the tests run"
     with (
-        Mosquitto(tmp_path, options=f"listener 0 {rig.folder}/1883.sock") as broker,
+        Mosquitto(tmp_path, options=f"listener 0 {rig.folder}/{PORT}.sock") as broker,
         Witness(broker.host, broker.port) as listening,
     ):
         yield listening
@@ -70,7 +65,7 @@ def witness(rig: Rig, tmp_path: Path) -> Iterator[Witness]:
 def test_a_drive_and_a_charge_on_the_bus_are_records_at_the_broker(rig: Rig, witness: Witness) -> None:
     """All that a box is for, on the processor it is for; and whether a small computer can afford it."""
     box = Packbox(rig.box)
-    box.listen_to(rig.box_can, LINK)
+    box.configure(SETTINGS_TEXT.format(source=ON_THE_BUS))
     started_s = box.start()
     box.wait_for("s['link']['connected'] and s['journal']['newest_seq']")
     at_start = spent(rig)
