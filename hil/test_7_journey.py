@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from book import Book
 from packbox.adapters.journal import JOURNAL_FILE, open_copy
-from rig.book import Book
 from rig.boxes import DATA, Packbox
 from rig.driving import play
 from rig.emulated import SET_CLOCK, EmulatedRig
@@ -34,12 +34,10 @@ WALL = "s (by the clock on the wall)"
 ARRIVES_MAX_S = 120.0  # what waited while there was no link: the box tries again within five minutes at worst
 PAGE_MAX_S = 60.0
 LOOK_EVERY_S = 0.5
-RELEASED = f"""\
-python3 -I - <<'PYTHON'
-import json, sqlite3
-journal = sqlite3.connect("file:{DATA}/{JOURNAL_FILE}?mode=ro", uri=True)
+RELEASED = """\
+import json, sqlite3, sys
+journal = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
 print(json.dumps([seq for seq, in journal.execute("SELECT seq FROM record WHERE held = 1")]))
-PYTHON
 """
 
 pytestmark = pytest.mark.needs(Ability.POWER_CUT, Ability.CLOCK, Ability.NETWORK)
@@ -122,7 +120,8 @@ def journey(rig: Rig, tmp_path: Path) -> Iterator[Journey]:
 
 def check_held(journey: Journey) -> None:
     """What the box took out of its outbox is in the ledger: neither sending nor the broker's word is enough."""
-    released = set(json.loads(journey.rig.box.run(RELEASED).out))
+    script = f"python3 -I - {DATA}/{JOURNAL_FILE} <<'PYTHON'\n{RELEASED}PYTHON\n"
+    released = set(json.loads(journey.rig.box.run(script).out))
     lost = sorted(released - set(journey.book.ledger(journey.store)))
     assert not lost, f"records {lost} left the outbox, and the book does not hold them"
 

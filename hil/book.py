@@ -23,9 +23,8 @@ from brokers import HOST, Mosquitto, free_port
 from chaos.machines import Program
 from packbook.adapters import authority
 from packbook.adapters.authority import CA_FILE, ROOT_FILE
-
-from .machine import Late, last_lines
-from .relay import Relay
+from rig.machine import Late, last_lines
+from rig.relay import Relay
 
 CALLED: Final = "10.0.2.100"
 BROKER_PORT, ENROL_PORT = 8883, 8443  # as the guest sees them
