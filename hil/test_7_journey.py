@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -52,6 +54,11 @@ class Journey:
         self.box = Packbox(rig.box)
         self.store = ""
         self._first_s = first_s
+
+    @property
+    def days(self) -> list[int]:
+        """Since 1970."""
+        return [self._first_s // DAY_S + day for day in range(DAYS)]
 
     def begin(self) -> None:
         """A new card in a new box, as docs/enrol.md has it."""
@@ -218,11 +225,20 @@ def check_bundle(journey: Journey, scratch: Path) -> None:
 
 
 def check_pages(journey: Journey) -> None:
-    """Seven drives and seven charges on seven days, and what is known of the battery's health."""
-    sessions = journey.book.asked(f"batteries/{BATTERY}/sessions?limit=100")["sessions"]
-    print(sessions)
-    print(journey.book.page(f"battery/{BATTERY}"))
-    print(journey.book.page(f"battery/{BATTERY}/sessions"))
+    """Seven drives and seven charges on seven days, and that twenty seconds of a charge measure no battery."""
+    for kind in ("drive", "charge"):
+        told = journey.book.asked(f"batteries/{BATTERY}/sessions?kind={kind}&limit=100")["sessions"]
+        assert [session["start_ms"] // 1000 // DAY_S for session in told] == journey.days[::-1]
+        assert len(rows_shown(journey.book.page(f"battery/{BATTERY}/sessions?kind={kind}"))) == DAYS
+    overview = journey.book.page(f"battery/{BATTERY}")
+    assert 'class="soh-value none"' in overview
+    assert "Car's own figure" in html.unescape(overview)
+
+
+def rows_shown(page: str) -> list[str]:
+    """Of the table of sessions."""
+    table = page.partition('data-live="sessions"')[2].partition("</table>")[0]
+    return re.findall("<tr>", table.partition("<tbody>")[2])
 
 
 def test_a_box_that_trusts_the_broker_is_found_out(journey: Journey) -> None:
