@@ -114,7 +114,7 @@ class Book:
 
     def ledger(self, store: str) -> dict[int, bytes]:
         """Sealed records by number."""
-        return dict(self._rows("SELECT seq, sealed FROM ledger WHERE store = ?", bytes.fromhex(store)))
+        return dict(self._rows("SELECT seq, sealed FROM ledger WHERE store = ?", store))
 
     def refused(self) -> list[Any]:
         return self._rows("SELECT reason, detail FROM quarantine")
