@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from packbox.sim.car import IMIEV_16, LEAF_24, CarModel
 from rig.boxes import DATA, Packbox
 from rig.driving import LOG, log_of, play
 from rig.figures import FIGURES
-from rig.logs import Frame, driven_and_charged, slice_of
+from rig.logs import Frame, driven_and_charged, replayed, slice_of
 from rig.machine import Rig
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -93,15 +91,6 @@ def frames_of(candump: str) -> list[Frame]:
 def heard_ids(profile: str) -> frozenset[int]:
     """What the kernel lets through for this profile."""
     return _keys(Catalogue().find(profile)[0])
-
-
-def replayed(frames: Sequence[Frame], profile: str, tmp_path: Path) -> dict[str, Any]:
-    log = tmp_path / "frames.log"
-    log.write_bytes(log_of(frames))
-    words = [sys.executable, "-m", "packbox", "replay", str(log), "--profile", profile, "--json"]
-    facts = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
-    assert isinstance(facts, dict)
-    return facts
 
 
 def same_frames(what: str, lived: Lived, frames: Sequence[Frame], profile: str) -> None:

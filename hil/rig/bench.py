@@ -29,7 +29,7 @@ FILE_S: Final = 30.0  # to copy one, before the slow factor
 GRACE_S: Final = 10.0  # to carry a script there and its words back
 TIMED_OUT: Final = 124  # of timeout(1)
 CAR_TOOLS: Final = ("packbox", "candump", "cansend", "canplayer", "cangen", "isotpsend", "isotprecv")
-SBIN: Final = "PATH=$PATH:/usr/sbin:/sbin; "  # not everybody has them
+SBIN: Final = "PATH=$PATH:/usr/sbin:/sbin; "  # sshd gives them to nobody, Debian not to everybody
 BOOT_ID: Final = "cat /proc/sys/kernel/random/boot_id"
 BOX_TOOLS: Final = ("packbox", "candump", "python3", "ip", "journalctl", "timeout")
 ENDED: Final = re.compile(r"\n?rig-status=(\d+)\n?\Z")
@@ -148,7 +148,7 @@ class RemoteShell:
 
     def _spoken(self, command: str, data: bytes, limit_s: float) -> subprocess.CompletedProcess[bytes]:
         as_root = "" if self._box.user == "root" else "sudo -n "
-        told = shlex.quote(f"{command}; echo rig-status=$? >&2")
+        told = shlex.quote(f"{SBIN}{command}; echo rig-status=$? >&2")
         try:
             return subprocess.run(
                 [*self._ssh, self._host, "--", f"{as_root}bash -c {told}"],

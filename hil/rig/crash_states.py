@@ -3,7 +3,7 @@
 In:  the log that QEMU's `blklogwrites` node keeps (the kernel's dm-log-writes format), the disk as it was before.
 Out: `crash_states`: whole disk images, in the order of the log, each with the place in the log where the power went.
 What was flushed is there. Of what was written since, any part may be there, in pieces of a sector: neither the file
-system nor the card orders anything between two flushes. A disk that lies about flushes keeps any part of everything.
+system nor the card orders anything between two flushes.
 Refuses a file that is no such log. A log whose end was not written whole ends at its last whole entry.
 """
 
@@ -27,6 +27,7 @@ DISCARD: Final = 4
 MARK: Final = 8
 TORN_BYTES: Final = 512  # a card writes no less at once
 KEPT_SHARES: Final = (0.0, 0.5, 0.9, 1.0)  # of what was not flushed: nothing, half, all but a few, everything
+CACHES: Final = (16, 64, 256)  # writes that a card which lies about flushes may still hold
 TORN_SHARE: Final = 0.2  # of the writes that did not make it whole
 
 
@@ -98,19 +99,25 @@ def crash_states(
 ) -> Iterator[CrashState]:
     """`count` power cuts at random places from entry `first` on. `before`: the disk when the log began.
 
-    `lies`: the disk said that it had flushed and had not: any write of the whole log may be missing.
+    Most fall right after a write, because right after a flush nothing can be lost. `lies`: the disk said that it had
+    flushed and had not; of its newest writes, as many as its cache holds, any may be missing.
     """
     entries = read_log(log)
     if first > len(entries):
         raise LogError(f"{log}: has {len(entries)} entries, and states are to begin at {first}")
+    anywhere = range(first, len(entries) + 1)
+    after_writes = [at for at in anywhere if at and entries[at - 1].size]
+    places = [*anywhere, *after_writes * 3]
     safe = bytearray(before.read_bytes())
     done = 0
     with log.open("rb") as source:
-        for at in sorted(dice.randrange(first, len(entries) + 1) for _ in range(count)):
-            flushed = 0 if lies else _flushed_before(entries, at)
+        for at in sorted(dice.choice(places) for _ in range(count)):
+            flushed = max(0, at - dice.choice(CACHES)) if lies else _flushed_before(entries, at)
+            if flushed < done:  # a larger cache than last time's
+                safe, done = bytearray(before.read_bytes()), 0
             for entry in entries[done:flushed]:
                 _apply(safe, entry, source.fileno())
-            done = max(done, flushed)
+            done = flushed
             disk = bytearray(safe)
             lost, torn = _add_some(disk, entries[done:at], source.fileno(), dice)
             image.write_bytes(disk)

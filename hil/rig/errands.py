@@ -12,14 +12,15 @@ from typing import Final
 import numpy as np
 
 from packbox.core.stamp import NS_PER_S
-from packbox.sim.car import AC, MODELS, PARK, Awake, CarModel, PackHealth
+from packbox.sim.car import AC, MODELS, PARK, Awake, CarModel
 from packbox.sim.car import DRIVE as IN_DRIVE
 from packbox.sim.frames import Columns, Rates, Sender, encode
+from packbox.sim.pack import PackHealth
 from packbox.sim.source import voices
 from rig.driving import log_of
 
 MODEL: Final = "leaf-24"
-TURN_S: Final = 14  # a session is certain after ten seconds, and ends where the next one is certain
+TURN_S: Final = 12  # a session is certain after ten seconds, and ends where the next one is certain
 PACE: Final = Rates(drive_s=0.2, charge_s=0.2, slow_s=1.0, polls_s=1e9, chunk_s=60.0)
 DRIVE_A: Final = -20.0
 CHARGE_A: Final = 15.0
@@ -30,10 +31,10 @@ def errands(turns: int) -> bytes:
     """Drive, charge, drive and so on, `TURN_S` each."""
     model = MODELS[MODEL]
     senders, _ = voices(model, seed=1)
-    return log_of(frame for turn in range(turns) for frame in _frames(_turn(model, turn), senders))
+    return log_of(frame for turn in range(turns) for frame in frames_of(_turn(model, turn), senders))
 
 
-def _frames(awake: Awake, senders: list[Sender]) -> Iterator[tuple[float, int, bytes]]:
+def frames_of(awake: Awake, senders: list[Sender]) -> Iterator[tuple[float, int, bytes]]:
     columns: Columns = encode(awake, senders, [], PACE, awake.start_ms, awake.end_ms)
     for k in range(len(columns)):
         data = columns.data[k, : int(columns.length[k])].tobytes()

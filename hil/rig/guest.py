@@ -31,7 +31,11 @@ AGENT_CALL_S: Final = 10.0
 LOOK_EVERY_S: Final = 0.05
 PUT_CHUNK: Final = 1 << 19  # bytes in one message to the agent
 HOT_SLOTS: Final = ("slot0", "slot1", "slot2")  # for disks that come and go
-APPEND: Final = "root=/dev/vda rw quiet no_timer_check net.ifnames=0 systemd.getty_auto=no"
+# What an emulated computer need not do: look for a timer that is there, guard against its processor, test its ciphers.
+APPEND: Final = (
+    "root=/dev/vda rw quiet net.ifnames=0 systemd.getty_auto=no"
+    " no_timer_check mitigations=off cryptomgr.notests apparmor=0 audit=0"
+)
 HOST_PORTS: Final = (1883, 8883, 8443)  # 10.0.2.100:PORT in the guest is FOLDER/PORT.sock here
 
 ENVIRONMENT: Final = (
@@ -60,6 +64,16 @@ X86: Final = Machine(
     options=("-M", "q35", "-cpu", "max"),
     console="ttyS0",
     slow_factor=6.0,
+)
+# A Pi 4's processor; no firmware, no devices of a Pi.
+ARM64: Final = Machine(
+    name="QEMU arm64",
+    architecture="arm64",
+    deb_target="aarch64-cp311",
+    program="qemu-system-aarch64",
+    options=("-M", "virt,gic-version=3", "-cpu", "cortex-a72"),
+    console="ttyAMA0",
+    slow_factor=20.0,
 )
 
 

@@ -106,16 +106,13 @@ def _layer(kind: str, machine: Machine, inputs: Iterable[Path | str], make: Call
             os.utime(goal)
             return goal
         began = time.monotonic()
-        # Others may have to write here: whoever is root in a name space is nobody outside.
         half = Path(tempfile.mkdtemp(prefix="half-", dir=cache()))
-        half.chmod(0o777)
         try:
             make(half)
             half.rename(goal)
         except BaseException:
             shutil.rmtree(half)
             raise
-        goal.chmod(0o755)
         FIGURES.tell(f"{machine.name}: layer '{kind}' built", time.monotonic() - began, "s")
         _forget(kind, machine)
         return goal

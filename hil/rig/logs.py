@@ -5,16 +5,21 @@ In:  a model of a simulated car, or a recording of any format. Out: frames (seco
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import json
+import subprocess
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from packbox.adapters.logs import read_log
 from packbox.core.frames import ERROR, EXTENDED, REMOTE
 from packbox.core.stamp import NS_PER_S
 from packbox.sim.car import Awake, CarModel, SimCar
 from packbox.sim.scenes import FIRST_DAY, LIGHT, Playing
+
+from .driving import log_of
 
 Frame: TypeAlias = tuple[float, int, bytes]
 
@@ -36,6 +41,16 @@ def driven_and_charged(model: CarModel) -> list[Frame]:
         for place, (scene, from_s) in enumerate(shown)
         for at_s, can_id, data in _scene(scene, model, from_s)
     )
+
+
+def replayed(frames: Sequence[Frame], profile: str, scratch: Path) -> dict[str, Any]:
+    """What `packbox replay` makes of them, here: what the box in its car must make of them too."""
+    log = scratch / "frames.log"
+    log.write_bytes(log_of(frames))
+    words = [sys.executable, "-m", "packbox", "replay", str(log), "--profile", profile, "--json"]
+    facts = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    assert isinstance(facts, dict)
+    return facts
 
 
 def slice_of(recording: Path, keep: Collection[int], count: int) -> list[Frame]:

@@ -39,8 +39,8 @@ class Talk:
         number = next(self._ids)
         dashed = {name.replace("_", "-"): value for name, value in arguments.items()}  # as QEMU writes them
         message = {"execute": command, "arguments": dashed, "id": number}
-        self._line.sendall(json.dumps(message).encode() + b"\n")
         deadline = time.monotonic() + within_s
+        self._say(json.dumps(message).encode() + b"\n", within_s)
         while True:
             answer = self._next(deadline, command)
             if answer.get("id") == number:
@@ -60,8 +60,8 @@ class Talk:
         """With an agent that may not run yet, or be in the middle of an answer to somebody before us."""
         token = next(self._ids)
         asked = {"execute": "guest-sync-delimited", "arguments": {"id": token}}
-        self._line.sendall(b"\xff" + json.dumps(asked).encode() + b"\n")
         deadline = time.monotonic() + within_s
+        self._say(b"\xff" + json.dumps(asked).encode() + b"\n", within_s)
         while True:
             self._fill(deadline, "guest-sync-delimited", b"\xff")
             self._heard = self._heard.partition(b"\xff")[2]
@@ -70,6 +70,13 @@ class Talk:
 
     def close(self) -> None:
         self._line.close()
+
+    def _say(self, message: bytes, within_s: float) -> None:
+        self._line.settimeout(within_s)
+        try:
+            self._line.sendall(message)
+        except TimeoutError as error:
+            raise Late(f"{self._path.name} takes nothing") from error
 
     def _next(self, deadline: float, what: str) -> dict[str, Any]:
         self._fill(deadline, what, b"\n")

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from packwire.ack import ack_of, encode_ack
 from packwire.ids import StoreId
@@ -28,14 +30,19 @@ QOS: Final = 1
 class Witness:
     """Listens from `with` on. May be read at any time; records are only added."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(
+        self, host: str, port: int, *, mark: Callable[[], int] = lambda: 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.records: dict[tuple[str, int], bytes] = {}
         self.doubled: list[str] = []
-        self.online_s: float | None = None  # when a box last said that it is there, by this machine's clock
+        self.online_s: float | None = None  # when a box last said that it is there, by `clock`
+        self.marks: dict[tuple[str, int], int] = {}  # what `mark` said when the record came
+        self._mark = mark
+        self._clock = clock
         self._host = host
         self._port = port
         self._ready = threading.Event()
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="witness", protocol=mqtt.MQTTv311)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="witness", protocol=mqtt.MQTTv311)
         self._client.on_connect = self._connected
         self._client.on_message = self._heard
 
@@ -70,13 +77,15 @@ class Witness:
     def _heard(self, client: mqtt.Client, _: object, message: mqtt.MQTTMessage) -> None:
         address = parse(message.topic)
         assert address is not None, message.topic
+        content = bytes(message.payload)
         if address.leaf is Leaf.STATUS:
-            if not message.retain and decode_status(message.payload).online:
-                self.online_s = time.monotonic()
+            if not message.retain and decode_status(content).online:
+                self.online_s = self._clock()
             return
-        told = peek(message.payload).envelope
-        known = self.records.setdefault((told.store, told.seq), message.payload)
-        if known != message.payload:
+        told = peek(content).envelope
+        known = self.records.setdefault((told.store, told.seq), content)
+        self.marks.setdefault((told.store, told.seq), self._mark())
+        if known != content:
             self.doubled.append(f"record {told.seq} of store {told.store}")
         ack = encode_ack(ack_of(StoreId(told.store), self.of_store(told.store)))
         client.publish(topic(address.box, Leaf.ACK), ack, QOS, retain=True)

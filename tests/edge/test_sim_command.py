@@ -19,6 +19,7 @@ from packbox.app import sim
 from packbox.core.decode import Decoder
 from packbox.core.frames import FrameBatch
 from packbox.core.stamp import BootId
+from packbox.sim import guard
 from packbox.sim.car import LEAF_24, Asleep, Awake, SimCar
 from packbox.sim.obd import vin_of
 from packbox.sim.scenes import FIRST_DAY, REAL, Playing, Scenario, scenes
@@ -28,7 +29,7 @@ PATIENCE_S = 30.0
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sim, "LISTEN_FIRST_S", 0.05)
+    monkeypatch.setattr(guard, "LISTEN_FIRST_S", 0.05)
     monkeypatch.setattr("packbox.adapters.car_bus.RECEIVE_S", 0.01)
 
 
@@ -101,7 +102,7 @@ async def test_nothing_is_sent_where_somebody_else_speaks(bystander: Bystander) 
         while not running.done():
             bystander.send(0x1DB, "00")
             await asyncio.sleep(0.01)
-        with pytest.raises(sim.NotAloneError, match="1DB"):
+        with pytest.raises(guard.NotAloneError, match="1DB"):
             running.result()
         assert bystander.bus.recv(0) is None
 
@@ -114,7 +115,7 @@ async def test_a_car_that_wakes_up_later_stops_it(bystander: Bystander) -> None:
         await bystander.hear(lambda heard: 0x7E8 in ids(heard))
         assert not running.done()
         bystander.send(0x2B0, "00")
-        with pytest.raises(sim.NotAloneError, match="2B0"):
+        with pytest.raises(guard.NotAloneError, match="2B0"):
             await asyncio.wait_for(running, PATIENCE_S)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from rig import faults, image
-from rig.driving import Doing, day
 from rig.faults import Look
 from rig.figures import Figures
 from rig.machine import Fault, Late, Ran, ScriptFailed
@@ -172,13 +171,3 @@ def test_figures_show_what_was_promised() -> None:
     figures.tell("start", 12.34, "s", limit=60)
     (told,) = figures.lines()
     assert told.split() == ["start", "12.3", "s", "(promised", "60)"]
-
-
-def test_a_played_day_is_in_order_and_paced() -> None:
-    """canplayer waits for nothing that lies in the past: frames out of order would come in a burst."""
-    lines = day((Doing.CHARGE, 2), (Doing.DRIVE, 1)).decode().splitlines()
-    times = [float(line[1:].partition(")")[0]) for line in lines]
-    assert times == sorted(times)
-    assert 0 <= times[0] < 0.1
-    assert 2.9 < times[-1] < 3.0
-    assert len(lines) > 1000

@@ -16,7 +16,7 @@ from packwire.codec import to_wire
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion, WireError
 from packwire.ids import BoxId, box_id_of, key_id_of
 from packwire.messages import Charge
-from packwire.seal import NO_PREVIOUS, digest, open_sealed, peek, read, seal
+from packwire.seal import NO_PREVIOUS, _any, _usual, digest, open_sealed, peek, read, seal
 from packwire.topics import Leaf, topic
 from wire_samples import BOX, KEY, PUBLIC_KEY, TYPICAL, envelope, sealed_sample
 
@@ -231,3 +231,28 @@ def test_a_box_is_named_after_its_key() -> None:
     """Whoever holds id and key can tell whether they belong together, without asking anybody."""
     assert box_id_of(PUBLIC_KEY) == BOX
     assert BOX.startswith(key_id_of(PUBLIC_KEY).hex())
+
+
+def test_the_usual_form_reads_as_the_general_way_does() -> None:
+    """A shortcut that took one byte more than the long way would give a record a second form."""
+    for message in TYPICAL:
+        for clock_set in (True, False):
+            here = replace(envelope(7, bytes(range(16))), wall_ms=1_790_000_000_000 if clock_set else None)
+            sealed = seal(message, here, KEY.sign, key_id_of(PUBLIC_KEY))
+            assert _usual(sealed) == _any(sealed)
+            assert _usual(sealed) is not None
+            for place in range(min(len(sealed), 120)):  # behind, the same reader is at work
+                for flip in (0x01, 0x20):
+                    changed = sealed[:place] + bytes([sealed[place] ^ flip]) + sealed[place + 1 :]
+                    taken = _usual(changed)
+                    assert taken is None or taken == _any(changed)
+
+
+@pytest.mark.parametrize("number", [1, 23, 24, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, MAX_WHOLE])
+def test_a_number_of_any_length_is_of_the_usual_form(number: int) -> None:
+    """And no other form of it: a longer one, zero as a place in the chain, one beyond the contract."""
+    sealed = seal(TYPICAL[0], replace(envelope(1, NO_PREVIOUS), seq=number), KEY.sign, key_id_of(PUBLIC_KEY))
+    taken = _usual(sealed)
+    assert taken is not None
+    assert taken.envelope.seq == number
+    assert taken == _any(sealed)

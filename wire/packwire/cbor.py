@@ -44,6 +44,18 @@ def loads(data: bytes, what: str = "message") -> object:
     return value
 
 
+def last_value(data: bytes, begin: int, depth: int) -> object:
+    """The value that begins here, within `depth` others, and ends with the data; for who knows what stands before it.
+    Raises Malformed, which names no message: `loads` says it better."""
+    try:
+        value, end = _item(data, begin, depth)
+    except _Refused as problem:
+        raise Malformed(f"byte {problem.at}: {problem.reason}") from None
+    if end != len(data):
+        raise Malformed(f"byte {end}: {len(data) - end} bytes behind the end")
+    return value
+
+
 class _Refused(Exception):
     def __init__(self, at: int, reason: str) -> None:
         self.at = at
@@ -107,11 +119,19 @@ def _text(data: bytes, begin: int, length: int) -> str:
 
 
 def _list(data: bytes, at: int, length: int, depth: int) -> tuple[list[Any], int]:
-    """Numbers below 24 are read here: histograms are made of them, and a call for each took most of the time."""
-    out = []
+    """The numbers that histograms are made of are read here: a call for each took most of the time."""
+    out: list[Any] = []
+    have = len(data) if depth < MAX_DEPTH else 0
     for _ in range(length):
-        if at < len(data) and (small := data[at]) < 24:
-            out.append(small)
+        first = data[at] if at < have else 0xFF
+        if first < 24:
+            out.append(first)
+            at += 1
+        elif first == 0x19 and at + 3 <= have and (number := data[at + 1] << 8 | data[at + 2]) > 255:
+            out.append(number)
+            at += 3
+        elif 0x20 <= first < 0x38:
+            out.append(0x1F - first)
             at += 1
         else:
             value, at = _item(data, at, depth + 1)

@@ -7,13 +7,20 @@ libsodium because a running box has 7 MB less of it in memory than of OpenSSL's 
 
 from __future__ import annotations
 
+from typing import Final
+
+from nacl.bindings import crypto_sign_BYTES, crypto_sign_open, crypto_sign_PUBLICKEYBYTES
 from nacl.exceptions import BadSignatureError
-from nacl.signing import VerifyKey
+
+SIGNATURE_BYTES: Final = int(crypto_sign_BYTES)
+PUBLIC_KEY_BYTES: Final = int(crypto_sign_PUBLICKEYBYTES)
 
 
 def is_signed(data: bytes, signature: bytes, public_key: bytes) -> bool:
+    if len(signature) != SIGNATURE_BYTES or len(public_key) != PUBLIC_KEY_BYTES:
+        return False
     try:
-        VerifyKey(public_key).verify(data, signature)
-    except (BadSignatureError, ValueError):
+        crypto_sign_open(signature + data, public_key)
+    except BadSignatureError:
         return False
     return True

@@ -13,13 +13,14 @@ key id as the single unsigned header): nobody without the key can make second by
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import cbor2
 
-from packwire.cbor import MAX_WHOLE, dumps, loads
+from packwire.cbor import MAX_MESSAGE_BYTES, MAX_WHOLE, dumps, last_value, loads
 from packwire.codec import from_wire, to_wire
 from packwire.ed25519 import is_signed
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion
@@ -121,8 +122,74 @@ class Sealed:
     sealed: bytes
 
 
+# The one form that `seal` gives a record, read at one go: of the time a collector needs for a record, taking it apart
+# value by value was a quarter. What does not fit is taken apart that way, and refused with the byte's place.
+_WHOLE: Final = rb"([\x00-\x17]|\x18[\x18-\xff]|\x19[^\x00].|\x1a(?!\x00\x00).{4}|\x1b(?!\x00{4})\x00[\x00-\x1f].{6})"
+_OUTSIDE: Final = re.compile(
+    rb"\xd2\x84" + re.escape(dumps(PROTECTED)) + rb"\xa1\x04\x44(.{4})(?:\x58([\x18-\xff])|\x59([^\x00].))", re.DOTALL
+)
+_INSIDE: Final = re.compile(
+    rb"(?:\xaa|(\xa9))\x00"
+    + re.escape(dumps(SCHEMA))
+    + rb"\x01\x48(.{8})\x02\x48(.{8})\x03(?!\x00)"
+    + _WHOLE
+    + rb"\x04\x50(.{16})\x05\x48(.{8})\x06"
+    + _WHOLE
+    + rb"(?(1)|\x07"
+    + _WHOLE
+    + rb")\x08([\x00-\x17])\x09",
+    re.DOTALL,
+)
+_BEHIND: Final = b"\x58\x40"  # the signature's length, between it and the payload
+_BODY_DEPTH: Final = 1  # the payload's map is around it
+
+
 def peek(sealed: bytes) -> Sealed:
     """Take a record apart without checking who made it. Raises Malformed or UnknownVersion."""
+    return _usual(sealed) or _any(sealed)
+
+
+def _usual(sealed: bytes) -> Sealed | None:
+    """A record as `seal` makes it. None where it is anything else, good or not."""
+    outside = _OUTSIDE.match(sealed)
+    if outside is None or len(sealed) > MAX_MESSAGE_BYTES:
+        return None
+    key_id, short, long = outside.groups()
+    begin = outside.end()
+    end = begin + int.from_bytes(short or long)
+    payload = sealed[begin:end]
+    inside = _INSIDE.match(payload)
+    if inside is None or sealed[end : end + 2] != _BEHIND or len(sealed) != end + 2 + SIGNATURE_BYTES:
+        return None
+    _, box, store, seq, previous, boot, mono_ms, wall_ms, kind = inside.groups()
+    try:
+        body = last_value(payload, inside.end(), _BODY_DEPTH)
+    except Malformed:
+        return None
+    return Sealed(
+        Envelope(
+            BoxId(box.hex()),
+            StoreId(store.hex()),
+            _number(seq),
+            previous,
+            BootId(boot.hex()),
+            _number(mono_ms),
+            None if wall_ms is None else _number(wall_ms),
+        ),
+        kind[0],
+        body,
+        key_id,
+        payload,
+        sealed[end + 2 :],
+        sealed,
+    )
+
+
+def _number(written: bytes) -> int:
+    return written[0] if len(written) == 1 else int.from_bytes(written[1:])
+
+
+def _any(sealed: bytes) -> Sealed:
     cose = loads(sealed, "record")
     if not isinstance(cose, cbor2.CBORTag) or cose.tag != COSE_SIGN1_TAG:
         raise Malformed("record: not a COSE_Sign1 (tag 18)")

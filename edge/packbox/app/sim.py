@@ -22,11 +22,12 @@ import numpy as np
 
 from packbox.adapters.car_bus import CarBus
 from packbox.adapters.profile_dir import Catalogue
-from packbox.core.profile import EXTENDED_BIT, FUNCTIONAL_KEYS, Poll, Profile, id_text
+from packbox.core.profile import Poll, Profile
 from packbox.core.stamp import NS_PER_S
 from packbox.ports import PackboxError, SettingsError
 from packbox.sim.car import Awake, CarModel, SimCar
 from packbox.sim.frames import REAL, Columns
+from packbox.sim.guard import LISTEN_FIRST_S, Guard
 from packbox.sim.mouth import CAR
 from packbox.sim.obd import ObdUnit, vin_of
 from packbox.sim.scenes import BROADCASTING, FIRST_DAY, LIGHT, STAND_IN, Playing, Scenario, answers_of, scenes, told
@@ -34,7 +35,6 @@ from packbox.sim.units import Mood, SimUnits
 
 FOUND_PROBLEM: Final = 1
 USAGE_ERROR: Final = 2
-LISTEN_FIRST_S: Final = 3.0  # a car that is awake says something many times a second
 WINDOW_S: Final = 1.0  # frames made at once
 TURN_S: Final = 0.004  # frames due within this go together: half the shortest period of any family
 LATE_S: Final = 0.5  # what is later than this is left out: a computer that cannot keep up must not flood the bus
@@ -42,18 +42,11 @@ DEFAULT_SEED: Final = 1
 SEED_DIGITS: Final = 9
 SPEED_MAX: Final = 10_000.0  # a year in an hour
 WAITS_MAX_S: Final = 60.0
-TESTER_11: Final = range(0x700, 0x800)  # where the makers put questions; broadcast stays below
-TESTER_29: Final = 0x18DA00F1 | EXTENDED_BIT  # ISO 15765-4: from the tester, to any unit
-TESTER_MASK: Final = 0x1FFF00FF | EXTENDED_BIT
 MOODS: Final[Mapping[str, Mood]] = {
     "silent": Mood(silent=True),
     "skips": Mood(skips=True),
     "stops": Mood(stops=True),
 }
-
-
-class NotAloneError(PackboxError):
-    """Somebody else speaks on this bus. Nothing was sent, or nothing more is."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +118,7 @@ async def _run(args: argparse.Namespace, profile: Profile, model: CarModel) -> N
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with CarBus(args.bus, profile.buses[0].bitrate) as bus:
-        guard = None if args.share_bus else Guard(bus, profile)
+        guard = None if args.share_bus else Guard(bus, bus.name, profile)
         bench = Bench(bus, profile, model, args)
         ends = [
             asyncio.create_task(bench.live(guard), name="car"),
@@ -143,40 +136,6 @@ async def _run(args: argparse.Namespace, profile: Profile, model: CarModel) -> N
         _say(f"{bus.name}: ended; {bench.counts}")
         for task in done:
             task.result()
-
-
-class Guard:
-    """Sees to it that no car is there: at first nobody may speak, then only who asks as a tester does."""
-
-    def __init__(self, bus: CarBus, profile: Profile) -> None:
-        self._bus = bus
-        self._asked = frozenset(poll.tx_key for poll in profile.polls) | FUNCTIONAL_KEYS
-        self._quiet_asked_for = True
-        self._stranger: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        bus.join("guard", self._hear)
-
-    async def quiet(self) -> None:
-        await asyncio.sleep(LISTEN_FIRST_S)
-        self._quiet_asked_for = False
-
-    async def broken(self) -> None:
-        key = await self._stranger
-        raise NotAloneError(
-            f"{self._bus.name}: somebody else sends {id_text(key & ~EXTENDED_BIT, bool(key & EXTENDED_BIT))}: "
-            "this may be a car, and a simulated one must never speak there. On a bench: --share-bus"
-        )
-
-    def _hear(self, key: int, _data: bytes) -> None:
-        if (self._quiet_asked_for or not self._asks(key)) and not self._stranger.done():
-            self._stranger.set_result(key)
-
-    def _asks(self, key: int) -> bool:
-        """By ISO 15765-4, and by what this family's units are asked on."""
-        if key in self._asked:
-            return True
-        if key & EXTENDED_BIT:
-            return key & TESTER_MASK == TESTER_29
-        return key in TESTER_11
 
 
 class Bench:
