@@ -32,6 +32,8 @@ FIRST ?= 0
 SEED ?=
 SECONDS ?= 60
 DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
+# Else every process that a test starts would compile all of the program again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test test-kernel hil hil-arm64 hil-bench worlds chaos fuzz api-fuzz audit lint bench bench-box bench-forecast bench-ingest bench-readers bench-soh bench-web screens deb lock clean
 .DEFAULT_GOAL := test
