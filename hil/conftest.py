@@ -29,7 +29,9 @@ INCOMPLETE = pytest.StashKey[str]()  # what a bench lacks: nothing was tested, a
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rig", default="qemu-x86", help="qemu-x86, qemu-arm64, or the file of a real rig (rig.example.toml)")
+    parser.addoption(
+        "--rig", default="qemu-x86", help="qemu-x86, qemu-arm64, or the file of a real one (rig.example.toml)"
+    )
     parser.addoption("--slow-factor", type=float, default=None, help="all limits of time are multiplied by it")
     parser.addoption("--cuts", type=int, default=50, help="how often test_6 cuts the power")
 
