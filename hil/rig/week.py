@@ -62,7 +62,7 @@ def _awake(day: int, does: Does, from_s: int) -> Awake:
         gear=np.full(SCENE_S + 1, DRIVE if drives else PARK),
         charge_kind=np.full(SCENE_S + 1, AC if charges else 0),
         plugged=charges,
-        car_on=not charges,
+        car_on=True,  # else its speed falls silent, and the last one counts for a while
         ambient_degc=15.0,
         truth=PACK,
         bms_capacity_ah=PACK.capacity_ah,
