@@ -29,13 +29,14 @@ INCOMPLETE = pytest.StashKey[str]()  # what a bench lacks: nothing was tested, a
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rig", default="qemu-x86", help="qemu-x86, qemu-arm64, or the file of a real rig (rig.example.toml)")
+    parser.addoption("--rig", default="qemu-x86", help="qemu-x86, qemu-arm64, or a real rig's file (rig.example.toml)")
     parser.addoption("--slow-factor", type=float, default=None, help="all limits of time are multiplied by it")
     parser.addoption("--cuts", type=int, default=50, help="how often test_6 cuts the power")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*abilities): what the rig must be able to do")
+    config.addinivalue_line("markers", "x86_only: long, and the processor makes no difference to it")
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

@@ -19,14 +19,14 @@ import pytest
 
 from brokers import Mosquitto
 from can_frames import battery_state
-from rig.boxes import Packbox
+from rig.boxes import UNIT, Packbox
 from rig.crash_states import crash_states, entries_flushed
 from rig.disks import BrokenDiskError, logged_node, make_disk
 from rig.driving import BATTERY, LOG, log_of
 from rig.emulated import EmulatedRig
 from rig.figures import FIGURES
 from rig.garage import PORT, Garage, Power
-from rig.kept import BrokenPromiseError, Kept, hold_to
+from rig.kept import BrokenPromiseError, Kept, NoStartError, hold_to
 from rig.machine import Ability, Fault, Rig
 from rig.planted import Plant, caught, plant
 from rig.witness import Witness
@@ -41,6 +41,9 @@ RUN_RECORDS: Final = 60  # of the run whose writes are logged
 LIFE: Final = "sim:leaf-24,seed=6,start=2026-05-04,until=2026-12-01,speed=max"
 CLI_EVERY: Final = 60  # states that the commands are tried on as well: each takes seconds
 STALL_S: Final = 20.0
+DAMAGED: Final = "journal damaged, set aside"
+OLDER_NOTICED: Final = "journal older than the card had said, set aside"
+OLDER: Final = "journal older, and the number beside it too: only the book can tell"
 STALLED_PER_S: Final = 100
 QUIET_MAX_S: Final = 2.0
 SESSIONS_SEEN: Final = 5  # records: hello, what goes with it, and the first sessions
@@ -60,6 +63,7 @@ def garage(emulated: EmulatedRig, tmp_path: Path) -> Iterator[Garage]:
     made = Garage(emulated, tmp_path)
     make_disk(made.image)
     yield made
+    made.close()
     if not emulated.guest.running:
         emulated.renew()  # whoever looks it over after the test finds it with power
 
@@ -78,7 +82,7 @@ def witness(broker: Mosquitto, garage: Garage) -> Iterator[Witness]:
 
 def test_a_stalled_card_does_not_stop_the_reader(emulated: EmulatedRig, garage: Garage) -> None:
     """Cards move their blocks about and answer nothing for seconds. The car does not wait."""
-    count = int(STALLED_PER_S * (STALL_S + 20))
+    count = int(STALLED_PER_S * (STALL_S + 20))  # some before and after
     frames = log_of((k / STALLED_PER_S, BATTERY, battery_state(-10, 380, k)) for k in range(count))
     with garage.card() as card:
         garage.power_on(garage.node(card), drives=False)
@@ -87,15 +91,19 @@ def test_a_stalled_card_does_not_stop_the_reader(emulated: EmulatedRig, garage: 
         box.wait_for("s['bus']['down'] is None")
         emulated.car.run(f"systemd-run --quiet --unit=car canplayer -I {LOG} {emulated.car_can}=car")
         box.wait_for("s['health']['frames'] > 0")
+        began_s = garage.uptime_s
         card.stall()
-        time.sleep(STALL_S)
-        stalled = box.wait_for("s['bus']['quiet_s'] is not None")
+        garage.wait_until(began_s + STALL_S / 2)  # by then the newest state waits to be saved
+        meanwhile = box.wait_for(f"s['mono_ms'] > {(began_s + STALL_S / 4) * 1000:.0f}", within_s=STALL_S / 2)
+        waiting = emulated.box.run(f"ps -L -o state= -p $(systemctl show -p MainPID --value {UNIT})").out.split()
+        garage.wait_until(began_s + STALL_S)
         card.resume()
         after = box.wait_for(f"s['health']['frames'] >= {count}")["health"]
-        assert stalled["bus"]["quiet_s"] < QUIET_MAX_S, "the reader stood still with the card"
-        assert stalled["health"]["frames"] < count, "the card did not stall"
+        assert "D" in waiting, f"the card did not stall: no thread waits for it, they are {waiting}"
+        assert meanwhile["bus"]["quiet_s"] < QUIET_MAX_S, "the reader stood still with the card"
         assert (after["frames"], after["frames_dropped"]) == (count, 0)
         assert box.show("NRestarts") == {"NRestarts": "0"}
+        garage.take_out()
     FIGURES.tell("a card that answers nothing, without a frame lost", STALL_S, "s")
 
 
@@ -113,7 +121,7 @@ def test_no_power_cut_loses_or_doubles_a_session(
         worst_s = max(worst_s, lost)
         assert lost <= WINDOW_S + SLACK_S, f"cut {number}: {lost:.1f} s of driving are gone"
     assert kept is not None
-    assert len(kept.sessions) >= cuts / 2, "too few sessions for the cuts to prove anything"
+    assert len(kept.sessions) >= cuts / 4, "too few sessions for the cuts to prove anything"
     FIGURES.tell("power cuts survived", cuts, "")
     FIGURES.tell("sessions closed between power cuts, none lost, none doubled", len(kept.sessions), "")
     FIGURES.tell("driving that a power cut took, at worst", worst_s, "s", limit=WINDOW_S)
@@ -164,6 +172,7 @@ def packbox(*words: str, expect: int | None = None) -> list[dict[str, object]]:
     return [json.loads(line) for line in ran.stdout.splitlines()] if "--json" in words else []
 
 
+@pytest.mark.x86_only
 def test_a_journal_that_does_not_flush_is_found_out(emulated: EmulatedRig, garage: Garage, witness: Witness) -> None:
     """A planted fault: without SQLite's flush the cuts above must lose something."""
     with caught():
@@ -180,7 +189,8 @@ def test_a_journal_that_does_not_flush_is_found_out(emulated: EmulatedRig, garag
 @pytest.fixture(scope="module")
 def logged_run(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Garage, Witness, Kept]:
     """A box that lives through months as fast as it can, every write to its card logged; and what it kept at last."""
-    assert isinstance(rig, EmulatedRig)
+    if not isinstance(rig, EmulatedRig):
+        pytest.skip(f"{rig.name} lacks: {Ability.LOSSY_DISK.value}")
     folder = tmp_path_factory.mktemp("logged")
     garage = Garage(rig, folder, LIFE)
     make_disk(garage.image)
@@ -199,6 +209,7 @@ def logged_run(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Gara
     return garage, witness, kept
 
 
+@pytest.mark.x86_only
 def test_every_state_that_a_power_cut_may_leave_keeps_every_promise(
     logged_run: tuple[Garage, Witness, Kept], tmp_path: Path
 ) -> None:
@@ -228,6 +239,7 @@ def test_every_state_that_a_power_cut_may_leave_keeps_every_promise(
     FIGURES.tell("one crash state: made, mended, opened, checked", (time.monotonic() - began_s) / STATES, "s")
 
 
+@pytest.mark.x86_only
 def test_a_card_that_lied_about_flushing_never_makes_a_box_fall_or_lie(
     logged_run: tuple[Garage, Witness, Kept], tmp_path: Path
 ) -> None:
@@ -240,24 +252,27 @@ def test_a_card_that_lied_about_flushing_never_makes_a_box_fall_or_lie(
         told = {place for place, mark in witness.marks.items() if mark <= state.at}
         ends[end_of(garage, state.image, told)] += 1
     for what, count in sorted(ends.items()):
-        FIGURES.tell(f"cards that lied: {what}", count, f"of {LIES}")
+        FIGURES.tell(f"cards that lied about flushing: {what}", count, f"of {LIES}")
+    assert ends[DAMAGED] + ends[OLDER_NOTICED] >= 4 * ends[OLDER], ends
 
 
 def end_of(garage: Garage, image: Path, told: set[tuple[str, int]]) -> str:
+    """Raises BrokenPromiseError for a journal that the box goes on with and should not."""
     try:
         kept = garage.kept(image)
     except BrokenDiskError:
-        return "file system beyond mending"
-    except BrokenPromiseError as problem:
-        return f"box refuses: {problem}"
+        return "not even a file system left"
+    except NoStartError:
+        return "no start, said why"
     if kept is None:
-        return "nothing left"
+        return "nothing left, a new box begins"
     if kept.begun_after is not None:
-        return "journal set aside: " + kept.begun_after[:40]
+        return DAMAGED if "damaged (" in kept.begun_after else OLDER_NOTICED
     here = {(kept.store, record.envelope.seq) for record in kept.records}
-    return "nothing that was told is missing" if told <= here else "older, unnoticed"
+    return "nothing that was told is missing" if told <= here else OLDER
 
 
+@pytest.mark.x86_only
 @pytest.mark.parametrize("why", ["was damaged", "had confirmed"])
 def test_a_card_that_lied_is_set_aside_and_reported(
     emulated: EmulatedRig,
@@ -276,6 +291,7 @@ def test_a_card_that_lied_is_set_aside_and_reported(
         events = Packbox(emulated.box).history("event")
         checks = emulated.box.run("packbox doctor --json", within_s=60, check=False).out
         logged = [line["MESSAGE"] for line in Packbox(emulated.box).journal()]
+        garage.take_out()
     assert any(event["event"] == "store_begun" and why in event["text"] for event in events), events
     assert any("set aside" in line and why in line for line in logged)
     journal = next(found for found in map(json.loads, checks.splitlines()) if found["check"] == "journal")

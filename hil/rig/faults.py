@@ -10,40 +10,26 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from .machine import Fault, Shell
 
-# A JSON object: counters by interface, state of each controller, what the journal said, how often the unit came back.
-LOOK: Final = r"""
-python3 - "$@" <<'PYTHON'
-import json, subprocess, sys
-def said(*command):
-    return subprocess.run(command, capture_output=True, text=True).stdout
-since, names = sys.argv[1], sys.argv[2:]
-signs = ("error_warning", "error_passive", "bus_off", "bus_error")
-counts, states = {}, {}
-for link in json.loads(said("ip", "-j", "-s", "-d", "link") or "[]"):
-    if link.get("ifname") in names:
-        info = link.get("linkinfo", {})
-        states[link["ifname"]] = info.get("info_data", {}).get("state", "")
-        rx = link["stats64"]["rx"]
-        counts[link["ifname"]] = {
-            "error frames": sum(info.get("info_xstats", {}).get(key, 0) for key in signs),
-            "dropped": rx["dropped"] + rx["over_errors"],
-        }
-journal = ["journalctl", "--quiet", "--output=cat", "--priority=err"] + (["--after-cursor=" + since] if since else [])
-cursor = said("journalctl", "--quiet", "--lines=0", "--show-cursor").strip().removeprefix("-- cursor: ")
-kernel = said("journalctl", "--quiet", "--dmesg", "--output=cat", *(["--after-cursor=" + since] if since else []))
-bad = ("Oops", "BUG:", "Out of memory", "oom-kill", "blocked for more than", "Kernel panic")
-print(json.dumps({
-    "counts": counts, "states": states, "cursor": cursor,
-    "restarts": int(said("systemctl", "show", "--property=NRestarts", "--value", "packbox.service") or 0),
-    "journal": said(*journal, "--unit=packbox.service").splitlines(),
-    "kernel": [line for line in kernel.splitlines() if any(word in line for word in bad)],
-}))
-PYTHON
+# Five parts, one after the other: programs that start fast, as an emulated processor needs seconds for Python.
+PARTS: Final = """\
+since=${{1:+--after-cursor=$1}}
+ip -j -s -d link
+echo {cut}
+journalctl --quiet --lines=0 --show-cursor
+echo {cut}
+systemctl show --property=NRestarts --value packbox.service
+echo {cut}
+journalctl --quiet --output=cat --priority=err --unit=packbox.service $since
+echo {cut}
+journalctl --quiet --output=cat --dmesg --priority=warning $since
 """
+CUT: Final = "-- next part --"
+SIGNS: Final = ("error_warning", "error_passive", "bus_off", "bus_error")
+BAD: Final = ("Oops", "BUG:", "Out of memory", "oom-kill", "blocked for more than", "Kernel panic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +43,27 @@ class Look:
 
 
 def look(shell: Shell, interfaces: Sequence[str], before: Look | None = None) -> Look:
-    words = shlex.join(["", *interfaces] if before is None else [before.cursor, *interfaces])
-    return Look(**json.loads(shell.run(f"set -- {words}\n{LOOK}").out))
+    words = shlex.join(["" if before is None else before.cursor])
+    said = shell.run(f"set -- {words}\n{PARTS.format(cut=shlex.quote(CUT))}").out
+    links, cursor, restarts, journal, kernel = said.split(f"{CUT}\n")
+    wanted = [link for link in json.loads(links) if link.get("ifname") in interfaces]
+    return Look(
+        counts={link["ifname"]: _counts(link) for link in wanted},
+        states={link["ifname"]: link.get("linkinfo", {}).get("info_data", {}).get("state", "") for link in wanted},
+        cursor=cursor.strip().removeprefix("-- cursor: "),
+        restarts=int(restarts or 0),
+        journal=journal.splitlines(),
+        kernel=[line for line in kernel.splitlines() if any(word in line for word in BAD)],
+    )
+
+
+def _counts(link: Mapping[str, Any]) -> dict[str, int]:
+    told = link.get("linkinfo", {}).get("info_xstats", {})
+    received = link["stats64"]["rx"]
+    return {
+        "error frames": sum(told.get(sign, 0) for sign in SIGNS),
+        "dropped": received["dropped"] + received["over_errors"],
+    }
 
 
 def found(before: Look, after: Look) -> dict[Fault, str]:

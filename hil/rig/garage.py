@@ -81,6 +81,7 @@ class Garage:
     ) -> Power:
         """`drives`: the car begins at once, and goes on. `before`: what to do before the service starts."""
         rig, boot = self._rig, str(uuid.uuid4())
+        self.close()
         rig.renew()
         self._pulse = Pulse(rig.folder)
         plug(rig, node)
@@ -104,8 +105,18 @@ class Garage:
         if card is not None:
             card.cut()
         assert self._pulse is not None
+        self._pulse.last()
         self._pulse.close()
         time.sleep(DRAIN_S)
+
+    def take_out(self) -> None:
+        """In good order: the service stopped, nothing left to write."""
+        self._rig.box.run(f"systemctl stop {UNIT}; umount {DATA}", within_s=60)
+
+    def close(self) -> None:
+        """With or without power: a guest that runs goes on."""
+        if self._pulse is not None:
+            self._pulse.close()
 
     def card(self, *, lies: bool = False) -> Card:
         return Card(self.image, self._folder / "card.sock", lies=lies)

@@ -36,6 +36,10 @@ class BrokenPromiseError(AssertionError):
     """The journal lost, doubled or tore what it had said was safe."""
 
 
+class NoStartError(BrokenPromiseError):
+    """The box does not start on what it finds, and says why: a person must bring back the key, or begin anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """`begun_after`: why this store began instead of an older one, None if it is the one that was there.
@@ -59,7 +63,7 @@ def kept_in(folder: Path) -> Kept | None:
         key = read_key(folder / KEY)
     except KeyFileError as problem:
         if (folder / JOURNAL_FILE).exists():
-            raise BrokenPromiseError(f"a journal without its key: {problem}") from problem
+            raise NoStartError(f"a journal without its key: {problem}") from problem
         return None
     box = BoxId(box_id_of(key.public_key))
     journal = SqliteJournal(folder / JOURNAL_FILE, box, digest, SimClock())
@@ -67,7 +71,7 @@ def kept_in(folder: Path) -> Kept | None:
         found = journal.open()
         newest = None if found.state is None else _newest_moment(found.state)
     except (JournalError, SnapshotError) as problem:
-        raise BrokenPromiseError(str(problem)) from problem
+        raise NoStartError(str(problem)) from problem
     finally:
         journal.close()
     return Kept(found.head.store, found.begun_after, _chain(folder, key), newest)

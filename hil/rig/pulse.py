@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,13 +43,18 @@ class Pulse:
                 raise Late(f"the guest's clock stands at {self.newest_s} s, {uptime_s} s was waited for")
             time.sleep(LOOK_EVERY_S)
 
+    def last(self) -> None:
+        """After the guest ended: until all that it had written was read."""
+        self._thread.join()
+
     def close(self) -> None:
-        """After the guest ended."""
+        with suppress(OSError):  # the guest ended before
+            self._line.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._line.close()
 
     def _listen(self) -> None:
-        with self._line.makefile("rb") as lines:
+        with self._line.makefile("rb") as lines, suppress(ConnectionError):
             for line in lines:
                 if line.endswith(b"\n"):
                     self.newest_s = float(line)

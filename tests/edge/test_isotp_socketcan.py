@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -138,16 +139,20 @@ async def test_trouble_is_told_apart(wire: Wire, number: int, kind: type[Excepti
 class Refusing(socket.socket):
     """A socket whose next reading fails as the kernel's ISO-TP says it."""
 
+    number = errno.EILSEQ
+
     def recv(self, *_args: object) -> bytes:
-        raise OSError(errno.EILSEQ, "wrong sequence number")
+        raise OSError(self.number, os.strerror(self.number))
 
 
-async def test_an_answer_that_breaks_off_in_the_kernel_is_a_reply(wire: Wire) -> None:
-    """EILSEQ: frames were missing. Its flow control was sent all the same."""
+@pytest.mark.parametrize("number", [errno.EILSEQ, errno.ETIMEDOUT, errno.EMSGSIZE])
+async def test_an_answer_that_breaks_off_in_the_kernel_is_a_reply(wire: Wire, number: int) -> None:
+    """Frames were missing, or the rest never came, which is not silence. Its flow control was sent all the same."""
 
     def opened(_name: str, _poll: Poll) -> socket.socket:
-        near = wire.open(0)
-        return Refusing(fileno=near.detach())
+        near = Refusing(fileno=wire.open(0).detach())
+        near.number = number
+        return near
 
     tester = KernelTester("can0", by_frames(wire), opened)
     assert await tester.ask(CELLS) == Reply(Ending.BROKEN)
