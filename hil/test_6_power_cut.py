@@ -290,9 +290,8 @@ def test_a_card_that_lied_is_set_aside_and_reported(
         garage.take_out()
     assert any(event["event"] == "store_begun" and why in event["text"] for event in events), events
     assert any("set aside" in line and why in line for line in logged)
-    journal = next(found for found in map(json.loads, checks.splitlines()) if found["check"] == "journal")
-    assert journal["verdict"] == "WARN", journal
-    assert "journal.damaged-1.db" in journal["text"]
+    found = [found for found in map(json.loads, checks.splitlines()) if found["check"] == "journal"]
+    assert any(one["verdict"] == "WARN" and why in one["text"] for one in found), found
 
 
 def lied_about(run: tuple[Garage, Witness, Kept], image: Path, scratch: Path, why: str) -> None:
