@@ -3,6 +3,7 @@
 # test   lint, then every test that needs no hardware; installs what the tests need from Debian
 # test-kernel  the kernel tier alone: the receiver on real CAN sockets, inside user-mode Linux
 # hil    the installed box in an emulated machine: real kernel, systemd, faults; its disks are made once (ONLY=hil/test_1_bus.py SLOW=12)
+# hil-arm64  the same on the processor of a Pi, emulated, with fewer power cuts; its disks take several minutes, once
 # hil-bench  the same on a real Pi with a CAN adapter and a relay: RIG=rig.toml (hil/README.md)
 # screens  pictures of every page in both languages, sizes and schemes, into build/screens/; README's into docs/pictures/
 # deb    one Debian package of the box for 64-bit Arm and x86, into dist/
@@ -32,7 +33,7 @@ SEED ?=
 SECONDS ?= 60
 DECODER = $(shell $(BIN)/python tests/fuzz_decoders.py --names)
 
-.PHONY: setup demo test test-kernel hil hil-bench worlds chaos fuzz api-fuzz audit lint bench bench-box bench-forecast bench-ingest bench-readers bench-soh bench-web screens deb lock clean
+.PHONY: setup demo test test-kernel hil hil-arm64 hil-bench worlds chaos fuzz api-fuzz audit lint bench bench-box bench-forecast bench-ingest bench-readers bench-soh bench-web screens deb lock clean
 .DEFAULT_GOAL := test
 
 setup: .venv/ready
@@ -59,6 +60,10 @@ SLOW ?=
 hil: setup
 	bash hil/needs.sh x86
 	$(BIN)/python -m pytest $(ONLY) --rig qemu-x86 $(if $(SLOW),--slow-factor $(SLOW))
+
+hil-arm64: setup
+	bash hil/needs.sh arm64
+	$(BIN)/python -m pytest $(ONLY) --rig qemu-arm64 -m "not x86_only" --cuts 20 $(if $(SLOW),--slow-factor $(SLOW))
 
 hil-bench: setup
 	@test -n "$(RIG)" || { echo "make hil-bench RIG=rig.toml: which rig? hil/rig.example.toml is one to begin with" >&2; exit 2; }

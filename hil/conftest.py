@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*abilities): what the rig must be able to do")
+    config.addinivalue_line("markers", "x86_only: long, and the processor makes no difference to it")
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

@@ -63,6 +63,7 @@ def check_filter(rig: Rig, box: Packbox) -> None:
     }
 
 
+@pytest.mark.x86_only
 @pytest.mark.needs(Ability.UPGRADE)
 def test_a_box_without_its_filter_is_found_out(rig: Rig, box: Packbox) -> None:
     """A planted fault: the check above must be able to fail."""

@@ -172,6 +172,7 @@ def packbox(*words: str, expect: int | None = None) -> list[dict[str, object]]:
     return [json.loads(line) for line in ran.stdout.splitlines()] if "--json" in words else []
 
 
+@pytest.mark.x86_only
 def test_a_journal_that_does_not_flush_is_found_out(emulated: EmulatedRig, garage: Garage, witness: Witness) -> None:
     """A planted fault: without SQLite's flush the cuts above must lose something."""
     with caught():
@@ -208,6 +209,7 @@ def logged_run(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Gara
     return garage, witness, kept
 
 
+@pytest.mark.x86_only
 def test_every_state_that_a_power_cut_may_leave_keeps_every_promise(
     logged_run: tuple[Garage, Witness, Kept], tmp_path: Path
 ) -> None:
@@ -237,6 +239,7 @@ def test_every_state_that_a_power_cut_may_leave_keeps_every_promise(
     FIGURES.tell("one crash state: made, mended, opened, checked", (time.monotonic() - began_s) / STATES, "s")
 
 
+@pytest.mark.x86_only
 def test_a_card_that_lied_about_flushing_never_makes_a_box_fall_or_lie(
     logged_run: tuple[Garage, Witness, Kept], tmp_path: Path
 ) -> None:
@@ -269,6 +272,7 @@ def end_of(garage: Garage, image: Path, told: set[tuple[str, int]]) -> str:
     return "nothing that was told is missing" if told <= here else OLDER
 
 
+@pytest.mark.x86_only
 @pytest.mark.parametrize("why", ["was damaged", "had confirmed"])
 def test_a_card_that_lied_is_set_aside_and_reported(
     emulated: EmulatedRig,

@@ -95,8 +95,10 @@ class Settings(BaseSettings):
     broker: str = Field("mqtt://127.0.0.1:1883", description="Where records come from: mqtt://HOST:PORT or mqtts://...")
     broker_protocol: Literal["5", "3.1.1"] = Field("5", description="MQTT version; 3.1.1 for old brokers")
     broker_ca_file: Path | None = Field(None, description="Certificates the broker's must descend from; absent: system")
-    broker_cert_file: Path | None = Field(None, description="Our certificate, for a broker that asks for one")
-    broker_key_file: Path | None = Field(None, description="The certificate's private key")
+    broker_cert_file: Path | None = Field(
+        None, description="Our certificate, for a broker that asks for one; {name} stands for collector_name"
+    )
+    broker_key_file: Path | None = Field(None, description="The certificate's private key; {name} as above")
     broker_user: str | None = Field(None, min_length=1, description="User name, for a broker that asks for one")
     broker_password: SecretStr | None = Field(None, description="Only from the credentials folder, never from here")
     collector_name: str = Field(

@@ -20,6 +20,11 @@ ln -s /proc/self/fd "$tree/dev/fd"
 touch "$tree/dev/null" # what is written there goes with it
 mount --rbind /proc "$tree/proc"
 cp "$@" "$tree/packages/"
+if [ "$(chroot "$tree" dpkg --print-architecture)" != "$(dpkg --print-architecture)" ] && command -v python3.11 >/dev/null; then
+    # Byte code is the same for every processor, and another one's is emulated: the package's compiler finds it done.
+    dpkg-deb --fsys-tarfile "$1" | tar -C "$tree" -x ./usr/lib/packbox
+    python3.11 -I -X no_debug_ranges -m compileall -qq -j 0 -s "$tree" -p / "$tree/usr/lib/packbox" || true
+fi
 chroot "$tree" dpkg --install --force-unsafe-io "/packages/$(basename "$1")" >/dev/null
 mkfs.ext4 -q -L packages -d "$tree/packages" "$out/packages.img" 192M
 umount -l "$tree/proc" "$tree/dev"

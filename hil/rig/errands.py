@@ -31,10 +31,10 @@ def errands(turns: int) -> bytes:
     """Drive, charge, drive and so on, `TURN_S` each."""
     model = MODELS[MODEL]
     senders, _ = voices(model, seed=1)
-    return log_of(frame for turn in range(turns) for frame in _frames(_turn(model, turn), senders))
+    return log_of(frame for turn in range(turns) for frame in frames_of(_turn(model, turn), senders))
 
 
-def _frames(awake: Awake, senders: list[Sender]) -> Iterator[tuple[float, int, bytes]]:
+def frames_of(awake: Awake, senders: list[Sender]) -> Iterator[tuple[float, int, bytes]]:
     columns: Columns = encode(awake, senders, [], PACE, awake.start_ms, awake.end_ms)
     for k in range(len(columns)):
         data = columns.data[k, : int(columns.length[k])].tobytes()

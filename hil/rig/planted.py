@@ -54,6 +54,16 @@ NO_WATCHDOG: Final = Plant(
 """,
 )
 
+# A record leaves the outbox once the broker has it, whether the book ever hears of it or not.
+NO_ACK: Final = Plant(
+    "packbox/app/carry.py",
+    "            await uplink.publish(row.sealed)\n",
+    """\
+            await uplink.publish(row.sealed)
+            await self.offload(partial(self.journal.release, 0, [(row.seq, row.seq)]))
+""",
+)
+
 
 def plant(shell: Shell, fault: Plant) -> None:
     """Before the service starts; gone with the next `renew`."""

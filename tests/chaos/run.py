@@ -36,7 +36,7 @@ from packwire.topics import Leaf, topic
 from postgres_server import Postgres
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-DRAIN_MAX_S: Final = 600.0  # after the last kill; minutes only where the machine is shared
+DRAIN_MAX_S: Final = 1800.0  # after the last kill; minutes only where the machine is shared
 WAKE_AFTER_S: Final = 60.0  # boxes that heard nothing wait up to five minutes; a car is driven before that
 CUT_S: Final = (0.3, 4.0)
 DOWN_SHARE: Final = 0.7  # of the time between two kills, at most: how long what was killed stays down
@@ -179,7 +179,7 @@ class Run:
         self.cables = [await stack.enter_async_context(cable) for cable in (boxes, workers, database)]
         self.settings.write_text(
             f'database_url = "postgresql://book@127.0.0.1:{database.port}/{DATABASE}"\n'
-            f'broker = "mqtt://127.0.0.1:{workers.port}"\nshare = "chaos"\nbatch_records_max = 50\n'
+            f'broker = "mqtt://127.0.0.1:{workers.port}"\nshare = "chaos"\nbatch_records_max = 200\n'
             f'web_port = {self.web_port}\nbook_key_file = "{self.folder / "book-key.pem"}"\n'
         )
         straight = self.settings.read_text().replace(f":{database.port}/", f":{self.postgres.port}/")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from packbook.adapters.store import open_writer, tables, tenants
+from packbook.adapters.store import judging, open_writer, tables, tenants
 from packbook.adapters.store.account_tables import fleet as fleet_table
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.fleet import SqlFleetList
@@ -18,6 +20,8 @@ from packbook.core.accounts import EVERYWHERE, Reach
 from packbook.core.fleet_boxes import BoxColumn, BoxQuery, Trouble, troubles
 from packbook.core.fleet_papers import AuditQuery, MessageQuery
 from packbook.core.fleet_table import Column, FleetQuery, Link
+from packbook.core.history import SohPoint
+from packbook.core.prospect import Lacking, Prospect, forecast_of
 from packbook.testing.filled_fleet import FLEETS, crowd, fill
 from packbook.testing.lived_in import YOUNG_BOX, lived_in
 from packbook.testing.rows import BOX
@@ -138,6 +142,31 @@ async def test_the_list_follows_new_records_and_nothing_else(sqlite_url: str) ->
         row = (await SqlFleetList(database).rows(EVERYWHERE, FleetQuery(q=LEAF), NOW_MS))[0]
     assert (row.state, row.lacking, row.next_use) == ("ok", None, "car")
     assert row.coverage_pct == pytest.approx(98.6, abs=1.0)
+
+
+async def test_a_forecast_is_made_anew_only_where_what_it_rests_on_changed(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ten records that a car brings in a day, one tells of its health: 100,000 cars would keep a processor busy."""
+    made: list[float | None] = []
+
+    def counted(readings: Sequence[SohPoint], *rest: Any, **named: Any) -> Prospect | Lacking:
+        made.append(readings[-1].soh_pct)
+        return forecast_of(readings, *rest, **named)
+
+    async with open_writer(sqlite_url, "test") as database:
+        await fill(database, lived_in(), NOW_MS)
+        listed = await SqlFleetList(database).rows(EVERYWHERE, FleetQuery(q=LEAF), NOW_MS)
+        monkeypatch.setattr(judging, "forecast_of", counted)
+        assert await judge(database, NOW_MS + ANEW_MS + 1) == 3
+        assert made == []
+        again = await SqlFleetList(database).rows(EVERYWHERE, FleetQuery(q=LEAF), NOW_MS)
+        assert [replace(row, judged_ms=NOW_MS) for row in again] == listed
+        async with database.transaction() as connection:
+            mine = sa.update(tables.soh_point).where(tables.soh_point.c.battery == LEAF)
+            await connection.execute(mine.values(soh_pct=tables.soh_point.c.soh_pct - 1.0))
+        assert await judge(database, NOW_MS + 2 * ANEW_MS + 2) == 3
+        assert made == [pytest.approx(listed[0].soh_pct - 1.0)]
 
 
 async def test_a_battery_in_dispute_is_judged_so_at_once_and_back(sqlite_url: str) -> None:

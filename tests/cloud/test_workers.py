@@ -23,6 +23,8 @@ from packbook.adapters.store.audit import audit
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
 from packbook.app import workers
+from packbook.app.command import broker_address
+from packbook.ports.trouble import SettingsError
 from packbook.settings import Settings
 from packbook.testing.scripted_box import ScriptedBox
 from processes import children_of
@@ -154,6 +156,31 @@ async def test_a_worker_wanted_again_before_it_has_left_begins_again(team: worke
     assert not left.done()
     again = team.retire_last()
     assert again is left
+
+
+@pytest.mark.parametrize(("certificate", "ended"), [("one.pem", 0), ("{name}.pem", workers.WORKERS_MAX)])
+async def test_sessions_are_ended_only_under_names_that_tell_workers_apart(
+    monkeypatch: pytest.MonkeyPatch, certificate: str, ended: int
+) -> None:
+    """Our brokers go by the name in the certificate: with one for all we would throw out a worker that runs."""
+    names: list[str] = []
+
+    async def forget(name: str) -> None:
+        names.append(name)
+
+    monkeypatch.setattr(workers, "broker_address", lambda settings: settings.collector_name)
+    monkeypatch.setattr(workers, "forget", forget)
+    files = {"broker_cert_file": Path(certificate), "broker_key_file": Path("key.pem")}
+    await workers.Team([], Settings(broker="mqtts://broker.example", collector_name="book", **files)).clear_up()
+    assert names == [f"book-{number}" for number in range(ended)]
+
+
+def test_each_worker_shows_a_certificate_of_its_own(tmp_path: Path) -> None:
+    """One settings file for all, and a broker that knows clients by their certificates."""
+    files = {"broker_cert_file": tmp_path / "{name}.pem", "broker_key_file": tmp_path / "{name}.key"}
+    settings = Settings(broker="mqtts://broker.example", collector_name="book", **files)
+    with pytest.raises(SettingsError, match=r"book-3\.pem.*book-3\.key"):
+        broker_address(workers.worker_settings(settings, 3))
 
 
 def test_pauses_grow_while_a_worker_dies_at_once_and_only_then() -> None:

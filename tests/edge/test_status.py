@@ -150,3 +150,9 @@ async def test_every_field_of_the_status_file_is_explained(status: StatusFile, r
         missing += [f"{name}.{key}" for key in inner if not {f"{name}.{key}", key} & explained]
         missing += [name] if not inner and name not in explained else []
     assert missing == []
+
+
+async def test_a_link_that_is_down_is_no_bus_though_its_socket_is_open(gauge: Gauge, status: StatusFile) -> None:
+    """Found on a real controller: health said "no bus", the status file and with it the doctor said nothing."""
+    cast("Bus", gauge.source).trouble = "can0: the interface is down"
+    assert status.report()["bus"]["down"] == "can0: the interface is down"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from enum import StrEnum
+from functools import cache
 from typing import Final
 
 from packwire.messages import EventKind, Kind
@@ -49,6 +50,7 @@ _NEEDS: Final = {
 _OF_THE_BATTERY: Final = frozenset({Purpose.HISTORY, Purpose.PASSPORT})  # either is enough
 
 
+@cache
 def needed_for(kind: Kind, event: EventKind | None = None) -> frozenset[Purpose]:
     """Any one of these purposes is enough; none is needed where the set is empty."""
     if kind in _OF_THE_BOX or (kind is Kind.EVENT and event in _EVENTS_OF_THE_BOX):
@@ -58,4 +60,4 @@ def needed_for(kind: Kind, event: EventKind | None = None) -> frozenset[Purpose]
 
 def is_within(purposes: Collection[str], kind: Kind, event: EventKind | None = None) -> bool:
     needed = needed_for(kind, event)
-    return not needed or any(purpose in purposes for purpose in needed)
+    return not needed or not needed.isdisjoint(purposes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -71,8 +72,6 @@ async def _look_for(
         standing = await shelf.standing(connection, kind)
         told = await shelf.keep(connection, step(kind, rule, rules.version, standing, seen, at_ms), receivers, at_ms)
         await shelf.forget_cleared(connection, at_ms - rules.keep_cleared_days * MS_PER_DAY)
-    for alert in told:
-        log.info(
-            "alert %s: %s", alert.state.value, kind.value, extra={"ALERT": alert.id, "SEVERITY": alert.severity.value}
-        )
+    for state, count in sorted(Counter(alert.state.value for alert in told).items()):
+        log.info("alerts %s: %d %s", state, count, kind.value, extra={"SEVERITY": rule.severity.value})
     return told

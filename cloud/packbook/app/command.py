@@ -18,6 +18,7 @@ from packbook.settings import Settings, load_settings
 DONE: Final = 0
 PROBLEM: Final = 1
 WRONG_USAGE: Final = 2
+OWN_NAME: Final = "{name}"  # in broker_cert_file and broker_key_file
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -75,12 +76,18 @@ def broker_address(settings: Settings) -> BrokerAddress:
 
 def _tls(settings: Settings) -> TlsFiles:
     """Tried once now, so that a wrong file ends the start."""
-    files = TlsFiles(settings.broker_ca_file, settings.broker_cert_file, settings.broker_key_file)
+    cert, key = (_own(path, settings.collector_name) for path in (settings.broker_cert_file, settings.broker_key_file))
+    files = TlsFiles(settings.broker_ca_file, cert, key)
     try:
         files.context()
     except BrokerError as problem:
         raise SettingsError(str(problem)) from problem
     return files
+
+
+def _own(path: Path | None, name: str) -> Path | None:
+    """Several workers have one settings file, and each a certificate of its own."""
+    return None if path is None else Path(str(path).replace(OWN_NAME, name))
 
 
 def show_progress(what: str) -> Callable[[int, int], None]:

@@ -18,7 +18,8 @@ from packbook.adapters.collector import probe
 from packbook.adapters.store import open_reader
 from packbook.adapters.store.audit import Audit, audit
 from packbook.adapters.store.database import Database, head
-from packbook.app.command import DONE, PROBLEM, add_settings, broker_address, run, show_progress
+from packbook.app.command import DONE, OWN_NAME, PROBLEM, add_settings, broker_address, run, show_progress
+from packbook.app.workers import worker_settings
 from packbook.clock import now_ms
 from packbook.core.enrolment import MS_PER_DAY
 from packbook.ports.trouble import AuthorityError, BrokerError, StoreError
@@ -127,7 +128,8 @@ def _authority_problems(settings: Settings) -> Iterator[str]:
 
 
 async def _examine_broker(settings: Settings, findings: Findings) -> None:
-    address = broker_address(settings)
+    several = OWN_NAME in str(settings.broker_cert_file)
+    address = broker_address(worker_settings(settings, 0) if several else settings)
     findings.broker = address.name
     if settings.share is not None and len(settings.share) < SHARE_CHARS_MIN:
         findings.problems.append(

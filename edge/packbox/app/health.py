@@ -108,11 +108,15 @@ class Gauge:
             **refusals(self.mind.refused),
         )
 
+    @property
+    def bus_down(self) -> str | None:
+        """Why there is no bus: the source is gone, or is there and gives nothing, as a link that is down does."""
+        return self.listener.down or (self.source.trouble if isinstance(self.source, Counting) else None)
+
     def _trouble(self) -> str | None:
-        heard = self.source.trouble if isinstance(self.source, Counting) else None
         car = self.meeting.trouble if self.meeting else None
         troubles = (
-            ("no bus", self.listener.down or heard),
+            ("no bus", self.bus_down),
             ("cannot save", self.thinker.trouble),
             ("car", car),
             ("certificate", self.enrolling.trouble if self.enrolling else None),

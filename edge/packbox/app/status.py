@@ -105,7 +105,7 @@ def read_status(path: Path, now: Stamp) -> dict[str, Any] | None:
 def _bus(gauge: Gauge, now: Stamp) -> dict[str, Any]:
     errors = gauge.bus_errors
     return {
-        "down": gauge.listener.down,
+        "down": gauge.bus_down,
         "quiet_s": _ago_s(gauge.listener.heard_ns, now),
         "errors": None if errors is None else asdict(errors),
     }

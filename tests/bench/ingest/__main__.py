@@ -20,12 +20,12 @@ from typing import Final
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from bench.ingest import measures  # noqa: E402  after the path
-from bench.ingest.measures import Rates, Size  # noqa: E402
+from bench.ingest.measures import Costs, Rates, Size  # noqa: E402
 from postgres_server import Postgres  # noqa: E402
 
 PARTS: Final = ("rates", "latency", "drain", "memory", "page")
 QUICK: Final = Size(rounds=1, boxes=250, half_s=5.0, drain_boxes=500, memory_records=20_000, batteries=300)
-WHOLE: Final = Size(rounds=5, boxes=1500, half_s=30.0, drain_boxes=10_000, memory_records=1_000_000, batteries=10_000)
+WHOLE: Final = Size(rounds=3, boxes=1500, half_s=30.0, drain_boxes=10_000, memory_records=1_000_000, batteries=10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,15 @@ def main() -> int:
 
 def _rates(size: Size, rates: Rates) -> Iterator[Figure]:
     """Everybody in turn, round by round; ratios are taken within a round."""
+    costs: Costs = {}
     with _server() as server, _folder() as folder:
         for _ in range(size.rounds):
-            for name, taken in asyncio.run(measures.one_round(server, folder, size)).items():
+            for name, taken in asyncio.run(measures.one_round(server, folder, size, costs)).items():
                 rates.setdefault(name, []).append(taken)
     for name, least in (("postgresql", 5000), ("sqlite", 4000), ("postgresql, each box once a batch", 0)):
         yield _at_least(f"verified records/s, {name}", rates[name], least)
+    for name, spent_us in costs.items():
+        yield _at_least(f"processor time for a record in us, {name}", spent_us, 0)
     for name in ("one INSERT per message", "Node-RED"):
         if name in rates:
             yield _at_least(f"messages/s, {name}", rates[name], 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,21 @@ import sqlalchemy as sa
 from bench.ingest import peers
 from bench.ingest.fleet import PER_BOX, Life, fleet, hellos, mixed
 from bench.ingest.library import fill, pages
-from bench.ingest.system import begin_session, collector, listening, memory_mb, publish, until_held
+from bench.ingest.system import (
+    begin_session,
+    collector,
+    listening,
+    memory_mb,
+    processor_s,
+    publish,
+    until_held,
+)
 from brokers import Mosquitto
 from packbook.adapters.store import open_writer, tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger
+from packbook.clock import now_ms
 from packbook.core.intake import Arrival
-from packbook.testing.scripted_box import RECEIVED_MS
 from postgres_server import Postgres
 
 NODE_RED_MISSING: Final = "npm ci in tests/bench/nodered first"
@@ -38,6 +46,7 @@ PATIENCE_S: Final = 600.0
 FIRST_SHARE: Final = 0.1  # of a run: until all are at work it is not counted
 
 Rates: TypeAlias = dict[str, list[float]]
+Costs: TypeAlias = dict[str, list[float]]  # processor time in us for a record, by program; not disturbed by neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +68,18 @@ class Drained:
 # --- rates ---------------------------------------------------------------------------------------------------------
 
 
-async def one_round(server: Postgres, folder: Path, size: Size) -> dict[str, float]:
+async def one_round(server: Postgres, folder: Path, size: Size, costs: Costs) -> dict[str, float]:
     """Messages a second of each, by name."""
     lives = await asyncio.to_thread(fleet, size.boxes)
     async with _database(server) as url:
-        found = {"postgresql": await _ours(url, folder, lives)}
+        watched = {"collector, postgresql": None, "PostgreSQL": server.pid}
+        found = {"postgresql": await _ours(url, folder, lives, costs, watched)}
     async with _database(server) as url:
-        found["postgresql, each box once a batch"] = await _ours(url, folder, lives, together=len(lives))
+        found["postgresql, each box once a batch"] = await _ours(
+            url, folder, lives, costs, {"collector, each box once a batch": None}, together=len(lives)
+        )
     with TemporaryDirectory(dir=folder) as fresh:
-        found["sqlite"] = await _ours(f"sqlite:///{fresh}/book.db", folder, lives)
+        found["sqlite"] = await _ours(f"sqlite:///{fresh}/book.db", folder, lives, costs, {"collector, sqlite": None})
     async with _database(server) as url:
         await _run(url, peers.TABLE)
         await _keys_for(url, lives)
@@ -83,8 +95,18 @@ def _node_red_in(folder: Path) -> peers.Peer:
     return lambda url, broker: peers.node_red(url, broker, folder)
 
 
-async def _ours(url: str, folder: Path, lives: Sequence[Life], together: int = 100) -> float:
-    """Counted in the database, as the peers': acks come back later than they could, to a bench that is busy itself."""
+async def _ours(
+    url: str,
+    folder: Path,
+    lives: Sequence[Life],
+    costs: Costs,
+    watched: Mapping[str, int | None],
+    together: int = 100,
+) -> float:
+    """Counted in the database, as the peers': acks come back later than they could, to a bench that is busy itself.
+
+    `watched`: whose processor time goes into `costs`; None is the collector. Mosquitto's always does.
+    """
     await _greet(url, lives)
     total = sum(len(one.records) for one in lives)
     seen: list[tuple[float, int]] = []
@@ -92,13 +114,21 @@ async def _ours(url: str, folder: Path, lives: Sequence[Life], together: int = 1
         await begin_session(broker)
         await publish(broker, mixed(lives, together))
         async with aclosing(Database(url, read_only=True)) as database:
-            with collector(url, broker, folder):
+            with collector(url, broker, folder) as process:
+                pids = {what: pid or process.pid for what, pid in watched.items()} | {"mosquitto": broker.pid}
+                begun: tuple[int, dict[str, float]] | None = None
                 async with asyncio.timeout(PATIENCE_S):
                     while not seen or seen[-1][1] < total:
                         await asyncio.sleep(POLL_S)
                         async with database.transaction() as connection:
                             held = await connection.scalar(sa.select(sa.func.sum(tables.chain.c.records)))
                         seen.append((time.monotonic(), int(held or 0) - len(lives)))
+                        if begun is None and seen[-1][1] >= FIRST_SHARE * total:
+                            begun = seen[-1][1], {what: processor_s(pid) for what, pid in pids.items()}
+                assert begun is not None
+                for what, before_s in begun[1].items():
+                    spent_s = processor_s(pids[what]) - before_s
+                    costs.setdefault(what, []).append(1e6 * spent_s / max(1, total - begun[0]))
     return _rate(seen)
 
 
@@ -128,7 +158,8 @@ def _rate(seen: Sequence[tuple[float, int]]) -> float:
 
 async def _greet(url: str, lives: Sequence[Life]) -> None:
     """The fleet is known: each box's hello is in the book."""
-    greetings = [Arrival(topic, payload, RECEIVED_MS) for topic, payload in hellos(lives)]
+    at_ms = now_ms()  # of today: else the alert of a silent box is raised for each while we measure
+    greetings = [Arrival(topic, payload, at_ms) for topic, payload in hellos(lives)]
     async with open_writer(url, "bench") as database:
         ledger = Ledger(database)
         for begin in range(0, len(greetings), 500):

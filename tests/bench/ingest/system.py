@@ -27,6 +27,7 @@ from bench.ingest.fleet import Life
 from brokers import Mosquitto
 from packwire.ack import decode_ack
 from packwire.topics import Leaf, everything_up, parse
+from processes import children_of
 
 NAME: Final = "bench-collector"
 COLLECT: Final = (sys.executable, "-m", "packbook", "collect")
@@ -157,6 +158,14 @@ def memory_mb(process: subprocess.Popen[bytes]) -> float:
     return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * PAGE_BYTES / 1e6
 
 
-def processor_s(process: subprocess.Popen[bytes]) -> float:
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+def processor_s(pid: int) -> float:
+    """Of a process and its living children: its own threads, and PostgreSQL's backends."""
+    return sum(map(_own_processor_s, (pid, *children_of(pid))))
+
+
+def _own_processor_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except FileNotFoundError:  # a backend that left meanwhile
+        return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

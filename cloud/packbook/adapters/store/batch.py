@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from packbook.adapters.store import chains, credentials, heartbeats, quarantine, rows, tables
 from packbook.adapters.store.chains import CHUNK_RECORDS, Chain, StoreKey
 from packbook.adapters.store.projections import Projector
-from packbook.adapters.store.quarantine import parts, printable
+from packbook.adapters.store.quarantine import printable
 from packbook.adapters.store.relations import purposes_in
 from packbook.core import intake
 from packbook.core.consent import PASSPORT, may_leave
@@ -276,9 +276,10 @@ class _Batch:
         unready = Counter(reading.box for reading in self.readings if isinstance(reading, Unready))
         boxes = [{"box": b, "last_seen_ms": seen[b], "unready": unready[b]} for b in sorted(seen)]
         await rows.upsert(self.connection, tables.box, boxes, add=("unready",))
-        settled = sorted({entry.place.box for entry in entries})
+        settled = {entry.place.box for entry in entries}
         if settled:
-            of_these = sa.update(tables.box).where(tables.box.c.box.in_(settled), tables.box.c.unready > 0)
+            named = rows.among(self.connection, tables.box.c.box, settled)
+            of_these = sa.update(tables.box).where(named, tables.box.c.unready > 0)
             await self.connection.execute(of_these.values(unready=0))
         await heartbeats.keep(self.connection, (one for one in self.readings if isinstance(one, Heartbeat)))
         statuses: dict[str, rows.Row] = {}
@@ -307,9 +308,10 @@ async def shut_out(connection: AsyncConnection, readings: Sequence[Reading], enr
     barred: dict[str, tuple[Reason, str]] = {}
     if enrolled_only:
         barred = {box: (Reason.NOT_ENROLLED, f"box {box} was never enrolled here") for box in boxes}
-    for part in parts(sorted(boxes)):
-        for row in await connection.execute(sa.select(table.c.box, table.c.state).where(table.c.box.in_(part))):
-            barred.pop(row.box, None)
-            if row.state != BoxState.ACTIVE:
-                barred[row.box] = (Reason.REVOKED, f"box {row.box} is {row.state}")
+    for box, state in await connection.execute(
+        sa.select(table.c.box, table.c.state).where(rows.among(connection, table.c.box, boxes))
+    ):
+        barred.pop(box, None)
+        if state != BoxState.ACTIVE:
+            barred[box] = (Reason.REVOKED, f"box {box} is {state}")
     return barred

@@ -92,13 +92,13 @@ async def of_stores(
 ) -> dict[StoreKey, Chain]:
     if not keys:
         return {}
-    asked = set(keys)  # stores name themselves: two boxes may use one name, and then more are found than were asked for
-    found = await _read(connection, _named(tables.chain, keys), lock=lock)
-    return {chain.key: chain for chain in found if chain.key in asked}
+    table = tables.chain
+    named = rows.among_pairs(connection, (table.c.box, table.c.store), keys)
+    return {chain.key: chain for chain in await _read(connection, named, lock=lock)}
 
 
 async def of_boxes(connection: AsyncConnection, boxes: Collection[str], *, lock: bool = False) -> list[Chain]:
-    return await _read(connection, tables.chain.c.box.in_(sorted(boxes)), lock=lock)
+    return await _read(connection, rows.among(connection, tables.chain.c.box, boxes), lock=lock)
 
 
 async def _read(connection: AsyncConnection, which: sa.ColumnElement[bool], *, lock: bool) -> list[Chain]:
@@ -114,12 +114,6 @@ async def keep(connection: AsyncConnection, chains: Iterable[Chain]) -> None:
 
 def _place(values: rows.Values) -> tuple[str, str]:
     return str(values[0]), str(values[1])
-
-
-def _named(table: sa.Table, keys: Collection[StoreKey]) -> sa.ColumnElement[bool]:
-    """A box has one store, seldom two: asking by boxes first lets one array do."""
-    boxes = sorted({box for box, _ in keys})
-    return table.c.box.in_(boxes) & table.c.store.in_(sorted({store for _, store in keys}))
 
 
 async def digests(connection: AsyncConnection, places: Iterable[Provenance]) -> dict[Provenance, bytes]:

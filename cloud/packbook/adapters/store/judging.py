@@ -2,16 +2,19 @@
 
 In:  a database to write to, the time.
 Out: rows of `fleet_row`. They follow from the projections and can be thrown away at any time.
-A forecast takes milliseconds of processor time, so it is made here, once, and not when somebody looks at the list.
+A forecast takes milliseconds of processor time, so it is made here, once, and not when somebody looks at the list; and
+only where something that it rests on changed: most records tell of drives and rests.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,14 +22,16 @@ from packbook.adapters.store import doubts, fleets, lives, tables
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.histories import oldest_first
 from packbook.adapters.store.rows import Row, upsert
-from packbook.core.fleet_row import as_json, coverage_pct, judged
+from packbook.core.fleet_row import as_json, coverage_pct, from_json, judged
 from packbook.core.forecast import PRIOR, AgeingModel
 from packbook.core.history import EventRow, SohPoint, UsageTotals
 from packbook.core.prospect import Lacking, forecast_of
+from packwire import __version__
 
 AT_ONCE: Final = 20  # batteries whose whole readings are in memory together
 AGAIN_MS: Final = 60_000  # a car that sends all day is not judged more often
 ANEW_MS: Final = 86_400_000  # the fleet's model may have learned meanwhile
+BASIS: Final = "basis"  # beside what was judged: what it rests on
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class _Known:
     events: Sequence[EventRow]
     usages: Sequence[UsageTotals]
     doubted: bool
+    before: Mapping[str, Any]  # what was judged the last time; empty: never
 
 
 async def judge(database: Database, now_ms: int) -> int:
@@ -89,6 +95,9 @@ async def _known(connection: AsyncConnection, batteries: Sequence[str], doubted:
     readings = await lives.readings(connection, batteries)
     events = await lives.events(connection, batteries)
     usages = await lives.usages(connection, batteries)
+    row = tables.fleet_row
+    known = await connection.execute(sa.select(row.c.battery, row.c.judged).where(row.c.battery.in_(batteries)))
+    before = {one.battery: one.judged for one in known}
     return [
         _Known(
             name,
@@ -98,6 +107,7 @@ async def _known(connection: AsyncConnection, batteries: Sequence[str], doubted:
             events.get(name, ()),
             usages.get(name, ()),
             name in doubted,
+            before.get(name, {}),
         )
         for name, count in records.items()
     ]
@@ -111,8 +121,12 @@ def _row(known: _Known, models: Mapping[str, AgeingModel], now_ms: int) -> Row:
     installed = known.installed
     newest = known.readings[-1] if known.readings else None
     model = PRIOR if installed is None else models.get(str(installed["pack"]), PRIOR)
-    found = Lacking.DISPUTED if known.doubted else forecast_of(known.readings, known.events, model=model)
-    told = judged(found)
+    basis = _basis(known, model)
+    if known.before.get(BASIS) == basis:
+        told = from_json(known.before)
+    else:
+        found = Lacking.DISPUTED if known.doubted else forecast_of(known.readings, known.events, model=model)
+        told = judged(found)
     promise = told.strongest
     return {
         "battery": known.battery,
@@ -133,5 +147,12 @@ def _row(known: _Known, models: Mapping[str, AgeingModel], now_ms: int) -> Row:
         "promise_years": promise.horizon_years if promise else None,
         "next_use": told.next_use,
         "lacking": told.lacking,
-        "judged": as_json(told),
+        "judged": as_json(told) | {BASIS: basis},
     }
+
+
+def _basis(known: _Known, model: AgeingModel) -> str:
+    """The same for two forecasts that cannot differ: one version of this program over the same life."""
+    rests_on = (__version__, known.doubted, known.readings, known.events, model)
+    packed = msgspec.msgpack.encode(rests_on, enc_hook=lambda array: array.tolist())
+    return hashlib.sha256(packed).hexdigest()[:32]

@@ -19,12 +19,12 @@ from typing import Final, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from packbook.adapters.store import batch, chains, quarantine, tables
+from packbook.adapters.store import batch, chains, quarantine, rows, tables
 from packbook.adapters.store.chains import CHUNK_RECORDS, Chain
 from packbook.adapters.store.database import Database, RowRefused
 from packbook.adapters.store.months import Months
 from packbook.adapters.store.projections import Projector
-from packbook.adapters.store.quarantine import Act, parts
+from packbook.adapters.store.quarantine import Act
 from packbook.core import intake
 from packbook.core.history import Provenance
 from packbook.core.intake import Arrival, Entry, Keys, Reading, Reason, Unready
@@ -126,11 +126,8 @@ def _both(one: Taken, other: Taken) -> Taken:
 
 async def _keys(connection: AsyncConnection, boxes: Iterable[str]) -> dict[tuple[str, bytes], bytes]:
     table = tables.box_key
-    keys = {}
-    for part in parts(sorted(boxes)):
-        for row in await connection.execute(sa.select(table).where(table.c.box.in_(part))):
-            keys[row.box, row.key_id] = row.public_key
-    return keys
+    query = sa.select(table.c.box, table.c.key_id, table.c.public_key).where(rows.among(connection, table.c.box, boxes))
+    return {(box, key_id): public_key for box, key_id, public_key in await connection.execute(query)}
 
 
 async def _let_in(connection: AsyncConnection, chain: Chain) -> Chain:

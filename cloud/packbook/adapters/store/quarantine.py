@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from packbook.adapters.store import tables
-from packbook.adapters.store.rows import Row, upsert
+from packbook.adapters.store.rows import Row, among, upsert
 from packbook.core import intake
 from packbook.core.intake import Arrival, Entry, Fate, Quarantine, Reason
 
@@ -121,11 +121,9 @@ def _flood(item: Quarantine) -> Quarantine:
 async def settle_believed(connection: AsyncConnection, entries: Iterable[Entry]) -> None:
     """What entered the ledger after all needs no person any more."""
     entries = list(entries)
-    boxes = sorted({entry.place.box for entry in entries})
-    waiting: set[str] = set()
-    for part in parts(boxes):
-        query = sa.select(_table.c.box).where(_table.c.box.in_(part), _table.c.state == Fate.OPEN.value).distinct()
-        waiting |= {box for box in await connection.scalars(query) if box}
+    named = among(connection, _table.c.box, {entry.place.box for entry in entries})
+    query = sa.select(_table.c.box).where(named, _table.c.state == Fate.OPEN.value).distinct()
+    waiting = set(await connection.scalars(query))
     digests = sorted(message_digest(entry.topic, entry.sealed) for entry in entries if entry.place.box in waiting)
     for some in parts(digests):
         of_these = sa.update(_table).where(_table.c.digest.in_(some), _table.c.state == Fate.OPEN.value)

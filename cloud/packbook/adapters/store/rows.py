@@ -9,12 +9,13 @@ than the databases did (docs/benchmarks.md).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Final, TypeAlias
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,6 +37,31 @@ _quoted: Final = sa.sql.compiler.IdentifierPreparer(DefaultDialect()).quote  # b
 def as_json(value: object) -> str:
     """Tuples become lists, dataclasses objects."""
     return msgspec.json.encode(value).decode()
+
+
+def among(connection: AsyncConnection, column: sa.Column[str], values: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Is it one of these? One parameter for all: SQLAlchemy's `in_` writes and binds each of them by itself."""
+    asked = sorted(values)
+    if connection.dialect.name == "sqlite":
+        listed = sa.func.json_each(as_json(asked)).table_valued("value")
+        return column.in_(sa.select(listed.c.value))
+    return column == sa.any_(sa.literal(asked, ARRAY(sa.String)))
+
+
+def among_pairs(
+    connection: AsyncConnection, columns: tuple[sa.Column[str], sa.Column[str]], pairs: Iterable[tuple[str, str]]
+) -> sa.ColumnElement[bool]:
+    """The same for two columns together. Asked one by one, both databases would try every pair of the two lists."""
+    asked = sorted(pairs)
+    query: sa.Select[str, str]
+    if connection.dialect.name == "sqlite":
+        value = sa.func.json_each(as_json(asked)).table_valued("value").c.value
+        query = sa.select(sa.func.json_extract(value, "$[0]"), sa.func.json_extract(value, "$[1]"))
+    else:
+        lists = [sa.literal([pair[place] for pair in asked], ARRAY(sa.String)) for place in (0, 1)]
+        given = sa.func.unnest(*lists).table_valued("one", "other").render_derived()
+        query = sa.select(given.c.one, given.c.other)
+    return sa.tuple_(*columns).in_(query)
 
 
 async def insert(

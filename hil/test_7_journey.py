@@ -1,0 +1,250 @@
+"""A week with everything: guest box, TLS, broker, book, page. Link lost, power cut, book away, broker's memory lost."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from book import Book
+from packbox.adapters.journal import JOURNAL_FILE, open_copy
+from rig.boxes import DATA, Packbox
+from rig.driving import play
+from rig.emulated import SET_CLOCK, EmulatedRig
+from rig.figures import FIGURES
+from rig.machine import Ability, Rig
+from rig.planted import NO_ACK, caught, plant
+from rig.week import CHARGE_S, DAYS, DRIVE_S, PLUG_OUT_S, charge, drive, plug_out
+
+DAY_S = 86_400
+MORNING_S = 7 * 3600
+BATTERY = "JOURNEY-1"
+SETTINGS = f"""\
+battery = "{BATTERY}"
+vehicle = "week"
+clock_trusted = "always"
+"""
+INVITED = "/boot/firmware/packbox-enrol.toml"
+ENROLLED_MAX_S = 120.0  # the box's start, and a second try if the first came too early
+WALL = "s (by the clock on the wall)"
+ARRIVES_MAX_S = 120.0  # what waited while there was no link: the box tries again within five minutes at worst
+PAGE_MAX_S = 60.0
+LOOK_EVERY_S = 0.5
+NOTHING_MEASURED = "only the car's own value so far: nothing measured yet"
+RELEASED = """\
+import json, sqlite3, sys
+journal = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+print(json.dumps([seq for seq, in journal.execute("SELECT seq FROM record WHERE held = 1")]))
+"""
+
+pytestmark = pytest.mark.needs(Ability.POWER_CUT, Ability.CLOCK, Ability.NETWORK)
+
+
+class Journey:
+    """A box that is enrolled, its car, its book. Days are counted from 0; the last one is yesterday."""
+
+    def __init__(self, rig: EmulatedRig, book: Book, first_s: int) -> None:
+        self.rig = rig
+        self.book = book
+        self.box = Packbox(rig.box)
+        self.store = ""
+        self._first_s = first_s
+
+    @property
+    def days(self) -> list[int]:
+        """Since 1970."""
+        return [self._first_s // DAY_S + day for day in range(DAYS)]
+
+    def begin(self) -> None:
+        """A new card in a new box, as docs/enrol.md has it."""
+        self.morning(0)
+        self.box.listen_to(self.rig.box_can, SETTINGS)
+        self.rig.box.put(INVITED, self.book.invitation())
+        self.box.start()
+        status = self.box.wait_for("s['link'] and s['link']['connected']", within_s=ENROLLED_MAX_S)
+        self.store = status["store"]
+
+    def morning_s(self, day: int) -> int:
+        return self._first_s + day * DAY_S + MORNING_S
+
+    def morning(self, day: int) -> None:
+        """Nothing was heard over night; the clock says how long it was."""
+        self.rig.box.run(SET_CLOCK.format(wall_s=self.morning_s(day)))
+
+    def drives(self, day: int) -> None:
+        play(self.rig.car, drive(day), self.rig.car_can, within_s=DRIVE_S + 20)
+
+    def charges(self, day: int) -> None:
+        play(self.rig.car, charge(day), self.rig.car_can, within_s=CHARGE_S + 20)
+
+    def plugs_out(self, day: int) -> None:
+        play(self.rig.car, plug_out(day), self.rig.car_can, within_s=PLUG_OUT_S + 20)
+
+    def lives(self, day: int) -> None:
+        self.drives(day)
+        self.charges(day)
+        self.plugs_out(day)
+
+    def link(self, *, up: bool) -> None:
+        self.rig.guest.qmp("set_link", name="nic0", up=up)
+
+    def loses_power(self, day: int) -> None:
+        """And gets it back at noon of that day, by its clock chip."""
+        self.rig.cut_power()
+        noon = datetime.fromtimestamp(self.morning_s(day) + 5 * 3600, UTC)
+        self.rig.power_on(rtc=noon.strftime("%Y-%m-%dT%H:%M:%S"))
+        self.box.wait_for("s['journal']['trouble'] is None", within_s=120)
+
+    def settles(self) -> int:
+        """Once the book holds all that the box has sealed: the number of records."""
+        newest = int(self.box.settled()["journal"]["newest_seq"])
+        wait_until(self, ARRIVES_MAX_S, lambda: len(self.book.ledger(self.store)) >= newest)
+        return newest
+
+
+def wait_until(journey: Journey, within_s: float, done: Callable[[], bool]) -> float:
+    """Seconds by the clock on the wall that it took; the limit is multiplied by the slow factor."""
+    began_s = time.monotonic()
+    while not done():
+        passed_s = time.monotonic() - began_s
+        assert passed_s < within_s * journey.rig.slow_factor, f"not within {passed_s:.0f} s"
+        time.sleep(LOOK_EVERY_S)
+    return time.monotonic() - began_s
+
+
+@pytest.fixture
+def journey(rig: Rig, tmp_path: Path) -> Iterator[Journey]:
+    assert isinstance(rig, EmulatedRig), "no other rig's clock and network can be had for this"
+    first_s = int(time.time()) // DAY_S * DAY_S - DAYS * DAY_S
+    with Book(tmp_path, rig.folder, from_ms=(first_s - DAY_S) * 1000) as book:
+        yield Journey(rig, book, first_s)
+
+
+def check_held(journey: Journey) -> None:
+    """What the box took out of its outbox is in the ledger: neither sending nor the broker's word is enough."""
+    script = f"python3 -I - {DATA}/{JOURNAL_FILE} <<'PYTHON'\n{RELEASED}PYTHON\n"
+    released = set(json.loads(journey.rig.box.run(script).out))
+    lost = sorted(released - set(journey.book.ledger(journey.store)))
+    assert not lost, f"records {lost} left the outbox, and the book does not hold them"
+
+
+def a_day_without_the_book(journey: Journey, day: int) -> None:
+    """The broker takes records and says so, and then loses power: all that came since its last save is gone."""
+    journey.morning(day)
+    with journey.book.closed():
+        journey.lives(day)
+        sent = journey.box.settled()["journal"]["newest_seq"]
+        assert sent > len(journey.book.ledger(journey.store)), "nothing was at stake"
+        journey.book.broker.kill()
+        check_held(journey)
+        journey.book.broker.start()
+
+
+def test_a_week_from_the_bus_to_the_page(journey: Journey, tmp_path: Path) -> None:
+    """All that the other tests show one by one, together, and what the owner sees in the end."""
+    began_s = time.monotonic()
+    journey.begin()
+    FIGURES.tell(
+        "journey: from the box's start with a one-time code until it is connected", time.monotonic() - began_s, WALL
+    )
+    journey.lives(0)
+    a_day_without_a_link(journey, 1)
+    a_day_with_a_power_cut(journey, 2)
+    a_day_without_the_book(journey, 3)
+    for day in (4, 5):
+        journey.morning(day)
+        journey.lives(day)
+    late_s = the_last_day(journey, DAYS - 1)
+    records = journey.settles()
+    check_held(journey)
+    journey.box.stop()
+    check_ledger(journey, tmp_path)
+    check_bundle(journey, tmp_path)
+    check_pages(journey)
+    FIGURES.tell("journey: a week of seven drives and seven charges", time.monotonic() - began_s, WALL)
+    FIGURES.tell("journey: records, each in the ledger once", records, "")
+    FIGURES.tell("journey: on the wire both ways, with TLS", journey.book.wire.passed_bytes, "bytes")
+    FIGURES.tell("journey: from the plug's end on the bus to the page", late_s, WALL)
+
+
+def a_day_without_a_link(journey: Journey, day: int) -> None:
+    """Lost on the road, back at the plug."""
+    journey.morning(day)
+    journey.link(up=False)
+    before = len(journey.book.ledger(journey.store))
+    journey.drives(day)
+    journey.charges(day)
+    assert len(journey.book.ledger(journey.store)) == before, "the link was not lost"
+    journey.link(up=True)
+    journey.plugs_out(day)
+
+
+def a_day_with_a_power_cut(journey: Journey, day: int) -> None:
+    """While it is driven; the rest of the day is a box that was started anew."""
+    journey.morning(day)
+    journey.drives(day)
+    journey.loses_power(day)
+    journey.charges(day)
+    journey.plugs_out(day)
+
+
+def the_last_day(journey: Journey, day: int) -> float:
+    """Seconds from the plug's end until its charge stands on the page."""
+    journey.morning(day)
+    journey.drives(day)
+    journey.charges(day)
+    shown = f"battery/{BATTERY}/sessions?kind=charge"
+    before = journey.book.page(shown)
+    out_s = time.monotonic()
+    journey.plugs_out(day)
+    wait_until(journey, PAGE_MAX_S, lambda: journey.book.page(shown) != before)
+    return time.monotonic() - out_s
+
+
+def check_ledger(journey: Journey, scratch: Path) -> None:
+    """The box's own journal and the book's ledger hold the same records, byte for byte, each once."""
+    (scratch / JOURNAL_FILE).write_bytes(journey.rig.box.get(f"{DATA}/{JOURNAL_FILE}"))
+    with open_copy(scratch / JOURNAL_FILE) as journal:
+        kept = {row.seq: row.sealed for row in journal.chain()}
+    assert sorted(kept) == list(range(1, len(kept) + 1))
+    assert journey.book.ledger(journey.store) == kept
+    assert journey.book.refused() == []
+
+
+def check_bundle(journey: Journey, scratch: Path) -> None:
+    """What a stranger does with the file."""
+    bundle = scratch / "week.packbook"
+    journey.book.command("export", BATTERY, "--format", "bundle", "--out", str(bundle))
+    found = journey.book.verified(bundle)
+    assert found["ok"], found
+
+
+def check_pages(journey: Journey) -> None:
+    """Seven drives and seven charges on seven days, and that twenty seconds of a charge measure no battery."""
+    for kind in ("drive", "charge"):
+        told = journey.book.asked(f"batteries/{BATTERY}/sessions?kind={kind}&limit=100")["sessions"]
+        assert [session["start_ms"] // 1000 // DAY_S for session in told] == journey.days[::-1]
+        assert len(rows_shown(journey.book.page(f"battery/{BATTERY}/sessions?kind={kind}"))) == DAYS
+    assert journey.book.asked(f"batteries/{BATTERY}")["soh"]["state"] == "learning"
+    assert NOTHING_MEASURED in html.unescape(journey.book.page(f"battery/{BATTERY}"))
+
+
+def rows_shown(page: str) -> list[str]:
+    """Of the table of sessions."""
+    table = page.partition('data-live="sessions"')[2].partition("</table>")[0]
+    return re.findall("<tr>", table.partition("<tbody>")[2])
+
+
+def test_a_box_that_trusts_the_broker_is_found_out(journey: Journey) -> None:
+    """A planted fault: the check above must be able to fail."""
+    plant(journey.rig.box, NO_ACK)
+    journey.begin()
+    journey.settles()
+    with caught():
+        a_day_without_the_book(journey, 1)
