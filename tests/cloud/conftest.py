@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from empty_book import empty_book
 from packbook.adapters.store import open_writer
 from packbook.adapters.store.database import Database
 from postgres_server import Postgres
@@ -44,20 +44,14 @@ async def _administer(server: Postgres, statement: str) -> None:
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("sqlite") / "book.db"
-
-    async def make() -> None:
-        async with open_writer(f"sqlite:///{file}", "test"):
-            pass
-
-    asyncio.run(make())
+    empty_book(file)
     return file
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path, migrated_file: Path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
     """A fresh, migrated SQLite database."""
-    shutil.copy(migrated_file, tmp_path / "book.db")
-    return f"sqlite:///{tmp_path / 'book.db'}"
+    return empty_book(tmp_path / "book.db")
 
 
 @pytest.fixture

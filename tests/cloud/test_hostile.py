@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from empty_book import empty_book
 from fuzz_decoders import DECODERS, PUBLIC, examples, sealed_by_key, shaped
 from packbook.adapters.collector import _report
 from packbook.adapters.store import open_writer
@@ -143,7 +144,9 @@ def test_bombs_are_survived_in_little_memory(root: Path) -> None:
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.sampled_from(sorted(MESSAGES)), VALUES, WHOLE, WHOLE), min_size=1, max_size=4))
 @example([(5, {3: MAX_WHOLE, 19: [["\x00", 5]]}, MAX_WHOLE, MAX_WHOLE)])
-async def test_whatever_a_hostile_box_signs_the_ledger_stands(said: list[tuple[int, object, int, int]]) -> None:
+async def test_whatever_a_hostile_box_signs_the_ledger_stands(
+    tmp_path: Path, said: list[tuple[int, object, int, int]]
+) -> None:
     """Its signature is good and its numbers are as wild as can be: kept, refused or undated, never a crash."""
     box = ScriptedBox()
     box.life()
@@ -152,7 +155,7 @@ async def test_whatever_a_hostile_box_signs_the_ledger_stands(said: list[tuple[i
         payload: dict[int, object] = {0: 1, 1: bytes.fromhex(BOX), 2: bytes(8), 3: seq, 4: bytes(16), 5: bytes(8)}
         payload |= {6: abs(mono_ms), 7: abs(wall_ms), 8: kind, 9: body}
         hostile.append(Arrival(f"pb/v1/{BOX}/r", sealed_by_key(dumps(payload)), RECEIVED_MS))
-    async with open_writer("sqlite://", "test") as database:
+    async with open_writer(empty_book(tmp_path / "book.db"), "test") as database:
         taken = await Ledger(database).take([*hostile, *box.arrivals])
         assert taken.accepted >= len(box.arrivals)
         again = await Ledger(database).take([*hostile, *box.arrivals])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from empty_book import empty_book
 from packbook.adapters import authority
 from packbook.adapters.authority import Authority, fingerprint_of
 from packbook.adapters.enrolment import Desk
@@ -113,7 +114,7 @@ def ceremony(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, authority.
 async def book(tmp_path: Path, ceremony: tuple[Path, authority.Root]) -> AsyncIterator[Book]:
     folder, root = ceremony
     settings = Settings(
-        database_url=f"sqlite:///{tmp_path / 'book.db'}",
+        database_url=empty_book(tmp_path / "book.db"),
         ca_dir=folder,
         enrol_host=HOST,
         enrol_port=0,

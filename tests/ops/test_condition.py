@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
+from empty_book import empty_book
 from packbook.adapters.metrics import Metrics
 from packbook.adapters.store import open_writer, tables
 from packbook.adapters.store.database import Database
@@ -30,7 +31,7 @@ from packbook.web.ops import create_ops_app
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_writer(f"sqlite:///{tmp_path / 'book.db'}", "test") as opened:
+    async with open_writer(empty_book(tmp_path / "book.db"), "test") as opened:
         yield opened
 
 

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from confluent_kafka import Producer
 
 from brokers import Mosquitto
+from empty_book import empty_book
 from packbook.adapters.collector import BatchLimits, Collector
 from packbook.adapters.kafka import KafkaSource, KafkaTopic
 from packbook.adapters.mqtt import BrokerAddress
@@ -80,7 +81,7 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_writer(f"sqlite:///{tmp_path / 'book.db'}", "test") as opened:
+    async with open_writer(empty_book(tmp_path / "book.db"), "test") as opened:
         yield opened
 
 

@@ -81,8 +81,12 @@ async def alerts(
     state: Annotated[
         Literal["raised", "acknowledged", "cleared"] | None, Query(description="None: raised and acknowledged")
     ] = None,
-    box: Annotated[str | None, Query(max_length=BATTERY_MAX, pattern=NO_CONTROLS)] = None,
-    battery: Annotated[str | None, Query(max_length=BATTERY_MAX, pattern=NO_CONTROLS)] = None,
+    box: Annotated[
+        str | None, Query(description="Only of this box", max_length=BATTERY_MAX, pattern=NO_CONTROLS)
+    ] = None,
+    battery: Annotated[
+        str | None, Query(description="Only of this battery", max_length=BATTERY_MAX, pattern=NO_CONTROLS)
+    ] = None,
 ) -> Response:
     states = OPEN if state is None else (State(state),)
     query = AlertQuery(states, box=box, battery=battery, limit=part.one_more, offset=part.offset)
@@ -92,7 +96,9 @@ async def alerts(
 
 
 async def acknowledge(
-    request: Request, wish: AcknowledgeIn, number: Annotated[int, Path(ge=1, le=NUMBER_MAX, examples=[7])]
+    request: Request,
+    wish: AcknowledgeIn,
+    number: Annotated[int, Path(description="The alert's, as the list tells it", ge=1, le=NUMBER_MAX, examples=[7])],
 ) -> Response:
     """Said again by the same one with the same note it is done already."""
     who = doer_of(request)
@@ -275,7 +281,9 @@ async def make_codes(request: Request, wish: CodesIn) -> Response:
 
 
 async def set_fleet(
-    request: Request, wish: BoxFleetIn, box: Annotated[str, Path(max_length=BATTERY_MAX, pattern=NO_CONTROLS)]
+    request: Request,
+    wish: BoxFleetIn,
+    box: Annotated[str, Path(description="The box's name", max_length=BATTERY_MAX, pattern=NO_CONTROLS)],
 ) -> Response:
     """Into another fleet that who asks sees. One that is there already stays there."""
     fleet, reach = fleet_of(request), reach_of(request)

@@ -7,15 +7,15 @@ Out: an ASGI application. It changes nothing; who reads a battery's own life is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from packbook.core.accounts import May
 from packbook.ports.accounts import Accounts, SignOn
@@ -107,28 +107,7 @@ def create_app(
             app.state.pages.pop(page.path, None)
     for page in PAGES:
         app.add_route(page.path, page.endpoint, methods=[page.method], include_in_schema=False)
-    for route in API:
-        app.add_api_route(
-            V1 + route.path,
-            route.endpoint,
-            methods=[route.method],
-            status_code=route.status,
-            response_model=route.answer,
-            dependencies=[acceptable(JSON)],
-            summary=route.summary,
-            description=route.description,
-            name=route.endpoint.__name__,
-        )
-    for file in FILES:
-        app.add_api_route(
-            V1 + file.path,
-            file.endpoint,
-            response_class=Response,
-            dependencies=[acceptable(file.media_type)],
-            summary=file.summary,
-            description=file.description,
-            name=file.endpoint.__name__,
-        )
+    app.router.routes.extend(api_routes())
     app.openapi = partial(manual, app)  # type: ignore[method-assign]  # how FastAPI lets one write it oneself
     stand_doors(app)
     app.add_exception_handler(HTTPException, guard.on_http_error)
@@ -143,6 +122,35 @@ def create_app(
     return app
 
 
+@cache
+def api_routes() -> tuple[BaseRoute, ...]:
+    """FastAPI takes long to work out what each asks and answers: once for all applications of a process."""
+    router = APIRouter()
+    for route in API:
+        router.add_api_route(
+            V1 + route.path,
+            route.endpoint,
+            methods=[route.method],
+            status_code=route.status,
+            response_model=route.answer,
+            dependencies=[acceptable(JSON)],
+            summary=route.summary,
+            description=route.description,
+            name=route.endpoint.__name__,
+        )
+    for file in FILES:
+        router.add_api_route(
+            V1 + file.path,
+            file.endpoint,
+            response_class=Response,
+            dependencies=[acceptable(file.media_type)],
+            summary=file.summary,
+            description=file.description,
+            name=file.endpoint.__name__,
+        )
+    return tuple(router.routes)
+
+
 def stand_doors(app: FastAPI) -> None:
     """Before every route. One that no list names has no business here, and ends the start."""
     may = {(page.path, page.method): page.may for page in PAGES}
@@ -152,4 +160,5 @@ def stand_doors(app: FastAPI) -> None:
     for route in app.routes:
         assert isinstance(route, Route)
         (method,) = (route.methods or set()) - {"HEAD"}
-        route.app = Door(route.app, may[route.path, method])
+        if not isinstance(route.app, Door):  # those of the API have theirs since the first application
+            route.app = Door(route.app, may[route.path, method])
