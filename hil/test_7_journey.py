@@ -20,7 +20,7 @@ from rig.emulated import SET_CLOCK, EmulatedRig
 from rig.figures import FIGURES
 from rig.machine import Ability, Rig
 from rig.planted import NO_ACK, caught, plant
-from rig.week import A_DAY, DAYS, SCENE_S, Does, log_of_day
+from rig.week import DAYS, SCENE_S, Does, log_of_day
 
 DAY_S = 86_400
 MORNING_S = 7 * 3600
@@ -63,7 +63,7 @@ class Journey:
 
     def begin(self) -> None:
         """A new card in a new box, as docs/enrol.md has it."""
-        self.morning(0)
+        self.sets_clock(0)
         self.box.listen_to(self.rig.box_can, SETTINGS)
         self.rig.box.put(INVITED, self.book.invitation())
         self.box.start()
@@ -73,8 +73,14 @@ class Journey:
     def morning_s(self, day: int) -> int:
         return self._first_s + day * DAY_S + MORNING_S
 
-    def morning(self, day: int) -> None:
-        """Nothing was heard over night; the clock says how long it was."""
+    def drives(self, day: int) -> None:
+        """It slept over night, and hears the time once it is on the road: the charge before keeps the day it was on."""
+        self.lives(day, Does.DRIVE)
+        self.box.settled()
+        self.sets_clock(day)
+        self.lives(day, Does.DRIVE)
+
+    def sets_clock(self, day: int) -> None:
         self.rig.box.run(SET_CLOCK.format(wall_s=self.morning_s(day)))
 
     def lives(self, day: int, *does: Does) -> None:
@@ -132,14 +138,15 @@ def test_a_week_from_the_bus_to_the_page(journey: Journey, tmp_path: Path) -> No
     FIGURES.tell(
         "journey: from the box's start with a one-time code until it is connected", time.monotonic() - began_s, WALL
     )
-    journey.lives(0, *A_DAY)
+    journey.drives(0)
+    journey.lives(0, Does.CHARGE)
     a_day_without_a_link(journey, 1)
     a_day_with_a_power_cut(journey, 2)
     with a_day_without_the_book(journey, 3):
         check_held(journey)
     for day in (4, 5):
-        journey.morning(day)
-        journey.lives(day, *A_DAY)
+        journey.drives(day)
+        journey.lives(day, Does.CHARGE)
     late_s = the_last_day(journey, DAYS - 1)
     records = journey.settles()
     check_held(journey)
@@ -155,31 +162,29 @@ def test_a_week_from_the_bus_to_the_page(journey: Journey, tmp_path: Path) -> No
 
 def a_day_without_a_link(journey: Journey, day: int) -> None:
     """Lost on the road, back at the plug."""
-    journey.morning(day)
     before = journey.settles()
     journey.link(up=False)
-    journey.lives(day, Does.DRIVE, Does.CHARGE)
+    journey.drives(day)
     assert journey.box.settled()["journal"]["newest_seq"] > before, "nothing was at stake"
     assert len(journey.book.ledger(journey.store)) == before, "the link was not lost"
     journey.link(up=True)
-    journey.lives(day, Does.PLUG_OUT)
+    journey.lives(day, Does.CHARGE)
 
 
 def a_day_with_a_power_cut(journey: Journey, day: int) -> None:
     """While it is driven; the rest of the day is a box that was started anew."""
-    journey.morning(day)
-    journey.lives(day, Does.DRIVE)
+    journey.drives(day)
     journey.loses_power(day)
-    journey.lives(day, Does.CHARGE, Does.PLUG_OUT)
+    journey.lives(day, Does.CHARGE)
 
 
 @contextmanager
 def a_day_without_the_book(journey: Journey, day: int) -> Iterator[None]:
     """The broker takes records and says so, and then loses power: all that came since its last save is gone."""
-    journey.morning(day)
     journey.settles()
     with journey.book.closed():
-        journey.lives(day, *A_DAY)
+        journey.drives(day)
+        journey.lives(day, Does.CHARGE)
         sent = journey.box.settled()["journal"]["newest_seq"]
         assert sent > len(journey.book.ledger(journey.store)), "nothing was at stake"
         journey.book.broker.kill()
@@ -188,11 +193,11 @@ def a_day_without_the_book(journey: Journey, day: int) -> Iterator[None]:
 
 
 def the_last_day(journey: Journey, day: int) -> float:
-    """Seconds from the plug's end until its charge stands on the page."""
-    journey.morning(day)
-    journey.lives(day, Does.DRIVE, Does.CHARGE)
+    """Seconds from the plug's end, when it drives off, until the charge stands on the page."""
+    journey.drives(day)
+    journey.lives(day, Does.CHARGE)
     out_s = time.monotonic()
-    journey.lives(day, Does.PLUG_OUT)
+    journey.lives(day, Does.DRIVE)
     wait_until(journey, PAGE_MAX_S, lambda: rows_shown(journey, "charge") == DAYS)
     return time.monotonic() - out_s
 

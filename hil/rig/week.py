@@ -20,18 +20,14 @@ from rig.errands import MODEL, frames_of
 from rig.logs import Frame
 
 DAYS: Final = 7
-SCENE_S: Final = 20  # a drive or a charge is certain after ten seconds, and over ten seconds after the plug is out
+SCENE_S: Final = 20  # a drive or a charge is certain after ten seconds, and ends what was before
 KM_A_DAY: Final = 37.0
 PACK: Final = PackHealth(capacity_ah=58.0, resistance_ohm=0.1)
 
 
 class Does(enum.Enum):
     DRIVE = enum.auto()
-    CHARGE = enum.auto()
-    PLUG_OUT = enum.auto()  # stands unplugged, still awake; then it sleeps
-
-
-A_DAY: Final = (Does.DRIVE, Does.CHARGE, Does.PLUG_OUT)
+    CHARGE = enum.auto()  # this car does not broadcast its plug: a charge is over when it drives again
 
 
 def log_of_day(day: int, *does: Does) -> bytes:
@@ -47,7 +43,7 @@ def _awake(day: int, does: Does, from_s: int) -> Awake:
     knots = np.ones(SCENE_S + 1)
     drives, charges = does is Does.DRIVE, does is Does.CHARGE
     current_a = knots * (-20.0 if drives else 15.0 if charges else 0.0)
-    soc = 0.6 if charges else 0.8
+    soc = 0.8 if drives else 0.6
     return Awake(
         start_ms=from_s * 1000,
         step_s=1.0,
