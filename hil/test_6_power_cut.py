@@ -37,6 +37,7 @@ WINDOW_S: Final = 10.0  # docs/box.md: commit_every_s
 SLACK_S: Final = 1.5  # gathering frames, and the commit itself on so slow a processor
 STATES: Final = 300
 LIES: Final = 100
+SEARCHED: Final = 600  # for one whose journal is damaged: two of a hundred are, the others are sound and too old
 RUN_RECORDS: Final = 60  # of the run whose writes are logged
 LIFE: Final = "sim:leaf-24,seed=6,start=2026-05-04,until=2026-12-01,speed=max"
 CLI_EVERY: Final = 60  # states that the commands are tried on as well: each takes seconds
@@ -294,16 +295,16 @@ def test_a_card_that_lied_is_set_aside_and_reported(
         garage.take_out()
     assert any(event["event"] == "store_begun" and why in event["text"] for event in events), events
     assert any("set aside" in line and why in line for line in logged)
-    journal = next(found for found in map(json.loads, checks.splitlines()) if found["check"] == "journal")
-    assert journal["verdict"] == "WARN", journal
-    assert "journal.damaged-1.db" in journal["text"]
+    found = [found for found in map(json.loads, checks.splitlines()) if found["check"] == "journal"]
+    assert any(one["verdict"] == "WARN" and why in one["text"] for one in found), found
 
 
 def lied_about(run: tuple[Garage, Witness, Kept], image: Path, scratch: Path, why: str) -> None:
     """Make `image` what a lying card may have left of the run, such that the box says `why`."""
     garage, witness, _ = run
+    dice = random.Random(SEED)
     before, first = garage.image.with_name("before.raw"), min(witness.marks.values())
-    for state in crash_states(garage.log, before, scratch, random.Random(SEED), LIES, first, lies=True):
+    for state in crash_states(garage.log, before, scratch, dice, SEARCHED, first, lies=True):
         try:
             kept = garage.kept(state.image)
         except (BrokenDiskError, BrokenPromiseError):
@@ -311,4 +312,4 @@ def lied_about(run: tuple[Garage, Witness, Kept], image: Path, scratch: Path, wh
         if kept is not None and kept.begun_after is not None and why in kept.begun_after:
             image.write_bytes(state.image.read_bytes())
             return
-    raise AssertionError(f"no state of {LIES} in which the journal {why}")
+    raise AssertionError(f"no state of {SEARCHED} in which the journal {why}")

@@ -26,6 +26,7 @@ cp /usr/share/packbox/80-can-active.conf /etc/systemd/network/80-can.network.d/a
 systemctl restart systemd-networkd
 while ip -d link show {bus} | grep -q LISTEN-ONLY || ! ip link show {bus} | grep -q LOWER_UP; do sleep 0.2; done
 """
+LISTENS: Final = "until grep -q '^ *{bus} ' /proc/net/can/rcvlist_err; do sleep 0.2; done"
 UPTIME: Final = "cut -d' ' -f1 /proc/uptime"
 # Prints the status once a Python expression over it (`s`) is true; patience is measured by the box's clock.
 WAIT: Final = """\
@@ -52,16 +53,19 @@ PYTHON
 class Packbox:
     def __init__(self, shell: Shell) -> None:
         self.shell = shell
+        self._bus: str | None = None
 
     def configure(self, text: str) -> None:
         self.shell.put(SETTINGS, text.encode())
 
     def listen_to(self, bus: str, further: str = "") -> None:
         self.configure(DEFAULT.format(bus=bus) + further)
+        self._bus = bus
 
     def start(self) -> float:
-        """Returns after how many seconds of its own clock the service was ready."""
-        ran = self.shell.run(f"{UPTIME}; systemctl start {UNIT}; {UPTIME}", within_s=60)
+        """Returns after how many seconds of its own clock the service was ready; comes back once it hears its bus."""
+        listens = "" if self._bus is None else LISTENS.format(bus=self._bus)
+        ran = self.shell.run(f"{UPTIME}; systemctl start {UNIT}; {UPTIME}; {listens}", within_s=60)
         before, after = map(float, ran.out.split())
         return after - before
 

@@ -28,7 +28,7 @@ class EmulatedRig:
     car_can = "can1"
 
     def __init__(self, machine: Machine, *, slow_factor: float | None = None) -> None:
-        made = image.disks(machine)
+        made = image.disks(machine, slow_factor=slow_factor)
         self.folder = Path(tempfile.mkdtemp(prefix="packbox-rig-"))
         root = self.folder / "root.qcow2"
         image.copy(made.root, root)

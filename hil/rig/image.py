@@ -46,7 +46,7 @@ def cache() -> Path:
     return (Path(given) if given else Path.home() / ".cache") / "packbox-hil"
 
 
-def disks(machine: Machine) -> Disks:
+def disks(machine: Machine, *, slow_factor: float | None = None) -> Disks:
     """Takes seconds when all is there, minutes when Debian has to be fetched. RigError says what cannot be had."""
     where = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     if lacking := [name for name in (machine.program, *PROGRAMS) if shutil.which(name, path=where) is None]:
@@ -56,7 +56,9 @@ def disks(machine: Machine) -> Disks:
     )
     inputs = [base, RECIPE / "box.sh", *(ROOT / name for name in PACKAGE_INPUTS)]
     box = _layer("box", machine, inputs, lambda out: _box(machine, base, out))
-    warm = _layer("warm", machine, [box, SETTLE, hardware(machine)], lambda out: _warm(machine, base, box, out))
+    warm = _layer(
+        "warm", machine, [box, SETTLE, hardware(machine)], lambda out: _warm(machine, base, box, out, slow_factor)
+    )
     return Disks(base / "vmlinuz", base / "initrd", warm / "root.qcow2", box / "packages.img")
 
 
@@ -81,11 +83,12 @@ def _box(machine: Machine, base: Path, out: Path) -> None:
     _run("bash", str(RECIPE / "box.sh"), str(base / "base.tar"), str(out), *(str(package) for package in packages))
 
 
-def _warm(machine: Machine, base: Path, box: Path, out: Path) -> None:
+def _warm(machine: Machine, base: Path, box: Path, out: Path, slow_factor: float | None) -> None:
     root = out / "root.qcow2"
     copy(box / "root.qcow2", root)
     with tempfile.TemporaryDirectory(prefix="packbox-hil-") as folder:
-        guest = Guest(machine, Disks(base / "vmlinuz", base / "initrd", root, box / "packages.img"), Path(folder))
+        made = Disks(base / "vmlinuz", base / "initrd", root, box / "packages.img")
+        guest = Guest(machine, made, Path(folder), slow_factor=slow_factor)
         try:
             FIGURES.tell(f"{machine.name}: boot until the shell answers", guest.start(warm=False), "s")
             guest.run(SETTLE, within_s=60)

@@ -43,14 +43,17 @@ class Relay(socketserver.ThreadingUnixStreamServer):
         self.path.unlink()
 
     def carry(self, source: socket.socket, goal: socket.socket) -> None:
-        with suppress(OSError):  # either end may break off at any time
+        """One way, until its end says that it is over; the other way may go on. One that breaks takes both along."""
+        try:
             while data := source.recv(CHUNK_BYTES):
                 goal.sendall(data)
                 with self._counting:
                     self.passed_bytes += len(data)
-        for end in (source, goal):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+            goal.shutdown(socket.SHUT_WR)
+        except OSError:
+            for end in (source, goal):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
 
 class _Passing(socketserver.BaseRequestHandler):

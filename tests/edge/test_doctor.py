@@ -17,10 +17,16 @@ import pytest
 
 from box_records import BEGIN_WALL_MS, BOOT, fill
 from packbox.__main__ import main
+from packbox.adapters.identity import read_key
+from packbox.adapters.journal import SqliteJournal
 from packbox.app import doctor, history, run
+from packbox.core.record import BoxId
 from packbox.core.signals import Refused
 from packbox.core.stamp import Stamp
+from packbox.testing.sim_clock import SimClock
+from packwire.ids import box_id_of
 from packwire.messages import Drive, Health
+from packwire.seal import digest
 
 Examine = Callable[..., dict[str, tuple[str, str]]]
 
@@ -130,6 +136,20 @@ def test_files_set_aside_are_pointed_at(tmp_path: Path, examined: Examine) -> No
     verdict, text = examined()["journal"]
     assert verdict == "WARN"
     assert text.startswith(f"{tmp_path}/journal.damaged-1.db")
+
+
+def test_a_store_that_began_anew_says_why(tmp_path: Path, examined: Examine) -> None:
+    """Whoever finds an earlier journal set aside wants to know what happened to it."""
+    fill(tmp_path, MESSAGES).close()
+    (tmp_path / "journal.db").write_bytes(b"garbage" * 1000)
+    box = BoxId(box_id_of(read_key(tmp_path / "key/box.pem").public_key))
+    journal = SqliteJournal(tmp_path / "journal.db", box, digest, SimClock())
+    journal.open()
+    journal.close()
+    verdict, text = examined()["journal"]
+    assert verdict == "WARN"
+    assert text.startswith("began anew: journal.db was damaged")
+    assert text.endswith("kept as journal.damaged-1.db")
 
 
 def test_a_key_that_others_may_read_is_found(tmp_path: Path, examined: Examine) -> None:

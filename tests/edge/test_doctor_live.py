@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from packbox.adapters import machine
 from packbox.adapters.can_errors import BusErrors
-from packbox.app import doctor, doctor_bus
+from packbox.app import doctor, doctor_bus, doctor_running
 from packbox.app.doctor_bus import controller_findings
 from packbox.app.doctor_running import ERRORS, running_findings
 from packbox.app.findings import Finding
@@ -87,6 +87,14 @@ def running(settings: Settings, said: dict[str, Any]) -> dict[str, str]:
     assert settings.status_file is not None
     settings.status_file.write_text(json.dumps(said))
     return verdicts(list(running_findings(settings, SimClock().now())))
+
+
+def test_the_services_own_status_is_found_without_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped unit sets where it lies; whoever types `packbox doctor` has not set anything."""
+    (tmp_path / "status.json").write_text(json.dumps(HEALTHY))
+    monkeypatch.setattr(doctor_running, "SHIPPED_STATUS", tmp_path / "status.json")
+    settings = load_settings(None, {"data_dir": tmp_path})
+    assert verdicts(list(running_findings(settings, SimClock().now())))["frames"] == "OK"
 
 
 def changed(table: str, **fields: object) -> dict[str, Any]:

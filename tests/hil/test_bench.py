@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,7 @@ def file(tmp_path: Path, power: Path, tools: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(bench, "BOOT_ID", f"cat '{boot}'")
     monkeypatch.setattr(bench, "KEPT", f"{tmp_path}/etc {tmp_path}/lib")  # never this computer's own
     monkeypatch.setattr(bench, "SCRATCH", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # one of these rigs is killed, and clears nothing away
     (tmp_path / "key").touch()
     (tmp_path / "known").touch()
     made = tmp_path / "rig.toml"

@@ -27,6 +27,7 @@ from packbook.core.labels import Label
 from packbook.ports.trouble import SettingsError, StoreError
 from packbook.settings import Settings
 from packbook.web.fleet.room import Fleet
+from packwire import __version__
 from packwire.codec import shown
 from packwire.enrolment import code_digest, grouped, new_code, plain_code
 from packwire.errors import Malformed, WireError
@@ -124,7 +125,7 @@ async def keep_judged(database: Database) -> None:
     """Until cancelled. Trouble with the database is the collector's to end on; here the next turn is early enough."""
     while True:
         try:
-            await judge(database, now_ms())
+            await judge(database, now_ms(), __version__)
         except StoreError as problem:
             log.warning("could not look at the fleet: %s", problem)
         await asyncio.sleep(JUDGE_EVERY_S)

@@ -159,11 +159,12 @@ def _key(settings: Settings) -> Iterator[Finding]:
 
 def _journal(settings: Settings) -> Iterator[Finding]:
     path = settings.data_dir / JOURNAL_FILE
-    for damaged in sorted(settings.data_dir.glob("*.damaged-*.db")):
+    asides = sorted(settings.data_dir.glob("*.damaged-*.db"))
+    for damaged in asides:
         yield Finding(
             "journal",
             Verdict.WARN,
-            f"{damaged}: set aside because it was damaged",
+            f"{damaged}: an earlier journal, set aside",
             "copy it to a sound disk (records may be rescued from it), then remove it here",
         )
     if not path.exists():
@@ -180,6 +181,8 @@ def _journal(settings: Settings) -> Iterator[Finding]:
             )
             return
         outbox = journal.outbox()
+        if asides and journal.begun_after is not None:
+            yield Finding("journal", Verdict.WARN, f"began anew: {journal.begun_after}", "replace a card that forgets")
         yield Finding("journal", Verdict.OK, f"store {journal.store}, {outbox.journal_bytes / 2**20:.1f} MB")
         public_key = read_key(settings.key_file).public_key
         yield _chain(journal.chain(), public_key)

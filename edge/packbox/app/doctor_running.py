@@ -6,6 +6,7 @@ In:  the status file (`app.status`). Out: findings; one that says so when no box
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from packbox.app.findings import Finding, Verdict
@@ -14,6 +15,7 @@ from packbox.core.fit import TRIAL_BAD_SHARE, TRIAL_FRAMES, TRIAL_UNKNOWN_SHARE
 from packbox.core.stamp import Stamp
 from packbox.settings import Settings
 
+SHIPPED_STATUS: Final = Path("/run/packbox/status.json")  # the unit's own setting, which a person's shell has not
 LOST_SHARE_WARN: Final = 0.001
 ERRORS: Final[Mapping[str, tuple[str, str]]] = {  # the worst first: what is said, and what to do about it
     "bus_off": ("times off the bus", "wiring, bit rate, or a terminator too many"),
@@ -31,11 +33,12 @@ ACK_WARN_S: Final = 3600.0
 
 
 def running_findings(settings: Settings, now: Stamp) -> Iterator[Finding]:
-    if settings.status_file is None:
+    path = settings.status_file or (SHIPPED_STATUS if SHIPPED_STATUS.exists() else None)
+    if path is None:
         do = "set status_file (the shipped unit does) to see what a running box sees"
         yield Finding("running", Verdict.WARN, "unknown: no status_file is set", do)
         return
-    said = read_status(settings.status_file, now)
+    said = read_status(path, now)
     if said is None:
         do = "start it: systemctl start packbox; its log: journalctl -u packbox"
         yield Finding("running", Verdict.WARN, "no box runs here", do)

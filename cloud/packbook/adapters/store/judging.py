@@ -26,7 +26,6 @@ from packbook.core.fleet_row import as_json, coverage_pct, from_json, judged
 from packbook.core.forecast import PRIOR, AgeingModel
 from packbook.core.history import EventRow, SohPoint, UsageTotals
 from packbook.core.prospect import Lacking, forecast_of
-from packwire import __version__
 
 AT_ONCE: Final = 20  # batteries whose whole readings are in memory together
 AGAIN_MS: Final = 60_000  # a car that sends all day is not judged more often
@@ -46,8 +45,11 @@ class _Known:
     before: Mapping[str, Any]  # what was judged the last time; empty: never
 
 
-async def judge(database: Database, now_ms: int) -> int:
-    """Work out again what is due. Gives how many batteries that were. Raises StoreError."""
+async def judge(database: Database, now_ms: int, program: str = "") -> int:
+    """Work out again what is due. Gives how many batteries that were. Raises StoreError.
+
+    `program`: its version; another one may forecast differently.
+    """
     async with database.transaction() as connection:
         doubted = frozenset(await doubts.of_batteries(connection, None))
         due = await _due(connection, doubted, now_ms)
@@ -59,7 +61,7 @@ async def judge(database: Database, now_ms: int) -> int:
         for pack in {str(one.installed["pack"]) for one in known if one.installed is not None} - set(models):
             learned = await fleets.newest(database, pack)
             models[pack] = PRIOR if learned is None else learned.model
-        rows = await asyncio.to_thread(_rows, known, models, now_ms)
+        rows = await asyncio.to_thread(_rows, known, models, now_ms, program)
         async with database.transaction() as connection:
             await upsert(connection, tables.fleet_row, rows)
     return len(due)
@@ -113,15 +115,15 @@ async def _known(connection: AsyncConnection, batteries: Sequence[str], doubted:
     ]
 
 
-def _rows(known: Sequence[_Known], models: Mapping[str, AgeingModel], now_ms: int) -> list[Row]:
-    return [_row(one, models, now_ms) for one in known]
+def _rows(known: Sequence[_Known], models: Mapping[str, AgeingModel], now_ms: int, program: str) -> list[Row]:
+    return [_row(one, models, now_ms, program) for one in known]
 
 
-def _row(known: _Known, models: Mapping[str, AgeingModel], now_ms: int) -> Row:
+def _row(known: _Known, models: Mapping[str, AgeingModel], now_ms: int, program: str) -> Row:
     installed = known.installed
     newest = known.readings[-1] if known.readings else None
     model = PRIOR if installed is None else models.get(str(installed["pack"]), PRIOR)
-    basis = _basis(known, model)
+    basis = _basis(known, model, program)
     if known.before.get(BASIS) == basis:
         told = from_json(known.before)
     else:
@@ -151,8 +153,8 @@ def _row(known: _Known, models: Mapping[str, AgeingModel], now_ms: int) -> Row:
     }
 
 
-def _basis(known: _Known, model: AgeingModel) -> str:
+def _basis(known: _Known, model: AgeingModel, program: str) -> str:
     """The same for two forecasts that cannot differ: one version of this program over the same life."""
-    rests_on = (__version__, known.doubted, known.readings, known.events, model)
+    rests_on = (program, known.doubted, known.readings, known.events, model)
     packed = msgspec.msgpack.encode(rests_on, enc_hook=lambda array: array.tolist())
     return hashlib.sha256(packed).hexdigest()[:32]
