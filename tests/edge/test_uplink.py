@@ -318,3 +318,26 @@ async def test_every_record_arrives_although_the_broker_is_killed_again_and_agai
     assert heard == set(range(1, 401))
     assert report.connections >= 3
     assert report.delivery.counts.acked == 400
+
+
+async def test_a_stop_that_comes_with_the_answer_is_not_lost(
+    mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Python 3.12 `asyncio.wait_for`, by which aiomqtt waits, loses it: the box then ran on after SIGTERM."""
+    asked = asyncio.Event()
+
+    async def publish(*_: object, **__: object) -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return  # the answer was there in the same moment
+
+    async with MqttUplink(settings_of(mosquitto), BOX) as uplink:
+        with monkeypatch.context() as patched:
+            patched.setattr(aiomqtt.Client, "publish", publish)
+            sending = asyncio.create_task(uplink.publish(b"record"))
+            await asked.wait()
+            sending.cancel()
+            await asyncio.wait([sending], timeout=WAIT_MAX_S)
+        assert sending.cancelled()

@@ -224,7 +224,8 @@ async def test_a_new_card_goes_from_first_start_to_the_broker_without_a_restart(
     finally:
         if running.returncode is None:
             running.terminate()
-        _, said = await running.communicate()
+        async with asyncio.timeout(START_WAIT_MAX_S):
+            _, said = await running.communicate()
     assert running.returncode == 0, said.decode()
     assert set(await book.boxes()) == {named[1]}
     assert code.encode() not in said

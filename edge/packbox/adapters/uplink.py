@@ -14,7 +14,7 @@ import logging
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -120,9 +120,8 @@ class MqttUplink:
     async def __aenter__(self) -> Self:
         self._connection = await self._make_client()
         try:
-            with self._trouble_named():
-                async with asyncio.timeout(CONNECT_WAIT_MAX_S):
-                    await self._client.__aenter__()
+            async with self._answered(CONNECT_WAIT_MAX_S):
+                await self._client.__aenter__()
             await self._say(presence.ONLINE)
             await self._subscribe()
         except BaseException:
@@ -191,16 +190,14 @@ class MqttUplink:
             ) from problem
 
     async def _subscribe(self) -> None:
-        with self._trouble_named():
-            async with asyncio.timeout(ANSWER_WAIT_MAX_S):
-                answers = await self._client.subscribe(topic(self._box, Leaf.ACK), qos=1)
+        async with self._answered():
+            answers = await self._client.subscribe(topic(self._box, Leaf.ACK), qos=1)
         refusals = [answer for answer in answers if isinstance(answer, ReasonCode) and answer.is_failure]
         if refusals:
             raise LinkDownError(f"{self._where}: the broker refused our acks: {refusals[0]}")
         if self._down is not None:
-            with self._trouble_named():
-                async with asyncio.timeout(ANSWER_WAIT_MAX_S):
-                    await self._client.subscribe([(text, 1) for text in self._from_operator])
+            async with self._answered():
+                await self._client.subscribe([(text, 1) for text in self._from_operator])
 
     @property
     def _from_operator(self) -> dict[str, str]:
@@ -212,9 +209,8 @@ class MqttUplink:
 
     async def _send(self, leaf: Leaf, payload: bytes, properties: Properties | None = None) -> None:
         client, where, manner = self._client, topic(self._box, leaf), MANNERS[leaf]
-        with self._trouble_named():
-            async with asyncio.timeout(ANSWER_WAIT_MAX_S):
-                await client.publish(where, payload, qos=manner.qos, retain=manner.retain, properties=properties)
+        async with self._answered():
+            await client.publish(where, payload, qos=manner.qos, retain=manner.retain, properties=properties)
         self._note_wire_bytes()
         if client.refusals:  # of several publishes at once any may be the refused one: all of them wait on anyway
             client.refusals -= 1
@@ -256,6 +252,22 @@ class MqttUplink:
     @property
     def _where(self) -> str:
         return f"{self._settings.host}:{self._settings.port}"
+
+    @asynccontextmanager
+    async def _answered(self, wait_max_s: float = ANSWER_WAIT_MAX_S) -> AsyncIterator[None]:
+        """For each wait on aiomqtt: bounded, its trouble named.
+
+        It waits by `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes together with the
+        answer: then we raise it, or a box that is told to stop would go on for ever.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        before = task.cancelling()  # not 0 where we say goodbye
+        with self._trouble_named():
+            async with asyncio.timeout(wait_max_s):
+                yield
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
 
     @contextmanager
     def _trouble_named(self) -> Iterator[None]:
