@@ -8,7 +8,7 @@ import pytest
 
 from can_frames import battery_state
 from rig.adapter import adapter
-from rig.boxes import Packbox
+from rig.boxes import Packbox, go_active
 from rig.driving import BATTERY, UNKNOWN, log_of, play
 from rig.emulated import EmulatedRig
 from rig.figures import FIGURES
@@ -83,7 +83,7 @@ def test_the_shipped_network_unit_lets_nothing_onto_the_bus(rig: Rig) -> None:
 
 def test_a_box_that_only_listens_sends_no_frame_on_a_controller_that_could(rig: Rig, box: Packbox) -> None:
     """The software's promise, where the controller makes none; counted by the car over a start, a fault and an end."""
-    rig.box.run(GO_ACTIVE.format(box=rig.box_can))
+    go_active(rig.box, rig.box_can)
     box.start()
     play(rig.car, drive(200), rig.car_can, within_s=30)
     rig.box.run(f"ip link set {rig.box_can} down; sleep 2; ip link set {rig.box_can} up")
@@ -92,14 +92,6 @@ def test_a_box_that_only_listens_sends_no_frame_on_a_controller_that_could(rig: 
     box.stop()
     assert status["health"]["frames_sent"] == 0
     assert counters(rig, rig.car_can) == (0, 400)
-
-
-GO_ACTIVE = """\
-mkdir -p /etc/systemd/network/80-can.network.d
-cp /usr/share/packbox/80-can-active.conf /etc/systemd/network/80-can.network.d/active.conf
-systemctl restart systemd-networkd
-while ip -d link show {box} | grep -q LISTEN-ONLY || ! ip link show {box} | grep -q LOWER_UP; do sleep 0.2; done
-"""
 
 
 def test_a_link_that_goes_down_and_up_costs_nothing_but_its_time(rig: Rig, box: Packbox) -> None:

