@@ -12,8 +12,8 @@ import os
 from functools import partial
 from typing import Final
 
-from packbook.app.collecting import only_collect
 from packbook.app.command import DONE, add_settings, run
+from packbook.app.only_collect import only_collect
 from packbook.app.workers import supervise, worker_settings
 from packbook.settings import Settings
 

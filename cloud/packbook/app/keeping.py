@@ -5,11 +5,11 @@ from __future__ import annotations
 from packbook.adapters.store import open_writer
 from packbook.app.acts import ACTS
 from packbook.app.alert_watch import alert_rules, watch_alerts
-from packbook.app.collecting import collect_until_retired
 from packbook.app.command import DONE
 from packbook.app.fleet import keep_judged
 from packbook.app.forget import forget_daily
 from packbook.app.meanwhile import meanwhile
+from packbook.app.only_collect import collect_until_retired
 from packbook.app.operate import Office, operators_door
 from packbook.settings import Settings
 
