@@ -163,7 +163,7 @@ def test_cars_come_back_from_a_lease(browser: Browser, served: Served, language:
         complaints = Complaints().listen(page)
         page.goto("/fleet/reports/lease-return")
         write(page, page.locator("#f-batteries"), f"{BATTERY}, {OTHER}")
-        soh = page.locator("fieldset.choices input").first
+        soh = page.locator("fieldset.limits input").first
         reach(page, soh)
         page.keyboard.insert_text("70")
         page.keyboard.press("Enter")

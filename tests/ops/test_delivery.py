@@ -221,7 +221,7 @@ async def test_a_mail_goes_out_over_starttls_with_a_password(tmp_path: Path, ser
         )
     [(to, message)] = box.mails
     assert to == ["aoi@fleet.example", "ren@fleet.example"]
-    assert (message["Subject"], message.get_content().strip()) == ("応答なし", "48 h")
+    assert (message["Subject"], message.get_content().strip()) == ("ボックス", "応答なし")
     assert (message["From"], message["Auto-Submitted"]) == ("book@fleet.example", "auto-generated")
     assert box.secure == [True]
 

@@ -51,7 +51,7 @@ PLACES: Final = {
     "most": "the most was 7 Ah",
     "need": "13.1 Ah",
     "now": "resistance_ohm",
-    "row.state": "revoked",
+    "state": "revoked",
     "start": "resistance_start_ohm",
     "text": "reported capacity rose",
     "words": "the car told 7 when watching began",
