@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Final
 
 from packbook.adapters.collector import BatchLimits, Collector
 from packbook.adapters.reading_pool import ReadingPool
@@ -16,8 +18,11 @@ from packbook.app.source import source_of
 from packbook.ports.taking import Observer
 from packbook.settings import Settings
 
+GC_AFTER: Final = 50_000  # new objects: a batch makes that many, and Python looked through them 70 times for rings
+
 
 async def run_until_retired(collector: Collector) -> None:
+    gc.set_threshold(GC_AFTER, 20, 50)  # 5 % of the records a second (docs/benchmarks.md)
     running = asyncio.create_task(collector.run(), name="collect")
     leaving: list[asyncio.Task[None]] = []
 
