@@ -25,6 +25,7 @@ from paho.mqtt.properties import Properties
 
 from bench.ingest.fleet import Life
 from brokers import Mosquitto
+from packbook.adapters.mqtt import BrokerAddress, Link, Message
 from packwire.ack import decode_ack
 from packwire.topics import Leaf, everything_up, parse
 from processes import children_of
@@ -125,22 +126,21 @@ def _publish(broker: Mosquitto, messages: Messages, per_s: float | None) -> list
 
 @asynccontextmanager
 async def listening(broker: Mosquitto, *, timed: bool = False) -> AsyncIterator[Acks]:
+    """By our own link: a slower one would tell its own waiting for the book's."""
     acks = Acks(timed=timed)
-    async with aiomqtt.Client(broker.host, broker.port, protocol=V5) as client:
-        await client.subscribe("pb/v1/+/ack", qos=0)
 
-        async def hear() -> None:
-            async for message in client.messages:
-                address = parse(str(message.topic))
-                if address is not None and address.leaf is Leaf.ACK and isinstance(message.payload, bytes):
-                    acks.hear(str(address.box), decode_ack(message.payload).upto)
+    def hear(message: Message) -> None:
+        address = parse(message.topic)
+        if address is not None and address.leaf is Leaf.ACK:
+            acks.hear(str(address.box), decode_ack(message.payload).upto)
+        message.acknowledge()
 
-        task = asyncio.create_task(hear())
-        try:
-            yield acks
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    link = Link(BrokerAddress(broker.host, broker.port, "bench-ear"), hear)
+    await link.open(("pb/v1/+/ack",))
+    try:
+        yield acks
+    finally:
+        await link.close(forget=True)
 
 
 async def until_held(acks: Acks, lives: Sequence[Life], begin: int) -> list[tuple[float, int]]:

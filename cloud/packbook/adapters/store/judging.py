@@ -27,7 +27,7 @@ from packbook.core.forecast import PRIOR, AgeingModel
 from packbook.core.history import EventRow, SohPoint, UsageTotals
 from packbook.core.prospect import Lacking, forecast_of
 
-AT_ONCE: Final = 20  # batteries whose whole readings are in memory together
+AT_ONCE: Final = 5  # batteries whose whole readings are in memory together
 AGAIN_MS: Final = 60_000  # a car that sends all day is not judged more often
 ANEW_MS: Final = 86_400_000  # the fleet's model may have learned meanwhile
 BASIS: Final = "basis"  # beside what was judged: what it rests on
@@ -45,14 +45,18 @@ class _Known:
     before: Mapping[str, Any]  # what was judged the last time; empty: never
 
 
-async def judge(database: Database, now_ms: int, program: str = "") -> int:
-    """Work out again what is due. Gives how many batteries that were. Raises StoreError.
+async def judge(
+    database: Database, now_ms: int, program: str = "", *, most: int | None = None, rest: float = 0.0
+) -> int:
+    """Work out again what is due, at `most` so many. Gives how many batteries that were. Raises StoreError.
 
-    `program`: its version; another one may forecast differently.
+    `program`: its version; another one may forecast differently. `rest`: how long to pause after each few, in times of
+    what they took: records that come in meanwhile are not to wait for forecasts.
     """
+    loop = asyncio.get_running_loop()
     async with database.transaction() as connection:
         doubted = frozenset(await doubts.of_batteries(connection, None))
-        due = await _due(connection, doubted, now_ms)
+        due = await _due(connection, doubted, now_ms, most)
     models: dict[str, AgeingModel] = {}
     for at in range(0, len(due), AT_ONCE):
         some = due[at : at + AT_ONCE]
@@ -61,13 +65,15 @@ async def judge(database: Database, now_ms: int, program: str = "") -> int:
         for pack in {str(one.installed["pack"]) for one in known if one.installed is not None} - set(models):
             learned = await fleets.newest(database, pack)
             models[pack] = PRIOR if learned is None else learned.model
+        begin_s = loop.time()
         rows = await asyncio.to_thread(_rows, known, models, now_ms, program)
         async with database.transaction() as connection:
             await upsert(connection, tables.fleet_row, rows)
+        await asyncio.sleep(rest * (loop.time() - begin_s))
     return len(due)
 
 
-async def _due(connection: AsyncConnection, doubted: frozenset[str], now_ms: int) -> list[str]:
+async def _due(connection: AsyncConnection, doubted: frozenset[str], now_ms: int, most: int | None) -> list[str]:
     """New ones first, then those that were looked at longest ago."""
     head, row = tables.battery, tables.fleet_row
     stale = (row.c.judged_ms < now_ms - ANEW_MS) | (
@@ -80,6 +86,7 @@ async def _due(connection: AsyncConnection, doubted: frozenset[str], now_ms: int
         .outerjoin(row, row.c.battery == head.c.battery)
         .where(row.c.battery.is_(None) | stale | changed)
         .order_by(row.c.judged_ms.asc().nulls_first(), head.c.battery)
+        .limit(most)
     )
     return list(await connection.scalars(query))
 
