@@ -102,5 +102,13 @@ def mixed(lives: Sequence[Life], together: int = TOGETHER) -> Iterator[tuple[str
                     yield one.topic, one.records[number]
 
 
+def staggered(lives: Sequence[Life]) -> list[tuple[Life, int]]:
+    """Each box's records in order, by their place in its life, and no two boxes at the same hour of their day: else
+    all would bring the large totals of the day at once, and then none for a while, as no fleet does."""
+    begins = random.Random(1)
+    turns = [(begins.uniform(0.0, PER_BOX) + at, at, one) for one in lives for at in range(len(one.records))]
+    return [(one, at) for _, at, one in sorted(turns, key=lambda turn: turn[0])]
+
+
 def hellos(lives: Sequence[Life]) -> Iterator[tuple[str, bytes]]:
     return ((one.topic, one.hello) for one in lives)

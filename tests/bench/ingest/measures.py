@@ -21,7 +21,7 @@ import asyncpg
 import sqlalchemy as sa
 
 from bench.ingest import peers
-from bench.ingest.fleet import PER_BOX, Life, fleet, hellos, mixed
+from bench.ingest.fleet import PER_BOX, Life, fleet, hellos, mixed, staggered
 from bench.ingest.library import fill, pages
 from bench.ingest.system import (
     begin_session,
@@ -207,9 +207,10 @@ async def receipt_to_ack(server: Postgres, folder: Path, size: Size, per_s: floa
                 with collector(url, broker, folder):
                     await _first_ack(broker, acks.upto, lives[0])
                     rest = lives[1:]
-                    sent_s = await publish(broker, mixed(rest, together=len(rest)), per_s)
+                    turns = staggered(rest)
+                    sent_s = await publish(broker, ((one.topic, one.records[at]) for one, at in turns), per_s)
                     await until_held(acks, rest, 1)
-    order = [(box, seq) for seq in range(2, PER_BOX + 2) for box in (one.box for one in rest)]
+    order = [(one.box, at + 2) for one, at in turns]  # record 1 was its hello
     return [1000.0 * (acks.at_s[place] - at) for place, at in zip(order, sent_s, strict=True)]
 
 
