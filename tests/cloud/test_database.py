@@ -214,3 +214,14 @@ async def test_the_audit_finds_holes_changed_bytes_and_missing_records(database:
     dirty = await audit(database, lambda _done, _total: None)
     assert dirty.broken == 1
     assert f"{other.box}/{other.store}/4" in dirty.troubles[0]
+
+
+async def test_nobody_meets_the_connections_that_a_restarted_server_left_dead(postgres_url: str) -> None:
+    """Each reader of the pages would be told that the book cannot be read, one for every connection of the pool."""
+    async with aclosing(Database(postgres_url, read_only=True)) as pages, aclosing(Database(postgres_url)) as operator:
+        async with pages.transaction() as connection:
+            serving = await connection.scalar(sa.func.pg_backend_pid().select())
+        async with operator.transaction() as connection:
+            await connection.execute(sa.select(sa.func.pg_terminate_backend(serving, 5000)))
+        async with pages.transaction() as connection:
+            assert await connection.scalar(sa.func.pg_backend_pid().select()) != serving

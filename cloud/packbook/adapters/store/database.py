@@ -115,6 +115,7 @@ class Database:
         return create_async_engine(
             self._url,
             pool_size=POSTGRES_CONNECTIONS,
+            pool_pre_ping=True,  # after a restart of the server each connection here is dead: nobody is to meet one
             connect_args={
                 "timeout": CONNECT_WAIT_MAX_S,
                 "server_settings": {"application_name": "packbook", TENANT: EVERYBODY},
