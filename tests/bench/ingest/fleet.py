@@ -105,8 +105,9 @@ def mixed(lives: Sequence[Life], together: int = TOGETHER) -> Iterator[tuple[str
 def staggered(lives: Sequence[Life]) -> list[tuple[Life, int]]:
     """Each box's records in order, by their place in its life, and no two boxes at the same hour of their day: else
     all would bring the large totals of the day at once, and then none for a while, as no fleet does."""
-    begins = random.Random(1)
-    turns = [(begins.uniform(0.0, PER_BOX) + at, at, one) for one in lives for at in range(len(one.records))]
+    dice = random.Random(1)
+    begins = [dice.uniform(0.0, PER_BOX) for _ in lives]
+    turns = [(begin + at, at, one) for begin, one in zip(begins, lives, strict=True) for at in range(len(one.records))]
     return [(one, at) for _, at, one in sorted(turns, key=lambda turn: turn[0])]
 
 
