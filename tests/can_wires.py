@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from can_fakes import can_frame
+from packbox.testing.sim_slcan import SlcanChip
 
 SLCAN_DISCIPLINE: Final = 17  # N_SLCAN, linux/tty.h
 PATIENCE_S: Final = 30.0  # a busy machine: a program of ours alone takes 1 to 5 s to start
@@ -85,24 +86,13 @@ def cable(box: str = "can0", car: str = "car0") -> Iterator[Cable]:
             made.unplug()
 
 
-class Adapter:
+class Adapter(SlcanChip):
     """The far side of an slcan device: answers nothing by itself, but reads all the time, else the kernel stalls."""
 
     def __init__(self, chip: int, name: str) -> None:
         self.name = name
         self.written: list[bytes] = []
         self._chip = chip
-
-    def frame(self, can_id: int, data: bytes) -> None:
-        self._say(f"t{can_id:03X}{len(data)}{data.hex().upper()}")
-
-    def bus_errors(self, codes: str) -> None:
-        """a ACK, b bit0, B bit1, c CRC, f form, s stuff, o RX overrun, O TX overrun."""
-        self._say(f"e{len(codes)}{codes}")
-
-    def state(self, state: str, rx: int = 0, tx: int = 0) -> None:
-        """a active, w warning, p passive, b bus-off."""
-        self._say(f"s{state}{rx:03d}{tx:03d}")
 
     def restart(self) -> None:
         """What systemd-networkd does with RestartSec."""

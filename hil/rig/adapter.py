@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from packbox.testing.sim_slcan import SlcanChip
+
 from .guest import Guest
 
 ATTACH: Final = """\
@@ -34,22 +36,11 @@ echo $name
 DETACH: Final = "systemctl stop hil-adapter"
 
 
-class Adapter:
+class Adapter(SlcanChip):
     def __init__(self, guest: Guest, name: str, chip: socket.socket) -> None:
         self.name = name
         self._guest = guest
         self._chip = chip
-
-    def frame(self, can_id: int, data: bytes) -> None:
-        self._say(f"t{can_id:03X}{len(data)}{data.hex().upper()}")
-
-    def bus_errors(self, codes: str) -> None:
-        """a ACK, b bit0, B bit1, c CRC, f form, s stuff, o RX overrun, O TX overrun."""
-        self._say(f"e{len(codes)}{codes}")
-
-    def state(self, state: str, rx: int = 0, tx: int = 0) -> None:
-        """a active, w warning, p passive, b bus-off."""
-        self._say(f"s{state}{rx:03d}{tx:03d}")
 
     def restart(self) -> None:
         """What an operator does with an adapter whose driver cannot restart by itself."""

@@ -8,6 +8,7 @@ import pytest
 
 from packbook.core.advice import ADVICE_MAX, KNOWN_MIN_S, Advice, Rule, advise
 from packbook.core.history import SOC_BANDS_PCT, TEMP_EDGES_DEGC, Provenance, UsageTotals
+from packbook.core.rounding import shown
 from packbook.testing.lived_in import lived_in
 from packbook.testing.rows import soh_point
 
@@ -96,6 +97,12 @@ def test_cells_and_certainty_have_rules_of_their_own() -> None:
     """They need no totals."""
     assert rules(*advise(None, soh_point(sigma_pct=3.0), spread_mv=71.0)) == [Rule.BALANCE, Rule.FULL_SPAN]
     assert rules(*advise(used(), None, km_share=0.6)) == [Rule.COVERAGE]
+
+
+def test_the_advice_names_the_interval_that_the_page_shows_above_it() -> None:
+    """Two figures for one doubt, 3.3 here and 3.5 there, are two doubts to a reader."""
+    (advice,) = advise(None, soh_point(soh_pct=85.4, sigma_pct=2.0, lo90_pct=82.11, hi90_pct=88.69))
+    assert (advice.rule, advice.figure) == (Rule.FULL_SPAN, shown(85.4, 82.11, 88.69).half_pct)
 
 
 def test_a_flat_cell_is_not_told_to_stay_below_full() -> None:

@@ -16,6 +16,7 @@ from packbook.core.triage import Reason, Use
 from packbook.testing.memory_histories import MemoryHistories
 from packbook.testing.rows import battery_head, soh_point
 from packbook.web.app import V1
+from packbook.web.owner import ahead
 from packbook.web.words import ALL_WORDS, LANGUAGES
 
 from .conftest import Visit
@@ -101,3 +102,12 @@ def test_every_condition_reason_and_use_has_its_words() -> None:
         asked += [f"next_use_reason.{reason}" for reason in Reason]
         asked += [f"prospect.lacking.{lacking}" for lacking in Lacking]
         assert [key for key in asked if key not in messages] == []
+
+
+async def test_a_threshold_that_is_passed_is_said_to_be_and_no_more(book: MemoryHistories) -> None:
+    """ "Now, between 0.0 and 0.0 years" makes a fact sound like a guess."""
+    found = forecast_of(book.points[LEAF], book.event_rows[LEAF])
+    assert isinstance(found, Prospect)
+    passed = replace(found.passages[0], years=(0.0, 0.0, 0.0), km=None)
+    (figure, *_) = ahead.told(ALL_WORDS["en"], replace(found, passages=(passed,))).passages
+    assert (figure.value, figure.detail) == ("now", None)

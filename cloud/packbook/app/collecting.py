@@ -18,11 +18,11 @@ from packbook.app.source import source_of
 from packbook.ports.taking import Observer
 from packbook.settings import Settings
 
-GC_AFTER: Final = 50_000  # new objects: a batch makes that many, and Python looked through them 70 times for rings
+GC_AFTER: Final = 50_000  # new objects until Python looks for rings of them; its own 700 is meant for small programs
 
 
 async def run_until_retired(collector: Collector) -> None:
-    gc.set_threshold(GC_AFTER, 20, 50)  # 5 % of the records a second (docs/benchmarks.md)
+    gc.set_threshold(GC_AFTER, 20, 50)  # 7 % of the processor time of a record (docs/benchmarks.md)
     running = asyncio.create_task(collector.run(), name="collect")
     leaving: list[asyncio.Task[None]] = []
 

@@ -26,9 +26,8 @@ from packbook.ports.histories import Histories
 from packbook.ports.passports import Exports, Gate, Passports
 from packbook.ports.trouble import PackbookError
 
-VISIT_MS: Final = (
-    10 * 60 * 1000
-)  # a page asks again whenever it hears of news (`web.live`): that is one visit, one note
+# A page asks again whenever it hears of news (`web.live`): that is one visit, one note.
+VISIT_MS: Final = 10 * 60 * 1000
 VISITS_MAX: Final = 10_000  # remembered at once; a forgotten one is noted again
 PRIVATE: Final = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex, nofollow"}
 

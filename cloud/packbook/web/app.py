@@ -6,7 +6,7 @@ Out: an ASGI application. It changes nothing; who reads a battery's own life is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from typing import Final
 
@@ -107,9 +107,9 @@ def create_app(
             app.state.pages.pop(page.path, None)
     for page in PAGES:
         app.add_route(page.path, page.endpoint, methods=[page.method], include_in_schema=False)
+    stand_doors(app.routes)
     app.router.routes.extend(api_routes())
     app.openapi = partial(manual, app)  # type: ignore[method-assign]  # how FastAPI lets one write it oneself
-    stand_doors(app)
     app.add_exception_handler(HTTPException, guard.on_http_error)
     app.add_exception_handler(RequestValidationError, guard.on_bad_request)
     app.add_exception_handler(PackbookError, guard.on_trouble)
@@ -148,17 +148,17 @@ def api_routes() -> tuple[BaseRoute, ...]:
             description=file.description,
             name=file.endpoint.__name__,
         )
+    stand_doors(router.routes)
     return tuple(router.routes)
 
 
-def stand_doors(app: FastAPI) -> None:
-    """Before every route. One that no list names has no business here, and ends the start."""
+def stand_doors(routes: Iterable[BaseRoute]) -> None:
+    """Before every one of these. One that no list names has no business here, and ends the start."""
     may = {(page.path, page.method): page.may for page in PAGES}
     may |= {(V1 + route.path, route.method): route.may for route in API}
     may |= {(V1 + file.path, "GET"): file.may for file in FILES}
     may[f"{V1}/openapi.json", "GET"] = May.ANYBODY
-    for route in app.routes:
+    for route in routes:
         assert isinstance(route, Route)
         (method,) = (route.methods or set()) - {"HEAD"}
-        if not isinstance(route.app, Door):  # those of the API have theirs since the first application
-            route.app = Door(route.app, may[route.path, method])
+        route.app = Door(route.app, may[route.path, method])

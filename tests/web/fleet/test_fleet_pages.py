@@ -8,10 +8,13 @@ import re
 
 import pytest
 
+from packbook.adapters.store.access import note_reads
+from packbook.core.access import Read, Reader
+from packbook.web.access import all_of
 from packbook.web.fleet import PAGES
 from packbook.web.words import LANGUAGES
 
-from .conftest import Open
+from .conftest import NOW_MS, Open
 
 LISTED = (
     "/fleet",
@@ -90,6 +93,27 @@ async def test_the_csv_is_exactly_what_is_filtered(opened: Open) -> None:
     assert health[-1] <= 80.0
     assert f"{len(rows)} batteries" in page
     assert re.findall(r'href="/battery/([^"]+)"', page) == [row["battery"] for row in rows[:50]]
+
+
+async def test_a_boxs_heartbeats_are_a_file(opened: Open) -> None:
+    """The lines on the page are small; whoever looks for a cause needs the figures behind them."""
+    async with opened("lived") as fleet:
+        rows = list(csv.DictReader(io.StringIO(await fleet.text(f"{BOX}/health.csv"))))
+        page = await fleet.text(BOX)
+    assert f'href="{BOX}/health.csv"' in page
+    (row,) = rows
+    assert (row["at"], row["frames"], row["clock"]) == ("2026-12-01T00:00:00Z", "48211340", "set")
+
+
+async def test_the_audit_says_in_words_that_a_whole_list_was_read(opened: Open) -> None:
+    """Who reads it should not have to know how the book writes "every battery of this firm"."""
+    async with opened("lived") as fleet:
+        async with fleet.database.transaction() as connection:
+            reads = [Read(NOW_MS, all_of(tenant), Reader("operator"), "page", "fleet") for tenant in (None, "acme")]
+            await note_reads(connection, reads)
+        page = await fleet.text("/fleet/audit?trail=read")
+    assert "all batteries of acme" in page
+    assert "all batteries<" in page
 
 
 async def test_pages_of_the_list_do_not_overlap_and_end_with_the_last(opened: Open) -> None:

@@ -59,13 +59,12 @@ async def judge(
         due = await _due(connection, doubted, now_ms, most)
     models: dict[str, AgeingModel] = {}
     for at in range(0, len(due), AT_ONCE):
-        some = due[at : at + AT_ONCE]
+        some, begin_s = due[at : at + AT_ONCE], loop.time()
         async with database.transaction() as connection:
             known = await _known(connection, some, doubted)
         for pack in {str(one.installed["pack"]) for one in known if one.installed is not None} - set(models):
             learned = await fleets.newest(database, pack)
             models[pack] = PRIOR if learned is None else learned.model
-        begin_s = loop.time()
         rows = await asyncio.to_thread(_rows, known, models, now_ms, program)
         async with database.transaction() as connection:
             await upsert(connection, tables.fleet_row, rows)

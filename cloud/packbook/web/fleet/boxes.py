@@ -28,7 +28,7 @@ from packbook.core.fleet_boxes import (
 from packbook.core.fleet_table import ROWS_PER_PAGE, Link
 from packbook.core.words import Words
 from packbook.web.access import doer_of, note_history
-from packbook.web.fleet.health_lines import health_lines
+from packbook.web.fleet.health_lines import free_gb, health_lines
 from packbook.web.fleet.room import (
     DASH,
     Cell,
@@ -57,7 +57,6 @@ from packbook.web.tables import event_table
 
 BOXES: Final = "/fleet/boxes"
 MEGABYTE: Final = 1_000_000.0
-GIGABYTE: Final = 1000.0 * MEGABYTE
 GRAVE: Final = frozenset({Trouble.SILENT, Trouble.NO_KEY, Trouble.CERTIFICATE, Trouble.PROFILE})
 DECISIONS: Final = {
     BoxState.ACTIVE: (BoxState.REVOKED, BoxState.RETIRED),
@@ -268,8 +267,7 @@ def _waiting(t: Words, line: BoxLine) -> Cell:
 
 
 def _disk(t: Words, line: BoxLine) -> Cell:
-    free = line.figure("disk_free_bytes")
-    return number(t, None if free is None else free / GIGABYTE, 1, "GB")
+    return number(t, free_gb(line), 1, "GB")
 
 
 def _mega(size: float | None) -> float | None:

@@ -36,7 +36,7 @@ def health_lines(t: Words, life: BoxLife) -> tuple[HealthLine, ...]:
     kinds: tuple[tuple[str, Figure, int, str], ...] = (
         ("waiting_count", lambda line: line.figure("outbox_waiting"), 0, ""),
         ("dropped", lambda line: line.dropped_per_million, 0, "ppm"),
-        ("disk", _free_gb, 1, "GB"),
+        ("disk", free_gb, 1, "GB"),
         ("temperature", lambda line: line.figure("cpu_temp_degc"), 0, "°C"),
     )
     beats = sorted(life.beats, key=lambda beat: beat.at_ms)
@@ -65,6 +65,6 @@ def drawn(points: Sequence[tuple[int, float]]) -> str:
     return path
 
 
-def _free_gb(line: BoxLine) -> float | None:
+def free_gb(line: BoxLine) -> float | None:
     free = line.figure("disk_free_bytes")
     return None if free is None else free / GIGABYTE
