@@ -119,7 +119,8 @@ def test_a_controller_that_vanishes_and_returns_is_heard_again(rig: Rig, box: Pa
     rig.box.run(
         f"echo {address} >{driver}/bind\nuntil ip link show {rig.box_can} | grep -q LOWER_UP; do sleep 0.2; done"
     )
-    took_s = float(rig.box.run(HEARD_AGAIN.format(car=rig.car_can, status="/run/packbox/status.json"), within_s=60).out)
+    says = [battery_state(-40, 380, count).hex() for count in range(8)]
+    took_s = float(rig.box.run(HEARD_AGAIN.format(box=rig.box_can, car=rig.car_can, says=says), within_s=60).out)
     health = box.wait_for("s['health']['frames'] > 200")["health"]
     FIGURES.tell("controller back until its frames are heard", took_s, "s", limit=30)
     assert took_s <= 30

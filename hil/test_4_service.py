@@ -153,13 +153,14 @@ systemctl start packbox
 def test_lines_of_the_log_carry_their_fields(rig: Rig, box: Packbox) -> None:
     """`journalctl STORE=...` finds one history's lines among years of others."""
     box.start()
-    store = box.wait_for("s['store']")["store"]
+    play(rig.car, drive(100), rig.car_can, within_s=30)
+    store = box.wait_for("s['health']['frames'] >= 100")["store"]
     box.stop()
     lines = [line for line in box.journal() if line.get("SYSLOG_IDENTIFIER") == "packbox" and "LOGGER" in line]
     (listens,) = (line for line in lines if line.get("STORE") == store)
     (leaves,) = (line for line in lines if "FRAMES" in line)
     assert (listens["PRIORITY"], listens["LOGGER"]) == ("6", "packbox.app.run")
-    assert (leaves["FRAMES"], leaves["_SYSTEMD_UNIT"]) == ("0", "packbox.service")
+    assert (leaves["FRAMES"], leaves["_SYSTEMD_UNIT"]) == ("100", "packbox.service")
     assert int(leaves["RECORDS"]) > 0
 
 
@@ -187,6 +188,7 @@ def test_an_upgrade_and_its_rollback_keep_the_history(rig: Rig, box: Packbox, tm
     play(rig.car, drive(300), rig.car_can, within_s=30)
     box.wait_for("s['health']['frames'] >= 300")
     before = records(box)
+    assert before
     rig.box.run("mount -o ro /dev/vdb /mnt")
     old = rig.box.run("dpkg-query -W -f='${Version}' packbox").out
     for version, frames in (("9999", 600), (old, 900)):

@@ -107,12 +107,12 @@ class Settings(BaseSettings):
     share: str | None = Field(
         None, pattern=r"^[A-Za-z0-9._-]{1,63}$", description="Group of collectors that share the work (PostgreSQL only)"
     )
-    receive_max: int = Field(2000, ge=1, le=65535, description="Messages on their way to us before they are committed")
+    receive_max: int = Field(4000, ge=1, le=65535, description="Messages on their way to us before they are committed")
     session_expiry_s: int = Field(604_800, ge=60, description="How long the broker keeps messages while we are away")
     enrolled_only: bool = Field(default=False, description="Take records of enrolled boxes alone")
     batch_records_max: int = Field(500, ge=1, le=5000, description="Most messages in one transaction")
     batch_wait_max_s: float = Field(0.05, ge=0, le=10, description="Longest wait for a transaction to fill")
-    verify_processes: int = Field(0, ge=0, le=64, description="Processes that check signatures; 0: the collector does")
+    verify_processes: int = Field(1, ge=0, le=64, description="Processes that check signatures; 0: the collector does")
     heartbeat_days: int = Field(90, ge=1, le=3650, description="How long the boxes' heartbeats are kept")
     book_key_file: Path | None = Field(
         None, description="Key that signs checkpoints and bundles, made at first use; absent: beside the database"

@@ -24,6 +24,7 @@ from .driving import log_of
 Frame: TypeAlias = tuple[float, int, bytes]
 
 SCENE_S: Final = 25.0  # what is shown of each: long enough for the box to be sure what it sees
+STOPPED_S: Final = 5.0  # of a drive's end are left out: the car stands there already
 GAP_S: Final = 0.0025  # at least, from frame to frame: an emulated controller has little room, and its bus no pace
 _SEED: Final = 1
 
@@ -35,7 +36,7 @@ def driven_and_charged(model: CarModel) -> list[Frame]:
     drive = next(scene for scene in life if not scene.plugged)
     charge = next(scene for scene in life if scene.plugged)
     next_drive = next(scene for scene in life if not scene.plugged)
-    shown = ((drive, drive.seconds - SCENE_S), (charge, 20.0), (next_drive, 0.0))
+    shown = ((drive, drive.seconds - SCENE_S - STOPPED_S), (charge, 20.0), (next_drive, 0.0))
     return paced(
         (place * SCENE_S + at_s, can_id, data)
         for place, (scene, from_s) in enumerate(shown)

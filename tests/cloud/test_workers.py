@@ -17,11 +17,8 @@ from brokers import Mosquitto
 from cloud.delivery import Sender
 from packbook.__main__ import main
 from packbook.adapters.mqtt import BrokerAddress, Link
-from packbook.adapters.reading_pool import ReadingPool
 from packbook.adapters.store import open_writer, tables
 from packbook.adapters.store.audit import audit
-from packbook.adapters.store.database import Database
-from packbook.adapters.store.ledger import Ledger
 from packbook.app import workers
 from packbook.app.command import broker_address
 from packbook.ports.trouble import SettingsError
@@ -215,20 +212,3 @@ def test_workers_that_cannot_share_are_refused_at_once(
     settings.write_text(lines)
     assert main(["collect", "--workers", count, "--settings", str(settings)]) == 2
     assert said in capsys.readouterr().err
-
-
-async def test_processes_read_what_the_collector_would(sqlite_url: str) -> None:
-    """A hello's key is good for records that another process was given; a process that died is replaced."""
-    boxes = [ScriptedBox(name=f"box-{number}") for number in range(20)]
-    for box in boxes:
-        box.life()
-    arrivals = [message for step in zip(*(box.arrivals for box in boxes), strict=True) for message in step]
-    pool = await asyncio.to_thread(ReadingPool, 2)
-    try:
-        database = Database(sqlite_url)
-        ledger = Ledger(database, read_all=pool.read_all)
-        assert await ledger.read(arrivals) == await Ledger(database).read(arrivals)
-        assert (await ledger.take(arrivals)).accepted == 140
-        await database.aclose()
-    finally:
-        await asyncio.to_thread(pool.close)

@@ -50,6 +50,7 @@ ENVELOPE_KEYS: Final = {
 }
 
 Sign: TypeAlias = Callable[[bytes], bytes]
+Claim: TypeAlias = tuple[bytes, bytes, bytes]  # signed bytes, signature, public key
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,17 +228,27 @@ def _any(sealed: bytes) -> Sealed:
     )
 
 
+def claim(record: Sealed, public_key: bytes, received_on: str | None = None) -> Claim | None:
+    """What `is_signed` is to be asked: did this key sign this record for this topic (default: of its own box)?
+
+    None: another key's id stands on it. The id is not signed; unless it is compared, another one would make a second
+    form of the record.
+    """
+    if record.key_id != key_id_of(public_key):
+        return None
+    external = received_on if received_on is not None else topic(record.envelope.box, Leaf.RECORD)
+    return _to_be_signed(record.payload, external), record.signature, public_key
+
+
 def check(record: Sealed, public_key: bytes, received_on: str | None = None) -> None:
     """Raise BadSignature unless this key signed this record for this topic (default: the topic of its own box)."""
-    external = received_on if received_on is not None else topic(record.envelope.box, Leaf.RECORD)
-    # The key id is not signed: unless it is compared, another id would make a second form of the record.
-    if record.key_id == key_id_of(public_key) and is_signed(
-        _to_be_signed(record.payload, external), record.signature, public_key
-    ):
+    claimed = claim(record, public_key, received_on)
+    if claimed is not None and is_signed(*claimed):
         return
+    asked = received_on if received_on is not None else topic(record.envelope.box, Leaf.RECORD)
     raise BadSignature(
         f"record {record.envelope.box}/{record.envelope.store}/{record.envelope.seq} of key {record.key_id.hex()}: "
-        f"not signed by key {key_id_of(public_key).hex()} for topic {external}"
+        f"not signed by key {key_id_of(public_key).hex()} for topic {asked}"
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from packbook.adapters.mqtt import CONNECT_WAIT_MAX_S, BrokerAddress, Link, TlsFiles, uninterrupted
 from packbook.clock import now_ms
@@ -30,6 +30,7 @@ from packwire.tls import explain, visit
 from packwire.topics import Leaf, everything_up, topic
 
 INBOX_MAX: Final = 5000  # messages; reading stops above, the broker keeps the rest
+BATCHES_AHEAD: Final = 1  # that wait beside the one being kept and the newest
 TELLING_RELAPSES: Final = 4
 QUIET_S: Final = 2.0  # nothing came for so long after we unsubscribed: the broker has nothing more for us
 STABLE_AFTER_S: Final = 10.0  # what breaks sooner has not been back
@@ -38,6 +39,7 @@ RETRY_MAX_S: Final = 5.0  # broker and database are ours and few ask them: a fle
 
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
+Batch: TypeAlias = Sequence[tuple[Incoming, Arrival]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,7 @@ class Collector:
         self._full = asyncio.Event()
         self._link: Link | None = None
         self._owed: dict[tuple[str, str], Holding] = {}  # acks that the broker has not taken yet
-        self._waiting: asyncio.Queue[tuple[Sequence[tuple[Incoming, Arrival]], Sequence[Reading]]] = asyncio.Queue(
-            maxsize=1
-        )
+        self._waiting: asyncio.Queue[tuple[Batch, asyncio.Task[Sequence[Reading]]]] = asyncio.Queue(BATCHES_AHEAD)
         self._database = Outage("database", retry_max_s)
         self._heard = 0  # messages ever taken
         self._open = 0  # messages that were taken and not committed yet
@@ -147,16 +147,18 @@ class Collector:
     # --- the ledger ---------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        """One batch ahead: signatures are checked while the database writes what came before."""
-        while True:
-            batch = await self._batch()
-            readings = await self._through(partial(self._ledger.read, [arrival for _, arrival in batch]))
-            await self._waiting.put((batch, readings))
+        """Ahead of the database, in the order of arrival: asking for keys, checking signatures and decoding wait for
+        different things, so the next batch begins before the one before it has been read."""
+        async with asyncio.TaskGroup() as ahead:
+            while True:
+                batch = await self._batch()
+                asked = self._through(partial(self._ledger.read, [arrival for _, arrival in batch]))
+                await self._waiting.put((batch, ahead.create_task(asked, name="collector batch")))
 
     async def _keep(self) -> None:
         while True:
-            batch, readings = await self._waiting.get()
-            taken = await self._through(partial(self._ledger.keep, readings))
+            batch, reading = await self._waiting.get()
+            taken = await self._through(partial(self._ledger.keep, await reading))
             for message, _ in batch:
                 message.acknowledge()
             self._open -= len(batch)

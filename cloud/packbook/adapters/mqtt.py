@@ -59,7 +59,7 @@ class BrokerAddress:
     username: str | None = None
     password: str | None = None
     tls: TlsFiles | None = None
-    receive_max: int = 2000  # messages sent ahead of our PUBACKs (MQTT 5; older brokers have their own limit)
+    receive_max: int = 4000  # messages sent ahead of our PUBACKs (MQTT 5; older brokers have their own limit)
     session_expiry_s: int = 604_800  # how long the broker keeps what arrives while we are away; 0: a clean session
 
     @property

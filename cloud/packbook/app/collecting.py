@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final
 
 from packbook.adapters.collector import BatchLimits, Collector
-from packbook.adapters.reading_pool import ReadingPool
+from packbook.adapters.signature_pool import SignaturePool
 from packbook.adapters.store.database import Database
 from packbook.adapters.store.ledger import Ledger, ReadAll, read_beside
 from packbook.app.command import broker_address
@@ -19,9 +20,11 @@ from packbook.ports.taking import Observer
 from packbook.settings import Settings
 
 GC_AFTER: Final = 50_000  # new objects until Python looks for rings of them; its own 700 is meant for small programs
+SWITCH_S: Final = 0.001  # the loop asks the database some twenty times for a batch, and reading is not to hold it up
 
 
 async def run_until_retired(collector: Collector) -> None:
+    sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(GC_AFTER, 20, 50)  # 7 % of the processor time of a record (docs/benchmarks.md)
     running = asyncio.create_task(collector.run(), name="collect")
     leaving: list[asyncio.Task[None]] = []
@@ -43,11 +46,11 @@ async def run_until_retired(collector: Collector) -> None:
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[ReadAll]:
-    """How records are read: here, or by processes of their own when the settings say so."""
+    """How records are read: signatures are checked by processes of their own unless the settings say otherwise."""
     if settings.verify_processes == 0:
         yield read_beside
         return
-    with closing(ReadingPool(settings.verify_processes)) as pool:
+    with closing(SignaturePool(settings.verify_processes)) as pool:
         yield pool.read_all
 
 

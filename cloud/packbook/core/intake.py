@@ -30,7 +30,7 @@ from packwire.messages import (
     Kind,
 )
 from packwire.presence import Standing, decode_heartbeat, decode_status
-from packwire.seal import NO_PREVIOUS, Sealed, check, digest, peek
+from packwire.seal import NO_PREVIOUS, Claim, Sealed, check, claim, digest, peek
 from packwire.seal import read as read_message
 from packwire.topics import Leaf
 
@@ -145,6 +145,16 @@ class NewKey:
     public_key: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A record of a box whose key is known, taken apart: it is believed if this key signed it."""
+
+    arrival: Arrival
+    sealed: Sealed
+    public_key: bytes
+    new_key: NewKey | None
+
+
 Reading: TypeAlias = Entry | Heartbeat | Status | Ignored | Unready | Quarantine
 Keys: TypeAlias = Mapping[tuple[str, bytes], bytes]  # (box, key id) -> raw Ed25519 public key
 
@@ -156,11 +166,21 @@ def boxes_named(arrivals: Iterable[Arrival]) -> set[str]:
 
 def read_all(arrivals: Sequence[Arrival], keys: Keys) -> list[Reading]:
     """Read many; a key that one of them brings (a hello) is good for all, whatever their order."""
-    return with_keys_brought(arrivals, [read(arrival, keys) for arrival in arrivals], keys)
+    return believe(arrivals, open_all(arrivals, keys), keys)
 
 
-def with_keys_brought(arrivals: Sequence[Arrival], readings: list[Reading], keys: Keys) -> list[Reading]:
-    """Those whose key another of them brings are read again."""
+def open_all(arrivals: Sequence[Arrival], keys: Keys) -> list[Reading | Opened]:
+    """Everything but the signatures of records."""
+    return [_open(arrival, keys) for arrival in arrivals]
+
+
+def believe(
+    arrivals: Sequence[Arrival], opened: Sequence[Reading | Opened], keys: Keys, proven: Collection[int] = ()
+) -> list[Reading]:
+    """Check the signatures, but for those at the places `proven`, and read what the records say."""
+    readings = [
+        _believe(one, proven=place in proven) if isinstance(one, Opened) else one for place, one in enumerate(opened)
+    ]
     brought = {(new.box, new.key_id): new.public_key for r in readings if isinstance(r, Entry) and (new := r.new_key)}
     if not brought:
         return readings
@@ -171,8 +191,18 @@ def with_keys_brought(arrivals: Sequence[Arrival], readings: list[Reading], keys
     ]
 
 
+def claim_of(one: Reading | Opened) -> Claim | None:
+    """What must hold for this to be believed. None: nothing, or it never can."""
+    return claim(one.sealed, one.public_key, one.arrival.topic) if isinstance(one, Opened) else None
+
+
 def read(arrival: Arrival, keys: Keys) -> Reading:
     """What one message is. Never raises: whatever is wrong with it is a value with a reason."""
+    one = _open(arrival, keys)
+    return _believe(one, proven=False) if isinstance(one, Opened) else one
+
+
+def _open(arrival: Arrival, keys: Keys) -> Reading | Opened:
     address = topics.parse(arrival.topic)
     if address is None:
         return Quarantine(arrival, Reason.NOT_OURS, f"topic {arrival.topic[:120]!r} is not one of ours")
@@ -188,15 +218,29 @@ def read(arrival: Arrival, keys: Keys) -> Reading:
                 return Status(address.box, arrival.received_ms, status.online, status.reason, status.standing)
             case _:
                 return Ignored()
-    except UnknownVersion as problem:
-        return Quarantine(arrival, Reason.UNKNOWN_VERSION, str(problem))
-    except BadSignature as problem:
-        return Quarantine(arrival, Reason.BAD_SIGNATURE, str(problem))
     except WireError as problem:
-        return Quarantine(arrival, Reason.MALFORMED, str(problem))
+        return _unbelieved(arrival, problem)
 
 
-def _record(arrival: Arrival, box: BoxId, keys: Keys) -> Reading:
+def _believe(one: Opened, *, proven: bool) -> Reading:
+    arrival = one.arrival
+    try:
+        if not proven:
+            check(one.sealed, one.public_key, arrival.topic)
+        return _entry(one.sealed, arrival.received_ms, arrival.topic, one.new_key)
+    except WireError as problem:
+        return _unbelieved(arrival, problem)
+
+
+def _unbelieved(arrival: Arrival, problem: WireError) -> Quarantine:
+    reason = next((reason for kind, reason in _REASONS if isinstance(problem, kind)), Reason.MALFORMED)
+    return Quarantine(arrival, reason, str(problem))
+
+
+_REASONS: Final = ((UnknownVersion, Reason.UNKNOWN_VERSION), (BadSignature, Reason.BAD_SIGNATURE))
+
+
+def _record(arrival: Arrival, box: BoxId, keys: Keys) -> Reading | Opened:
     sealed = peek(arrival.payload)
     if sealed.envelope.box != box:
         return Quarantine(arrival, Reason.WRONG_BOX, f"record of box {sealed.envelope.box} on {arrival.topic}")
@@ -211,8 +255,7 @@ def _record(arrival: Arrival, box: BoxId, keys: Keys) -> Reading:
         if box_id_of(public_key) != box or key_id_of(public_key) != sealed.key_id:
             return Quarantine(arrival, Reason.WRONG_KEY, f"the key in this hello does not make the name {box}")
         new_key = NewKey(box, sealed.key_id, public_key)
-    check(sealed, public_key, arrival.topic)
-    return _entry(sealed, arrival.received_ms, arrival.topic, new_key)
+    return Opened(arrival, sealed, public_key, new_key)
 
 
 def _key_in(sealed: Sealed) -> bytes:
