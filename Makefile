@@ -59,13 +59,14 @@ test-kernel: setup
 
 ONLY ?= hil
 SLOW ?=
+GUESTS ?= 3
 hil: setup
 	bash hil/needs.sh x86
-	$(BIN)/python -m pytest $(ONLY) --rig qemu-x86 $(if $(SLOW),--slow-factor $(SLOW))
+	$(BIN)/python -m pytest $(ONLY) --rig qemu-x86 -n $(GUESTS) --dist loadgroup $(if $(SLOW),--slow-factor $(SLOW))
 
 hil-arm64: setup
 	bash hil/needs.sh arm64
-	$(BIN)/python -m pytest $(ONLY) --rig qemu-arm64 -m "not x86_only" --cuts 20 $(if $(SLOW),--slow-factor $(SLOW))
+	$(BIN)/python -m pytest $(ONLY) --rig qemu-arm64 -m "not x86_only" --cuts 20 -n $(GUESTS) --dist loadgroup $(if $(SLOW),--slow-factor $(SLOW))
 
 hil-bench: setup
 	@test -n "$(RIG)" || { echo "make hil-bench RIG=rig.toml: which rig? hil/rig.example.toml is one to begin with" >&2; exit 2; }

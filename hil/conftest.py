@@ -1,4 +1,4 @@
-"""The rig of a run: one for all tests, renewed before each, and looked over after each.
+"""The rig of a run: one for all tests of a process, renewed before each, and looked over after each.
 
 `--rig qemu-x86` (default), `qemu-arm64`, or the file of a real one. Tests run in the order of their files' numbers,
 harmless ones first. A test that needs what the rig has not is skipped on a bench and fails on an emulated machine,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -49,7 +49,16 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of several processes ended (`-n`)."""
+    FIGURES.join(getattr(node, "workeroutput", {}).get("figures", ()))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    handed = getattr(session.config, "workeroutput", None)  # there in one of several processes
+    if handed is not None:
+        handed["figures"] = FIGURES.packed()
     if INCOMPLETE in session.config.stash:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -32,6 +32,7 @@ from rig.planted import Plant, caught, plant
 from rig.witness import Witness
 
 SEED: Final = 6
+CARDS: Final = 2  # that the power cuts are shared among: a test each
 CUT_AFTER_MAX_S: Final = 40.0  # of the guest's time: starting up, and two sessions
 WINDOW_S: Final = 10.0  # docs/box.md: commit_every_s
 SLACK_S: Final = 1.5  # gathering frames, and the commit itself on so slow a processor
@@ -49,6 +50,8 @@ STALLED_PER_S: Final = 100
 QUIET_MAX_S: Final = 2.0
 SESSIONS_SEEN: Final = 5  # records: hello, what goes with it, and the first sessions
 NO_FLUSH: Final = Plant("packbox/adapters/journal/journal.py", "PRAGMA synchronous = FULL", "PRAGMA synchronous = OFF")
+
+OF_ONE_RUN: Final = pytest.mark.xdist_group("logged run")
 
 pytestmark = pytest.mark.needs(Ability.POWER_CUT, Ability.LOSSY_DISK)
 
@@ -108,12 +111,13 @@ def test_a_stalled_card_does_not_stop_the_reader(emulated: EmulatedRig, garage: 
     FIGURES.tell("a card that answers nothing, without a frame lost", STALL_S, "s")
 
 
+@pytest.mark.parametrize("card", range(CARDS))
 def test_no_power_cut_loses_or_doubles_a_session(
-    emulated: EmulatedRig, garage: Garage, witness: Witness, request: pytest.FixtureRequest
+    emulated: EmulatedRig, garage: Garage, witness: Witness, request: pytest.FixtureRequest, card: int
 ) -> None:
     """Cars cut the power whenever they like; what the owner was shown once must stay."""
-    cuts = request.config.getoption("--cuts")
-    dice = random.Random(SEED)
+    cuts = -(-request.config.getoption("--cuts") // CARDS)
+    dice = random.Random(SEED + card)
     began_s, worst_s = time.monotonic(), 0.0
     kept: Kept | None = None
     for number in range(cuts):
@@ -123,10 +127,11 @@ def test_no_power_cut_loses_or_doubles_a_session(
         assert lost <= WINDOW_S + SLACK_S, f"cut {number}: {lost:.1f} s of driving are gone"
     assert kept is not None
     assert len(kept.sessions) >= cuts / 4, "too few sessions for the cuts to prove anything"
-    FIGURES.tell("power cuts survived", cuts, "")
-    FIGURES.tell("sessions closed between power cuts, none lost, none doubled", len(kept.sessions), "")
-    FIGURES.tell("driving that a power cut took, at worst", worst_s, "s", limit=WINDOW_S)
-    FIGURES.tell("one power cut, from power on to power on", (time.monotonic() - began_s) / cuts, "s")
+    here = f"card {card + 1} of {CARDS}"
+    FIGURES.tell(f"{here}: power cuts survived", cuts, "")
+    FIGURES.tell(f"{here}: sessions closed between power cuts, none lost, none doubled", len(kept.sessions), "")
+    FIGURES.tell(f"{here}: driving that a power cut took, at worst", worst_s, "s", limit=WINDOW_S)
+    FIGURES.tell(f"{here}: one power cut, from power on to power on", (time.monotonic() - began_s) / cuts, "s")
     look_at_it_with_the_commands(garage.files())
 
 
@@ -210,6 +215,7 @@ def logged_run(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> tuple[Gara
     return garage, witness, kept
 
 
+@OF_ONE_RUN
 @pytest.mark.x86_only
 def test_every_state_that_a_power_cut_may_leave_keeps_every_promise(
     logged_run: tuple[Garage, Witness, Kept], tmp_path: Path
@@ -240,6 +246,7 @@ def test_every_state_that_a_power_cut_may_leave_keeps_every_promise(
     FIGURES.tell("one crash state: made, mended, opened, checked", (time.monotonic() - began_s) / STATES, "s")
 
 
+@OF_ONE_RUN
 @pytest.mark.x86_only
 def test_a_card_that_lied_about_flushing_never_makes_a_box_fall_or_lie(
     logged_run: tuple[Garage, Witness, Kept], tmp_path: Path
@@ -273,6 +280,7 @@ def end_of(garage: Garage, image: Path, told: set[tuple[str, int]]) -> str:
     return "nothing that was told is missing" if told <= here else OLDER
 
 
+@OF_ONE_RUN
 @pytest.mark.x86_only
 @pytest.mark.parametrize("why", ["was damaged", "had confirmed"])
 def test_a_card_that_lied_is_set_aside_and_reported(

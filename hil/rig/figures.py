@@ -1,10 +1,12 @@
 """Figures that tests measured, shown as one table at the end of the run.
 
 In:  what, how much, in which unit; a limit where one is promised. Out: lines for people, and for docs/budgets.md.
+Where several processes share the tests, each one's figures are handed to the one that reports.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +34,13 @@ class Figures:
 
     def lines(self) -> list[str]:
         return [str(figure) for figure in self._told.values()]
+
+    def packed(self) -> list[tuple[str, float, str, float | None]]:
+        return [(figure.what, figure.value, figure.unit, figure.limit) for figure in self._told.values()]
+
+    def join(self, packed: Iterable[tuple[str, float, str, float | None]]) -> None:
+        for what, value, unit, limit in packed:
+            self.tell(what, value, unit, limit=limit)
 
 
 FIGURES: Final = Figures()  # of this run of pytest

@@ -171,3 +171,13 @@ def test_figures_show_what_was_promised() -> None:
     figures.tell("start", 12.34, "s", limit=60)
     (told,) = figures.lines()
     assert told.split() == ["start", "12.3", "s", "(promised", "60)"]
+
+
+def test_figures_of_all_processes_stand_in_one_table() -> None:
+    """Guests run side by side, and whoever reads the end of the report sees one run."""
+    here, there = Figures(), Figures()
+    here.tell("boot", 24.5, "s")
+    there.tell("driving lost", 9.7, "s", limit=10.0)
+    here.join(there.packed())
+    assert [line.split()[0] for line in here.lines()] == ["boot", "driving"]
+    assert here.lines()[1] == there.lines()[0]
