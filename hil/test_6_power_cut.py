@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +19,10 @@ import pytest
 
 from brokers import Mosquitto
 from can_frames import battery_state
+from packbox.adapters.journal import JOURNAL_FILE
 from rig.boxes import UNIT, Packbox
 from rig.crash_states import crash_states, entries_flushed
-from rig.disks import BrokenDiskError, logged_node, make_disk
+from rig.disks import BLOCK_BYTES, BrokenDiskError, forget_block, logged_node, make_disk
 from rig.driving import BATTERY, LOG, log_of
 from rig.emulated import EmulatedRig
 from rig.figures import FIGURES
@@ -34,11 +35,13 @@ from rig.witness import Witness
 SEED: Final = 6
 CARDS: Final = 2  # that the power cuts are shared among: a test each
 CUT_AFTER_MAX_S: Final = 40.0  # of the guest's time: starting up, and two sessions
+CUT_LATE_S: Final = 30.0  # each third cut comes no sooner: only of closed sessions one can be lost
 WINDOW_S: Final = 10.0  # docs/box.md: commit_every_s
 SLACK_S: Final = 1.5  # gathering frames, and the commit itself on so slow a processor
 STATES: Final = 300
 LIES: Final = 100
-SEARCHED: Final = 600  # for one whose journal is damaged: two of a hundred are, the others are sound and too old
+DAMAGED_WHY: Final = "was damaged"
+OLDER_WHY: Final = "had confirmed"
 RUN_RECORDS: Final = 60  # of the run whose writes are logged
 LIFE: Final = "sim:leaf-24,seed=6,start=2026-05-04,until=2026-12-01,speed=max"
 CLI_EVERY: Final = 60  # states that the commands are tried on as well: each takes seconds
@@ -121,7 +124,7 @@ def test_no_power_cut_loses_or_doubles_a_session(
     began_s, worst_s = time.monotonic(), 0.0
     kept: Kept | None = None
     for number in range(cuts):
-        after_s = dice.uniform(1.0, CUT_AFTER_MAX_S)
+        after_s = dice.uniform(CUT_LATE_S if number % 3 == 2 else 1.0, CUT_AFTER_MAX_S)
         kept, lost = one_cut(garage, witness, after_s)
         worst_s = max(worst_s, lost)
         assert lost <= WINDOW_S + SLACK_S, f"cut {number}: {lost:.1f} s of driving are gone"
@@ -282,42 +285,71 @@ def end_of(garage: Garage, image: Path, told: set[tuple[str, int]]) -> str:
 
 @OF_ONE_RUN
 @pytest.mark.x86_only
-@pytest.mark.parametrize("why", ["was damaged", "had confirmed"])
-def test_a_card_that_lied_is_set_aside_and_reported(
+def test_a_journal_older_than_the_card_had_said_is_set_aside_and_reported(
     emulated: EmulatedRig,
     garage: Garage,
     witness: Witness,
     logged_run: tuple[Garage, Witness, Kept],
     tmp_path: Path,
-    why: str,
 ) -> None:
-    """The box begins anew, keeps the old file, and says so: to the log, to who asks it, to the book."""
-    emulated.expects(Fault.JOURNAL_FAULT)
-    lied_about(logged_run, garage.image, tmp_path / "state.raw", why)
+    """The card said that it flushed, and had not. Nothing in the journal itself tells."""
+    run, told, _ = logged_run
+    before, first = run.image.with_name("before.raw"), min(told.marks.values())
+    states = crash_states(run.log, before, tmp_path / "state.raw", random.Random(SEED), LIES, first, lies=True)
+    begin_with(garage, (state.image for state in states), OLDER_WHY)
+    check_set_aside(emulated, garage, witness, OLDER_WHY)
+
+
+@pytest.mark.x86_only
+def test_a_journal_with_a_page_that_the_card_never_wrote_is_set_aside_and_reported(
+    emulated: EmulatedRig, garage: Garage, witness: Witness, tmp_path: Path
+) -> None:
+    """The journal of a box that had left in good order, with zeros in one place."""
     with garage.card() as card:
         garage.power_on(garage.node(card))
         assert witness.wait_for(SESSIONS_SEEN, within_s=60 * emulated.slow_factor)
+        garage.take_out()
+        garage.cut(card)
+    begin_with(garage, never_written(garage, tmp_path / "state.raw"), DAMAGED_WHY)
+    witness.records.clear()
+    check_set_aside(emulated, garage, witness, DAMAGED_WHY)
+
+
+def never_written(garage: Garage, scratch: Path) -> Iterator[Path]:
+    """The card as it is, but for one page of the journal; each in turn."""
+    size = (garage.files() / JOURNAL_FILE).stat().st_size
+    mended = garage.image.with_name("copy.raw").read_bytes()
+    for number in range(size // BLOCK_BYTES):
+        scratch.write_bytes(mended)
+        forget_block(scratch, JOURNAL_FILE, number)
+        yield scratch
+
+
+def begin_with(garage: Garage, images: Iterable[Path], why: str) -> None:
+    """Put that of these into the card of which the box will say `why`."""
+    for image in images:
+        try:
+            kept = garage.kept(image)
+        except (BrokenDiskError, BrokenPromiseError):
+            continue
+        if kept is not None and kept.begun_after is not None and why in kept.begun_after:
+            garage.image.write_bytes(image.read_bytes())
+            return
+    raise AssertionError(f"no state in which the journal {why}")
+
+
+def check_set_aside(emulated: EmulatedRig, garage: Garage, witness: Witness, why: str) -> None:
+    """The box begins anew, keeps the old file, and says so: to the log, to who asks it, to the book."""
+    emulated.expects(Fault.JOURNAL_FAULT)
+    with garage.card() as card:
+        garage.power_on(garage.node(card))
+        heard = witness.wait_for(SESSIONS_SEEN, within_s=60 * emulated.slow_factor)
+        logged = [line["MESSAGE"] for line in Packbox(emulated.box).journal()]
+        assert heard, "\n".join(logged)
         events = Packbox(emulated.box).history("event")
         checks = emulated.box.run("packbox doctor --json", within_s=60, check=False).out
-        logged = [line["MESSAGE"] for line in Packbox(emulated.box).journal()]
         garage.take_out()
     assert any(event["event"] == "store_begun" and why in event["text"] for event in events), events
     assert any("set aside" in line and why in line for line in logged)
     found = [found for found in map(json.loads, checks.splitlines()) if found["check"] == "journal"]
     assert any(one["verdict"] == "WARN" and why in one["text"] for one in found), found
-
-
-def lied_about(run: tuple[Garage, Witness, Kept], image: Path, scratch: Path, why: str) -> None:
-    """Make `image` what a lying card may have left of the run, such that the box says `why`."""
-    garage, witness, _ = run
-    dice = random.Random(SEED)
-    before, first = garage.image.with_name("before.raw"), min(witness.marks.values())
-    for state in crash_states(garage.log, before, scratch, dice, SEARCHED, first, lies=True):
-        try:
-            kept = garage.kept(state.image)
-        except (BrokenDiskError, BrokenPromiseError):
-            continue
-        if kept is not None and kept.begun_after is not None and why in kept.begun_after:
-            image.write_bytes(state.image.read_bytes())
-            return
-    raise AssertionError(f"no state of {SEARCHED} in which the journal {why}")

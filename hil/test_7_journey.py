@@ -37,8 +37,8 @@ PAGE_MAX_S = 60.0
 LOOK_EVERY_S = 0.5
 WALL = "s (by the clock on the wall)"
 NOTHING_MEASURED = "only the car's own value so far: nothing measured yet"
-# systemd never lets a clock begin before this file's time, and the image was made today.
-CARD_OF = "touch -d @{then_s} /var/lib/systemd/timesync/clock; sync"
+# A Pi without a clock chip begins no earlier than it last knew the time, and the image was made today.
+KNOWS_THE_TIME = "fake-hwclock save force; touch /var/lib/systemd/timesync/clock; sync"
 RELEASED = """\
 import json, sqlite3, sys
 journal = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
@@ -66,7 +66,7 @@ class Journey:
     def begin(self) -> None:
         """A new card in a new box, as docs/enrol.md has it."""
         self.sets_clock(0)
-        self.rig.box.run(CARD_OF.format(then_s=self._first_s))
+        self.rig.box.run(KNOWS_THE_TIME)
         self.box.listen_to(self.rig.box_can, SETTINGS)
         self.rig.box.put(INVITED, self.book.invitation())
         self.box.start()

@@ -134,6 +134,16 @@ def files_on(image: Path, folder: Path) -> None:
         raise BrokenDiskError(f"debugfs: status {copied.returncode}\n{copied.stderr}")
 
 
+def forget_block(image: Path, file: str, number: int) -> None:
+    """What a card has that never wrote one block of a file, although it said so: zeros. The image must be mended."""
+    found = _e2fs("debugfs", "-R", f"bmap /{file} {number}", image)
+    if found.returncode or not found.stdout.strip().isdigit():
+        raise RigError(f"debugfs: no block {number} of {file}\n{found.stdout}{found.stderr}")
+    with image.open("r+b") as disk:
+        disk.seek(int(found.stdout) * BLOCK_BYTES)
+        disk.write(bytes(BLOCK_BYTES))
+
+
 class BrokenDiskError(Exception):
     """The file system did not survive."""
 
