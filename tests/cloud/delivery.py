@@ -28,9 +28,12 @@ class Sender:
                 with suppress(aiomqtt.MqttError, TimeoutError):
                     await self._once()
 
-    async def _once(self) -> None:
+    def _client(self) -> aiomqtt.Client:
         host, port, protocol = self._where
-        async with aiomqtt.Client(host, port, protocol=protocol, timeout=5) as client:
+        return aiomqtt.Client(host, port, protocol=protocol, timeout=5)
+
+    async def _once(self) -> None:
+        async with self._client() as client:
             await client.subscribe(topic(self.box.box, Leaf.ACK), qos=1)
             for seq, sealed in enumerate(self.box.sealed, start=1):
                 if not self.ack.holds(seq):

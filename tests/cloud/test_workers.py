@@ -13,8 +13,9 @@ import aiomqtt
 import pytest
 import sqlalchemy as sa
 
-from brokers import Mosquitto
+from brokers import HOST, Mosquitto
 from cloud.delivery import Sender
+from cloud.guarded_brokers import Guarded, configured_mosquitto
 from packbook.__main__ import main
 from packbook.adapters.mqtt import BrokerAddress, Link
 from packbook.adapters.store import open_writer, tables
@@ -170,6 +171,52 @@ async def test_sessions_are_ended_only_under_names_that_tell_workers_apart(
     files = {"broker_cert_file": Path(certificate), "broker_key_file": Path("key.pem")}
     await workers.Team([], Settings(broker="mqtts://broker.example", collector_name="book", **files)).clear_up()
     assert names == [f"book-{number}" for number in range(ended)]
+
+
+class GuardedSender(Sender):
+    """With the certificate of its box."""
+
+    def __init__(self, box: ScriptedBox, broker: Guarded) -> None:
+        super().__init__(box, HOST, broker.port, aiomqtt.ProtocolVersion.V311)
+        self._broker, self._pair = broker, broker.authority.issue(box.box)
+
+    def _client(self) -> aiomqtt.Client:
+        return self._broker.client(self.box.box, pair=self._pair)
+
+
+@pytest.mark.slow
+async def test_workers_with_a_certificate_each_share_the_work_of_a_guarded_broker(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    """It knows clients by their certificates and has one connection of each: with one for all, workers throw each
+    other out and nothing is taken."""
+    boxes = [ScriptedBox(name=f"box-{number}") for number in range(BOXES)]
+    for box in boxes:
+        box.hello(f"BAT-{box.name}")
+        for _ in range(CHARGES):
+            box.charge()
+    with configured_mosquitto(tmp_path, options=("--collector", "collector-1")) as broker:
+        pki = broker.authority.folder
+        for name in ("collector-0", "collector-1"):
+            broker.authority.issue(name)
+        settings = tmp_path / "packbook.toml"
+        settings.write_text(
+            f'database_url = "{postgres_url}"\nbroker = "mqtts://{HOST}:{broker.port}"\nshare = "nobody-guesses-this"\n'
+            f'collector_name = "collector"\nbatch_records_max = 5\nbroker_ca_file = "{broker.authority.file}"\n'
+            f'broker_cert_file = "{pki}/{{name}}.crt"\nbroker_key_file = "{pki}/{{name}}.key"\n'
+        )
+        command = [sys.executable, "-m", "packbook", "collect", "--workers", "2", "--settings", str(settings)]
+        supervisor = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        try:
+            await asyncio.gather(*(GuardedSender(box, broker).deliver(PATIENCE_S) for box in boxes))
+        finally:
+            supervisor.terminate()
+            _, said = await supervisor.communicate()
+    assert b"throwing us out" not in said
+    assert b"trying again" not in said, said
+    async with open_writer(postgres_url, "test") as database:
+        found = await audit(database, lambda _done, _total: None)
+    assert (found.records, found.broken, found.quarantine) == (BOXES * (CHARGES + 1), 0, {})
 
 
 def test_each_worker_shows_a_certificate_of_its_own(tmp_path: Path) -> None:
