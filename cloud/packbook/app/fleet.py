@@ -36,7 +36,7 @@ from packwire.seal import peek, read
 ACTS: Final[dict[str, Act]] = {**enrolment.ACTS, **quarantine.ACTS}
 JUDGE_EVERY_S: Final = 20.0
 JUDGED_MOST: Final = 200  # then new batteries come first again
-JUDGE_REST: Final = 9.0  # a tenth of a processor for forecasts: by 23 ms each, six hours for 100,000 batteries
+JUDGE_REST: Final = 9.0  # a tenth of a processor for forecasts: by 28 ms each, eight hours for 100,000 batteries
 DAYS_MAX: Final = 365.0
 
 log = logging.getLogger(__name__)
