@@ -2,7 +2,7 @@
 # demo   a whole system with simulated cars; LOG=path PROFILE=name adds a box that replays a recording
 # test   lint, then every test that needs no hardware; installs what the tests need from Debian
 # test-kernel  the kernel tier alone: the receiver on real CAN sockets, inside user-mode Linux
-# hil    the installed box in an emulated machine: real kernel, systemd, faults; its disks are made once (ONLY=hil/test_1_bus.py SLOW=12)
+# hil    the installed box in an emulated machine: real kernel, systemd, faults; its disks are made once (ONLY=hil/test_1_bus.py SLOW=12 GUESTS=3)
 # hil-arm64  the same on the processor of a Pi, emulated, with fewer power cuts; its disks take several minutes, once
 # hil-bench  the same on a real Pi with a CAN adapter and a relay: RIG=rig.toml (hil/README.md)
 # screens  pictures of every page in both languages, sizes and schemes, into build/screens/; README's into docs/pictures/
