@@ -20,9 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Final
 
 from packbook.core import intake
-from packbook.core.intake import Arrival, Keys, Reading
-from packwire.ed25519 import is_signed
-from packwire.seal import Claim
+from packbook.core.intake import Arrival, Claims, Keys, Reading
 
 SHARE_LEAST: Final = 50  # signatures that are worth the way to another process
 
@@ -45,7 +43,7 @@ class SignaturePool:
         places = frozenset(place for (place, _), holds in zip(claims, proven, strict=True) if holds)
         return await asyncio.to_thread(intake.believe, arrivals, opened, keys, places)
 
-    async def _proven(self, claims: Sequence[Claim]) -> bytes:
+    async def _proven(self, claims: Claims) -> bytes:
         """A 1 for each that holds. Few are left to whoever asks, and so are all when a process ended."""
         size = max(SHARE_LEAST, -(-len(claims) // self._processes))
         if len(claims) < SHARE_LEAST:
@@ -53,7 +51,7 @@ class SignaturePool:
         loop, pool = asyncio.get_running_loop(), self._pool
         shares = [claims[begin : begin + size] for begin in range(0, len(claims), size)]
         try:
-            return b"".join(await asyncio.gather(*(loop.run_in_executor(pool, _hold, share) for share in shares)))
+            return b"".join(await asyncio.gather(*(loop.run_in_executor(pool, intake.hold, share) for share in shares)))
         except BrokenProcessPool as problem:
             log.warning("a process that checks signatures ended, another one begins: %s", problem)
             if self._pool is pool:
@@ -62,10 +60,6 @@ class SignaturePool:
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
-
-
-def _hold(claims: Sequence[Claim]) -> bytes:
-    return bytes(is_signed(*claim) for claim in claims)
 
 
 def _leave_with_parent() -> None:

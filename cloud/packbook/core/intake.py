@@ -22,6 +22,7 @@ from packwire import topics
 from packwire.cbor import MAX_MESSAGE_BYTES
 from packwire.codec import shown
 from packwire.consent import UNDECIDED, is_within
+from packwire.ed25519 import is_signed
 from packwire.errors import BadSignature, Malformed, UnknownKind, UnknownVersion, WireError
 from packwire.ids import KEY_ID_BYTES, BoxId, box_id_of, key_id_of
 from packwire.messages import (
@@ -157,6 +158,7 @@ class Opened:
 
 Reading: TypeAlias = Entry | Heartbeat | Status | Ignored | Unready | Quarantine
 Keys: TypeAlias = Mapping[tuple[str, bytes], bytes]  # (box, key id) -> raw Ed25519 public key
+Claims: TypeAlias = Sequence[Claim]
 
 
 def boxes_named(arrivals: Iterable[Arrival]) -> set[str]:
@@ -194,6 +196,11 @@ def believe(
 def claim_of(one: Reading | Opened) -> Claim | None:
     """What must hold for this to be believed. None: nothing, or it never can."""
     return claim(one.sealed, one.public_key, one.arrival.topic) if isinstance(one, Opened) else None
+
+
+def hold(claims: Claims) -> bytes:
+    """A 1 for each that holds, a 0 for each that does not."""
+    return bytes(is_signed(*claimed) for claimed in claims)
 
 
 def read(arrival: Arrival, keys: Keys) -> Reading:
