@@ -217,4 +217,4 @@ def test_a_route_that_no_list_names_ends_the_start() -> None:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_route("/secret", shared.share)
     with pytest.raises(KeyError, match="secret"):
-        web_app.stand_doors(app)
+        web_app.stand_doors(app.routes)
