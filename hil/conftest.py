@@ -1,8 +1,8 @@
 """The rig of a run: one for all tests of a process, renewed before each, and looked over after each.
 
-`--rig qemu-x86` (default), `qemu-arm64`, or the file of a real one. Tests run in the order of their files' numbers,
-harmless ones first. A test that needs what the rig has not is skipped on a bench and fails on an emulated machine,
-which has everything. Figures stand at the end of the report.
+`--rig qemu-x86` (default), `qemu-arm64`, or the file of a real one. A real one takes the tests in the order of their
+files' numbers, harmless ones first; emulated ones share them. A test that needs what the rig has not is skipped on a
+bench and fails on an emulated machine, which has everything. Figures stand at the end of the report.
 """
 
 from __future__ import annotations

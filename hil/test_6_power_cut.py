@@ -317,8 +317,7 @@ def test_a_journal_with_a_page_that_the_card_never_wrote_is_set_aside_and_report
 
 def never_written(garage: Garage, scratch: Path) -> Iterator[Path]:
     """The card as it is, but for one page of the journal; each in turn."""
-    size = (garage.files() / JOURNAL_FILE).stat().st_size
-    mended = garage.image.with_name("copy.raw").read_bytes()
+    size, mended = (garage.files() / JOURNAL_FILE).stat().st_size, garage.mended()
     for number in range(size // BLOCK_BYTES):
         scratch.write_bytes(mended)
         forget_block(scratch, JOURNAL_FILE, number)

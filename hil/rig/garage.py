@@ -71,6 +71,7 @@ class Garage:
         self.log = folder / "writes.raw"
         self._rig = rig
         self._folder = folder
+        self._copy = folder / "copy.raw"
         self._settings = SETTINGS_TEXT.format(source=source)
         self._errands = errands(ERRANDS)
         self._pulse: Pulse | None = None
@@ -132,10 +133,15 @@ class Garage:
         """What is on the card now. Looks at a copy. Raises BrokenDiskError and BrokenPromiseError."""
         return kept_in(self.files(image))
 
+    def mended(self) -> bytes:
+        """The whole card as the next start finds it, its file system's log replayed."""
+        self.files()
+        return self._copy.read_bytes()
+
     def files(self, image: Path | None = None) -> Path:
         """The data folder as it lies on the card, until the next call."""
-        copy, folder = self._folder / "copy.raw", self._folder / "files"
-        shutil.copyfile(self.image if image is None else image, copy)
+        folder = self._folder / "files"
+        shutil.copyfile(self.image if image is None else image, self._copy)
         shutil.rmtree(folder, ignore_errors=True)
-        files_on(copy, folder)
+        files_on(self._copy, folder)
         return folder

@@ -2,8 +2,8 @@
 
 In:  arrivals and the public keys on file, as `core.intake.read_all` takes them.
 Out: the same readings.
-A check takes longer than anything else that happens to a record, and less to hand over than anything else: three short
-strings there, one byte back. A record that a process does not believe is checked again here, where the reason is told.
+A check takes longer than anything else that happens to a record, and little to hand over: three short strings there,
+one byte back. A record that a process does not believe is checked again here, where the reason is told.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class SignaturePool:
 
     async def _proven(self, claims: Claims) -> bytes:
         """A 1 for each that holds. Few are left to whoever asks, and so are all when a process ended."""
-        size = max(SHARE_LEAST, -(-len(claims) // self._processes))
         if len(claims) < SHARE_LEAST:
             return bytes(len(claims))
+        size = max(SHARE_LEAST, -(-len(claims) // self._processes))
         loop, pool = asyncio.get_running_loop(), self._pool
         shares = [claims[begin : begin + size] for begin in range(0, len(claims), size)]
         try:

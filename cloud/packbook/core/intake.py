@@ -240,11 +240,14 @@ def _believe(one: Opened, *, proven: bool) -> Reading:
 
 
 def _unbelieved(arrival: Arrival, problem: WireError) -> Quarantine:
-    reason = next((reason for kind, reason in _REASONS if isinstance(problem, kind)), Reason.MALFORMED)
+    match problem:
+        case UnknownVersion():
+            reason = Reason.UNKNOWN_VERSION
+        case BadSignature():
+            reason = Reason.BAD_SIGNATURE
+        case _:
+            reason = Reason.MALFORMED
     return Quarantine(arrival, reason, str(problem))
-
-
-_REASONS: Final = ((UnknownVersion, Reason.UNKNOWN_VERSION), (BadSignature, Reason.BAD_SIGNATURE))
 
 
 def _record(arrival: Arrival, box: BoxId, keys: Keys) -> Reading | Opened:

@@ -69,7 +69,7 @@ class CarBus:
     def join(self, name: str, heard: Heard) -> None:  # noqa: ARG002 - on a real bus nobody has a name
         self._heard.append(heard)
 
-    def send(self, name: str, key: int, data: bytes) -> None:  # noqa: ARG002 - as above
+    def send(self, name: str, key: int, data: bytes) -> None:  # noqa: ARG002 - on a real bus nobody has a name
         extended = bool(key & EXTENDED_BIT)
         try:
             self._adapter.send(can.Message(arbitration_id=key & ~EXTENDED_BIT, is_extended_id=extended, data=data), 0)

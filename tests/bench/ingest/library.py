@@ -75,7 +75,7 @@ async def pages(url: str, folder: Path, batteries: Sequence[str]) -> list[float]
 def _web(settings: Path) -> Iterator[str]:
     """Its address."""
     command = [sys.executable, "-m", "packbook", "web", "--settings", str(settings)]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=settings.parent)
     try:
         assert running.stdout is not None
         found = ADDRESS.search(running.stdout.readline())

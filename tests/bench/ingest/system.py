@@ -73,7 +73,7 @@ def collector(
     file = folder / "packbook.toml"
     lines = [f'database_url = "{url}"', f'broker = "mqtt://{broker.host}:{broker.port}"', f'collector_name = "{NAME}"']
     file.write_text("\n".join([*lines, *settings]) + "\n")
-    running = subprocess.Popen([*COLLECT, "--settings", str(file)])
+    running = subprocess.Popen([*COLLECT, "--settings", str(file)], cwd=folder)
     try:
         yield running
     finally:
